@@ -1,0 +1,36 @@
+"""Augmenting the weights of a network turns, moves and scales the picture that it draws.
+
+    python examples/03_augmented_weights.py [FOLDER]
+
+Fits small sine networks to a few of scikit-learn's digits, changes their weights as training does, and draws both
+(augmented.png, after figure 6 of paper D).  The zoo itself is never changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from graphws.report.figures import png
+from graphws.zoo import Architecture, FitOptions, augmentation, fit_zoo, load_samples
+from graphws.zoo.figures import augmentation_figure
+
+
+def main(folder: Path, count: int = 9) -> None:
+    """Fits, augments and draws."""
+    folder.mkdir(parents=True, exist_ok=True)
+    architecture = Architecture((2, 32, 32, 1), omega=5.0)
+    options = FitOptions(steps=100, lr=2e-2, schedule="cosine")
+    zoo = fit_zoo(folder / "zoo", load_samples("digits", limit=60), architecture, options)
+    assert zoo is not None
+    networks = zoo.weights(slice(0, count))
+    change = augmentation(rotation=30, translation=0.1, scaling=0.2, noise=0.02, statistics=zoo.statistics)
+    changed = change(networks, torch.Generator().manual_seed(0))
+    (folder / "augmented.png").write_bytes(png(augmentation_figure(networks, changed, (32, 32))))
+    print(f"{len(zoo)} networks, median PSNR {sorted(zoo.table['psnr'])[len(zoo) // 2]:.1f} dB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("images"))

@@ -1,0 +1,86 @@
+"""What a terminal shows: results on stdout, progress and notes on stderr.
+
+Both fall silent or plain by themselves when they are not a terminal, so output can be piped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from graphws.runtime.reporter import Reporter
+
+_PIPED = 200  # columns, where no terminal says how many there are
+_SHOWN = ("train_loss", "val_loss", "psnr")
+
+
+def output() -> Console:
+    """Where results go."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _PIPED
+    return console
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
+    """A table whose columns of numbers stand on the right."""
+    made = Table(
+        *columns, title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for place, column in enumerate(made.columns):
+        cells = [row[place] for row in rows]
+        if place and any(cells) and all(cell[:1] in "-0123456789" for cell in cells):
+            column.justify = "right"
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    return made
+
+
+class Bars(Reporter):
+    """Progress bars on stderr; where that is no terminal, a line when a piece of work begins and when it ends."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._title, self._last = "", ""
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self.console.print(text, markup=False)
+
+    def start(self, title: str, total: int, unit: str) -> None:
+        """Show a bar."""
+        self._title, self._last = title, ""
+        if not self.console.is_terminal:
+            self.note(f"{title}: up to {total:,} {unit}")
+            return
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}  {task.fields[values]}", markup=False),
+            TimeElapsedColumn(),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        self._progress.add_task(title, total=total, unit=unit, values="")
+        self._progress.start()
+
+    def step(self, done: int, values: Mapping[str, float]) -> None:
+        """Move the bar."""
+        shown = {name: value for name, value in values.items() if name in _SHOWN or name.startswith("val_")}
+        self._last = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], completed=done, values=self._last)
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        elif self._last:
+            self.note(f"{self._title}: {self._last}")

@@ -1,0 +1,139 @@
+"""``graphws run``, ``train`` and ``eval``.
+
+Imports of the runtime are inside the functions: they take seconds, which ``--help`` and mistakes should not cost.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphws.cli.arguments import Overrides, SpecArgument
+from graphws.cli.console import Bars, output, table
+from graphws.errors import RunError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from graphws.runtime.folder import RunFolder
+    from graphws.runtime.results import Results
+    from graphws.spec import Spec
+
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="FOLDER", help="Folder of the run. Default: runs/NAME, or runs/NAME-2 and so on."),
+]
+
+
+def run_command(spec: SpecArgument, overrides: Overrides = None, run: RunOption = None) -> None:
+    """Fit the zoo of SPEC, train its model and the baselines, compare, and write a report.
+
+    Stopped runs go on: run the same command again.
+    """
+    from graphws.spec import load_spec
+
+    _execute(load_spec(spec, overrides or ()), run)
+
+
+def train_command(
+    target: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="A spec to train, or a run to go on with.")],
+    overrides: Overrides = None,
+    run: RunOption = None,
+) -> None:
+    """Train the model of a spec and its baselines, or go on with a run that was stopped.
+
+    On several processes or machines: torchrun --nproc-per-node 2 -m graphws train SPEC
+    """
+    from graphws.spec import load_spec
+
+    folder = Path(target)
+    if not folder.is_dir():
+        _execute(load_spec(target, overrides or ()), run)
+        return
+    if overrides or run is not None:
+        raise UsageError("a run goes on as it was started; --set and --run belong to a new run: graphws train SPEC")
+    _execute(_spec_of(folder), folder)
+
+
+def eval_command(
+    target: Annotated[str, typer.Argument(metavar="RUN|SPEC", help="A run, or the spec of the latest finished run.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    zoo: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Another zoo of the same architecture, instead of the run's.")
+    ] = None,
+) -> None:
+    """Score the trained models of a run on a split of its zoo, or of another zoo."""
+    from graphws.runtime.data import SPLITS
+    from graphws.runtime.environment import processes
+    from graphws.runtime.folder import RunFolder
+    from graphws.runtime.job import evaluate_run
+    from graphws.runtime.results import in_words
+    from graphws.spec import load_spec
+
+    if split not in SPLITS:
+        raise UsageError(f"no split {split!r}; there are {', '.join(SPLITS)}" + nearest(split, SPLITS))
+    folder = RunFolder(Path(target) if Path(target).is_dir() else _latest(load_spec(target)))
+    answers = evaluate_run(folder, split, processes(), Bars(), zoo)
+    metrics = list(next(iter(answers.values())).metrics)
+    rows = [[name, *(in_words(m, [found.metrics[m]]) for m in metrics)] for name, found in answers.items()]
+    count = len(next(iter(answers.values())).index)
+    where = zoo or folder.path
+    output().print(table(["model", *metrics], rows, title=f"{where}, {split} split, {count:,} networks"))
+
+
+def _execute(spec: Spec, path: Path | None) -> None:
+    """Do what a spec says, on this process or together with the others that torchrun started."""
+    from graphws.runtime import job
+    from graphws.runtime.environment import join, leave, processes, share
+    from graphws.runtime.folder import RunFolder
+    from graphws.runtime.reporter import Reporter
+
+    group = processes()
+    join(group)
+    try:
+        folder = RunFolder(share(group, job.choose_folder(spec, path, group).path))
+        reporter = Bars() if group.first else Reporter()
+        started = time.perf_counter()
+        if group.first and folder.path.exists():
+            reporter.note(f"{folder.path}: " + ("done already" if _complete(folder) else "going on"))
+        try:
+            results = job.run(spec, folder, group, reporter)
+        except KeyboardInterrupt:
+            raise RunError(f"interrupted; go on with: graphws train {folder.path}") from None
+    finally:
+        leave(group)
+    if group.first:
+        _show(results, folder, time.perf_counter() - started)
+
+
+def _complete(folder: RunFolder) -> bool:
+    return (folder.path / "run.json").exists() and folder.status() == "complete"
+
+
+def _show(results: Results, folder: RunFolder, seconds: float) -> None:
+    console = output()
+    console.print()
+    console.print(table(*results.table()))
+    console.print()
+    console.print(results.sentence(), markup=False)
+    console.print(f"{seconds:.0f} s in all; report: {folder.report}", markup=False)
+
+
+def _spec_of(folder: Path) -> Spec:
+    from graphws.runtime.folder import RunFolder
+    from graphws.spec import load_spec
+
+    RunFolder(folder).state()
+    return load_spec(RunFolder(folder).spec)
+
+
+def _latest(spec: Spec) -> Path:
+    from graphws.runtime.folder import RunFolder
+    from graphws.runtime.job import RUNS
+
+    found = [path.parent for path in RUNS.glob(f"{spec.name}*/run.json")]
+    complete = [path for path in found if RunFolder(path).status() == "complete" and _spec_of(path).name == spec.name]
+    if not complete:
+        raise RunError(f"no finished run of {spec.name!r} under {RUNS}/; make one with: graphws run {spec.name}")
+    return max(complete, key=lambda path: (path / "run.json").stat().st_mtime)

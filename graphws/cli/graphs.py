@@ -1,0 +1,54 @@
+"""``graphws inspect``: a checkpoint, a zoo or a graph file as a typed graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphws.cli.console import output, table
+
+
+def inspect_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file, a zoo, a graph.json.")
+    ],
+    activation: Annotated[
+        str | None, typer.Option(help="Of the hidden layers; a state dict does not say it: relu, sine, tanh, ...")
+    ] = None,
+    omega: Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the typed graph into this .png file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON instead.")] = False,
+) -> None:
+    """Print the spaces, parameters, orbits and the symmetry group of the network in FILE."""
+    from graphws.converting import load_graph_file
+    from graphws.graph.summary import summary_table
+    from graphws.report.figures import png
+    from graphws.report.graph_figure import draw_graph
+    from graphws.runtime.files import write_bytes
+
+    found = load_graph_file(path, activation=activation, omega=omega)
+    console = output()
+    if as_json:
+        console.print(found.graph.to_json(), markup=False)
+        return
+    summary = summary_table(found.graph)
+    spaces = [
+        [row.name, row.kind, str(row.extent), row.action, row.factor, row.reason or row.role] for row in summary.spaces
+    ]
+    parameters = [
+        [row.name, row.axes, "x".join(map(str, row.shape)) or "1", f"{row.numel:,}", f"{row.orbits:,}", row.key]
+        for row in summary.parameters
+    ]
+    console.print(table(["space", "kind", "size", "action", "group", "why"], spaces))
+    console.print()
+    console.print(table(["parameter", "axes", "shape", "numbers", "orbits", "stored as"], parameters))
+    console.print()
+    group = " x ".join(summary.factors) or "trivial"
+    console.print(f"{summary.numel:,} numbers in {summary.orbits:,} orbits", markup=False)
+    console.print(f"group: {group}, 10^{summary.log10_order:.1f} relabellings", markup=False)
+    console.print(found.verdict, markup=False)
+    if figure is not None:
+        write_bytes(figure, png(draw_graph(found.graph)))
+        console.print(f"graph: {figure}", markup=False)

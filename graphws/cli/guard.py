@@ -1,0 +1,65 @@
+"""How the command line fails: one clear line on stderr and an exit code, never a traceback unless asked.
+
+======================================  ==========================================================  =====
+what happened                           what is printed                                             code
+======================================  ==========================================================  =====
+`SpecError`                             its text as it is: every place, line and caret              2
+`UsageError`                            ``error: ...``                                              2
+any other `GraphwsError`                ``error: ...``                                              1
+Ctrl-C                                  how to go on                                                1
+`OSError`                               ``error: ...`` with the file and the reason                 1
+anything else                           ``internal error: ...`` and a pointer to ``--debug``        1
+======================================  ==========================================================  =====
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from graphws.errors import GraphwsError, SpecError
+
+
+def explain_failure(error: BaseException) -> tuple[str, int]:
+    """The text to print for an error, and the exit code.
+
+    >>> explain_failure(GraphwsError("no zoo here"))
+    ('error: no zoo here', 1)
+    """
+    if isinstance(error, SpecError):
+        return str(error), error.exit_code
+    if isinstance(error, GraphwsError):
+        return f"error: {error}", error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run the same command again to go on from here", 1
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            reason = "the disk is full; free some space and run the same command again"
+        return f"error: {where}{reason}", 1
+    return f"internal error: {type(error).__name__}: {error} (graphws --debug ... shows where)", 1
+
+
+class GuardedGroup(TyperGroup):
+    """A command group that turns every failure of its commands into a line and an exit code.
+
+    Errors that the command line parser reports itself (unknown option, missing argument) pass through: it prints the
+    usage and exits with 2. With ``--debug`` before the command, the traceback is shown.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            is_the_parsers_own = isinstance(error, (typer.Exit, typer.Abort)) or hasattr(error, "show")
+            if is_the_parsers_own or ctx.params.get("debug"):
+                raise
+            text, code = explain_failure(error)
+            sys.stderr.write(text + "\n")
+            raise typer.Exit(code) from error

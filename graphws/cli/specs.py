@@ -1,0 +1,71 @@
+"""``graphws check``, ``schema`` and ``explain``: specs without any training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphws.cli.arguments import Overrides, SpecArgument
+from graphws.cli.console import output
+from graphws.errors import UsageError
+from graphws.runtime.files import write_bytes, write_text
+from graphws.spec import dump_spec, json_schema, load_spec
+
+
+def check_command(
+    spec: SpecArgument,
+    overrides: Overrides = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the spec with everything spelled out.")] = False,
+) -> None:
+    """Check SPEC: every mistake at once, each with its file, line and column."""
+    loaded = load_spec(spec, overrides or ())
+    if show:
+        output().print(dump_spec(loaded), end="", markup=False)
+    else:
+        output().print(f"{spec} is fine", markup=False)
+
+
+def schema_command(
+    path: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+) -> None:
+    """Print the JSON Schema of specs, for editors that complete and check while you type."""
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    if path is None:
+        output().print(text, end="", markup=False)
+    else:
+        write_text(path, text)
+
+
+def explain_command(
+    spec: SpecArgument,
+    overrides: Overrides = None,
+    layer: Annotated[int | None, typer.Option(help="Which layer, counted from 1. Default: the second.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the layer's block matrix into this .png file.")] = None,
+) -> None:
+    """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
+    from graphws.report.block_matrix import draw_block_matrix
+    from graphws.report.figures import png
+    from graphws.runtime.explaining import explain_model
+
+    found = explain_model(load_spec(spec, overrides or ()))
+    console = output()
+    count = len(found.layers)
+    number = min(2, count) if layer is None else layer
+    if (layer is not None or figure is not None) and not 1 <= number <= count:
+        raise UsageError(f"no layer {number}: the model {found.kind} has {count or 'no'} equivariant layers")
+    if found.parts:
+        total = sum(part.parameters for part in found.parts)
+        console.print(f"{found.kind}: {total:,} parameters", markup=False)
+        for part in found.parts:
+            console.print(f"  {part.parameters:,} in {part.name}", markup=False)
+    for number, each in enumerate(found.layers, start=1):
+        into, out = each.channels
+        console.print(f"layer {number}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
+    if found.layers:
+        console.print(f"\nlayer {number} in full:\n{found.layers[number - 1]}", markup=False)
+    if figure is not None:
+        write_bytes(figure, png(draw_block_matrix(found.layers[number - 1])))
+        console.print(f"block matrix: {figure}", markup=False)

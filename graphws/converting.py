@@ -1,0 +1,113 @@
+"""Foreign networks as typed graphs: the public face of the converters.
+
+>>> import torch
+>>> from graphws import convert
+>>> siren = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+>>> result = convert(siren, generator=torch.Generator().manual_seed(0))
+>>> result.verified, str(result.graph.parameters[0])
+(True, 'W1[hidden1, input*]')
+
+Which converters there are is decided by the installed packages: they are registered under the entry point group
+``graphws.converters``, and this module asks each in turn whether it takes the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from graphws.errors import DataError, UsageError
+from graphws.graph.conversion import Conversion, Converter, Hints
+from graphws.graph.network import NetworkGraph
+from graphws.graph.serialise import LONGEST
+
+GROUP = "graphws.converters"
+
+
+def converters() -> dict[str, Converter]:
+    """The installed converters by name, in alphabetical order."""
+    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    return {entry.name: entry.load()() for entry in found}
+
+
+def convert(
+    source: object,
+    example_inputs: Tensor | None = None,
+    *,
+    activation: str | Sequence[str] | None = None,
+    omega: float | Sequence[float] | None = None,
+    exponent: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Conversion:
+    """The typed graph and the weights of a network, and whether they were verified.
+
+    Law: a VERIFIED conversion computes what the source computes, and its group leaves that function alone, both
+    measured; anything that cannot be measured comes back UNVERIFIED with the reason, or is refused.
+
+    Args:
+        source: An `nn.Module`, a state dict, or the path of a ``.pt``, ``.pth`` or ``.safetensors`` file.
+        example_inputs: A batch of inputs for a module whose input's shape cannot be seen from its layers.
+        activation: Of the hidden layers (one name, or one each), for a source without code, or one that is unclear.
+        omega: Frequency of sine activations (one, or one each).
+        exponent: Power of ``power`` activations.
+        generator: Source of randomness of the numeric gate; seeded with 0 where None.
+
+    Raises:
+        UsageError: Where nothing is known about such a source, or a hint is needed.
+        DataError: Where a file cannot be read.
+        GraphError: Where the network is none that the converter can describe.
+        VerificationError: Where the numbers contradict the graph or a hint.
+    """
+    installed = converters()
+    if not installed:
+        raise UsageError("no converter is installed: install graphws again, they come with it")
+    hints = Hints(example_inputs, activation, omega, exponent, generator)
+    for converter in installed.values():
+        if converter.accepts(source):
+            return converter.convert(source, hints)
+    what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
+    raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
+
+
+def load_graph_file(
+    path: str | Path,
+    *,
+    activation: str | Sequence[str] | None = None,
+    omega: float | Sequence[float] | None = None,
+    exponent: int | None = None,
+) -> Conversion:
+    """The graph of a file, whatever it is: a graph's JSON, a zoo's folder, or a checkpoint.
+
+    Args:
+        path: A ``.json`` file, a folder that holds ``graph.json``, or a checkpoint for `convert`.
+        activation: For a checkpoint; see `convert`.
+        omega: For a checkpoint.
+        exponent: For a checkpoint.
+
+    Raises:
+        DataError: Where there is no such file, or the folder is no zoo.
+        GraphError: Where the JSON does not describe a graph.
+        UsageError: Where a checkpoint needs a hint.
+    """
+    place = Path(path)
+    if place.is_dir():
+        if not (place / "graph.json").is_file():
+            raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
+        place = place / "graph.json"
+    if place.suffix != ".json":
+        if not place.exists():
+            raise DataError(f"{place}: no such file")
+        return convert(place, activation=activation, omega=omega, exponent=exponent)
+    try:
+        if place.stat().st_size > 4 * LONGEST:
+            raise DataError(f"{place}: {place.stat().st_size} bytes, too large for a graph")
+        text = place.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{place}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{place}: cannot be read: {error}") from None
+    return Conversion(NetworkGraph.from_json(text), reason="a graph without weights: there is nothing to compare")

@@ -1,0 +1,189 @@
+"""Bounded reading of state dicts: a file is data, never code, and never grows beyond its size.
+
+A checkpoint comes from anywhere, so nothing in it is believed:
+
+* ``.pt``, ``.pth`` and ``.th`` are zip archives, which must be stored, not compressed (250 KB deflated can hold
+  256 MB).  The pickle inside is first scanned (`graphws.graph.scan`): whatever it claims is compared with what is
+  there, and what is no tensor and no plain data is refused.  Only then torch's ``weights_only`` unpickler, which runs
+  no code but allocates what it is told to, may read it; the file is mapped, so that a tensor cannot reach outside it.
+* ``.safetensors`` cannot overlap or overflow, but may claim a dimension of 2^62 in an empty tensor: dimensions are
+  capped.
+
+The sum of all tensors stays below a limit that the caller may set.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from graphws.errors import DataError, nearest
+from graphws.graph.scan import scan
+
+LARGEST_FILE = 4 << 30
+"""Bytes that a checkpoint, and the tensors in it, may have."""
+LARGEST_PICKLE = 64 << 20
+"""Bytes that the pickle inside a checkpoint may have."""
+LARGEST_DIMENSION = 2**40
+"""Longest axis that is believed."""
+MOST_TENSORS = 100_000
+SUFFIXES = (".pt", ".pth", ".th", ".safetensors")
+NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "state")
+"""Keys under which training scripts store the state dict among other things."""
+
+
+def read_state_dict(path: str | Path, limit: int = LARGEST_FILE) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, on the CPU, in stored order; tied tensors stay tied.
+
+    Args:
+        path: A ``.pt``, ``.pth``, ``.th`` or ``.safetensors`` file.  The first three may hold the state dict itself or
+            a mapping with the state dict under ``state_dict``, ``model_state_dict``, ``model``, ``module``, ``net`` or
+            ``state``, beside plain data and the tensors of an optimiser.
+        limit: Most bytes that the file, and the sum of its tensors, may have.
+
+    Raises:
+        DataError: Where the file is missing, damaged, too large, of another kind, or not what it claims to be.
+    """
+    file = Path(path)
+    if file.suffix not in SUFFIXES:
+        raise DataError(
+            f"{file.name}: a checkpoint ends in {', '.join(SUFFIXES)}; got {file.suffix or 'no suffix'!r}"
+            + nearest(file.suffix, SUFFIXES)
+        )
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    if (size := file.stat().st_size) > limit:
+        raise DataError(f"{file}: {size} bytes, at most {limit} are read")
+    return _read_safetensors(file, limit) if file.suffix == ".safetensors" else _read_torch(file, limit)
+
+
+def _read_safetensors(file: Path, limit: int) -> dict[str, Tensor]:
+    try:
+        with safe_open(str(file), framework="pt") as archive:
+            names = list(archive.keys())
+            _check_count(file, len(names))
+            for name in names:
+                _check_dimensions(file, name, archive.get_slice(name).get_shape())
+            state = {name: archive.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as error:
+        raise DataError(f"{file}: not a safetensors file, or cut off: {_one_line(error)}") from None
+    return _checked(file, state, limit)
+
+
+def _read_torch(file: Path, limit: int) -> dict[str, Tensor]:
+    try:
+        storages = _check_archive(file)
+        _scan(file, storages)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:  # its text advises to run what is inside
+        raise _not_plain(file, "PyTorch's reader of weights refuses it") from None
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError,
+            IndexError, AssertionError, OverflowError, MemoryError, UnicodeDecodeError) as error:  # fmt: skip
+        raise DataError(f"{file}: not a checkpoint of PyTorch: {_one_line(error)}") from None
+    return _checked(file, _state_dict(file, content), limit)
+
+
+def _check_archive(file: Path) -> dict[str, int]:
+    """A zip archive of one pickle and stored members that fit into the file; the bytes of each storage in it."""
+    if not zipfile.is_zipfile(file):
+        raise DataError(
+            f"{file}: not a PyTorch file of the zip format (since 1.6), or cut off; if it is an older one, "
+            "load and save it again with a current PyTorch"
+        )
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    _check_count(file, len(members))
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+            raise DataError(f"{file}: {member.filename!r} is compressed; PyTorch stores, so this is not its file")
+        if member.filename.lower().endswith(".pkl") and member.file_size > LARGEST_PICKLE:
+            raise DataError(f"{file}: {member.filename!r} has {member.file_size} bytes, at most {LARGEST_PICKLE}")
+    if sum(member.file_size for member in members) > file.stat().st_size:
+        raise DataError(f"{file}: its members overlap: together they are larger than the file")
+    pickles = [member.filename for member in members if member.filename.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise DataError(f"{file}: a zip archive, but not of a PyTorch checkpoint")
+    folder = pickles[0].removesuffix("data.pkl") + "data/"
+    return {
+        member.filename.removeprefix(folder): member.file_size
+        for member in members
+        if member.filename.startswith(folder)
+    }
+
+
+def _scan(file: Path, storages: Mapping[str, int]) -> None:
+    """Scans the very pickle that `torch.load` will find: readers of zip archives differ on crooked ones."""
+    pickled = torch._C.PyTorchFileReader(str(file)).get_record("data.pkl")
+    try:
+        scan(pickled, storages)
+    except ValueError as error:
+        raise _not_plain(file, _one_line(error)) from None
+
+
+def _not_plain(file: Path, reason: str) -> DataError:
+    return DataError(
+        f"{file}: not a plain state dict, and nothing in it was run: {reason}; save model.state_dict() alone"
+    )
+
+
+def _state_dict(file: Path, content: object) -> dict[str, Tensor]:
+    """The mapping of names to tensors in what was loaded."""
+    places = [content, *(content.get(key) for key in NESTED)] if isinstance(content, Mapping) else []
+    found = [place for place in places if isinstance(place, Mapping) and place]
+    for place in found:
+        if all(isinstance(value, Tensor) for value in place.values()):
+            for name in place:
+                if not isinstance(name, str):
+                    raise DataError(f"{file}: names must be text, got {name!r}")
+            return dict(place)
+    for place in found:
+        if any(isinstance(value, Tensor) for value in place.values()):
+            name = next(name for name, value in place.items() if not isinstance(value, Tensor))
+            raise DataError(f"{file}: entry {str(name)[:80]!r} of its state dict is no tensor")
+    raise DataError(f"{file}: holds no state dict, neither itself nor under {', '.join(NESTED)}")
+
+
+def _checked(file: Path, state: Mapping[str, Tensor], limit: int) -> dict[str, Tensor]:
+    """Plain tensors in memory of their own, none larger than what the file holds."""
+    _check_count(file, len(state))
+    copies: dict[tuple[int, int, torch.dtype, tuple[int, ...], tuple[int, ...]], Tensor] = {}
+    checked, total = {}, 0
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise DataError(f"{file}: {name!r} is not a plain tensor (sparse, quantised or without numbers)")
+        _check_dimensions(file, name, tensor.shape)
+        storage = tensor.untyped_storage()
+        numbers = tensor.numel() * tensor.element_size()
+        if numbers > storage.nbytes():
+            raise DataError(f"{file}: {name!r} claims {numbers} bytes in a storage of {storage.nbytes()}")
+        place = (storage.data_ptr(), int(tensor.storage_offset()), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if numbers == 0 or place not in copies:
+            total += numbers
+            if total > limit:
+                raise DataError(f"{file}: its tensors have more than {limit} bytes")
+            copies[place] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        checked[name] = copies[place]
+    return checked
+
+
+def _check_count(file: Path, count: int) -> None:
+    if count > MOST_TENSORS:
+        raise DataError(f"{file}: {count} entries, at most {MOST_TENSORS} are read")
+
+
+def _check_dimensions(file: Path, name: str, shape: object) -> None:
+    sizes = [int(size) for size in shape]  # type: ignore[attr-defined]
+    if any(size > LARGEST_DIMENSION for size in sizes):
+        raise DataError(f"{file}: {name!r} claims the shape {sizes}; an axis is believed up to 2^40")
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of a message, shortened."""
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,98 @@
+"""Folding: every index that the group does not move becomes a channel.
+
+A parameter of shape (batch, *axes) is folded to (batch, *index axes, channels).  An axis labelled by a nested space is
+split into one index axis for each level of nesting (heads, then dimensions inside a head); free axes move to the end
+and become channels.  W_1 of an MLP, (d_1, d_0), has one index axis and d_0 channels; b_M has none and d_M channels.
+With that, the special cases of paper D's tables 5 to 8 disappear: all that is left are sets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from graphws.graph.network import NetworkGraph
+
+
+@dataclass(frozen=True)
+class IndexAxis:
+    """One moving index of a folded parameter.
+
+    Args:
+        space: The space that it runs over.
+        size: Its length: the space's size, without its parents'.
+        parent: Position of the index axis of the parent space among the folded axes, or None.
+    """
+
+    space: str
+    size: int
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one parameter is folded.
+
+    Args:
+        parameter: Its name.
+        index: The moving index axes, in order.
+        split: Length of each level of each axis, in the order stored.
+        moving: For each level, whether it moves.
+    """
+
+    parameter: str
+    index: tuple[IndexAxis, ...]
+    split: tuple[int, ...]
+    moving: tuple[bool, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Length of each index axis."""
+        return tuple(axis.size for axis in self.index)
+
+    @property
+    def free(self) -> int:
+        """How many channels one number per entry folds to."""
+        return math.prod(n for n, moves in zip(self.split, self.moving, strict=True) if not moves)
+
+    @property
+    def _order(self) -> list[int]:
+        levels = range(len(self.split))
+        return [k for k in levels if self.moving[k]] + [k for k in levels if not self.moving[k]]
+
+    def fold(self, tensor: Tensor, channels: int = 0) -> Tensor:
+        """(batch, *axes) to (batch, *index axes, free); with ``channels``, (batch, *axes, channels) to
+        (batch, *index axes, free * channels)."""
+        tail = (channels,) if channels else ()
+        levels = tensor.reshape(tensor.shape[0], *self.split, *tail)
+        order = [0, *(k + 1 for k in self._order), *([levels.ndim - 1] if channels else [])]
+        return levels.permute(order).reshape(tensor.shape[0], *self.sizes, self.free * max(channels, 1))
+
+    def unfold(self, tensor: Tensor, shape: tuple[int, ...], channels: int = 0) -> Tensor:
+        """The inverse of `fold`; ``shape`` is that of the parameter's own axes."""
+        order = self._order
+        tail = (channels,) if channels else ()
+        levels = tensor.reshape(tensor.shape[0], *(self.split[k] for k in order), *tail)
+        back = sorted(range(len(order)), key=order.__getitem__)
+        levels = levels.permute([0, *(k + 1 for k in back), *([levels.ndim - 1] if channels else [])])
+        return levels.reshape(tensor.shape[0], *shape, *tail)
+
+
+def make_layout(graph: NetworkGraph, parameter: str) -> Layout:
+    """The layout of one parameter."""
+    index: list[IndexAxis] = []
+    split: list[int] = []
+    moving: list[bool] = []
+    for name in graph.parameter(parameter).spaces:
+        above: int | None = None
+        for space in graph.lineage(name):
+            split.append(space.size)
+            moving.append(space.moves)
+            if space.moves:
+                index.append(IndexAxis(space.name, space.size, above))
+                above = len(index) - 1
+    return Layout(parameter, tuple(index), tuple(split), tuple(moving))

@@ -1,0 +1,263 @@
+"""The typed graph of a network: spaces, the parameters that join them, and the operations that use them.
+
+A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks that share a graph is a
+`graphws.graph.Weights`.  It is frozen, compares by value, prints readably and has a canonical JSON form.
+
+    >>> from graphws.graph import mlp_graph
+    >>> print(mlp_graph([2, 32, 32, 1], activation="sine", omega=30.0))
+    NetworkGraph(4 spaces, 6 parameters, 1185 numbers, log10|G| = 70.8)
+      input: free, 2
+      hidden1: set, 32, signed
+      hidden2: set, 32, signed
+      output: free, 1
+      W1[hidden1, input*] 32x2
+      b1[hidden1] 32
+      W2[hidden2, hidden1*] 32x32
+      b2[hidden2] 32
+      W3[output, hidden2*] 1x32
+      b3[output] 1
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from graphws.errors import GraphError, nearest
+from graphws.graph.layout import Layout, make_layout
+from graphws.graph.operation import Operation
+from graphws.graph.parameter import Parameter, Storage
+from graphws.graph.space import Action, Space
+
+if TYPE_CHECKING:
+    from graphws.graph.group import Group
+
+DEEPEST = 16
+"""How deep spaces may be nested."""
+MOST_BLOCKS = 1024
+"""How many parameters may share one stored tensor."""
+
+
+@dataclass(frozen=True)
+class NetworkGraph:
+    """Spaces, parameters and operations of a network.
+
+    Args:
+        spaces: Every space once; a parent stands before its children.
+        parameters: Every parameter once.
+        operations: The computation, in order.
+        inputs: Values that the caller gives.
+        outputs: Values that the caller gets.
+
+    Raises:
+        GraphError: On duplicate or unknown names, on a parent that is missing or comes later, on an operation that
+            reads a value before it is written, on storage blocks of the wrong size, that overlap or leave numbers out.
+    """
+
+    spaces: tuple[Space, ...]
+    parameters: tuple[Parameter, ...]
+    operations: tuple[Operation, ...] = ()
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("spaces", "parameters", "operations", "inputs", "outputs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        seen: dict[str, Space] = {}
+        depth: dict[str, int] = {}
+        for space in self.spaces:
+            if space.name in seen:
+                raise GraphError(f"space {space.name!r} occurs twice")
+            if space.parent is not None:
+                if space.parent not in seen:
+                    raise GraphError(
+                        f"space {space.name!r}: its parent {space.parent!r} must be a space that stands before it"
+                        + nearest(space.parent, seen)
+                    )
+                self._check_parent(space, seen[space.parent])
+            depth[space.name] = depth[space.parent] + 1 if space.parent is not None else 1
+            if depth[space.name] > DEEPEST:
+                raise GraphError(f"space {space.name!r} is nested more than {DEEPEST} deep")
+            seen[space.name] = space
+        names: set[str] = set()
+        for parameter in self.parameters:
+            if parameter.name in names:
+                raise GraphError(f"parameter {parameter.name!r} occurs twice")
+            names.add(parameter.name)
+            for name in parameter.spaces:
+                if name not in seen:
+                    raise GraphError(f"parameter {parameter.name!r}: unknown space {name!r}" + nearest(name, seen))
+            self._check_storage(parameter)
+        self._check_places()
+        self._check_operations(names)
+
+    @staticmethod
+    def _check_parent(space: Space, parent: Space) -> None:
+        if not parent.moves:
+            raise GraphError(
+                f"space {space.name!r}: its parent {parent.name!r} is free; give each element a space of its own"
+            )
+        if parent.action is Action.LINEAR:
+            raise GraphError(
+                f"space {space.name!r}: its parent {parent.name!r} has a linear action, which splits no children"
+            )
+
+    def _check_storage(self, parameter: Parameter) -> None:
+        storage = parameter.storage
+        if storage is None:
+            return
+        held, wanted = math.prod(storage.block_shape), math.prod(self.shape(parameter.name))
+        if held != wanted:
+            raise GraphError(
+                f"parameter {parameter.name!r}: its axes hold {wanted} numbers, its place in {storage.key!r} {held}"
+            )
+
+    def _check_places(self) -> None:
+        """Every stored number belongs to one parameter: else a state dict could not come back bit for bit."""
+        places: dict[str, list[tuple[str, Storage]]] = {}
+        for parameter in self.parameters:
+            storage = parameter.storage or Storage(parameter.name, self.shape(parameter.name))
+            places.setdefault(storage.key, []).append((parameter.name, storage))
+        keys = set(places)
+        for key, users in places.items():
+            (first, storage), others = users[0], users[1:]
+            for name, other in others:
+                if (other.shape, other.aliases) != (storage.shape, storage.aliases):
+                    raise GraphError(f"parameters {first!r} and {name!r} disagree about shape or aliases of {key!r}")
+            for alias in storage.aliases:
+                if alias in keys:
+                    raise GraphError(f"parameter {first!r}: its alias {alias!r} is the key of another tensor")
+            keys.update(storage.aliases)
+            self._check_tiles(key, users)
+
+    @staticmethod
+    def _check_tiles(key: str, users: list[tuple[str, Storage]]) -> None:
+        if len(users) > MOST_BLOCKS:
+            raise GraphError(f"{len(users)} parameters share {key!r}, at most {MOST_BLOCKS} are allowed")
+        for k, (name, storage) in enumerate(users):
+            for other, place in users[:k]:
+                pairs = zip(storage.index, place.index, strict=True)
+                if all(a.start < b.stop and b.start < a.stop for a, b in pairs):
+                    raise GraphError(f"parameters {other!r} and {name!r} overlap in {key!r}")
+        whole = math.prod(users[0][1].shape)
+        held = sum(math.prod(storage.block_shape) for _, storage in users)
+        if held != whole:
+            raise GraphError(f"{key!r} has {whole} numbers, its parameters hold {held}: each needs a parameter")
+
+    def _check_operations(self, parameters: set[str]) -> None:
+        known = set(self.inputs) | parameters
+        for operation in self.operations:
+            for name in operation.inputs:
+                if name not in known:
+                    raise GraphError(f"operation {operation}: {name!r} is not known there" + nearest(name, known))
+            known |= set(operation.outputs)
+        for name in self.outputs if self.operations else ():
+            if name not in known:
+                raise GraphError(f"output {name!r} is written by no operation" + nearest(name, known))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.spaces, self.parameters, self.operations, self.inputs, self.outputs))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _layouts(self) -> dict[str, Layout]:
+        return {parameter.name: make_layout(self, parameter.name) for parameter in self.parameters}
+
+    def layout(self, parameter: str) -> Layout:
+        """How the parameter is folded: which index axes move, which numbers become channels."""
+        self.parameter(parameter)
+        return self._layouts[parameter]
+
+    @cached_property
+    def _spaces(self) -> dict[str, Space]:
+        return {space.name: space for space in self.spaces}
+
+    @cached_property
+    def _parameters(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    def space(self, name: str) -> Space:
+        """The space called `name`; `GraphError` where there is none."""
+        if name not in self._spaces:
+            raise GraphError(f"no space {name!r} in this graph" + nearest(name, self._spaces))
+        return self._spaces[name]
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter called `name`; `GraphError` where there is none."""
+        if name not in self._parameters:
+            raise GraphError(f"no parameter {name!r} in this graph" + nearest(name, self._parameters))
+        return self._parameters[name]
+
+    def lineage(self, name: str) -> tuple[Space, ...]:
+        """The space and its ancestors, root first."""
+        space = self.space(name)
+        return (*self.lineage(space.parent), space) if space.parent is not None else (space,)
+
+    def extent(self, name: str) -> int:
+        """Length of an axis labelled by the space: its size times those of its ancestors."""
+        return math.prod(space.size for space in self.lineage(name))
+
+    def shape(self, parameter: str) -> tuple[int, ...]:
+        """Length of each axis of a parameter."""
+        return tuple(self.extent(name) for name in self.parameter(parameter).spaces)
+
+    def set_axes(self, parameter: str) -> tuple[int, ...]:
+        """Positions of the axes that the group moves."""
+        return tuple(
+            k
+            for k, name in enumerate(self.parameter(parameter).spaces)
+            if any(space.moves for space in self.lineage(name))
+        )
+
+    @property
+    def numel(self) -> int:
+        """How many numbers one network has."""
+        return sum(math.prod(self.shape(parameter.name)) for parameter in self.parameters)
+
+    def group(self) -> Group:
+        """The weight-space symmetry group."""
+        from graphws.graph.group import Group
+
+        return Group(self)
+
+    def log10_order(self) -> float:
+        """log10 of the number of permutations in the group: d! for a set, (d!)^parents for a nested set."""
+        total = 0.0
+        for space in self.spaces:
+            if space.moves:
+                total += math.lgamma(space.size + 1) * self.extent(space.name) / space.size
+        return total / math.log(10)
+
+    def replace_space(self, space: Space) -> NetworkGraph:
+        """The graph with the space of that name exchanged; storage and operations no longer fit and are dropped."""
+        self.space(space.name)
+        return NetworkGraph(
+            tuple(space if old.name == space.name else old for old in self.spaces),
+            tuple(Parameter(p.name, p.axes, p.kind, p.role) for p in self.parameters),
+        )
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal graphs give equal text."""
+        from graphws.graph.serialise import to_json
+
+        return to_json(self)
+
+    @staticmethod
+    def from_json(text: str) -> NetworkGraph:
+        """The inverse of `to_json`; `GraphError` on anything else."""
+        from graphws.graph.serialise import from_json
+
+        return from_json(text)
+
+    def __str__(self) -> str:
+        head = (
+            f"NetworkGraph({len(self.spaces)} spaces, {len(self.parameters)} parameters, {self.numel} numbers, "
+            f"log10|G| = {self.log10_order():.1f})"
+        )
+        parameters = [f"{p} {'x'.join(map(str, self.shape(p.name)))}" for p in self.parameters]
+        return "\n  ".join([head, *map(str, self.spaces), *parameters])

@@ -1,0 +1,126 @@
+"""Parameters: tensors whose axes are labelled by spaces.
+
+A parameter is the typed (hyper)edge of the graph.  An axis also says how it follows its space's action, by an integer
+*power* p: if a group element scales neuron i by s_i, the axis is multiplied by s_i^p.
+
+* ``h``    (p = 1): values written into the space: rows of a weight, a bias, the shift of a norm;
+* ``h*``   (p = -1): values that read from the space: columns of the next weight;
+* ``h^2``: a running variance;  ``h^0``: moves with the permutation but does not scale.
+
+Under a general linear map A, ``h`` is multiplied by A and ``h*`` by the inverse transpose of A.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from graphws.errors import GraphError
+
+_AXIS = re.compile(r"(?P<space>[\w./-]+)(?:(?P<dual>\*)|\^(?P<power>-?[0-9]{1,3}))?")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a parameter: the space that indexes it and the power with which it follows the action.
+
+    >>> Axis.parse("hidden1*")
+    Axis(space='hidden1', power=-1)
+    >>> str(Axis("hidden1", 2))
+    'hidden1^2'
+    """
+
+    space: str
+    power: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Axis:
+        """The inverse of `str`: ``h``, ``h*`` or ``h^p``."""
+        match = _AXIS.fullmatch(text)
+        if match is None:
+            raise GraphError(f"axis {text!r}: write a space's name, then nothing, '*' or '^power', as in 'h1*'")
+        power = -1 if match["dual"] else int(match["power"] or 1)
+        return cls(match["space"], power)
+
+    def __str__(self) -> str:
+        return self.space + {1: "", -1: "*"}.get(self.power, f"^{self.power}")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a parameter lives in a state dict.
+
+    The parameter is the block ``block`` (start, stop for each stored axis; None: all) of the tensor ``key`` of shape
+    ``shape``, read row-major into the parameter's own axes; so one stored tensor can hold several parameters (a fused
+    q, k, v projection) and one stored axis several spaces (channels × pixels after a flatten).
+
+    Args:
+        key: The state dict's key.
+        shape: Shape of the whole stored tensor.
+        block: The part of it, or None for all of it.
+        aliases: Further keys that hold the same tensor (tied weights).
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    block: tuple[tuple[int, int], ...] | None = None
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "aliases", tuple(self.aliases))
+        if self.block is None:
+            return
+        object.__setattr__(self, "block", tuple((start, stop) for start, stop in self.block))
+        if len(self.block) != len(self.shape):
+            raise GraphError(f"storage {self.key!r}: a block of {len(self.block)} axes in {len(self.shape)} axes")
+        for (start, stop), size in zip(self.block, self.shape, strict=True):
+            if not 0 <= start < stop <= size:
+                raise GraphError(f"storage {self.key!r}: block {start}:{stop} outside of an axis of {size}")
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """The block as slices of the stored tensor."""
+        bounds = self.block or tuple((0, n) for n in self.shape)
+        return tuple(slice(start, stop) for start, stop in bounds)
+
+    @property
+    def block_shape(self) -> tuple[int, ...]:
+        """Shape of the block."""
+        return tuple(s.stop - s.start for s in self.index)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A tensor labelled by spaces.
+
+    Args:
+        name: Unique in its graph.
+        axes: One `Axis` for each axis, or their text separated by blanks: ``"hidden1 input*"``.
+        kind: ``weight``, ``bias`` or whatever message specs shall call it.
+        role: What layers that share their weights across depth go by; the name where empty.
+        storage: Where it lives in a state dict; under its own name and shape where None.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    kind: str = "weight"
+    role: str = ""
+    storage: Storage | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise GraphError("a parameter needs a name")
+        if not self.name.isprintable():
+            raise GraphError(f"parameter name {self.name!r}: only printable characters are allowed")
+        if isinstance(self.axes, str):
+            object.__setattr__(self, "axes", tuple(Axis.parse(text) for text in self.axes.split()))
+        object.__setattr__(self, "axes", tuple(self.axes))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Name of the space of each axis."""
+        return tuple(axis.space for axis in self.axes)
+
+    def __str__(self) -> str:
+        return f"{self.name}[{', '.join(map(str, self.axes))}]"

@@ -1,0 +1,190 @@
+"""Canonical JSON of a graph, and its bounded, checked reading.
+
+Equal graphs give equal text: keys in a fixed order, fields that hold their default left out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from graphws.errors import GraphError
+from graphws.graph.network import NetworkGraph
+from graphws.graph.operation import Operation
+from graphws.graph.parameter import Axis, Parameter, Storage
+from graphws.graph.space import Space
+
+FORMAT = 1
+LONGEST = 64 << 20
+"""Largest text that is read, in characters."""
+LARGEST = 2**40
+"""Largest size of a space, and largest length of a stored axis, that is believed."""
+
+
+def _space(space: Space) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": space.name, "size": space.size, "kind": space.kind}
+    if space.parent is not None:
+        entry["parent"] = space.parent
+    if space.action != "permutation":
+        entry["action"] = str(space.action)
+    return entry | {key: getattr(space, key) for key in ("role", "reason") if getattr(space, key)}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": parameter.name,
+        "axes": " ".join(map(str, parameter.axes)),
+        "kind": parameter.kind,
+    }
+    if parameter.role:
+        entry["role"] = parameter.role
+    storage = parameter.storage
+    if storage is not None:
+        place: dict[str, Any] = {"key": storage.key, "shape": list(storage.shape)}
+        if storage.block is not None:
+            place["block"] = [list(bounds) for bounds in storage.block]
+        if storage.aliases:
+            place["aliases"] = list(storage.aliases)
+        entry["storage"] = place
+    return entry
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "kind": operation.kind,
+        "inputs": list(operation.inputs),
+        "outputs": list(operation.outputs),
+    }
+    return entry | ({"attributes": dict(operation.attributes)} if operation.attributes else {})
+
+
+def to_json(graph: NetworkGraph) -> str:
+    """Canonical JSON of a graph."""
+    document = {
+        "graphws_graph": FORMAT,
+        "spaces": [_space(space) for space in graph.spaces],
+        "parameters": [_parameter(parameter) for parameter in graph.parameters],
+        "operations": [_operation(operation) for operation in graph.operations],
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+class _Reader:
+    """Typed access to a parsed document: every surprise becomes a `GraphError` that names the place."""
+
+    def __init__(self, entry: object, place: str, allowed: tuple[str, ...]) -> None:
+        if not isinstance(entry, dict):
+            raise GraphError(f"graph file, {place}: a mapping expected, got {type(entry).__name__}")
+        left = set(entry) - set(allowed)
+        if left:
+            raise GraphError(f"graph file, {place}: unknown field {sorted(map(str, left))[0]!r}")
+        self.entry, self.place = entry, place
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.entry.get(key, default)
+        if not isinstance(value, str):
+            raise GraphError(f"graph file, {self.place}: {key!r} must be text, got {value!r}")
+        return self._encodable(value, key)
+
+    def _encodable(self, value: str, key: str) -> str:
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise GraphError(f"graph file, {self.place}: {key!r} holds half a character (a lone surrogate): {value!r}")
+        return value
+
+    def whole(self, key: str) -> int:
+        return self._size(self.entry.get(key), key)
+
+    def _size(self, value: object, key: str) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+            raise GraphError(f"graph file, {self.place}: {key!r} must be a whole number up to 2^40, got {value!r}")
+        return value
+
+    def items(self, key: str) -> list[Any]:
+        value = self.entry.get(key, [])
+        if not isinstance(value, list):
+            raise GraphError(f"graph file, {self.place}: {key!r} must be a list, got {value!r}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        items = self.items(key)
+        if not all(isinstance(item, str) for item in items):
+            raise GraphError(f"graph file, {self.place}: {key!r} must be a list of texts, got {items!r}")
+        return tuple(self._encodable(item, key) for item in items)
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        return tuple(self._size(item, key) for item in self.items(key))
+
+
+def _read_storage(entry: object, place: str) -> Storage:
+    reader = _Reader(entry, place, ("key", "shape", "block", "aliases"))
+    block = None
+    if "block" in reader.entry:
+        pairs = reader.items("block")
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise GraphError(f"graph file, {place}: 'block' must be a list of [start, stop], got {pairs!r}")
+        block = tuple((reader._size(a, "block"), reader._size(b, "block")) for a, b in pairs)
+    return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"))
+
+
+def _read_parameter(entry: object, place: str) -> Parameter:
+    reader = _Reader(entry, place, ("name", "axes", "kind", "role", "storage"))
+    axes = tuple(Axis.parse(text) for text in reader.text("axes").split())
+    storage = _read_storage(reader.entry["storage"], f"{place}, storage") if "storage" in reader.entry else None
+    return Parameter(reader.text("name"), axes, reader.text("kind"), reader.text("role", ""), storage)
+
+
+def _read_space(entry: object, place: str) -> Space:
+    reader = _Reader(entry, place, ("name", "size", "kind", "parent", "action", "role", "reason"))
+    parent = reader.text("parent") if "parent" in reader.entry else None
+    try:
+        return Space(
+            reader.text("name"),
+            reader.whole("size"),
+            reader.text("kind"),  # type: ignore[arg-type]
+            parent,
+            reader.text("action", "permutation"),  # type: ignore[arg-type]
+            reader.text("role", ""),
+            reader.text("reason", ""),
+        )
+    except ValueError as error:
+        raise GraphError(f"graph file, {place}: {error}") from None
+
+
+def _read_operation(entry: object, place: str) -> Operation:
+    reader = _Reader(entry, place, ("kind", "inputs", "outputs", "attributes"))
+    attributes = reader.entry.get("attributes", {})
+    if not isinstance(attributes, dict) or not all(
+        isinstance(v, bool | int | float | str) for v in attributes.values()
+    ):
+        raise GraphError(f"graph file, {place}: 'attributes' must map names to numbers or texts")
+    for text in [*attributes, *(value for value in attributes.values() if isinstance(value, str))]:
+        reader._encodable(text, "attributes")
+    pairs = tuple(attributes.items())
+    return Operation(reader.text("kind"), reader.texts("inputs"), reader.texts("outputs"), pairs)
+
+
+def from_json(text: str) -> NetworkGraph:
+    """The graph of a JSON text.
+
+    Raises:
+        GraphError: On text that is too long, is not JSON, or does not describe a graph; the place is named.
+    """
+    if len(text) > LONGEST:
+        raise GraphError(f"graph file: {len(text)} characters, at most {LONGEST} are read")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GraphError(f"graph file is not JSON: {error}") from None
+    fields = ("graphws_graph", "spaces", "parameters", "operations", "inputs", "outputs")
+    reader = _Reader(document, "top", fields)
+    if reader.whole("graphws_graph") != FORMAT:
+        raise GraphError(f"graph file of format {reader.entry['graphws_graph']}; this version reads format {FORMAT}")
+    return NetworkGraph(
+        tuple(_read_space(entry, f"space {k}") for k, entry in enumerate(reader.items("spaces"))),
+        tuple(_read_parameter(entry, f"parameter {k}") for k, entry in enumerate(reader.items("parameters"))),
+        tuple(_read_operation(entry, f"operation {k}") for k, entry in enumerate(reader.items("operations"))),
+        reader.texts("inputs"),
+        reader.texts("outputs"),
+    )

@@ -1,0 +1,179 @@
+"""Weights: the numbers of a batch of networks that share a graph.
+
+`Weights` holds, for each parameter, one tensor of shape (batch, *axes).  It knows its graph, so a group element can act
+on it, an equivariant layer can read it, and it goes back to a state dict bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.errors import WeightsError, nearest
+from graphws.graph.network import NetworkGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A batch of networks with one graph.
+
+    Args:
+        graph: Their graph.
+        tensors: For each parameter of the graph a tensor of shape (batch, *graph.shape(name)).
+
+    Raises:
+        WeightsError: On a missing or unknown parameter, a wrong shape, or batches of different size.
+    """
+
+    graph: NetworkGraph
+    tensors: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        names = [parameter.name for parameter in self.graph.parameters]
+        for name in self.tensors:
+            if name not in names:
+                raise WeightsError(f"no parameter {name!r} in the graph" + nearest(name, names))
+        batches = set()
+        for name in names:
+            if name not in self.tensors:
+                raise WeightsError(f"no tensor for parameter {name!r}")
+            shape, wanted = tuple(self.tensors[name].shape), self.graph.shape(name)
+            if shape[1:] != wanted or not shape:
+                raise WeightsError(f"parameter {name!r}: got shape {shape}, the graph needs (batch, *{wanted})")
+            batches.add(shape[0])
+        if len(batches) > 1:
+            raise WeightsError(f"tensors of different batch sizes: {sorted(batches)}")
+        object.__setattr__(self, "tensors", {name: self.tensors[name] for name in names})
+
+    @property
+    def batch(self) -> int:
+        """How many networks."""
+        return next(iter(self.tensors.values())).shape[0] if self.tensors else 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the first tensor."""
+        return next(iter(self.tensors.values())).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the first tensor."""
+        return next(iter(self.tensors.values())).device
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.graph.parameter(name)
+        return self.tensors[name]
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and tensor of each parameter, in the graph's order."""
+        return iter(self.tensors.items())
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
+        """The same graph, with `function` applied to every tensor."""
+        return Weights(self.graph, {name: function(tensor) for name, tensor in self.items()})
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Weights:
+        """Moved, and floating tensors cast."""
+        return self.map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
+
+    def select(self, index: Tensor | slice | Sequence[int]) -> Weights:
+        """The networks at `index` (a slice, a list or a tensor of indices); the batch axis stays."""
+        return self.map(lambda x: x[index])
+
+    def flatten(self) -> Tensor:
+        """All numbers of each network in a row, shape (batch, graph.numel)."""
+        return torch.cat([tensor.flatten(1) for tensor in self.tensors.values()], dim=1)
+
+    @staticmethod
+    def unflatten(graph: NetworkGraph, flat: Tensor) -> Weights:
+        """The inverse of `flatten`."""
+        if flat.ndim != 2 or flat.shape[1] != graph.numel:
+            raise WeightsError(f"got shape {tuple(flat.shape)}, the graph needs (batch, {graph.numel})")
+        shapes = {p.name: graph.shape(p.name) for p in graph.parameters}
+        parts = flat.split([math.prod(shape) for shape in shapes.values()], dim=1)
+        tensors = {
+            name: part.reshape(part.shape[0], *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+        return Weights(graph, tensors)
+
+    @staticmethod
+    def cat(batches: Sequence[Weights]) -> Weights:
+        """One batch from several of the same graph."""
+        if not batches:
+            raise WeightsError("nothing to join: got an empty list of weights")
+        graph = batches[0].graph
+        if any(other.graph != graph for other in batches):
+            raise WeightsError("weights of different graphs cannot be joined into one batch")
+        return Weights(graph, {name: torch.cat([other[name] for other in batches]) for name in batches[0].tensors})
+
+    def check_finite(self) -> None:
+        """Raises `WeightsError` naming the first parameter that holds NaN or infinity."""
+        for name, tensor in self.items():
+            bad = ~torch.isfinite(tensor)
+            if bad.any():
+                network = int(bad.flatten(1).any(dim=1).nonzero()[0])
+                raise WeightsError(
+                    f"parameter {name!r} of network {network} holds {int(bad[network].sum())} NaN or inf"
+                )
+
+    @staticmethod
+    def from_state_dict(graph: NetworkGraph, state: Mapping[str, Tensor]) -> Weights:
+        """A batch of one from a state dict whose keys and shapes are those of the graph's storage.
+
+        Raises:
+            WeightsError: On a missing, left-over or wrongly shaped tensor, and on tied tensors that differ.
+        """
+        left = set(state)
+        tensors = {}
+        for parameter in graph.parameters:
+            storage = parameter.storage
+            key = storage.key if storage else parameter.name
+            shape = storage.shape if storage else graph.shape(parameter.name)
+            if key not in state:
+                raise WeightsError(f"state dict has no {key!r} (shape {shape})" + nearest(key, state))
+            if tuple(state[key].shape) != shape:
+                raise WeightsError(f"{key!r} has shape {tuple(state[key].shape)}, the graph needs {shape}")
+            for alias in storage.aliases if storage else ():
+                if alias in state and not _same(state[alias], state[key]):
+                    raise WeightsError(f"{alias!r} and {key!r} should be one tensor (tied weights), but differ")
+            left -= {key, *(storage.aliases if storage else ())}
+            block = state[key][storage.index] if storage and storage.block else state[key]
+            tensors[parameter.name] = block.detach().clone().reshape(1, *graph.shape(parameter.name))
+        if left:
+            raise WeightsError(f"state dict holds {sorted(left)[0]!r}, which the graph does not know")
+        return Weights(graph, tensors)
+
+    def to_state_dict(self, network: int = 0) -> dict[str, Tensor]:
+        """The state dict of one network of the batch: the inverse of `from_state_dict`, bit for bit."""
+        state: dict[str, Tensor] = {}
+        for parameter in self.graph.parameters:
+            tensor, storage = self[parameter.name][network].detach(), parameter.storage
+            if storage is None:
+                state[parameter.name] = tensor.clone()
+                continue
+            if storage.block is None:
+                state[storage.key] = tensor.reshape(storage.shape).clone()
+            else:
+                whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
+                whole[storage.index] = tensor.reshape(storage.block_shape)
+            for alias in storage.aliases:
+                state[alias] = state[storage.key]
+        return state
+
+    def __repr__(self) -> str:
+        return f"Weights({self.batch} networks of {self.graph.numel} numbers, {self.dtype}, {self.device})"
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same bits (so that NaN equals itself)."""
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    bits = [tensor.detach().reshape(-1).view(torch.uint8) for tensor in (first, second)]
+    return torch.equal(*bits)

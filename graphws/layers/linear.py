@@ -1,0 +1,221 @@
+"""The equivariant linear layer of any graph.
+
+Law: for every group element g, ``layer(g x) = g layer(x)``; and with linear pooling (mean or sum) and all messages on,
+every linear map with that law is one of the layer's (theorem 5.1 of paper D for MLPs; here for any graph, by the two
+rules of `graphws.layers.pattern`).
+
+The layer computes every pooled summary once, then one matrix product a key, then adds what the keys send to each
+tensor.  That takes a number of kernels proportional to the depth of the input network, where the paper's blocks, run
+one by one, need the square of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from graphws.errors import UsageError
+from graphws.graph import NetworkGraph
+from graphws.layers import kernels
+from graphws.layers.assembly import Assembly
+from graphws.layers.features import Features
+from graphws.layers.pattern import Slot, orbit_slots
+from graphws.layers.plan import Plan, Product, RoleTable, Source, plan_by_name, plan_by_role, role, role_table
+from graphws.layers.pooling import AttentionPool
+from graphws.layers.run import run_fused, run_plain
+from graphws.layers.steps import Step, Steps, make_steps
+from graphws.messages import Message, expand_blocks
+
+
+class EquivariantLinear(nn.Module):
+    """Affine map between weight spaces that commutes with the group.
+
+    Args:
+        graph: The graph of the networks, or several graphs if weights are shared by role.
+        in_channels: Channels per entry that come in.
+        out_channels: Channels per entry that go out.
+        messages: What the layer is made of; paper D's full layer with max pooling where None.
+        bias: Adds an equivariant bias: one vector for each orbit (paper D, table 9).
+        share: ``none``: every key has its own matrix; ``role``: keys of like spaces share theirs, and the layer takes
+            networks of any depth and width whose roles it has seen.
+        heads: Heads of attention pooling.
+        init_scale: μ, a factor on the initial weights: 1, or 1e-3 where the output is a network (paper D, appendix J).
+
+    Attributes:
+        fused: Lets the kernels of `graphws.layers.kernels` run where they can; the values are the same without.
+
+    Shapes:
+        Features with ``in_channels`` -> Features of the same graph with ``out_channels``.
+
+    Raises:
+        UsageError: On channels below 1, or heads that do not divide channels.
+        GraphError: Where roles cannot be shared; see `graphws.layers.plan.role_table`.
+    """
+
+    def __init__(
+        self,
+        graph: NetworkGraph | Sequence[NetworkGraph],
+        in_channels: int,
+        out_channels: int,
+        messages: Sequence[Message] | None = None,
+        bias: bool = True,
+        share: str = "none",
+        heads: int = 1,
+        init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if in_channels < 1 or out_channels < 1:
+            raise UsageError(f"channels must be at least 1, got {in_channels} in and {out_channels} out")
+        graphs = [graph] if isinstance(graph, NetworkGraph) else list(graph)
+        if share not in ("none", "role") or (share == "none" and len(graphs) != 1):
+            raise UsageError(f"share must be 'none' (one graph) or 'role'; got {share!r} for {len(graphs)} graphs")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.messages = tuple(expand_blocks() if messages is None else messages)
+        self.share = share
+        self.table: RoleTable | None = role_table(graphs, self.messages) if share == "role" else None
+        self.fused = True
+        self._plans: dict[NetworkGraph, Plan] = {}
+        self._steps: dict[NetworkGraph, Steps] = {}
+        self._recent: tuple[NetworkGraph, Steps] | None = None
+        self.matrices = nn.ParameterDict()
+        self.biases = nn.ParameterDict()
+        self.attentions = nn.ModuleDict()
+        for each in graphs:
+            self._add_parameters(each, heads, init_scale, bias)
+
+    def plan(self, graph: NetworkGraph) -> Plan:
+        """The layer's plan on a graph, made once."""
+        if graph not in self._plans:
+            table = self.table
+            planned = plan_by_name(graph, self.messages) if table is None else plan_by_role(graph, self.messages, table)
+            if self._plans and table is None:
+                raise UsageError("this layer was built for another graph; build it with share='role' to take several")
+            self._plans[graph] = planned
+        return self._plans[graph]
+
+    def steps(self, graph: NetworkGraph) -> Steps:
+        """The plan made ready to run, once."""
+        if self._recent is None or self._recent[0] is not graph:  # spares a comparison of equal graphs
+            if graph not in self._steps:
+                self._steps[graph] = self._make_steps(graph)
+            self._recent = (graph, self._steps[graph])
+        return self._recent[1]
+
+    def _make_steps(self, graph: NetworkGraph) -> Steps:
+        plan = self.plan(graph)
+        return make_steps(
+            plan,
+            self.out_channels,
+            lambda source: self._attention_name(graph, source),
+            lambda product: (tuple(self._row_sizes(plan, product)), tuple(self._column_sizes(plan, product))),
+            {
+                p.name: tuple(
+                    (slot, self._bias_name(graph, slot))
+                    for slot in orbit_slots(graph.layout(p.name), exact=self.table is None)
+                    if self.biases
+                )
+                for p in graph.parameters
+            },
+        )
+
+    def _add_parameters(self, graph: NetworkGraph, heads: int, init_scale: float, bias: bool) -> None:
+        plan = self.plan(graph)
+        largest = {
+            slot.key for product in plan.products for column in product.targets for slot in column if not slot.pooled
+        }
+        for product in plan.products:
+            if product.matrix not in self.matrices:
+                rows, columns = self._row_sizes(plan, product), self._column_sizes(plan, product)
+                gain = 1.0 if product.key in largest and product.key else 0.5
+                matrix = torch.randn(sum(rows), sum(columns)) * (init_scale * math.sqrt(gain / sum(rows)))
+                self.matrices[product.matrix] = nn.Parameter(matrix)
+            for row in product.sources:
+                for source in row:
+                    name = self._attention_name(graph, source)
+                    if name is not None and name not in self.attentions:
+                        if self.in_channels % heads:
+                            raise UsageError(
+                                f"attention pooling: {heads} heads do not divide {self.in_channels} channels"
+                            )
+                        free = graph.layout(source.slot.parameter).free
+                        self.attentions[name] = AttentionPool(free * self.in_channels, heads)
+            self._scale_sums(plan, product)
+        for parameter in graph.parameters if bias else ():
+            layout = graph.layout(parameter.name)
+            for slot in orbit_slots(graph.layout(parameter.name), exact=self.table is None):
+                name = self._bias_name(graph, slot)
+                if name not in self.biases:
+                    self.biases[name] = nn.Parameter(torch.zeros(layout.free * self.out_channels))
+
+    def _row_sizes(self, plan: Plan, product: Product) -> list[int]:
+        if self.table is None:
+            return [plan.graph.layout(row[0].slot.parameter).free * self.in_channels for row in product.sources]
+        junction = next(j for j in self.table.rows if self.table.matrix(j) == product.matrix)
+        return [free * self.in_channels for free in self.table.rows[junction].values()]
+
+    def _column_sizes(self, plan: Plan, product: Product) -> list[int]:
+        if self.table is None:
+            return [plan.graph.layout(column[0].parameter).free * self.out_channels for column in product.targets]
+        junction = next(j for j in self.table.columns if self.table.matrix(j) == product.matrix)
+        return [free * self.out_channels for free in self.table.columns[junction].values()]
+
+    @torch.no_grad()
+    def _scale_sums(self, plan: Plan, product: Product) -> None:
+        """Initial rows that read a sum start as if they read the mean, so that depth does not make values explode."""
+        if self.table is not None:
+            return
+        start = 0
+        for row, size in zip(product.sources, self._row_sizes(plan, product), strict=True):
+            layout, source = plan.graph.layout(row[0].slot.parameter), row[0]
+            if source.pool == "sum":
+                sizes = [layout.index[source.slot.blocks.index(block)].size for block in source.slot.pooled]
+                self.matrices[product.matrix][start : start + size] /= math.prod(sizes)
+            start += size
+
+    def _attention_name(self, graph: NetworkGraph, source: Source) -> str | None:
+        if source.pool != "attention" or not source.slot.pooled:
+            return None
+        owner = source.slot.parameter if self.table is None else role(graph, source.slot.parameter)
+        return f"{owner}:{source.slot.signature}".replace(".", "_")
+
+    def _bias_name(self, graph: NetworkGraph, slot: Slot) -> str:
+        owner = slot.parameter if self.table is None else role(graph, slot.parameter)
+        return f"{owner}:{slot.signature}".replace(".", "_")
+
+    def _matrix(self, step: Step) -> Tensor:
+        """The product's part of its matrix: all of it, unless roles are shared and this graph lacks some."""
+        matrix: Tensor = self.matrices[step.product.matrix]
+        for axis, chosen, sizes in ((0, step.product.rows, step.rows), (1, step.product.columns, step.columns)):
+            if chosen is not None:
+                parts = matrix.split(sizes, dim=axis)
+                matrix = torch.cat([parts[k] for k in chosen], dim=axis)
+        return matrix
+
+    def forward(self, features: Features, moments: bool = False) -> Features:
+        """Applies the map; see the class for shapes.
+
+        With ``moments`` the result comes with the moments of those tensors for which they cost next to nothing.
+        """
+        if features.channels != self.in_channels:
+            raise UsageError(f"this layer takes {self.in_channels} channels, got {features.channels}")
+        steps = self.steps(features.graph)
+        fused = self.fused and kernels.supported(*features.tensors.values())
+        assemblies = {name: Assembly(layout, steps.channels[name]) for name, layout in steps.layouts.items()}
+        for name, biases in steps.biases.items():
+            for slot, bias in biases:
+                assemblies[name].add(slot, self.biases[bias].unsqueeze(0))
+        matrices = [self._matrix(step) for step in steps.steps]
+        if fused:
+            run_fused(features, steps, matrices, self.attentions, assemblies, moments)
+        else:
+            run_plain(features, steps, matrices, self.attentions, assemblies)
+        tensors = {name: a.result(features.tensors[name], moments) for name, a in assemblies.items()}
+        taken = {name: a.moments for name, a in assemblies.items() if a.moments is not None}
+        return Features(features.graph, tensors, self.out_channels, moments=taken)
+
+    def extra_repr(self) -> str:
+        """Channels and messages."""
+        return f"{self.in_channels} -> {self.out_channels}, " + "; ".join(map(str, self.messages))

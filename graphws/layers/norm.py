@@ -1,0 +1,154 @@
+"""Normalisation that commutes with the group: statistics per orbit.
+
+A statistic may mix the entries that the group mixes and no others.  Entries of one folded channel are such an orbit
+(but for diagonals, which it may mix in without harm), so statistics run over the batch and all index axes, one for each
+folded channel.  Statistics per entry, as in public code, break equivariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from graphws.errors import UsageError
+from graphws.graph import NetworkGraph
+from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
+from graphws.layers.features import Features, Moments, Prologue
+from graphws.layers.plan import role
+
+NORMS = ("batch", "layer", "none")
+
+
+class OrbitNorm(nn.Module):
+    """Normalises each folded channel of each parameter, then scales and shifts it.
+
+    ``batch`` takes statistics over the batch (over all processes, and over all graphs of a mixed batch that share a
+    role) and keeps running ones for evaluation; ``layer`` over each network alone.
+
+    Args:
+        graphs: The graphs that may come.
+        channels: Channels per entry.
+        kind: ``batch`` or ``layer``.
+        share: ``none``: one set of statistics a parameter; ``role``: one a role.
+        momentum: Weight of the newest batch in the running statistics.
+        eps: Added to variances.
+    """
+
+    def __init__(
+        self,
+        graphs: Sequence[NetworkGraph],
+        channels: int,
+        kind: str = "batch",
+        share: str = "none",
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        if kind not in ("batch", "layer"):
+            raise UsageError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+        self.kind, self.share, self.momentum, self.eps = kind, share, momentum, eps
+        self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
+        for graph in graphs:
+            for parameter in graph.parameters:
+                name = self.name(graph, parameter.name)
+                if name in self.scale:
+                    continue
+                size = graph.layout(parameter.name).free * channels
+                self.scale[name], self.shift[name] = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+                if kind == "batch":
+                    self.register_buffer(f"mean_{name}", torch.zeros(size))
+                    self.register_buffer(f"variance_{name}", torch.ones(size))
+
+    def name(self, graph: NetworkGraph, parameter: str) -> str:
+        """What the statistics of a parameter go by."""
+        return (parameter if self.share == "none" else role(graph, parameter)).replace(".", "_")
+
+    def forward(self, states: Sequence[Features]) -> list[Features]:
+        """Normalises a mixed batch, one `Features` for each graph in it."""
+        return [state.settled for state in self.prepare(states)]
+
+    def prepare(self, states: Sequence[Features], activation: str = "identity") -> list[Features]:
+        """The same with an activation after it, done when the features are read wherever that can wait."""
+        if self.kind == "layer":
+            normal = (
+                s.replace({p: self._alone(x, self.name(s.graph, p)) for p, x in s.tensors.items()}) for s in states
+            )
+            return [state.awaiting(Prologue(activation)) for state in normal]
+        affine = self._affine(states)
+        prepared = []
+        for state in states:
+            names = {parameter: self.name(state.graph, parameter) for parameter in state.tensors}
+            scale = {parameter: affine[name][0] for parameter, name in names.items()}
+            shift = {parameter: affine[name][1] for parameter, name in names.items()}
+            prepared.append(state.awaiting(Prologue(activation, scale, shift)))
+        return prepared
+
+    def _alone(self, x: Tensor, name: str) -> Tensor:
+        """Statistics of each network alone."""
+        axes = tuple(range(1, x.ndim - 1))
+        mean = x.mean(axes, keepdim=True) if axes else x.mean(-1, keepdim=True)
+        variance = (x - mean).square().mean(axes or -1, keepdim=True)
+        normal = (x - mean) * torch.rsqrt(variance + self.eps)
+        return torch.addcmul(self.shift[name], normal, self.scale[name])
+
+    def _affine(self, states: Sequence[Features]) -> dict[str, tuple[Tensor, Tensor]]:
+        """For batch statistics: the factors and offsets of each name, all computed in one vector."""
+        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
+        for state in states:
+            for parameter, tensor in state.tensors.items():
+                members.setdefault(self.name(state.graph, parameter), []).append((tensor, state.moments.get(parameter)))
+        running_means = [self.get_buffer(f"mean_{name}") for name in members]
+        running_variances = [self.get_buffer(f"variance_{name}") for name in members]
+        if self.training:
+            found = [moments(tensors) for tensors in members.values()]
+            means, variances = [m.mean for m in found], [m.variance for m in found]
+            with torch.no_grad():
+                unbiased = torch._foreach_mul(variances, [m.count / max(m.count - 1, 1) for m in found])
+                torch._foreach_lerp_(running_means, [m.to(running_means[0].dtype) for m in means], self.momentum)
+                torch._foreach_lerp_(running_variances, [v.to(running_means[0].dtype) for v in unbiased], self.momentum)
+        else:
+            means, variances = running_means, running_variances
+        scale = torch.cat([self.scale[name] for name in members]) * torch.rsqrt(torch.cat(variances) + self.eps)
+        shift = torch.cat([self.shift[name] for name in members]) - torch.cat(means) * scale
+        sizes = [mean.shape[0] for mean in means]
+        pairs = zip(scale.split_with_sizes(sizes), shift.split_with_sizes(sizes), strict=True)
+        return dict(zip(members, pairs, strict=True))
+
+
+def moments(tensors: Sequence[tuple[Tensor, Moments | None]]) -> Moments:
+    """The moments of several tensors (..., channels) together, over all processes.
+
+    Args:
+        tensors: Each with its own moments, where they are known already.
+    """
+    if len(tensors) == 1 and tensors[0][1] is not None and not _several():
+        return tensors[0][1]
+    counts = [x.shape[:-1].numel() for x, _ in tensors]
+    count = _all(sum(counts), tensors[0][0])
+    mean = _total([x.flatten(0, -2).sum(0) if m is None else m.mean * m.count for x, m in tensors]) / count
+    squares = [
+        (x - mean).square().flatten(0, -2).sum(0) if m is None else (m.variance + (m.mean - mean).square()) * m.count
+        for x, m in tensors
+    ]
+    return Moments(mean, _total(squares) / count, int(count))
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+    return all_reduce(total) if _several() else total
+
+
+def _all(count: int, like: Tensor) -> float:
+    if not _several():
+        return float(count)
+    total = torch.tensor(float(count), device=like.device)
+    dist.all_reduce(total)
+    return float(total)
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

@@ -1,0 +1,219 @@
+"""DWSNets: equivariant layers with norms and activations between them, then an invariant or an equivariant head.
+
+The network of paper D, equation 2: L_k ∘ σ ∘ … ∘ σ ∘ L_1, on the weights of any graph.  Free axes may be mapped to a
+smaller width first and, where the output is a network, back again (paper D, appendix J).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphws.errors import UsageError, nearest
+from graphws.graph import NetworkGraph, Weights
+from graphws.layers import (
+    ACTIVATIONS,
+    EquivariantLinear,
+    Features,
+    FreeAxes,
+    Invariants,
+    Message,
+    OrbitNorm,
+    Prologue,
+    expand_blocks,
+    resized,
+)
+from graphws.messages import Pool
+
+
+class DWSNet(nn.Module):
+    """A network on weight spaces.
+
+    Args:
+        graph: Graph of the networks that come, or several with ``share="role"``.
+        outputs: Length of the invariant output; None for an equivariant output: networks of the same graph.
+        layers: Equivariant layers.
+        channels: Channels per entry between layers.
+        messages: What a layer is made of; from `blocks` where None.
+        blocks: Paper D's block families; see `graphws.messages.expand_blocks`.
+        pooling: How entries are summarised, in the layers that `blocks` make and in the invariant head.
+        norm: ``batch``, ``layer`` or ``none``, before each activation but the last layer's.
+        activation: One of `graphws.layers.ACTIVATIONS`.
+        dropout: Share of features set to zero in training.
+        residual: Adds a layer's input to its output wherever channels agree.
+        bias: Equivariant biases.
+        reduce: New sizes of free spaces, mapped before the first layer.
+        share: ``none`` or ``role``.
+        heads: Heads of attention pooling.
+        init_scale: Factor on the initial weights of the last layer of an equivariant output; 1 for all others.
+        head_hidden: Hidden widths of the invariant head.
+        head_dropout: Dropout inside the invariant head.
+
+    Shapes:
+        Weights (batch) -> (batch, outputs), or Weights (batch) of the same graph.  A list of Weights of different
+        graphs (``share="role"``) gives one result, in the order of the list.
+    """
+
+    def __init__(
+        self,
+        graph: NetworkGraph | Sequence[NetworkGraph],
+        outputs: int | None,
+        layers: int = 4,
+        channels: int = 32,
+        messages: Sequence[Message] | None = None,
+        blocks: Mapping[str, str] | None = None,
+        pooling: Pool = "max",
+        norm: str = "batch",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        bias: bool = True,
+        reduce: Mapping[str, int] | None = None,
+        share: str = "none",
+        heads: int = 1,
+        init_scale: float = 1.0,
+        head_hidden: Sequence[int] = (),
+        head_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        graphs = [graph] if isinstance(graph, NetworkGraph) else list(graph)
+        if layers < 1:
+            raise UsageError(f"a DWSNet needs at least one layer, got {layers}")
+        if activation not in ACTIVATIONS:
+            raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
+        self._batch_norm = norm == "batch"
+        self.activation, self.dropout, self.residual = activation, dropout, residual
+        inner = [resized(each, reduce or {}) for each in graphs]
+        self.reduce = _FreeAxesTable(graphs, inner) if reduce else None
+        used = tuple(messages) if messages is not None else expand_blocks(blocks, pooling)
+        last = channels if outputs is not None else 1
+        widths = [1, *[channels] * (layers - 1), last]
+        self.layers = nn.ModuleList(
+            EquivariantLinear(
+                inner if share == "role" else inner[0],
+                a,
+                b,
+                used,
+                bias,
+                share,
+                heads if a > 1 else 1,
+                init_scale if outputs is None and k == layers - 1 else 1.0,
+            )
+            for k, (a, b) in enumerate(pairwise(widths))
+        )
+        self.norms = nn.ModuleList(
+            nn.Identity() if norm == "none" else OrbitNorm(inner, width, norm, share) for width in widths[1:-1]
+        )
+        self.head: InvariantHead | None = None
+        self.expand: _FreeAxesTable | None = None
+        if outputs is not None:
+            self.head = InvariantHead(inner, channels, outputs, pooling, share, heads, head_hidden, head_dropout)
+        elif reduce:
+            self.expand = _FreeAxesTable(inner, graphs)
+
+    def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
+        """Applies the network; see the class for shapes."""
+        batches = [weights] if isinstance(weights, Weights) else list(weights)
+        states = [Features.from_weights(batch) for batch in batches]
+        if self.reduce is not None:
+            states = [self.reduce(state) for state in states]
+        for k, layer in enumerate(self.layers):
+            if k:
+                states = self._between(states, self.norms[k - 1])
+            adds = self.residual and layer.in_channels == layer.out_channels
+            if adds:
+                states = [state.settled for state in states]
+            taken = self.training and not adds and k + 1 < len(self.layers) and self._batch_norm
+            received = [layer(state, moments=taken) for state in states]
+            if adds:
+                received = [
+                    new.replace({name: x + old[name] for name, x in new.tensors.items()})
+                    for new, old in zip(received, states, strict=True)
+                ]
+            states = received
+        if self.head is not None:
+            states = [self._drop(state.awaiting(Prologue(self.activation))) for state in states]
+            return torch.cat([self.head(state) for state in states])
+        if self.expand is not None:
+            states = [self.expand(state) for state in states]
+        outputs = [
+            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, states, strict=True)
+        ]
+        return outputs[0] if isinstance(weights, Weights) else outputs
+
+    def _between(self, states: list[Features], norm: nn.Module) -> list[Features]:
+        if isinstance(norm, OrbitNorm):
+            states = norm.prepare(states, self.activation)
+        else:
+            states = [state.awaiting(Prologue(self.activation)) for state in states]
+        return [self._drop(state) for state in states]
+
+    def _drop(self, state: Features) -> Features:
+        if not (self.dropout and self.training):
+            return state
+        return state.replace({name: functional.dropout(state[name], self.dropout) for name in state.tensors})
+
+
+class InvariantHead(nn.Module):
+    """Invariants, then a multilayer perceptron (paper D: h ∘ L_inv).
+
+    Args:
+        graphs: Graphs that may come.
+        channels: Channels per entry.
+        outputs: Length of the output.
+        pooling: How entries are summarised.
+        share: ``none`` or ``role``.
+        heads: Heads of attention pooling.
+        hidden: Hidden widths; none: one linear map.
+        dropout: Dropout before each hidden activation.
+
+    Shapes:
+        Features -> (batch, outputs).
+    """
+
+    def __init__(
+        self,
+        graphs: Sequence[NetworkGraph],
+        channels: int,
+        outputs: int,
+        pooling: Pool = "max",
+        share: str = "none",
+        heads: int = 1,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.invariants = Invariants(graphs, channels, pooling, share, heads)
+        steps: list[nn.Module] = []
+        widths = [self.invariants.width, *hidden, outputs]
+        for k, (a, b) in enumerate(pairwise(widths)):
+            if k:
+                steps += [nn.BatchNorm1d(a), nn.ReLU(), nn.Dropout(dropout)]
+            steps.append(nn.Linear(a, b))
+        self.readout = nn.Sequential(*steps)
+        first = steps[0]
+        if pooling == "sum" and isinstance(first, nn.Linear):
+            with torch.no_grad():  # starts as if it read means, whatever the widths are
+                first.weight /= self.invariants.counts().to(first.weight)
+
+    def forward(self, features: Features) -> Tensor:
+        """Pools and reads out."""
+        result: Tensor = self.readout(self.invariants(features))
+        return result
+
+
+class _FreeAxesTable(nn.Module):
+    """`FreeAxes` for each graph that may come."""
+
+    def __init__(self, graphs: Sequence[NetworkGraph], targets: Sequence[NetworkGraph]) -> None:
+        super().__init__()
+        self.graphs = list(graphs)
+        self.maps = nn.ModuleList(FreeAxes(a, b) for a, b in zip(graphs, targets, strict=True))
+
+    def forward(self, features: Features) -> Features:
+        result: Features = self.maps[self.graphs.index(features.graph)](features)
+        return result

@@ -1,0 +1,116 @@
+"""Pictures of a run: training curves, a confusion matrix, predictions against truth.
+
+Each function draws on a figure of its own and returns it; pyplot's global state is not touched.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """The figure as a PNG file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
+    """Loss and validation metric by epoch; one colour a model, one line a seed.
+
+    Args:
+        histories: For each model, one list of epochs for each seed.
+        metric: The validation metric by which models are chosen.
+    """
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    for number, (name, runs) in enumerate(histories.items()):
+        colour = f"C{number}"
+        for seed, rows in enumerate(runs):
+            epochs = [row["epoch"] for row in rows]
+            label = name if seed == 0 else None
+            loss.plot(epochs, [row["train_loss"] for row in rows], colour, lw=1.2, label=label)
+            loss.plot(epochs, [row["val_loss"] for row in rows], colour, lw=1.0, ls="--", alpha=0.8)
+            score.plot(epochs, [row[f"val_{metric}"] for row in rows], colour, lw=1.2, label=label)
+    loss.set(xlabel="epoch", ylabel="loss", title="training (solid) and validation (dashed)")
+    positive = [line.get_ydata() for line in loss.get_lines()]
+    if positive and all(np.all(np.asarray(values, dtype=float) > 0) for values in positive):
+        loss.set_yscale("log")
+    score.set(xlabel="epoch", ylabel=metric, title=f"validation {metric}")
+    if metric != "accuracy":
+        score.set_yscale("log")
+    for axes in (loss, score):
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    if histories:
+        score.legend(frameon=False)
+    return figure
+
+
+def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64], classes: int, title: str) -> Figure:
+    """How often each class (row) was taken for each (column), in percent of the row; the diagonal is right."""
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (targets, predictions), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(9.0, 1.8 + 0.36 * classes)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(share * 100, cmap="Blues", vmin=0, vmax=100)
+    if classes <= 20:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            dark = share[row, column] > 0.5
+            text = f"{share[row, column] * 100:.0f}"
+            axes.text(column, row, text, ha="center", va="center", size=7, color="white" if dark else "black")
+        axes.set(xticks=range(classes), yticks=range(classes))
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    return figure
+
+
+def predicted_against_true(
+    targets: NDArray[np.floating], predictions: Mapping[str, NDArray[np.floating]], names: Sequence[str]
+) -> Figure:
+    """One panel for each model and target: the closer to the diagonal, the better.
+
+    Args:
+        targets: True values, one row a network and one column a target.
+        predictions: For each model, the same in predicted values.
+        names: Of the targets.
+    """
+    figure = Figure(figsize=(3.6 * len(predictions), 3.4 * len(names)), layout="constrained")
+    panels = figure.subplots(len(names), len(predictions), squeeze=False)
+    for row, name in enumerate(names):
+        low, high = float(targets[:, row].min()), float(targets[:, row].max())
+        for column, (model, values) in enumerate(predictions.items()):
+            axes = panels[row][column]
+            axes.plot([low, high], [low, high], color="0.6", lw=1)
+            axes.plot(targets[:, row], values[:, row], ".", ms=3, alpha=0.6, color=f"C{column}")
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=model)
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
+    """The test metric of every model: a bar at the mean over seeds, a dot for each seed."""
+    figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, runs) in enumerate(values.items()):
+        mean = float(np.mean(runs))
+        axes.bar(name, mean, color=f"C{number}", alpha=0.75, width=0.6)
+        axes.plot([name] * len(runs), runs, "k.", ms=5)
+        axes.annotate(
+            f"{mean:.3g}", (number, mean), ha="center", va="bottom", xytext=(0, 4), textcoords="offset points"
+        )
+    axes.margins(y=0.15)
+    axes.set(ylabel=metric, title=f"test {metric}")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -1,0 +1,90 @@
+"""The report: one HTML page with its pictures inside, which opens without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 62rem; margin: 2.5rem auto; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.lead { color: #57606a; margin-top: 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .35rem .9rem; border-bottom: 1px solid #d8dee4; }
+th { font-weight: 600; } td:first-child, th:first-child { text-align: left; }
+table.results tbody tr:first-child td { font-weight: 600; }
+img { max-width: 100%; height: auto; }
+figure { margin: 1rem 0 1.6rem; } figcaption { color: #57606a; font-size: .9rem; }
+pre { background: #f6f8fa; padding: .9rem 1.1rem; overflow-x: auto; font-size: .85rem; border-radius: 6px; }
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with a caption."""
+
+    caption: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles and rows of ready text; the first column names the row."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report says.
+
+    Attributes:
+        title: Of the run.
+        lead: One sentence with the outcome.
+        results: The final table.
+        pictures: In order.
+        facts: What the data are and what it ran with.
+        spec: The resolved spec.
+    """
+
+    title: str
+    lead: str
+    results: Table
+    pictures: Sequence[Picture] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    spec: str = ""
+
+
+def html(page: Page) -> str:
+    """The page as one self-contained document: no script, no style sheet and no picture outside it."""
+    parts = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(page.title)}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{_STYLE}</style></head><body>",
+        f"<h1>{escape(page.title)}</h1>",
+        f'<p class="lead">{escape(page.lead)}</p>',
+        _table(page.results, "results"),
+    ]
+    for picture in page.pictures:
+        data = base64.b64encode(picture.content).decode()
+        caption = escape(picture.caption)
+        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+    if page.facts:
+        parts += ["<h2>Facts</h2>", _table(Table(("", ""), list(page.facts.items())))]
+    if page.spec:
+        parts += ["<h2>Spec</h2>", f"<pre>{escape(page.spec)}</pre>"]
+    return "\n".join([*parts, "</body></html>", ""])
+
+
+def _table(table: Table, kind: str = "facts") -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in table.rows]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    header = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
+    return f'<table class="{kind}">{header}<tbody>{body}</tbody></table>'

@@ -1,0 +1,99 @@
+"""The data of a run: networks, targets and splits, checked before a training begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphws.errors import DataError, WeightsError, nearest
+from graphws.graph import NetworkGraph
+from graphws.runtime.batches import Held, Networks, Source
+from graphws.zoo import Zoo
+
+SPLITS = ("train", "validation", "test")
+HELD_BYTES = 4 << 30
+"""A zoo up to this size is held in memory; a larger one is read through its memory map, batch by batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A zoo as a training sees it.
+
+    Attributes:
+        source: All networks.
+        targets: One row a network, in the units of the table; class indices, or real numbers with a column a target.
+        members: For each of `SPLITS`, which networks are in it.
+        origin: Where the data come from, for errors and reports.
+
+    Raises:
+        DataError: On an empty split or a target that is NaN or infinite.
+    """
+
+    source: Source
+    targets: Tensor
+    members: dict[str, Tensor]
+    origin: str
+
+    def __post_init__(self) -> None:
+        for name in SPLITS:
+            if not len(self.members.get(name, ())):
+                raise DataError(f"{self.origin} has no networks in the {name} split; change zoo.split")
+        if not torch.isfinite(self.targets).all():
+            row = int((~torch.isfinite(self.targets)).nonzero()[0, 0])
+            raise DataError(f"{self.origin}: the target of network {row} is NaN or infinite")
+
+    @property
+    def graph(self) -> NetworkGraph:
+        """The graph that all networks share."""
+        return self.source.graph
+
+    def split(self, name: str) -> Networks:
+        """The networks of a split."""
+        return Networks(self.source, self.targets, self.members[name])
+
+
+def load_data(
+    zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, device: torch.device | str = "cpu", limit: int = HELD_BYTES
+) -> Data:
+    """A zoo with some columns of its table as targets.
+
+    Args:
+        zoo: The zoo.
+        columns: The targets; none where the networks themselves are.
+        whole_numbers: Whether the target is a class index.
+        device: Where to hold networks that fit in memory.
+        limit: Bytes up to which the networks are held in memory.
+
+    Raises:
+        DataError: On a column that is missing or does not hold (whole) numbers, an empty split, a bad target.
+        WeightsError: On a network that holds NaN or infinity.
+    """
+    origin = f"the zoo {zoo.path}"
+    size = len(zoo) * zoo.graph.numel * 4
+    source: Source = Held(zoo.weights().to(device)) if size <= limit else zoo
+    for start in range(0, len(zoo), 8192):
+        index = torch.arange(start, min(start + 8192, len(zoo)))
+        try:
+            source.weights(index).check_finite()
+        except WeightsError as error:
+            raise WeightsError(f"{origin}, counting from network {start}: {error}; fit or pack it again") from None
+    members = {name: zoo.split(name) for name in SPLITS}
+    return Data(source, _targets(zoo, columns, whole_numbers, origin), members, origin)
+
+
+def _targets(zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, origin: str) -> Tensor:
+    if not columns:
+        return torch.zeros(len(zoo), 0)
+    found = []
+    for name in columns:
+        if name not in zoo.table:
+            raise DataError(f"{origin} has no column {name!r}" + nearest(name, zoo.table))
+        column = np.asarray(zoo.table[name])
+        if column.dtype.kind not in ("iub" if whole_numbers else "iufb"):
+            wanted = "whole numbers, one for each class" if whole_numbers else "numbers"
+            raise DataError(f"{origin}: the column {name!r} holds {column.dtype.name}; the task needs {wanted}")
+        found.append(torch.from_numpy(column.astype(np.int64 if whole_numbers else np.float32)))
+    return found[0] if whole_numbers else torch.stack(found, dim=1)

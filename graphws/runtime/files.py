@@ -1,0 +1,105 @@
+"""Files that are whole or absent.
+
+Everything a run writes goes to a temporary name beside its place, is flushed to the disk and then renamed, so that a
+reader, or a run that continues after a kill, never meets half a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from graphws.errors import RunError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "permission denied; choose another folder",
+    errno.EPERM: "permission denied; choose another folder",
+}
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, all of it or nothing.
+
+    Raises:
+        RunError: When the disk is full, read-only or closed to us; what was at `path` before is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise write_error(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_error(path: Path, error: OSError) -> RunError:
+    """What a failed write means for the user and what to do about it."""
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return RunError(f"cannot write {path}: {reason}")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text as UTF-8, all of it or nothing."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, indented, all of it or nothing."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table; a value that a row lacks is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read JSON.
+
+    Args:
+        path: The file.
+        what: What it should be, for the error: "a run", "a checkpoint".
+
+    Raises:
+        RunError: When the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path.parent} is not {what}: it has no {path.name}") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents.
+
+    Raises:
+        RunError: When it cannot be created, or a file is in its place.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise RunError(f"cannot create the folder {path}: a file of that name is in its place") from None
+    except OSError as error:
+        raise write_error(path, error) from error
+    return path

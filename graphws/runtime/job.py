@@ -1,0 +1,200 @@
+"""A job: a spec and a run folder, from the zoo to the report.
+
+`run` does all of it and may be called again after any kind of stop: the zoo, each training and the report are made
+once.  `evaluate_run` asks the kept model of a finished run about a split, or about another zoo of the same
+architecture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from graphws.errors import GraphwsError, RunError, UsageError
+from graphws.runtime.contenders import contenders, target_columns, task_of
+from graphws.runtime.data import Data, load_data
+from graphws.runtime.environment import Processes, versions
+from graphws.runtime.evaluate import Answers
+from graphws.runtime.experiment import Experiment, answer
+from graphws.runtime.files import read_json
+from graphws.runtime.folder import RunFolder, next_folder
+from graphws.runtime.making import make_zoo
+from graphws.runtime.preparation import Preparation, in_gauge, prepare
+from graphws.runtime.present import present
+from graphws.runtime.reporter import Reporter
+from graphws.runtime.results import Results
+from graphws.spec import Spec, ZooInput, dump_spec, load_spec
+from graphws.zoo import Zoo
+from graphws.zoo.files import digest
+from graphws.zoo.manifest import NAME
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A spec with its zoo opened and everything made from it."""
+
+    zoo: Zoo
+    data: Data
+    preparation: Preparation
+    experiment: Experiment
+
+
+def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
+    """The zoo that a spec reads: the one at ``input.path``, or the one that ``zoo`` describes, fitted if need be.
+
+    Raises:
+        UsageError: When the spec reads no zoo.
+        ZooError: When it is missing, unfinished or damaged.
+    """
+    if not isinstance(spec.input, ZooInput):
+        kind = "no input" if spec.input is None else f"the input kind {spec.input.kind!r}"
+        raise UsageError(f"training needs networks, but the spec has {kind}; use `input: {{kind: zoo}}`")
+    if spec.input.path is not None:
+        return Zoo.open(spec.input.path)
+    assert spec.zoo is not None
+    return make_zoo(spec.zoo, group, reporter)
+
+
+def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
+    """The folder of a run: the one asked for, or the next free one under ``runs/``.
+
+    Raises:
+        RunError: When the folder asked for holds a run of another spec.
+    """
+    text = dump_spec(spec)
+    if path is None:
+        return next_folder(RUNS, spec.name, text)
+    folder = RunFolder(path)
+    if folder.spec.exists() and (folder.path / "run.json").exists() and folder.spec.read_text(encoding="utf-8") != text:
+        raise RunError(
+            f"{path} holds a run of another spec; choose another folder, or continue it: graphws train {path}"
+        )
+    return folder
+
+
+def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
+    """Fit the zoo, train and score every model, write the report; or do what of it is missing.
+
+    Raises:
+        GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
+        KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
+    """
+    if group.first and (folder.path / "run.json").exists() and folder.status() == "complete":
+        return Results.from_json(read_json(folder.path / "results.json", "a finished run"))
+    if not group.first:
+        return _work(spec, folder, group, reporter)
+    with folder.lock():
+        if (folder.path / "run.json").exists():
+            folder.mark("running")
+        else:
+            folder.create(dump_spec(spec), versions())
+        try:
+            results = _work(spec, folder, group, reporter)
+        except (Exception, KeyboardInterrupt) as error:
+            _mark_stopped(folder, error)
+            raise
+        folder.mark("complete", outcome=results.sentence())
+    return results
+
+
+def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
+    group.barrier()
+    ready = _ready(spec, folder, group, reporter)
+    results, answers = ready.experiment.run(group, reporter)
+    if group.first:
+        present(spec, ready.zoo, folder, results, answers)
+    group.barrier()
+    return results
+
+
+def _mark_stopped(folder: RunFolder, error: BaseException) -> None:
+    """Say in ``run.json`` how the run ended; a disk too full even for that must not hide the reason."""
+    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    try:
+        folder.mark(status, error=str(error) or type(error).__name__)
+    except GraphwsError:
+        return
+
+
+def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> _Ready:
+    zoo = _recorded_zoo(folder, group) or open_zoo(spec, group, reporter)
+    if group.first:
+        _record(zoo, folder)
+    columns, whole = target_columns(spec)
+    on_gpu = torch.cuda.is_available() and spec.train.workers == 0
+    device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
+    preparation = prepare(spec, load_data(zoo, columns, whole, device), zoo)
+    data = preparation.data
+    experiment = Experiment(
+        contenders(spec, zoo.graph, preparation.augment),
+        task_of(spec, data, preparation.deviation),
+        data,
+        preparation.normalise,
+        folder,
+    )
+    return _Ready(zoo, data, preparation, experiment)
+
+
+def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:
+    """The zoo that the run has used before, wherever graphws was started then; None the first time."""
+    state = folder.state()
+    group.barrier()
+    if "zoo" not in state or not Path(state["zoo"]).exists():
+        return None
+    zoo = Zoo.open(state["zoo"])
+    if _fingerprint(zoo) != state["zoo_sha256"]:
+        raise RunError(f"the zoo {zoo.path} has changed since {folder.path} was started; start another run")
+    return zoo
+
+
+def _record(zoo: Zoo, folder: RunFolder) -> None:
+    state = folder.state()
+    if "zoo" not in state or state["zoo_sha256"] != _fingerprint(zoo):
+        folder.mark(state["status"], zoo=str(zoo.path.resolve()), zoo_sha256=_fingerprint(zoo))
+
+
+def _fingerprint(zoo: Zoo) -> str:
+    """Of the manifest, which holds the checksum of every file."""
+    return digest(zoo.path / NAME)
+
+
+def evaluate_run(
+    folder: RunFolder, split: str, group: Processes, reporter: Reporter, zoo: Path | None = None
+) -> dict[str, Answers]:
+    """Ask the kept models of a run about the networks of a split.
+
+    Args:
+        folder: A run whose models are trained.
+        split: ``train``, ``validation`` or ``test``.
+        group: The processes; only a world of one evaluates.
+        reporter: Hears of a zoo that must be fitted again.
+        zoo: Another zoo of the same architecture, instead of the run's own.
+
+    Raises:
+        RunError: When the run has no kept model yet, or one of another architecture.
+        UsageError: On a zoo of another architecture.
+    """
+    status = folder.status()
+    spec = load_spec(folder.spec)
+    own = _ready(spec, folder, group, reporter)
+    data = own.data
+    if zoo is not None:
+        other = Zoo.open(zoo)
+        if other.graph != own.zoo.graph:
+            raise UsageError(f"the zoo {zoo} holds networks of another architecture than those of {folder.path}")
+        data = in_gauge(load_data(other, *target_columns(spec)), own.preparation.gauge)
+    found = {}
+    for contender in own.experiment.contenders:
+        path = folder.model(contender.name)
+        if not path.exists():
+            raise RunError(
+                f"{folder.path} is {status} and has no trained {contender.name!r} yet; "
+                f"finish it with: graphws train {folder.path}"
+            )
+        task = own.experiment.task
+        found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
+    return found

@@ -1,0 +1,149 @@
+"""The learner: a model and a task, as Lightning trains them.
+
+Randomness is a function of (seed, epoch, batch, process) alone, never of what ran before: a run that continues after a
+kill draws the noise that it would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torchmetrics import MeanMetric
+
+from graphws.graph import Weights
+from graphws.runtime.batches import Batch
+from graphws.runtime.tasks import Task
+
+Transform = Callable[[Weights, torch.Generator], Weights]
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How the parameters move.
+
+    Attributes:
+        kind: ``adamw``, ``adam`` or ``sgd`` (with momentum 0.9).
+        lr: Learning rate; the highest one where there is a schedule.
+        weight_decay: Decoupled for ``adamw``.
+        schedule: ``none``, ``cosine`` (down to zero) or ``onecycle``.
+        epochs: How many epochs the schedule spans.
+        seed: Of the order of batches, augmentation and dropout.
+    """
+
+    kind: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    schedule: str = "none"
+    epochs: int = 100
+    seed: int = 0
+
+
+class Learner(pl.LightningModule):
+    """A model, a task and how to optimise.
+
+    Args:
+        model: Takes `Weights` and gives what the task reads.
+        task: Losses, predictions and metrics.
+        optimisation: How the parameters move.
+        augment: Changes training batches only.
+        normalise: Changes every batch, last of all.
+        steps: Optimisation steps in an epoch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        optimisation: Optimisation,
+        steps: int,
+        augment: Transform | None = None,
+        normalise: Callable[[Weights], Weights] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.task, self.optimisation, self.steps = model, task, optimisation, steps
+        self.augment, self.normalise = augment, normalise
+        self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self.val_metrics = task.metrics()
+        self.trained = False  # whether a batch was learnt from since the learner was made
+
+    def forward(self, weights: Weights) -> Tensor:
+        """The task's outputs for a batch of networks."""
+        return self.task.apply(self.model, weights)
+
+    def generator(self, *numbers: int) -> torch.Generator:
+        """A generator that depends on the seed, the process and the given numbers only."""
+        seed = self.optimisation.seed
+        for number in (*numbers, self.global_rank):
+            seed = (seed * 1_000_003 + number + 1) % (1 << 62)
+        return torch.Generator(device=self.device).manual_seed(seed)
+
+    def answer(self, batch: Batch, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
+        """Outputs for a batch, and what they should be."""
+        weights = batch.weights
+        if augment and self.augment is not None:
+            weights = self.augment(weights, generator)
+        if self.normalise is not None:
+            weights = self.normalise(weights)
+        weights, targets = self.task.prepare(weights, batch.targets, generator)
+        return self(weights), targets
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        self.trained = True
+        generator = self.generator(self.current_epoch, batch_idx)
+        _seed_dropout(generator.initial_seed(), self.device)
+        outputs, targets = self.answer(batch, generator, augment=True)
+        losses = self.task.losses(outputs, targets)
+        self.train_loss.update(losses.detach())
+        return losses.sum() * batch.share
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the validation metrics."""
+        outputs, targets = self.answer(batch, self.generator(-1, batch_idx), augment=False)
+        self.val_loss.update(self.task.losses(outputs, targets))
+        self.task.update(self.val_metrics, outputs, targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the metrics of the epoch, which ends with its validation."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        validation = {"loss": self.val_loss.compute(), **self.val_metrics.compute()}
+        values = {f"val_{name}": value for name, value in validation.items()}
+        self.log_dict({"train_loss": self.train_loss.compute(), "lr": optimizer.param_groups[0]["lr"], **values})
+        for metric in (self.train_loss, self.val_loss, self.val_metrics):
+            metric.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and, if any, its schedule, stepped every batch."""
+        how = self.optimisation
+        parameters = self.model.parameters()
+        kinds: dict[str, Callable[[], torch.optim.Optimizer]] = {
+            "adamw": lambda: torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay, fused=True),
+            "adam": lambda: torch.optim.Adam(parameters, how.lr, weight_decay=how.weight_decay, fused=True),
+            "sgd": lambda: torch.optim.SGD(parameters, how.lr, momentum=0.9, weight_decay=how.weight_decay),
+        }
+        optimizer = kinds[how.kind]()
+        if how.schedule == "none":
+            return optimizer
+        total = max(1, how.epochs * self.steps)
+        schedule: Any = (
+            CosineAnnealingLR(optimizer, total)
+            if how.schedule == "cosine"
+            else OneCycleLR(optimizer, how.lr, total_steps=total, cycle_momentum=False)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """Dropout has no generator of its own: it draws from torch's, which `Trial.run` puts back at the end."""
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

@@ -1,0 +1,105 @@
+"""What a run found: one score for each model, over its seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from graphws.runtime.tasks import Metric
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one model is.
+
+    Attributes:
+        name: Of the model.
+        parameters: How many numbers it learns.
+        lr: The learning rate that validation chose.
+        seeds: One training each.
+        validation: Metrics of each seed's chosen epoch.
+        test: Metrics of the same models on networks that were never looked at before.
+        seconds: Time in training, all learning rates and seeds.
+        chosen: Which of the seeds has the best validation; its model is the one kept.
+    """
+
+    name: str
+    parameters: int
+    lr: float
+    seeds: tuple[int, ...]
+    validation: tuple[dict[str, float], ...]
+    test: tuple[dict[str, float], ...]
+    seconds: float
+    chosen: int
+
+    def values(self, metric: str) -> list[float]:
+        """A test metric of every seed."""
+        return [found[metric] for found in self.test]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of a run, its own model first.
+
+    Attributes:
+        metric: By which models are chosen and compared.
+        scores: One for each model.
+        networks: How many networks each split has.
+    """
+
+    metric: Metric
+    scores: tuple[Score, ...]
+    networks: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Results:
+        """Results as they were saved."""
+        tuples = ("seeds", "validation", "test")
+        rows: list[dict[str, Any]] = [
+            {key: tuple(value) if key in tuples else value for key, value in row.items()} for row in content["scores"]
+        ]
+        return cls(Metric(**content["metric"]), tuple(Score(**row) for row in rows), content["networks"])
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Column titles and ready text, for a terminal and for the report."""
+        several = any(len(score.seeds) > 1 for score in self.scores)
+        metrics = [name for name in self.scores[0].test[0] if name != "loss"]
+        columns = ["model", "parameters", *(f"test {name}" for name in metrics), "lr", "seconds"]
+        if several:
+            columns.insert(-2, "seeds")
+        rows = []
+        for score in self.scores:
+            row = [score.name, f"{score.parameters:,}"]
+            row += [in_words(name, score.values(name)) for name in metrics]
+            row += [str(len(score.seeds))] if several else []
+            rows.append([*row, f"{score.lr:g}", f"{score.seconds:.0f}"])
+        return columns, rows
+
+    def sentence(self) -> str:
+        """The outcome in one sentence."""
+        name = self.metric.name
+        parts = [f"{score.name} reaches {in_words(name, score.values(name))}" for score in self.scores]
+        return f"Test {name} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
+
+
+def in_words(metric: str, values: Sequence[float]) -> str:
+    """The mean over seeds, ± the standard deviation where there are several; accuracies in percent.
+
+    >>> in_words("accuracy", [0.9])
+    '90.0 %'
+    >>> in_words("mse", [0.1, 0.3])
+    '0.2 ± 0.14'
+    """
+    mean = sum(values) / len(values)
+    spread = None
+    if len(values) > 1:
+        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    if metric == "accuracy":
+        return f"{mean * 100:.1f} %" if spread is None else f"{mean * 100:.1f} ± {spread * 100:.1f} %"
+    return f"{mean:.3g}" if spread is None else f"{mean:.3g} ± {spread:.2g}"

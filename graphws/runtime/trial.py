@@ -1,0 +1,237 @@
+"""A trial: one model, one learning rate, one seed, trained until validation has seen enough.
+
+Its folder holds ``last.ckpt`` while it trains, ``best.safetensors``, ``metrics.csv`` and, at the end and written last,
+``trial.json``.  A folder with ``trial.json`` is done; one with ``last.ckpt`` goes on from there; anything else starts
+anew.  `Trial.run` may therefore be called again after any kind of stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+
+from graphws.errors import RunError, UsageError
+from graphws.graph import Weights
+from graphws.runtime.batches import Networks, batches
+from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
+from graphws.runtime.environment import Processes
+from graphws.runtime.files import make_folder, read_json, write_json
+from graphws.runtime.learner import Learner, Optimisation, Transform
+from graphws.runtime.reporter import Reporter
+from graphws.runtime.tasks import Task
+from graphws.spec.train import Train
+from graphws.threads import torch_threads
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial came to.
+
+    Attributes:
+        name: Of the model.
+        lr: Learning rate.
+        seed: Of initialisation, order and noise.
+        parameters: How many numbers the model learns.
+        epochs: How many were trained.
+        best_epoch: The one whose model was kept; 0 where the training diverged before the first validation.
+        validation: Metrics of the kept model.
+        seconds: Time in training, over all continuations.
+        diverged: The epoch in which the loss stopped being a number, or None.
+        folder: Where the kept model is, relative to the run.
+    """
+
+    name: str
+    lr: float
+    seed: int
+    parameters: int
+    epochs: int
+    best_epoch: int
+    validation: dict[str, float]
+    seconds: float
+    diverged: int | None
+    folder: str
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training to be done.
+
+    Attributes:
+        name: Of the model.
+        lr: Learning rate.
+        seed: Of initialisation, order and noise.
+        folder: Where its files go.
+        train: How to train.
+        build: Makes the model from torch's generator, which is seeded for the purpose.
+        task: What is to be learnt.
+        training: Networks to learn from.
+        validation: Networks to choose the epoch by.
+        augment: Changes training batches.
+        normalise: Changes every batch.
+        description: Kept in the model's file.
+    """
+
+    name: str
+    lr: float
+    seed: int
+    folder: Path
+    train: Train
+    build: Callable[[], nn.Module]
+    task: Task
+    training: Networks
+    validation: Networks
+    augment: Transform | None
+    normalise: Callable[[Weights], Weights] | None
+    description: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """How the trial is called in progress bars and errors."""
+        return f"{self.name}, lr {self.lr:g}, seed {self.seed}"
+
+    def finished(self) -> TrialResult | None:
+        """The result, if the trial is done."""
+        path = self.folder / "trial.json"
+        return TrialResult(**read_json(path, "a trial")) if path.exists() else None
+
+    def run(self, group: Processes, reporter: Reporter) -> TrialResult:
+        """Train, or go on, or give the result that is there already.
+
+        Raises:
+            RunError: When files cannot be written or the last checkpoint cannot be read.
+            UsageError: On a precision that the device does not have.
+            KeyboardInterrupt: On Ctrl-C; calling again goes on after the last whole epoch.
+        """
+        if (done := self.finished()) is not None:
+            return done
+        make_folder(self.folder)
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch_threads(self.train.threads):
+            torch.manual_seed(self.seed)
+            model = self.build()
+            result = self._train(model, group, reporter)
+        group.barrier()
+        if group.first:
+            write_json(self.folder / "trial.json", asdict(result))
+            (self.folder / "last.ckpt").unlink(missing_ok=True)
+        group.barrier()
+        return result
+
+    def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
+        train = self.train
+        training = batches(self.training, train.batch_size, group, self.seed, train.workers)
+        validation = batches(self.validation, max(train.batch_size, 1024), group, None)
+        optimisation = Optimisation(
+            train.optimizer.kind, self.lr, train.optimizer.weight_decay, train.schedule, train.epochs, self.seed
+        )
+        learner = Learner(model, self.task, optimisation, len(training), self.augment, self.normalise)
+        history = History(self.folder / "metrics.csv", reporter)
+        best = BestModel(self.folder / "best.safetensors", self.task.chosen_by, self.description)
+        last = self.folder / "last.ckpt"
+        callbacks: list[pl.Callback] = [history, best, LastCheckpoint(last)]
+        if train.patience is not None:
+            mode = "max" if self.task.chosen_by.higher_is_better else "min"
+            monitor = f"val_{self.task.chosen_by.name}"
+            callbacks.append(EarlyStopping(monitor, patience=train.patience, mode=mode, check_on_train_epoch_end=True))
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        reporter.start(self.title, train.epochs, "epochs")
+        diverged = None
+        try:
+            with quiet():
+                trainer = pl.Trainer(**trainer_options(train, group), max_epochs=train.epochs, callbacks=callbacks)
+                checkpoint = str(last) if last.exists() else None
+                fit(trainer, learner, training, validation, checkpoint)
+        except Diverged as error:
+            diverged = error.epoch
+        finally:
+            reporter.end()
+        return TrialResult(
+            self.name,
+            self.lr,
+            self.seed,
+            parameters,
+            len(history.rows),
+            best.epoch,
+            best.values,
+            round(history.seconds, 2),
+            diverged,
+            self.folder.name,
+        )
+
+
+def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
+    """Lightning's options for a device, a precision and a number of processes.
+
+    Raises:
+        UsageError: On 16-bit floats without a GPU, or a number of devices other than that of the processes.
+    """
+    gpu = torch.cuda.is_available()
+    if train.precision == "16-mixed" and not gpu:
+        raise UsageError("train.precision '16-mixed' needs a GPU; without one use '32' or 'bf16-mixed'")
+    if train.devices != "auto" and train.devices != group.local_world:
+        raise UsageError(
+            f"train.devices is {train.devices}, but {group.local_world} process(es) run on this machine; "
+            f"start with: torchrun --nproc-per-node {train.devices} -m graphws train ..."
+        )
+    return {
+        "accelerator": "gpu" if gpu else "cpu",
+        "devices": group.local_world,
+        "num_nodes": group.nodes,
+        "strategy": DDPStrategy() if group.world > 1 else "auto",
+        "precision": "32-true" if train.precision == "32" else train.precision,
+        "max_time": timedelta(seconds=train.time_limit) if train.time_limit is not None else None,
+        "plugins": [WholeCheckpoints()],
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": True,
+    }
+
+
+def fit(trainer: pl.Trainer, learner: Learner, training: Any, validation: Any, checkpoint: str | None) -> None:
+    """Lightning's fit, with its Ctrl-C turned back into `KeyboardInterrupt` and damaged checkpoints into an error."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(learner, training, validation, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    except (RuntimeError, KeyError, EOFError, ValueError) as error:
+        if checkpoint is not None and not learner.trained:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise RunError(f"cannot go on from {checkpoint}: {reason}; delete it to train this model anew") from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning without its greetings and tips; what matters is raised or reported."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning|torchmetrics|torch\.optim")
+            warnings.filterwarnings("ignore", message=r".*(LeafSpec|num_workers|isinstance\(treespec).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,48 @@
+"""Specs: what the networks are, the model, the task, the data and the training, as YAML.
+
+    spec = load_spec("digits-inr", ["train.epochs=3"])
+
+A spec is read with its places (`reader`), laid over what it extends (`extend`), validated (`schema`) and checked across
+sections (`checks`); all problems are reported at once, each with its line.  This package needs no torch.
+"""
+
+from graphws.spec.dump import dump_spec as dump_spec
+from graphws.spec.inputs import Augment as Augment
+from graphws.spec.inputs import GraphInput as GraphInput
+from graphws.spec.inputs import MlpInput as MlpInput
+from graphws.spec.inputs import Preprocess as Preprocess
+from graphws.spec.inputs import ZooInput as ZooInput
+from graphws.spec.load import load_spec as load_spec
+from graphws.spec.load import parse_spec as parse_spec
+from graphws.spec.messages import Message as Message
+from graphws.spec.messages import expand_messages as expand_messages
+from graphws.spec.model import Blocks as Blocks
+from graphws.spec.model import DwsnetModel as DwsnetModel
+from graphws.spec.model import MlpModel as MlpModel
+from graphws.spec.place import InvalidSpec as InvalidSpec
+from graphws.spec.place import Place as Place
+from graphws.spec.place import Problem as Problem
+from graphws.spec.schema import Baseline as Baseline
+from graphws.spec.schema import Spec as Spec
+from graphws.spec.schema import json_schema as json_schema
+from graphws.spec.section import Section as Section
+from graphws.spec.shipped import find_shipped as find_shipped
+from graphws.spec.shipped import shipped_folder as shipped_folder
+from graphws.spec.shipped import shipped_specs as shipped_specs
+from graphws.spec.sources import Cifar10Source as Cifar10Source
+from graphws.spec.sources import DigitsSource as DigitsSource
+from graphws.spec.sources import IdxSource as IdxSource
+from graphws.spec.sources import PicturesSource as PicturesSource
+from graphws.spec.sources import SineSource as SineSource
+from graphws.spec.sources import SourceSection as SourceSection
+from graphws.spec.task import Classification as Classification
+from graphws.spec.task import EquivariantHead as EquivariantHead
+from graphws.spec.task import InvariantHead as InvariantHead
+from graphws.spec.task import Regression as Regression
+from graphws.spec.task import WeightsTask as WeightsTask
+from graphws.spec.train import Optimizer as Optimizer
+from graphws.spec.train import Train as Train
+from graphws.spec.zoo import FitSection as FitSection
+from graphws.spec.zoo import NetworkSection as NetworkSection
+from graphws.spec.zoo import SplitSection as SplitSection
+from graphws.spec.zoo import ZooSection as ZooSection

@@ -1,0 +1,108 @@
+"""From a file to a `Spec`, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from graphws.errors import nearest
+from graphws.spec.checks import findings
+from graphws.spec.extend import Resolution, inherit_training
+from graphws.spec.place import InvalidSpec, Problem, Source
+from graphws.spec.reader import read_text
+from graphws.spec.schema import Spec
+from graphws.spec.shipped import find_shipped, shipped_specs
+from graphws.spec.tree import Mapping, place_of, plain, without
+from graphws.spec.wording import Mistake, mistakes
+
+
+def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
+    """Read, resolve and validate a spec.
+
+    Args:
+        path: A file, or the name of a shipped spec.
+        overrides: Texts ``a.b=c``, laid over the spec in their order; the values are YAML.
+
+    Raises:
+        InvalidSpec: (a `SpecError`) with every problem, each as ``file:line:column: what`` and the line itself.
+    """
+    name = str(path)
+    file = Path(path)
+    if not file.exists():
+        shipped = find_shipped(name)
+        if shipped is None:
+            known = shipped_specs()
+            hint = nearest(name.removesuffix(".yaml"), known)
+            raise InvalidSpec([Problem(f"{name}: there is no such file; shipped specs: {', '.join(known)}{hint}")])
+        file, name = shipped, shipped.name
+    resolution = Resolution()
+    return _spec(resolution.file(file, name), resolution, overrides)
+
+
+def parse_spec(text: str, name: str = "<text>", overrides: Iterable[str] = ()) -> Spec:
+    """Read and validate a spec from a text; as `load_spec`, but it can extend shipped specs only."""
+    resolution = Resolution(sources=[name])
+    tree, resolution.problems = read_text(Source(name, text))
+    folder = Path(__file__).parent  # holds no specs
+    return _spec(resolution.over_parent(tree, folder / "text", [folder / "text"]), resolution, overrides)
+
+
+def _spec(tree: Mapping, resolution: Resolution, overrides: Iterable[str]) -> Spec:
+    for number, text in enumerate(overrides, 1):
+        tree = resolution.override(tree, number, text)
+    tree = inherit_training(tree)
+    spec: Spec | None = None
+    found: list[Mistake] = []
+    try:
+        spec = _validate(plain(tree))
+    except ValidationError as error:
+        found = mistakes(error.errors(include_url=False), tree)
+    problems = _new(resolution, found, _disagreements(spec, tree, found, resolution.incomplete))
+    if problems or spec is None:
+        raise InvalidSpec(_in_order(problems, resolution.sources))
+    return spec
+
+
+def _validate(data: Any) -> Spec:
+    return Spec.model_validate(data, by_alias=True, by_name=False)
+
+
+def _disagreements(spec: Spec | None, tree: Mapping, found: Sequence[Mistake], incomplete: bool) -> list[Problem]:
+    """What the sections do not agree on, those with mistakes in them left aside."""
+    broken: set[str] = set()
+    if spec is None:
+        broken = {str(mistake.path[0]) for mistake in found if mistake.path and not mistake.unknown}
+        rest = plain(without(tree, [mistake.path for mistake in found if mistake.unknown]))
+        for section in broken:
+            del rest[section]
+        try:
+            spec = _validate({**rest, "graphws": 1})
+        except ValidationError:
+            return []
+    if incomplete:
+        return []
+    return [Problem(finding.message, place_of(tree, finding.path)) for finding in findings(spec, broken)]
+
+
+def _new(resolution: Resolution, found: Sequence[Mistake], disagreements: Sequence[Problem]) -> list[Problem]:
+    """All problems, without those that only follow from another one."""
+    problems = list(resolution.problems)
+    taken = {problem.place for problem in problems}
+    for mistake in found:
+        follows = mistake.missing and resolution.incomplete
+        if mistake.problem.place not in taken and not follows:
+            problems.append(mistake.problem)
+    return problems + [problem for problem in disagreements if problem.place not in taken]
+
+
+def _in_order(problems: Sequence[Problem], sources: Sequence[str]) -> list[Problem]:
+    """By source, in the order of reading, then by line and column."""
+
+    def key(problem: Problem) -> tuple[int, int, int]:
+        place = problem.place
+        return (sources.index(place.source.name), place.line, place.column) if place else (-1, 0, 0)
+
+    return sorted(problems, key=key)

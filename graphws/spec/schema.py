@@ -1,0 +1,86 @@
+"""The spec as a whole: every section, in the order in which a spec is written.
+
+`json_schema` is the same for editors; ``specs/schema.json`` holds it, and a test keeps that file in step.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, Strict
+
+from graphws.spec.inputs import Augment, Input, Preprocess
+from graphws.spec.model import Model
+from graphws.spec.section import Flag, Section, Text
+from graphws.spec.task import Head, Task
+from graphws.spec.train import Train
+from graphws.spec.zoo import ZooSection
+
+Name = Annotated[
+    str,
+    Strict(),
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        json_schema_extra={"$comment": "of at most 100 letters, digits, dots, dashes and underscores"},
+    ),
+]
+"""A name that is also a folder's."""
+
+
+def _version(value: Any) -> Any:
+    return value if type(value) is int else repr(value)  # 1 == True == 1.0, but only 1 is a version
+
+
+class Baseline(Section):
+    """Another model, trained on the same data."""
+
+    name: Annotated[Name, Field(description="Its name in tables and figures, and of its folder in the run.")]
+    model: Annotated[Model, Field(description="The model; head and task are the spec's.")]
+    train: Annotated[
+        Train | None,
+        Field(description="What differs from the spec's own `train`, over which this is merged; null: nothing."),
+    ] = None
+    match_parameters: Annotated[
+        Flag,
+        Field(description="Choose the width of an mlp so that it has about as many parameters as the spec's model."),
+    ] = False
+
+
+class Spec(Section):
+    """A spec: what the networks are, the model, the task, the data and the training.
+
+    What a command does not need may be left out: fitting needs `zoo`, explaining `input` and `model`, training also
+    `head` and `task`.
+    """
+
+    graphws: Annotated[Literal[1], BeforeValidator(_version), Field(description="Version of the format: 1.")]
+    extends: Annotated[
+        Text | None,
+        Field(
+            exclude=True,
+            description="A spec that this one is laid over, in the same folder or below, or a shipped one: mappings "
+            "merge, everything else replaces, another `kind` replaces all its options. Gone once resolved.",
+        ),
+    ] = None
+    name: Annotated[Name, Field(description="Name of the run, and of its folder.")] = "run"
+    zoo: Annotated[ZooSection | None, Field(description="How a data set of networks is made.")] = None
+    input: Annotated[Input | None, Field(description="The networks that the model reads.")] = None
+    preprocess: Annotated[Preprocess, Field(description="Done once to every network.")] = Field(
+        default_factory=Preprocess
+    )
+    augment: Annotated[Augment, Field(description="Random changes of the training networks.")] = Field(
+        default_factory=Augment
+    )
+    model: Annotated[Model | None, Field(description="What reads the networks.")] = None
+    head: Annotated[Head | None, Field(description="What the model returns.")] = None
+    task: Annotated[Task | None, Field(description="What is asked of the model.")] = None
+    train: Annotated[Train, Field(description="How the model is trained.")] = Field(default_factory=Train)
+    compare: Annotated[
+        tuple[Baseline, ...], Field(description="Other models, trained on the same data for comparison.")
+    ] = ()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of specs, with the kinds that installed packages add."""
+    schema = Spec.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "graphws spec"}

@@ -1,0 +1,86 @@
+"""``zoo``: how a data set of networks is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from graphws.spec.section import (
+    Count,
+    Natural,
+    NetworkActivation,
+    Positive,
+    Probability,
+    Section,
+    Text,
+)
+from graphws.spec.sources import DigitsSource, Source
+
+
+class NetworkSection(Section):
+    """The architecture that all networks of the zoo share; the data give its inputs and outputs."""
+
+    hidden: Annotated[
+        tuple[Count, ...], Field(min_length=1, description="Neurons of each hidden layer, first to last.")
+    ] = (32, 32)
+    activation: Annotated[NetworkActivation, Field(description="Activation of the hidden layers.")] = "sine"
+    omega: Annotated[
+        Positive,
+        Field(description="ω₀ of sine activations, sin(ω₀·x): how fine a detail a network can draw. Others ignore it."),
+    ] = 30.0
+    start: Annotated[
+        Positive,
+        Field(
+            description="Factor on the usual initial weights. What a network starts from is noise to whoever reads its "
+            "weights: the less of it, the better they read, as long as the fit still succeeds."
+        ),
+    ] = 1.0
+
+
+class FitSection(Section):
+    """How every network is fitted to its sample; thousands are fitted at once."""
+
+    steps: Annotated[Count, Field(description="Most steps of Adam per network.")] = 1000
+    lr: Annotated[Positive, Field(description="Learning rate of the fit.")] = 5e-4
+    schedule: Annotated[
+        Literal["none", "cosine"],
+        Field(description="cosine: the rate falls to zero, which needs fewer steps; or none."),
+    ] = "none"
+    views: Annotated[Count, Field(description="Networks per sample, each from an initialisation of its own.")] = 1
+    group: Annotated[Count, Field(description="Networks fitted in one batched product.")] = 32
+    psnr: Annotated[
+        Positive | None, Field(description="A network is done at this signal-to-noise ratio, in dB; null: never early.")
+    ] = 40.0
+    seed: Annotated[Natural, Field(description="Seed of the initialisations.")] = 0
+    check_every: Annotated[Count, Field(description="Steps between two looks at the signal-to-noise ratio.")] = 25
+
+
+class SplitSection(Section):
+    """Parts of the zoo, by sample: all views of a sample are in the same part.
+
+    A source with a test set of its own (IDX files, CIFAR-10) keeps it; `test` is then unused.
+    """
+
+    validation: Annotated[Probability, Field(description="Fraction of the samples kept for choosing the model.")] = 0.1
+    test: Annotated[Probability, Field(description="Fraction kept for the final score; unused if the data say.")] = 0.2
+    seed: Annotated[Natural, Field(description="Seed of the shuffle before the split.")] = 0
+
+
+class ZooSection(Section):
+    """A zoo to be fitted: one or several small networks per sample of a data source."""
+
+    source: Annotated[Source, Field(description="The data of which every sample becomes a network.")] = Field(
+        default_factory=lambda: DigitsSource(kind="digits")
+    )
+    network: Annotated[NetworkSection, Field(description="The networks' architecture.")] = Field(
+        default_factory=NetworkSection
+    )
+    fit: Annotated[FitSection, Field(description="How they are fitted.")] = Field(default_factory=FitSection)
+    split: Annotated[SplitSection, Field(description="Training, validation and test part.")] = Field(
+        default_factory=SplitSection
+    )
+    path: Annotated[
+        Text | None,
+        Field(description="Folder where the zoo is kept; null: a name made from this section, under zoos/."),
+    ] = None

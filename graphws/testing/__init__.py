@@ -1,0 +1,8 @@
+"""Checks for your own layers and graphs: the ones that this project's tests use."""
+
+from graphws.testing.commutant import commutant as commutant
+from graphws.testing.equivariance import Equivariance as Equivariance
+from graphws.testing.equivariance import act as act
+from graphws.testing.equivariance import check_equivariance as check_equivariance
+from graphws.testing.equivariance import random_features as random_features
+from graphws.testing.equivariance import random_weights as random_weights

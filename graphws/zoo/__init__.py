@@ -1,0 +1,32 @@
+"""Zoos: data sets of small networks, fitted, packed, stored and augmented.
+
+>>> from graphws.zoo import Architecture, FitOptions, fit_zoo, load_samples
+>>> import tempfile
+>>> samples = load_samples("digits", limit=40)
+>>> with tempfile.TemporaryDirectory() as folder:
+...     zoo = fit_zoo(
+...         f"{folder}/digits", samples, Architecture((2, 8, 8, 1), omega=5.0), FitOptions(steps=5, lr=0.02)
+...     )
+...     weights, rows = zoo.batch(zoo.split("train")[:4])
+...     len(zoo), weights.batch, rows["label"].shape
+(40, 4, (4,))
+"""
+
+from graphws.zoo.architecture import Architecture as Architecture
+from graphws.zoo.augment import augmentation as augmentation
+from graphws.zoo.augment import transform_signal as transform_signal
+from graphws.zoo.build import Progress as Progress
+from graphws.zoo.build import fit_zoo as fit_zoo
+from graphws.zoo.fit import FitOptions as FitOptions
+from graphws.zoo.fit import Fitted as Fitted
+from graphws.zoo.fit import fit_networks as fit_networks
+from graphws.zoo.pack import pack as pack
+from graphws.zoo.pack import unpack as unpack
+from graphws.zoo.sources import SOURCES as SOURCES
+from graphws.zoo.sources import Samples as Samples
+from graphws.zoo.sources import load_samples as load_samples
+from graphws.zoo.split import SplitOptions as SplitOptions
+from graphws.zoo.split import split_samples as split_samples
+from graphws.zoo.statistics import Statistics as Statistics
+from graphws.zoo.statistics import orbit_statistics as orbit_statistics
+from graphws.zoo.store import Zoo as Zoo

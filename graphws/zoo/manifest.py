@@ -1,0 +1,144 @@
+"""zoo.json: what a finished zoo consists of.
+
+It is the last file written; a folder without it is no zoo.  It lists every other file with its size and SHA-256, the
+number of networks of each shard, and how the zoo came to be.  Nothing that it says is believed unchecked: names may not
+leave the folder, numbers must be what they claim to count, and the file itself is read up to a cap.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphws.errors import ZooError
+from graphws.zoo.files import read_bounded, write_whole
+
+NAME = "zoo.json"
+FORMAT = "graphws-zoo"
+VERSION = 1
+MAX_BYTES = 16 << 20
+MAX_SHARDS = 100_000
+
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[a-z]+")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the zoo.
+
+    Args:
+        name: Without any folder.
+        bytes: Its size.
+        sha256: Of its content.
+        count: Networks in it, for a shard; 0 for other files.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of zoo.json.
+
+    Args:
+        count: Networks in the zoo.
+        graph: graph.json.
+        table: table.parquet.
+        statistics: statistics.safetensors.
+        shards: In order; their counts sum to `count`.
+        provenance: How the zoo was made; free-form JSON, the same bytes for the same zoo.
+    """
+
+    count: int
+    graph: Entry
+    table: Entry
+    statistics: Entry
+    shards: tuple[Entry, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Entry, ...]:
+        """Every file but zoo.json itself."""
+        return (self.graph, self.table, self.statistics, *self.shards)
+
+    def write(self, folder: Path) -> None:
+        """Writes zoo.json into `folder`, atomically."""
+        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        write_whole(folder / NAME, [text.encode() + b"\n"])
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of a zoo.
+
+        Raises:
+            ZooError: Where there is none, it is damaged, of another version, or lists what cannot be.
+        """
+        path = folder / NAME
+        if not path.is_file():
+            raise _missing(folder)
+        try:
+            data = json.loads(read_bounded(path, MAX_BYTES))
+        except (ValueError, RecursionError) as error:
+            raise ZooError(f"{path}: damaged: it is not JSON") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ZooError(f"{path}: not the manifest of a zoo")
+        if data.get("version") != VERSION:
+            raise ZooError(f"{path}: format version {data.get('version')!r}; this graphws reads version {VERSION}")
+        try:
+            shards = data["shards"]
+            if not isinstance(shards, list) or not 1 <= len(shards) <= MAX_SHARDS:
+                raise ZooError(f"{path}: damaged: its list of shards is empty or absurd")
+            manifest = Manifest(
+                _whole(data["count"]),
+                _entry(data["graph"]),
+                _entry(data["table"]),
+                _entry(data["statistics"]),
+                tuple(_entry(shard) for shard in shards),
+                dict(data["provenance"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ZooError(f"{path}: damaged: {_reason(error)}") from error
+        counts = [shard.count for shard in manifest.shards]
+        if sum(counts) != manifest.count or min(counts) < 1:
+            raise ZooError(f"{path}: damaged: its shards do not add up to {manifest.count} networks")
+        if len({entry.name for entry in manifest.files}) != len(manifest.files):
+            raise ZooError(f"{path}: damaged: it lists a file twice")
+        return manifest
+
+
+def _missing(folder: Path) -> ZooError:
+    if folder.with_name(folder.name + ".partial").is_dir():
+        return ZooError(f"{folder}: not finished; run the same `graphws zoo fit` again to go on where it stopped")
+    if folder.name.endswith(".partial"):
+        return ZooError(f"{folder}: an unfinished fit; run the same `graphws zoo fit` again to go on where it stopped")
+    if folder.is_dir():
+        return ZooError(f"{folder}: no zoo.json in it, so it is no finished zoo; `graphws zoo fit` or `pack` makes one")
+    return ZooError(f"{folder}: no such zoo; `graphws zoo fit` or `graphws zoo pack` makes one")
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _entry(value: object) -> Entry:
+    if not isinstance(value, dict):
+        raise ValueError("an entry is not an object")
+    name, checksum = value["name"], value["sha256"]
+    if not isinstance(name, str) or not _FILE.fullmatch(name):
+        raise ValueError(f"{str(name)[:80]!r} is no file name inside the zoo")
+    if not isinstance(checksum, str) or not _HASH.fullmatch(checksum):
+        raise ValueError(f"the checksum of {name} is none")
+    return Entry(name, _whole(value["bytes"]), checksum, _whole(value["count"]))

@@ -1,0 +1,257 @@
+"""A folder of checkpoints of one MLP architecture as a zoo, and back.
+
+The first file, in order of name, decides the architecture; every other must have the same keys, shapes and type.
+What a state dict does not say, the activation, the caller does.  Labels come from a ``labels.csv`` in the folder, if
+there is one: its column ``file`` names the files, the others become columns of the table; ``split`` and ``sample`` keep
+their meaning.
+
+Unpacking gives the same state dicts, bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphws.errors import GraphwsError, ZooError, nearest
+from graphws.graph import NetworkGraph, Weights, mlp_graph
+from graphws.graph.checkpoint import SUFFIXES
+from graphws.zoo.checkpoint import read_state
+from graphws.zoo.files import disk_error, read_bounded, write_whole
+from graphws.zoo.split import SplitOptions, describe, split_samples
+from graphws.zoo.store import Zoo
+from graphws.zoo.table import SPLITS
+from graphws.zoo.writer import finish, partial_folder
+
+LABELS = "labels.csv"
+MAX_LABELS = 256 << 20
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def pack(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    activation: str = "relu",
+    omega: float | None = None,
+    split: SplitOptions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Zoo:
+    """Makes a zoo of the checkpoints in a folder.
+
+    Args:
+        folder: Holds .pt, .pth, .th or .safetensors files, each a state dict of the same MLP.
+        out: The zoo's folder.
+        activation: Of the hidden layers.
+        omega: Of a sine.
+        split: How to split the networks where ``labels.csv`` does not say; all are ``train`` where None.
+        progress: Called with the number of files read and to read.
+
+    Raises:
+        ZooError: Naming the file, on one that cannot be read, holds NaN, is no MLP, or is of another architecture; on
+            labels that do not match the files; on an `out` that exists.
+    """
+    folder, out = Path(folder), Path(out)
+    if not folder.is_dir():
+        raise ZooError(f"{folder}: no such folder")
+    if out.exists():
+        raise ZooError(f"{out}: exists already; remove it, or give another name")
+    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if not files:
+        raise ZooError(f"{folder}: no checkpoints in it ({', '.join(SUFFIXES)})")
+    first = read_state(files[0])
+    graph = _mlp(files[0], first, activation, omega)
+    table = _table(folder, files, split)
+    dtype = next(iter(first.values())).dtype
+
+    def read(low: int, high: int) -> Weights:
+        batch = []
+        for k in range(low, high):
+            batch.append(_same_architecture(files[k], graph, files[0], dtype))
+            progress(k + 1, len(files))
+        return Weights.cat(batch)
+
+    partial = partial_folder(out)
+    try:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise disk_error(partial, error) from error
+    provenance = {"kind": "packed", "activation": activation, "split": None if split is None else describe(split)}
+    try:
+        finish(out, graph, read, table, provenance)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Zoo.open(out)
+
+
+def _mlp(file: Path, state: Mapping[str, Tensor], activation: str, omega: float | None) -> NetworkGraph:
+    """The graph of an MLP whose layers stand in the state dict in order."""
+    weights = [key for key in state if key.endswith("weight")]
+    biases = [key for key in state if key.endswith("bias")]
+    for key in state:
+        wanted = 2 if key in weights else 1 if key in biases else None
+        if state[key].ndim != wanted:
+            shape = "x".join(map(str, state[key].shape)) or "no axes"
+            raise ZooError(f"{file}: not an MLP of linear layers: {key!r} has shape {shape}")
+    if not weights:
+        raise ZooError(f"{file}: not an MLP of linear layers: it has no weights")
+    widths = [state[weights[0]].shape[1], *(state[key].shape[0] for key in weights)]
+    for below, key in pairwise(weights):
+        if state[key].shape[1] != state[below].shape[0]:
+            raise ZooError(
+                f"{file}: not an MLP: {key!r} reads {state[key].shape[1]} numbers, "
+                f"{below!r} gives {state[below].shape[0]}"
+            )
+    if biases and len(biases) != len(weights):
+        raise ZooError(f"{file}: {len(weights)} weights and {len(biases)} biases; every layer has one, or none has")
+    prefixes = [key.removesuffix("weight").removesuffix(".") for key in weights]
+    if "" in prefixes:
+        raise ZooError(f"{file}: the keys need a layer's name, as in '0.weight'; got 'weight'")
+    try:
+        graph = mlp_graph(widths, activation=activation, bias=bool(biases), omega=omega, keys=prefixes)
+        Weights.from_state_dict(graph, state)
+    except GraphwsError as error:
+        raise ZooError(f"{file}: not an MLP: {error}") from error
+    return graph
+
+
+def _same_architecture(file: Path, graph: NetworkGraph, first: Path, dtype: torch.dtype) -> Weights:
+    state = read_state(file)
+    try:
+        weights = Weights.from_state_dict(graph, state)
+    except GraphwsError as error:
+        raise ZooError(f"{file}: another architecture than {first.name}: {error}") from error
+    for key, tensor in state.items():
+        if tensor.dtype != dtype:
+            types = [str(t).removeprefix("torch.") for t in (tensor.dtype, dtype)]
+            raise ZooError(f"{file}: {key!r} is of {types[0]}, the weights of {first.name} of {types[1]}")
+    return weights
+
+
+def _table(folder: Path, files: list[Path], split: SplitOptions | None) -> dict[str, np.ndarray]:
+    count = len(files)
+    table: dict[str, np.ndarray] = {
+        "sample": np.arange(count),
+        "view": np.zeros(count, dtype=np.int64),
+        "split": np.full(count, "train", dtype=object),
+        "file": np.array([file.name for file in files], dtype=object),
+    }
+    labels = _labels(folder / LABELS, [file.name for file in files]) if (folder / LABELS).exists() else {}
+    table |= labels
+    if "sample" in labels and labels["sample"].dtype.kind != "i":
+        raise ZooError(f"{folder / LABELS}: the column 'sample' must hold whole numbers")
+    if "split" not in labels and split is not None:
+        label = labels.get("label")
+        samples, numbers = np.unique(table["sample"], return_inverse=True)
+        if len(samples) < count:  # several networks of a sample share its split, so classes cannot be told apart
+            label = None
+        table["split"] = split_samples(len(samples), split, labels=label)[numbers]
+    for value in map(str, table["split"]):
+        if value not in SPLITS:
+            raise ZooError(
+                f"{folder / LABELS}: split {value!r}; there are {', '.join(SPLITS)}" + nearest(value, SPLITS)
+            )
+    return table
+
+
+def _labels(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """Columns of labels.csv in the order of `names`: whole numbers where all are, else numbers, else text."""
+    try:
+        text = read_bounded(path, MAX_LABELS).decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ZooError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    rows = [row for row in rows if row]
+    header = rows[0] if rows else []
+    if "file" not in header or len(set(header)) < len(header) or "view" in header:
+        raise ZooError(f"{path}: its first line must name the columns: 'file' and others, each once, none 'view'")
+    found: dict[str, list[str]] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise ZooError(f"{path}: row {number} has {len(row)} fields, the first line {len(header)}")
+        name = row[header.index("file")]
+        if name in found:
+            raise ZooError(f"{path}: row {number} names {name!r} again")
+        found[name] = row
+    for name in names:
+        if name not in found:
+            raise ZooError(f"{path}: no row for {name!r}" + nearest(name, found))
+    for name in found:
+        if name not in set(names):
+            raise ZooError(f"{path}: no file {name!r} in the folder" + nearest(name, names))
+    columns = {}
+    for k, column in enumerate(header):
+        if column != "file":
+            columns[column] = _numbers([found[name][k] for name in names])
+    return columns
+
+
+def _numbers(texts: list[str]) -> np.ndarray:
+    for kind in (np.int64, np.float64):
+        try:
+            return np.array([kind(text) for text in texts])
+        except (ValueError, OverflowError):
+            continue
+    return np.array(texts, dtype=object)
+
+
+def unpack(
+    zoo: Zoo, out: str | Path, index: Iterable[int] | None = None, *, suffix: str = ".safetensors"
+) -> list[Path]:
+    """Writes networks of a zoo as state dicts, each under its original name where it has one.
+
+    Args:
+        zoo: The zoo.
+        out: A folder; made where it is missing.
+        index: Which networks; all where None.
+        suffix: ``.safetensors`` or ``.pt``.
+
+    Returns:
+        list[Path]: The files, in the order of `index`.
+
+    Raises:
+        ZooError: On another suffix, an index outside of the zoo, a file that exists already, a full disk.
+    """
+    if suffix not in (".safetensors", ".pt"):
+        raise ZooError(f"state dicts are written as .safetensors or .pt, not as {suffix!r}")
+    out = Path(out)
+    numbers = range(len(zoo)) if index is None else [int(k) for k in index]
+    files = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(out, error) from error
+    for number in numbers:
+        weights, row = zoo[number]
+        stem = Path(str(row.get("file", ""))).stem
+        if not _SAFE.fullmatch(stem):  # the table is no more to be trusted than any other file
+            stem = f"network-{number:06d}"
+        file = out / (stem + suffix)
+        if file.exists():
+            raise ZooError(f"{file}: exists already; unpack into an empty folder")
+        write_whole(file, [_encode(weights.to_state_dict(), suffix)])
+        files.append(file)
+    return files
+
+
+def _encode(state: dict[str, Tensor], suffix: str) -> bytes:
+    if suffix == ".safetensors":
+        from safetensors.torch import save
+
+        return bytes(save(state))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,60 @@
+"""Sine waves a·sin(bx) on [-π, π], paper D's sections 7.1 and 7.2: the target is a wave's amplitude or frequency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from graphws.errors import DataError
+from graphws.zoo.sources.samples import Samples
+
+
+def load_sine(
+    *,
+    count: int = 1000,
+    amplitude: Sequence[float] = (1.0, 1.0),
+    frequency: Sequence[float] = (0.5, 10.0),
+    points: int = 2000,
+    seed: int = 0,
+    limit: int | None = None,
+) -> Samples:
+    """Waves with a and b drawn uniformly.
+
+    The networks' coordinate is u = x/π in [-1, 1].  Columns ``amplitude`` and ``frequency`` (b, in radians per unit of
+    x).  The peak is the range of the largest wave, twice the upper amplitude.
+
+    Args:
+        count: How many waves.
+        amplitude: Bounds of a.
+        frequency: Bounds of b.
+        points: Equidistant points on [-π, π], both ends included.
+        seed: Decides the draws.
+        limit: At most so many of them.
+
+    Raises:
+        DataError: On bounds in the wrong order, or fewer than one wave or two points.
+    """
+    if count < 1 or points < 2:
+        raise DataError(f"source 'sine' needs at least 1 wave and 2 points, got {count} and {points}")
+    for name, bounds in (("amplitude", amplitude), ("frequency", frequency)):
+        ordered = len(bounds) == 2 and all(map(math.isfinite, bounds)) and bounds[0] <= bounds[1]
+        if not ordered:
+            raise DataError(f"source 'sine': {name} must be [low, high], got {list(bounds)}")
+    if max(map(abs, amplitude)) == 0:
+        raise DataError("source 'sine': an amplitude of 0 leaves nothing to fit")
+    rng = np.random.default_rng(seed)
+    a, b = (low + (high - low) * rng.random(count) for low, high in (amplitude, frequency))
+    coordinates = torch.linspace(-1, 1, points, dtype=torch.float64).unsqueeze(1)
+    x = math.pi * coordinates[:, 0]
+    values = torch.from_numpy(a)[:, None] * torch.sin(torch.from_numpy(b)[:, None] * x)
+    return Samples(
+        "sine",
+        coordinates,
+        values.float().unsqueeze(2),
+        peak=2 * max(map(abs, amplitude)),
+        shape=(points,),
+        table={"amplitude": a, "frequency": b},
+    ).limited(limit)

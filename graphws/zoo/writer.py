@@ -1,0 +1,94 @@
+"""Building a zoo: everything is written into ``NAME.partial``, which takes its final name when it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphws.errors import ZooError
+from graphws.graph import NetworkGraph, Weights
+from graphws.zoo.files import disk_error, write_whole
+from graphws.zoo.manifest import NAME, Entry, Manifest
+from graphws.zoo.shards import write_shard
+from graphws.zoo.statistics import orbit_statistics
+from graphws.zoo.table import Table, write_table
+
+SHARD_BYTES = 512 << 20
+"""About how large the shards of a finished zoo are."""
+
+
+def partial_folder(path: Path) -> Path:
+    """Where a zoo is built."""
+    return path.with_name(path.name + ".partial")
+
+
+def finish(
+    path: Path,
+    graph: NetworkGraph,
+    weights: Callable[[int, int], Weights],
+    table: Table,
+    provenance: dict[str, Any],
+    *,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes the final files into the partial folder of `path`, drops everything else in it and renames it.
+
+    Statistics are those of the training split; of all networks where that is empty.
+
+    Args:
+        path: The zoo's final name.
+        graph: Of all networks.
+        weights: Gives the networks from one number up to another; asked in order, a shard at a time.
+        table: Columns of one entry a network.
+        provenance: For zoo.json.
+        shard_bytes: About how large shards become.
+
+    Raises:
+        ZooError: Where a disk is full, or something already has the final name.
+    """
+    folder = partial_folder(path)
+    count = len(table["split"])
+    if not (folder / NAME).is_file():
+        text = graph.to_json().encode()
+        graph_entry = _entry(folder, "graph.json", lambda file: write_whole(file, [text]))
+        table_entry = _entry(folder, "table.parquet", lambda file: write_table(file, table))
+        train = torch.from_numpy(np.asarray(table["split"] == "train"))
+        if not bool(train.any()):
+            train = torch.ones_like(train)
+        size = max(1, shard_bytes // (4 * graph.numel))
+        shards: list[Entry] = []
+
+        def written() -> Iterator[Weights]:
+            for low in range(0, count, size):
+                part = weights(low, min(low + size, count))
+                part.check_finite()
+                name = f"weights-{len(shards):05d}.safetensors"
+                shards.append(_entry(folder, name, lambda file, p=part: write_shard(file, p.tensors), part.batch))  # type: ignore[misc]
+                chosen = train[low : low + size]
+                if bool(chosen.any()):
+                    yield part.select(chosen)
+
+        moments = orbit_statistics(graph, written()).tensors()
+        statistics_entry = _entry(folder, "statistics.safetensors", lambda file: write_shard(file, moments))
+        Manifest(count, graph_entry, table_entry, statistics_entry, tuple(shards), provenance).write(folder)
+    kept = {NAME, *(entry.name for entry in Manifest.read(folder).files)}
+    try:
+        for child in folder.iterdir():
+            if child.name not in kept:
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+        if path.exists():
+            raise ZooError(f"{path}: exists already; remove it, or give another name")
+        os.rename(folder, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def _entry(folder: Path, name: str, write: Callable[[Path], tuple[int, str]], count: int = 0) -> Entry:
+    size, checksum = write(folder / name)
+    return Entry(name, size, checksum, count)

@@ -1,0 +1,180 @@
+"""Commands that need no training: help, checks, and the errors of all others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from graphws.cli import app
+from graphws.spec import json_schema
+from tests.cli.specs import quick
+
+COMMANDS = ["run", "train", "eval", "zoo", "check", "schema", "explain", "inspect"]
+
+
+def _run(*arguments: str | Path):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_help_names_every_command_and_each_explains_itself() -> None:
+    text = _run("--help").stdout
+    for command in COMMANDS:
+        assert f"  {command} " in text
+        assert len(_run(command, "--help").stdout) > 100
+    for command in ("fit", "pack", "unpack", "info"):
+        assert "Usage:" in _run("zoo", command, "--help").stdout
+
+
+def test_check_accepts_a_good_spec_and_can_spell_it_out(tmp_path: Path) -> None:
+    path = quick(tmp_path)
+    result = _run("check", path)
+    assert (result.exit_code, result.stdout) == (0, f"{path} is fine\n")
+    shown = _run("check", path, "--show", "--set", "train.epochs=7").stdout
+    assert "name: quick\n" in shown
+    assert "epochs: 7" in shown
+
+
+def test_check_reports_all_mistakes_with_their_place(tmp_path: Path) -> None:
+    path = quick(tmp_path, **{"layers: 2,": "layrs: 2,", "epochs: 3,": "epochs: no,"})
+    result = _run("check", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{path}:11:23: unknown key 'layrs'" in result.stderr
+    assert f"{path}:14:" in result.stderr
+
+
+def test_the_schema_is_json(tmp_path: Path) -> None:
+    assert json.loads(_run("schema").stdout) == json_schema()
+    assert _run("schema", "-o", tmp_path / "schema.json").exit_code == 0
+    assert json.loads((tmp_path / "schema.json").read_text()) == json_schema()
+
+
+ERRORS: dict[str, tuple[int, str]] = {
+    "zoo info zoos/none": (1, "zoos/none: no such zoo; `graphws zoo fit` or `graphws zoo pack` makes one"),
+    "eval digits-inr --split tset": (2, "no split 'tset'; there are train, validation, test; did you mean 'test'?"),
+    "eval digits-inr": (1, "no finished run of 'digits-inr' under runs/; make one with: graphws run digits-inr"),
+    "train .": (1, ". is not a run: it has no run.json"),
+    "train . --set a=1": (
+        2,
+        "a run goes on as it was started; --set and --run belong to a new run: graphws train SPEC",
+    ),
+    "inspect none.pt": (1, "none.pt: no such file"),
+    "zoo pack none zoo": (1, "none: no such folder"),
+}
+
+
+@pytest.mark.parametrize("command", ERRORS)
+def test_errors_are_one_line(command: str) -> None:
+    result = _run(*command.split())
+    code, text = ERRORS[command]
+    assert (result.exit_code, result.stderr, result.stdout) == (code, f"error: {text}\n", "")
+
+
+HEAD = "head: {kind: invariant, outputs: 10}\ntask: {kind: classification, target: label}\n"
+MLP = "input: {kind: mlp, widths: [2, 6, 1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (HEAD, "", "the spec has no head; training needs a section `head`"),
+        (
+            "input: {kind: zoo}\n",
+            MLP,
+            "training needs networks, but the spec has the input kind 'mlp'; use `input: {kind: zoo}`",
+        ),
+    ],
+)
+def test_what_training_needs(tmp_path: Path, old: str, new: str, text: str) -> None:
+    result = _run("train", quick(tmp_path, **{old: new}))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"error: {text}"
+
+
+def test_a_zoo_is_made_only_where_one_is_described(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("graphws: 1\n")
+    result = _run("zoo", "fit", path)
+    assert (result.exit_code, result.stderr) == (2, f"error: {path} has no section `zoo`, so there is nothing to fit\n")
+
+
+def test_explain_tells_the_layers_and_draws_the_block_matrix(tmp_path: Path) -> None:
+    path = quick(tmp_path)
+    result = _run("explain", path, "--figure", "blocks.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("dwsnet: ")
+    assert "layer 1: 1 -> 4 channels" in result.stdout
+    assert "layer 2 in full:\nlayer: 4 -> 4 channels" in result.stdout
+    assert "any -> neuron (max) -> any" in result.stdout
+    assert (tmp_path / "blocks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_explain_counts_what_the_model_learns(tmp_path: Path) -> None:
+    from graphws.runtime.contenders import ModelSection
+    from graphws.runtime.explaining import explain_model, graph_of
+    from graphws.spec import load_spec
+
+    spec = load_spec(quick(tmp_path))
+    found = explain_model(spec)
+    total = ModelSection(spec.model, spec.head).count(graph_of(spec))
+    assert sum(part.parameters for part in found.parts) == total
+    layers = next(part.parameters for part in found.parts if part.name == "layers")
+    assert sum(layer.parameters for layer in found.layers) == layers
+
+
+def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("graphws: 1\n")
+    assert _run("explain", path).stderr == "error: the spec has no model; add `model: {kind: dwsnet}` or another one\n"
+    path.write_text("graphws: 1\nmodel: {kind: dwsnet}\n")
+    assert _run("explain", path).stderr == (
+        "error: the spec has no input; add `input: {kind: mlp, widths: [2, 32, 32, 1]}` or another one\n"
+    )
+    result = _run("explain", quick(tmp_path), "--layer", "3")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: no layer 3: the model dwsnet has 2 equivariant layers\n"
+    path.write_text("graphws: 1\ninput: {kind: mlp, widths: [2, 4, 1]}\nmodel: {kind: mlp}\n")
+    result = _run("explain", path, "--figure", "a.png")
+    assert (result.exit_code, result.stderr) == (2, "error: no layer 0: the model mlp has no equivariant layers\n")
+
+
+def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
+    import torch
+
+    from graphws.graph import NetworkGraph, mlp_graph
+
+    torch.save(
+        torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).state_dict(), "net.pt"
+    )
+    result = _run("inspect", "net.pt", "--activation", "relu", "--figure", "net.png")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines() if line]
+    assert lines[2][:5] == ["hidden1", "set", "5", "scaling", "S_5"]
+    assert ["W1", "hidden1,", "input*", "5x2", "10", "2", "0.weight"] in lines
+    assert "33 numbers in 9 orbits" in result.stdout
+    assert "group: S_5, 10^2.1 relabellings" in result.stdout
+    assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
+    printed = NetworkGraph.from_json(_run("inspect", "net.pt", "--activation", "relu", "--json").stdout)
+    wanted = mlp_graph([2, 5, 3], activation="relu")
+    assert (printed.spaces, [p.axes for p in printed.parameters]) == (
+        wanted.spaces,
+        [p.axes for p in wanted.parameters],
+    )
+
+
+def test_inspect_asks_for_what_a_state_dict_does_not_say(tmp_path: Path) -> None:
+    import torch
+
+    torch.save(
+        torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).state_dict(), "net.pt"
+    )
+    result = _run("inspect", "net.pt")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: net.pt does not say what runs between its 2 linear layers")

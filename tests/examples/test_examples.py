@@ -1,0 +1,38 @@
+"""Every numbered example runs, says what it promises and draws."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = {
+    "01_network_as_graph": (("VERIFIED (error ", "hidden2: set, 32, signed"), ("graph.png", "guises.png")),
+    "02_equivariant_layers": (
+        ("mlp: ", "convolution: ", "attention: "),
+        ("explain-mlp.png", "explain-convolution.png", "explain-attention.png"),
+    ),
+    "03_augmented_weights": (("60 networks, median PSNR ",), ("augmented.png",)),
+}
+
+
+def test_every_example_is_listed() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(name[3:], FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(tmp_path / "images")
+    printed = capsys.readouterr().out
+    texts, files = EXAMPLES[name]
+    for text in texts:
+        assert text in printed
+    for file in files:
+        assert (tmp_path / "images" / file).read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,117 @@
+"""Normalisation: statistics per folded channel, over the batch or one network, never per entry."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from graphws.errors import UsageError
+from graphws.graph import mlp_graph
+from graphws.layers import ACTIVATIONS, OrbitNorm
+from graphws.testing import check_equivariance, random_features
+from tests.layers.cases import GRAPHS
+from tests.layers.dense import perturb
+
+NETWORK = mlp_graph([2, 4, 3, 2])
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def used_norm(kind: str, share: str = "none") -> OrbitNorm:
+    """A norm that has seen batches, with noise on its parameters."""
+    norm = OrbitNorm([NETWORK], 3, kind, share).double()
+    for seed in range(3):
+        norm([random_features(NETWORK, 3, 8, rng(seed))])
+    perturb(norm, rng(9))
+    return norm
+
+
+@pytest.mark.parametrize("share", ["none", "role"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+def test_it_commutes_in_training_and_evaluation(kind: str, training: bool, share: str) -> None:
+    norm = used_norm(kind, share).train(training)
+    check_equivariance(norm, [NETWORK], rng(), channels=3)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+@pytest.mark.parametrize("name", ["residual 3", "heads 3x2", "head pairs", "convolution", "mlp 2-3-3"])
+def test_on_other_graphs(name: str, kind: str) -> None:
+    norm = OrbitNorm([GRAPHS[name]], 2, kind).double()
+    perturb(norm, rng())
+    check_equivariance(norm, [GRAPHS[name]], rng(), channels=2)
+
+
+def test_batch_statistics_are_those_of_torch_over_all_entries() -> None:
+    features = random_features(NETWORK, 3, 8, rng())
+    norm = OrbitNorm([NETWORK], 3).double()
+    found = norm([features])[0]
+    for name, x in features.tensors.items():
+        reference = nn.BatchNorm1d(x.shape[-1]).double()
+        torch.testing.assert_close(found[name].flatten(0, -2), reference(x.flatten(0, -2)))
+        torch.testing.assert_close(norm.get_buffer(f"mean_{name}"), reference.running_mean)
+        torch.testing.assert_close(norm.get_buffer(f"variance_{name}"), reference.running_var)
+    evaluated = norm.eval()([features])[0]
+    for name, x in features.tensors.items():
+        reference = nn.BatchNorm1d(x.shape[-1]).double()
+        reference(x.flatten(0, -2))
+        torch.testing.assert_close(evaluated[name].flatten(0, -2), reference.eval()(x.flatten(0, -2)))
+
+
+def test_layer_statistics_are_of_one_network_alone() -> None:
+    features = random_features(NETWORK, 3, 8, rng())
+    norm = OrbitNorm([NETWORK], 3, "layer").double()
+    whole = norm([features])[0]
+    for k in range(8):
+        alone = norm([features.replace({n: x[k : k + 1] for n, x in features.tensors.items()})])[0]
+        for name in features.tensors:
+            torch.testing.assert_close(alone[name][0], whole[name][k])
+    w2 = whole["W2"]
+    torch.testing.assert_close(w2.mean((1, 2)), torch.zeros(8, 3, dtype=torch.float64), atol=1e-7, rtol=0)
+    torch.testing.assert_close(w2.var((1, 2), correction=0), torch.ones(8, 3, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
+def test_a_mixed_batch_shares_statistics_by_role() -> None:
+    graphs = [NETWORK, mlp_graph([2, 5, 6, 4, 2])]
+    states = [random_features(graph, 1, 8, rng(k)) for k, graph in enumerate(graphs)]
+    norm = OrbitNorm(graphs, 1, share="role").double()
+    found = norm(states)
+    hidden = [x for state in found for n, x in state.tensors.items() if norm.name(state.graph, n) == "weight_hidden"]
+    assert len(hidden) == 3
+    pooled = torch.cat([x.detach().flatten() for x in hidden])
+    assert abs(float(pooled.mean())) < 1e-12
+    assert abs(float(pooled.var(correction=0)) - 1) < 1e-3
+
+
+def test_there_is_one_scale_a_folded_channel_and_never_one_an_entry() -> None:
+    norm = OrbitNorm([NETWORK], 3)
+    sizes = {name: scale.numel() for name, scale in norm.scale.items()}
+    assert sizes == {"W1": 6, "b1": 3, "W2": 3, "b2": 3, "W3": 6, "b3": 6}
+
+
+def test_gradients_are_right() -> None:
+    norm = OrbitNorm([NETWORK], 2).double()
+    features = random_features(NETWORK, 2, 3, rng())
+    tensors = tuple(x.requires_grad_() for x in features.tensors.values())
+
+    def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(norm([features.replace(dict(zip(features.tensors, values, strict=True)))])[0].tensors.values())
+
+    assert torch.autograd.gradcheck(run, tensors, eps=1e-6, atol=1e-7, fast_mode=True)
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        OrbitNorm([NETWORK], 3, "instance")
+    assert str(caught.value) == "norm must be one of batch, layer, none; got 'instance'"
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_commute(name: str) -> None:
+    def apply(features: object) -> object:
+        return features.replace({n: ACTIVATIONS[name](x) for n, x in features.tensors.items()})  # type: ignore[attr-defined]
+
+    check_equivariance(apply, NETWORK, rng(), channels=2)

@@ -1,0 +1,65 @@
+"""The baseline without symmetry."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphws.errors import UsageError, VerificationError
+from graphws.graph import Weights, mlp_graph
+from graphws.models import FlatMLP, width_for
+from graphws.testing import check_equivariance, random_weights
+
+NETWORK = mlp_graph([2, 4, 3, 2])
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_shapes(layers: int, norm: str) -> None:
+    weights = random_weights(NETWORK, 5, rng(), torch.float32)
+    assert FlatMLP(NETWORK, 3, layers, 16, norm=norm)(weights).shape == (5, 3)  # type: ignore[union-attr]
+    moved = FlatMLP(NETWORK, None, layers, 16, norm=norm)(weights)
+    assert isinstance(moved, Weights)
+    assert moved.flatten().shape == (5, NETWORK.numel)
+
+
+@pytest.mark.parametrize("outputs", [3, None])
+def test_it_does_not_follow_the_group(outputs: int | None) -> None:
+    with pytest.raises(VerificationError):
+        check_equivariance(FlatMLP(NETWORK, outputs, 2, 16).double().eval(), NETWORK, rng())
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("parameters", [500, 5_000, 50_000])
+@pytest.mark.parametrize("layers", [2, 4])
+def test_width_for_finds_the_nearest_size(layers: int, parameters: int, norm: str) -> None:
+    def size(width: int) -> int:
+        return sum(p.numel() for p in FlatMLP(NETWORK, 3, layers, width, norm=norm).parameters())
+
+    width = width_for(NETWORK, 3, layers, parameters, norm)
+    best = min(range(max(1, width - 2), width + 3), key=lambda w: abs(size(w) - parameters))
+    assert width == best
+
+
+def test_dropout_is_off_in_evaluation() -> None:
+    model, weights = FlatMLP(NETWORK, 3, 3, 16, dropout=0.5).eval(), random_weights(NETWORK, 4, rng(), torch.float32)
+    assert torch.equal(model(weights), model(weights))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"layers": 0}, "an MLP needs at least one layer and a width of at least 1, got 0 and 128"),
+        ({"width": 0}, "an MLP needs at least one layer and a width of at least 1, got 4 and 0"),
+        ({"activation": "rleu"}, "unknown activation 'rleu'; did you mean 'relu'?"),
+        ({"norm": "bacth"}, "norm must be one of batch, layer, none; got 'bacth'; did you mean 'batch'?"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, object], text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        FlatMLP(NETWORK, 3, **options)  # type: ignore[arg-type]
+    assert str(caught.value) == text

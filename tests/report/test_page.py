@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import base64
+import re
+
+import numpy as np
+
+from graphws.report import Page, Picture, Table, confusion_matrix, curves, html, png, predicted_against_true, scores
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    assert content.startswith(b"\x89PNG")
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+def test_a_page_holds_its_pictures_and_needs_nothing_else() -> None:
+    page = html(Page("run", "All is well.", Table(("model", "x"), [("a", "1")]), [Picture("What it shows.", b"png")]))
+    assert f"data:image/png;base64,{base64.b64encode(b'png').decode()}" in page
+    assert "<figcaption>What it shows.</figcaption>" in page
+    assert not re.search(r"https?:|<script|<link|@import|url\(", page)
+
+
+def test_text_cannot_become_markup() -> None:
+    page = html(
+        Page("<b>", "<i>", Table(("<u>",), [("<s>",)]), [Picture('"><img', b"")], {"<em>": "<tt>"}, "a: <script>")
+    )
+    assert not re.search(r"<(b|i|u|s|em|tt|script)>", page)
+    assert '"><img' not in page
+
+
+def test_facts_and_spec_are_shown_when_there_are_any() -> None:
+    bare = html(Page("run", "", Table((), [])))
+    assert "<h2>" not in bare
+    full = html(Page("run", "", Table((), []), facts={"torch": "2.13"}, spec="graphws: 1"))
+    assert "<td>torch</td><td>2.13</td>" in full
+    assert "<pre>graphws: 1</pre>" in full
+
+
+ROWS = [
+    {"epoch": e, "train_loss": 1 / e, "val_loss": 2 / e, "val_accuracy": e / 9, "val_mse": 1 / e} for e in (1, 2, 3)
+]
+
+
+def test_curves_have_a_line_for_each_seed_and_one_name_for_each_model() -> None:
+    figure = curves({"dwsnet": [ROWS, ROWS], "mlp": [ROWS]}, "accuracy")
+    loss, score = figure.axes
+    assert (len(loss.get_lines()), len(score.get_lines())) == (6, 3)
+    legend = score.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["dwsnet", "mlp"]
+    assert _size(png(figure))[0] > 900
+
+
+def test_losses_of_zero_do_not_break_the_curves() -> None:
+    rows = [{**ROWS[0], "train_loss": 0.0}]
+    assert curves({"a": [rows]}, "accuracy").axes[0].get_yscale() == "linear"
+
+
+def test_a_confusion_matrix_counts_rows_in_percent() -> None:
+    targets, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    figure = confusion_matrix(targets, predictions, 3, "title")
+    image = figure.axes[0].get_images()[0].get_array()
+    assert image is not None
+    assert image.tolist() == [[50, 50, 0], [0, 100, 0], [0, 0, 0]]
+    assert {text.get_text() for text in figure.axes[0].texts} == {"50", "100"}
+
+
+def test_predictions_get_a_panel_for_each_model_and_target() -> None:
+    targets = np.random.default_rng(0).normal(size=(10, 2))
+    figure = predicted_against_true(targets, {"a": targets, "b": targets, "c": targets}, ("x", "y"))
+    assert len(figure.axes) == 6
+    assert figure.axes[0].get_xlabel() == "true x"
+
+
+def test_scores_show_the_mean_and_each_seed() -> None:
+    figure = scores({"a": [0.5, 0.7], "b": [0.1]}, "accuracy")
+    axes = figure.axes[0]
+    assert [round(bar.get_height(), 6) for bar in axes.patches] == [0.6, 0.1]
+    assert [len(line.get_xdata()) for line in axes.get_lines()] == [2, 1]
+
+
+def test_the_same_figure_gives_the_same_file() -> None:
+    assert png(scores({"a": [0.5]}, "mse")) == png(scores({"a": [0.5]}, "mse"))

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from graphws.errors import RunError, UsageError
+from graphws.graph import Weights
+from graphws.runtime.callbacks import LastCheckpoint
+from graphws.runtime.checkpoint import read_model
+from graphws.runtime.environment import Processes
+from graphws.runtime.reporter import Reporter
+from graphws.runtime.trial import Trial, TrialResult
+from tests.runtime import standin
+
+ALONE = Processes()
+
+
+def _losses(folder: Path) -> list[str]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return [row["train_loss"] + " " + row["val_loss"] for row in csv.DictReader(file)]
+
+
+@pytest.fixture(autouse=True)
+def _save_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LastCheckpoint.__init__, "__defaults__", (0.0,))
+
+
+def test_a_trial_learns_and_keeps_its_best_model(tmp_path: Path) -> None:
+    result = standin.trial(tmp_path, epochs=12, lr=0.03).run(ALONE, Reporter())
+    assert result.epochs == 12
+    assert result.validation["val_accuracy"] > 0.8
+    assert result.parameters == sum(p.numel() for p in standin.Reader().parameters())
+    _, description = read_model(tmp_path / "best.safetensors")
+    assert description == {"model": "reader", "epoch": result.best_epoch, "validation": result.validation}
+    assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "metrics.csv", "trial.json"]
+
+
+def test_the_same_seed_gives_the_same_curve_and_leaves_torchs_generator_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    for name in ("a", "b"):
+        standin.trial(tmp_path / name, augment=standin.jitter, build=lambda: standin.Reader(dropout=0.3)).run(
+            ALONE, Reporter()
+        )
+    assert torch.equal(before, torch.random.get_rng_state())
+    standin.trial(tmp_path / "c", seed=1).run(ALONE, Reporter())
+    assert _losses(tmp_path / "a") == _losses(tmp_path / "b") != _losses(tmp_path / "c")
+
+
+def test_a_finished_trial_is_not_done_again(tmp_path: Path) -> None:
+    first = standin.trial(tmp_path).run(ALONE, Reporter())
+    again = standin.trial(tmp_path, build=lambda: pytest.fail("trained again")).run(ALONE, Reporter())
+    assert again == first
+
+
+@pytest.mark.parametrize("schedule", ["none", "onecycle"])
+def test_going_on_after_an_interrupt_gives_the_curve_of_an_uninterrupted_run(tmp_path: Path, schedule: str) -> None:
+    options: dict[str, Any] = {
+        "epochs": 6,
+        "schedule": schedule,
+        "augment": standin.jitter,
+        "build": lambda: standin.Reader(dropout=0.3),
+    }
+    whole = standin.trial(tmp_path / "whole", **options).run(ALONE, Reporter())
+    with pytest.raises(KeyboardInterrupt):
+        standin.trial(tmp_path / "cut", **options).run(ALONE, standin.StopAfter(3))
+    assert not (tmp_path / "cut" / "trial.json").exists()
+    result = standin.trial(tmp_path / "cut", **options).run(ALONE, Reporter())
+    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
+    assert (result.best_epoch, result.validation) == (whole.best_epoch, whole.validation)
+    states = [read_model(tmp_path / name / "best.safetensors")[0] for name in ("whole", "cut")]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_patience_stops_early(tmp_path: Path) -> None:
+    result = standin.trial(tmp_path, epochs=200, patience=2, lr=0.03).run(ALONE, Reporter())
+    assert result.epochs < 100
+    assert result.best_epoch == result.epochs - 2
+
+
+def test_the_time_limit_ends_a_training_with_what_it_has(tmp_path: Path) -> None:
+    result = standin.trial(tmp_path, epochs=100_000, time_limit=0.5).run(ALONE, Reporter())
+    assert 0 < result.best_epoch <= result.epochs < 1000
+
+
+def test_a_loss_that_stops_being_a_number_ends_the_trial(tmp_path: Path) -> None:
+    def poison(weights: Weights, generator: torch.Generator) -> Weights:
+        return weights.map(lambda x: x * float("nan"))
+
+    result = standin.trial(tmp_path, augment=poison).run(ALONE, Reporter())
+    assert result.diverged == 1
+    assert result.best_epoch == 0
+
+
+def test_half_precision_needs_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError) as caught:
+        standin.trial(tmp_path, precision="16-mixed").run(ALONE, Reporter())
+    assert str(caught.value) == "train.precision '16-mixed' needs a GPU; without one use '32' or 'bf16-mixed'"
+
+
+def test_bfloat16_trains_on_the_cpu(tmp_path: Path) -> None:
+    assert standin.trial(tmp_path, precision="bf16-mixed").run(ALONE, Reporter()).best_epoch > 0
+
+
+def test_several_devices_need_torchrun(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        standin.trial(tmp_path, devices=2).run(ALONE, Reporter())
+    assert str(caught.value) == (
+        "train.devices is 2, but 1 process(es) run on this machine; "
+        "start with: torchrun --nproc-per-node 2 -m graphws train ..."
+    )
+
+
+def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        standin.trial(tmp_path).run(ALONE, standin.StopAfter(2))
+    kept = (tmp_path / "last.ckpt").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunError) as caught:
+            standin.trial(tmp_path).run(ALONE, Reporter())
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'metrics.csv'}: the disk is full; free some space and run the same command again"
+    )
+    assert (tmp_path / "last.ckpt").read_bytes() == kept
+    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+    assert standin.trial(tmp_path).run(ALONE, Reporter()).epochs == 4
+
+
+def test_a_damaged_last_checkpoint_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"half a checkpoint")
+    with pytest.raises(RunError, match=r"cannot go on from .*last.ckpt: .*; delete it to train this model anew"):
+        standin.trial(tmp_path).run(ALONE, Reporter())
+
+
+def test_errors_of_a_model_are_not_taken_for_a_damaged_checkpoint(tmp_path: Path) -> None:
+    def broken() -> standin.Reader:
+        return standin.Reader(outputs=2)
+
+    with pytest.raises((IndexError, RuntimeError), match=r"Target|bounds"):
+        standin.trial(tmp_path, build=broken).run(ALONE, Reporter())
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    trial = standin.trial(tmp_path)
+    result = trial.run(ALONE, Reporter())
+    assert isinstance(trial, Trial)
+    assert isinstance(result, TrialResult)
+    assert trial.finished() == result

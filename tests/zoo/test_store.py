@@ -1,0 +1,345 @@
+"""The zoo on disk: what goes in comes out; whatever is cut off, altered or hostile is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from graphws.errors import WeightsError, ZooError
+from graphws.graph import Weights, mlp_graph
+from graphws.zoo import Zoo, orbit_statistics
+from graphws.zoo.shards import MAX_HEADER, read_shard, write_shard
+from graphws.zoo.writer import finish, partial_folder
+
+GRAPH = mlp_graph([2, 4, 1], activation="tanh")
+COUNT = 23
+
+
+def networks(dtype: torch.dtype = torch.float32) -> Weights:
+    rng = torch.Generator().manual_seed(0)
+    return Weights.unflatten(GRAPH, torch.randn(COUNT, GRAPH.numel, generator=rng).to(dtype) * 3 + 1)
+
+
+def make(path: Path, weights: Weights | None = None, shard_bytes: int = 4 * GRAPH.numel * 10) -> Zoo:
+    weights = weights or networks()
+    split = np.array((["train"] * 3 + ["validation", "test"]) * 5, dtype=object)[:COUNT]
+    table = {
+        "sample": np.arange(COUNT),
+        "view": np.zeros(COUNT, dtype=np.int64),
+        "split": split,
+        "label": np.arange(COUNT) % 3,
+        "name": np.array([f"n{k}" for k in range(COUNT)], dtype=object),
+    }
+    partial_folder(path).mkdir()
+    finish(
+        path,
+        GRAPH,
+        lambda low, high: weights.select(slice(low, high)),
+        table,
+        {"made": "by hand"},
+        shard_bytes=shard_bytes,
+    )
+    return Zoo.open(path)
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Zoo:
+    return make(tmp_path / "zoo")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shard_bytes", [1, 4 * GRAPH.numel * 10, 1 << 30])
+def test_round_trip(tmp_path: Path, dtype: torch.dtype, shard_bytes: int) -> None:
+    weights = networks(dtype)
+    zoo = make(tmp_path / "zoo", weights, shard_bytes)
+    assert zoo.graph == GRAPH
+    assert torch.equal(zoo.weights().flatten(), weights.flatten())
+    order = torch.randperm(COUNT, generator=torch.Generator().manual_seed(1))
+    batch, rows = zoo.batch(order[:9])
+    assert torch.equal(batch.flatten(), weights.flatten()[order[:9]])
+    assert rows["label"].tolist() == (order[:9] % 3).tolist()
+    assert rows["name"].tolist() == [f"n{k}" for k in order[:9].tolist()]
+    one, row = zoo[-1]
+    assert torch.equal(one.flatten()[0], weights.flatten()[-1])
+    assert row["name"] == "n22"
+    assert torch.equal(Weights.cat(list(zoo.batches(5))).flatten(), weights.flatten())
+    zoo.verify()
+
+
+def test_splits(zoo: Zoo) -> None:
+    assert zoo.split("test").tolist() == [4, 9, 14, 19]
+    assert len(zoo.split("train")) == 15
+    assert repr(zoo) == f"Zoo({str(zoo.path)!r}: 23 networks of 17 numbers; 15 train, 4 validation, 4 test)"
+    with pytest.raises(ZooError) as caught:
+        zoo.split("valid")
+    assert str(caught.value) == "unknown split 'valid'; there are train, validation, test"
+
+
+def test_statistics_are_those_of_the_training_split(zoo: Zoo) -> None:
+    train = zoo.weights(zoo.split("train"))
+    for name in ("W2", "b1"):  # one orbit each
+        mean, std = zoo.statistics.spread(name, train[name].double())
+        values = train[name].double()
+        assert torch.allclose(mean, values.mean().expand(mean.shape), atol=1e-12)
+        assert torch.allclose(std, values.std(unbiased=False).expand(std.shape), atol=1e-12)
+    mean, _ = zoo.statistics.spread("W1", train["W1"].double())  # an orbit for each input
+    assert torch.allclose(mean, train["W1"].double().mean(dim=(0, 1)).expand(4, 2), atol=1e-12)
+    normal = zoo.statistics.normalise(train)
+    assert torch.allclose(normal["W1"].mean(dim=(0, 1)), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(normal["W2"].std(unbiased=False), torch.tensor(1.0), atol=1e-5)
+    assert torch.allclose(zoo.statistics.restore(normal).flatten(), train.flatten(), atol=1e-5)
+
+
+def test_statistics_do_not_depend_on_batches_and_commute_with_the_group() -> None:
+    weights = networks(torch.float64)
+    whole = orbit_statistics(GRAPH, [weights])
+    parts = orbit_statistics(GRAPH, [weights.select(slice(0, 3)), weights.select(slice(3, COUNT))])
+    moved = GRAPH.group().random(torch.Generator().manual_seed(0), COUNT)
+    other = orbit_statistics(GRAPH, [moved.act(weights)])
+    for name in ("W1", "b1", "W2", "b2"):
+        for statistics in (parts, other):
+            assert torch.allclose(whole.mean[name], statistics.mean[name], atol=1e-12)
+            assert torch.allclose(whole.std[name], statistics.std[name], atol=1e-12)
+    left = moved.act(whole.normalise(weights)).flatten()
+    assert torch.allclose(left, whole.normalise(moved.act(weights)).flatten(), atol=1e-12)
+    constant = orbit_statistics(GRAPH, [weights.map(torch.ones_like)])
+    assert not constant.normalise(weights.map(torch.ones_like)).flatten().any()
+    with pytest.raises(ZooError) as caught:
+        orbit_statistics(GRAPH, [])
+    assert str(caught.value) == "statistics of no networks: the training split is empty"
+
+
+def test_stored_data_cannot_be_changed_by_accident(zoo: Zoo) -> None:
+    before = zoo.weights().flatten()
+    zoo.weights([0, 1])["W1"].zero_()
+    zoo.rows([0])["label"][:] = 9
+    assert torch.equal(Zoo.open(zoo.path).weights().flatten(), before)
+    assert torch.equal(zoo.weights().flatten(), before)
+    assert zoo.table["label"][0] == 0
+
+
+def test_an_index_outside(zoo: Zoo) -> None:
+    for index, bad in (([0, 23], 23), ([3, -1], -1)):
+        with pytest.raises(ZooError) as caught:
+            zoo.weights(index)
+        assert str(caught.value) == f"{zoo.path}: no network {bad}; there are 23, counted from 0"
+
+
+def edit(zoo: Zoo, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Alters zoo.json."""
+    path = zoo.path / "zoo.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    return path
+
+
+def reseal(zoo: Zoo, name: str, data: bytes) -> Path:
+    """Puts other bytes into a file and has zoo.json vouch for them, as an attacker would."""
+    file = zoo.path / name
+    file.write_bytes(data)
+
+    def change(manifest: dict[str, Any]) -> None:
+        for entry in (manifest["graph"], manifest["table"], manifest["statistics"], *manifest["shards"]):
+            if entry["name"] == name:
+                entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    edit(zoo, change)
+    return file
+
+
+@pytest.mark.parametrize("name", ["weights-00001.safetensors", "table.parquet", "statistics.safetensors", "graph.json"])
+def test_a_truncated_file_is_noticed_at_once(zoo: Zoo, name: str) -> None:
+    file = zoo.path / name
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{file}: {size - 4} bytes where zoo.json says {size}: it was cut off or altered"
+    file.unlink()
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{file}: missing; the zoo is not whole"
+
+
+@pytest.mark.parametrize("name", ["weights-00001.safetensors", "table.parquet", "statistics.safetensors", "graph.json"])
+def test_one_flipped_bit_is_noticed_by_the_checksum(zoo: Zoo, name: str) -> None:
+    file = zoo.path / name
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 1
+    file.write_bytes(data)
+    for check in (zoo.verify, lambda: Zoo.open(zoo.path, verify=True)):
+        with pytest.raises(ZooError) as caught:
+            check()
+        assert str(caught.value) == f"{file}: its checksum is not that of zoo.json: the file was altered"
+
+
+def test_a_shard_of_another_size_is_noticed_even_if_vouched_for(zoo: Zoo) -> None:
+    name = "weights-00001.safetensors"
+    file = reseal(zoo, name, (zoo.path / name).read_bytes()[:-4])
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{file}: holds 676 bytes of data where 680 belong: it was cut off or altered"
+
+
+def shard_bytes(header: dict[str, Any], size: int) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(size)
+
+
+def test_hostile_shards(tmp_path: Path) -> None:
+    path, shapes = tmp_path / "x.safetensors", {"a": (2, 3)}
+    write_shard(path, {"a": torch.zeros(2, 3)})
+    assert read_shard(path, shapes)["a"].shape == (2, 3)
+    entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    for data, message in (
+        (struct.pack("<Q", MAX_HEADER + 1), "not a safetensors file, or one with an absurd header"),
+        (struct.pack("<Q", 1 << 63), "not a safetensors file, or one with an absurd header"),
+        (b"abc", "not a safetensors file, or one with an absurd header"),
+        (struct.pack("<Q", 5) + b"{", "its header is damaged"),
+        (struct.pack("<Q", 2) + b"[]", "its header is damaged"),
+        (struct.pack("<Q", 100000) + b"[" * 100000, "its header is damaged"),
+        (shard_bytes({"a": {**entry, "shape": [3, 2]}}, 24), "tensor 'a' has shape 3x2, not 2x3"),
+        (
+            shard_bytes({"a": {**entry, "dtype": "I64"}}, 48),
+            "tensor 'a' is of type 'I64'; a zoo holds F64, F32, F16, BF16",
+        ),
+        (shard_bytes({"a": {**entry, "data_offsets": [4, 28]}}, 28), "tensor 'a' is not where it must be"),
+        (shard_bytes({"a": {**entry, "data_offsets": "no"}}, 24), "its header is damaged"),
+        (shard_bytes({"a": 3}, 24), "its header is damaged"),
+        (shard_bytes({"b": entry}, 24), "tensor 'a' is missing"),
+        (shard_bytes({"a": entry, "b": entry}, 24), "tensor 'b' is unexpected"),
+        (shard_bytes({"a": entry}, 20), "holds 20 bytes of data where 24 belong: it was cut off or altered"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(ZooError) as caught:
+            read_shard(path, shapes)
+        assert str(caught.value) == f"{path}: {message}"
+
+
+def test_hostile_manifests(zoo: Zoo) -> None:
+    path = zoo.path / "zoo.json"
+    good = path.read_text()
+
+    def name(value: object) -> Callable[[dict[str, Any]], object]:
+        return lambda data: data["shards"][0].update(name=value)
+
+    for change, message in (
+        (lambda data: data.update(version=2), "format version 2; this graphws reads version 1"),
+        (lambda data: data.update(format="zip"), "not the manifest of a zoo"),
+        (lambda data: data.update(count=22), "damaged: its shards do not add up to 22 networks"),
+        (lambda data: data.update(count=-1), "damaged: -1 is no count"),
+        (lambda data: data.update(count=True), "damaged: True is no count"),
+        (lambda data: data.update(shards=[]), "damaged: its list of shards is empty or absurd"),
+        (lambda data: data.update(shards=[3]), "damaged: an entry is not an object"),
+        (lambda data: data.pop("table"), "damaged: no 'table'"),
+        (lambda data: data["graph"].update(sha256="ff"), "damaged: the checksum of graph.json is none"),
+        (name("../../etc/passwd"), "damaged: '../../etc/passwd' is no file name inside the zoo"),
+        (name("/etc/passwd"), "damaged: '/etc/passwd' is no file name inside the zoo"),
+        (name("weights-00001.safetensors"), "damaged: it lists a file twice"),
+        (name(7), "damaged: '7' is no file name inside the zoo"),
+    ):
+        edit(zoo, change)
+        with pytest.raises(ZooError) as caught:
+            Zoo.open(zoo.path)
+        assert str(caught.value) == f"{path}: {message}"
+        path.write_text(good)
+    path.write_text("[" * 100000)
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{path}: damaged: it is not JSON"
+    with path.open("wb") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{path}: more than 16777216 bytes, which no such file has"
+
+
+def test_a_link_is_no_part_of_a_zoo(zoo: Zoo, tmp_path: Path) -> None:
+    file = zoo.path / "graph.json"
+    file.rename(tmp_path / "graph.json")
+    file.symlink_to(tmp_path / "graph.json")
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{file}: missing; the zoo is not whole"
+
+
+def parquet(**columns: object) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def test_hostile_tables(zoo: Zoo) -> None:
+    numbers, split = list(range(COUNT)), ["train"] * COUNT
+    for data, message in (
+        (parquet(sample=numbers[1:], view=numbers[1:], split=split[1:]), "22 rows for 23 networks"),
+        (parquet(sample=numbers, view=numbers), "no column 'split'"),
+        (
+            parquet(sample=numbers, view=numbers, split=["training"] * COUNT),
+            "unknown split 'training'; there are train, validation, test",
+        ),
+        (
+            parquet(sample=numbers, view=numbers, split=split, x=[[1]] * COUNT),
+            "column 'x' is of type list<item: int64>; numbers and text are allowed",
+        ),
+    ):
+        file = reseal(zoo, "table.parquet", data)
+        with pytest.raises(ZooError) as caught:
+            Zoo.open(zoo.path)
+        assert str(caught.value).replace("list<element", "list<item") == f"{file}: {message}"
+    file = reseal(zoo, "table.parquet", b"PAR1 nonsense PAR1")
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value).startswith(f"{file}: not a readable Parquet file: ")
+
+
+def test_a_graph_that_does_not_fit_the_shards(zoo: Zoo) -> None:
+    file = reseal(zoo, "graph.json", mlp_graph([2, 5, 1], activation="tanh").to_json().encode())
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    shard = zoo.path / "weights-00000.safetensors"
+    assert str(caught.value) == f"{shard}: tensor 'W1' has shape 10x4x2, not 10x5x2"
+    reseal(zoo, "graph.json", b"{}")
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value).startswith(f"{file}: damaged: ")
+
+
+def test_no_zoo(tmp_path: Path) -> None:
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(tmp_path / "none")
+    assert str(caught.value) == (f"{tmp_path / 'none'}: no such zoo; `graphws zoo fit` or `graphws zoo pack` makes one")
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: no zoo.json in it, so it is no finished zoo; `graphws zoo fit` or `pack` makes one"
+    )
+
+
+def test_nan_weights_are_not_stored(tmp_path: Path) -> None:
+    weights = networks()
+    weights["W2"][15] = torch.nan
+    with pytest.raises(WeightsError) as caught:
+        make(tmp_path / "zoo", weights)
+    assert str(caught.value) == "parameter 'W2' of network 5 holds 4 NaN or inf"
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(ZooError) as caught:
+        write_shard(tmp_path / "x.safetensors", {"a": torch.zeros(3, dtype=torch.int64)})
+    assert str(caught.value) == (
+        "tensor 'a' is of torch.int64; a zoo holds torch.float64, torch.float32, torch.float16, torch.bfloat16"
+    )
