@@ -7,7 +7,6 @@ history and the best model of the run that was killed, and no epoch twice.
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from graphws.errors import RunError
+from graphws.files import whole_file
 from graphws.runtime.checkpoint import save_model
-from graphws.runtime.files import write_csv, write_error
+from graphws.runtime.files import write_csv
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.tasks import Metric
 
@@ -34,18 +34,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             RunError: When the disk is full or closed to us; the checkpoint before it is still there.
         """
         place = Path(path)
-        temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         try:
-            with open(temporary, "wb") as file:
+            with whole_file(place, RunError) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, place)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise write_error(place, error) from error
         except RuntimeError as error:  # torch's zip writer hides the reason of a failed write
-            temporary.unlink(missing_ok=True)
             raise RunError(f"cannot write {place}: {str(error).splitlines()[0]} (is the disk full?)") from error
 
 

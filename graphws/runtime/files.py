@@ -1,29 +1,16 @@
-"""Files that are whole or absent.
-
-Everything a run writes goes to a temporary name beside its place, is flushed to the disk and then renamed, so that a
-reader, or a run that continues after a kill, never meets half a file.
-"""
+"""The files of a run: bytes, text, JSON and tables, each whole or absent (`graphws.files`)."""
 
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from graphws.errors import RunError
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; choose another folder",
-    errno.EPERM: "permission denied; choose another folder",
-}
+from graphws.files import whole_file, write_error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -32,25 +19,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         RunError: When the disk is full, read-only or closed to us; what was at `path` before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise write_error(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_error(path: Path, error: OSError) -> RunError:
-    """What a failed write means for the user and what to do about it."""
-    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    return RunError(f"cannot write {path}: {reason}")
+    with whole_file(path, RunError) as file:
+        file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -101,5 +71,5 @@ def make_folder(path: Path) -> Path:
     except FileExistsError:
         raise RunError(f"cannot create the folder {path}: a file of that name is in its place") from None
     except OSError as error:
-        raise write_error(path, error) from error
+        raise write_error(path, error, RunError) from error
     return path

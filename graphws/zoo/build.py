@@ -29,10 +29,11 @@ import numpy as np
 import torch
 
 from graphws.errors import ZooError
+from graphws.files import write_error
 from graphws.graph import Weights
 from graphws.threads import torch_threads
 from graphws.zoo.architecture import Architecture
-from graphws.zoo.files import disk_error, read_bounded, write_whole
+from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.fit import FitOptions, Fitted, Interrupted, fit_networks
 from graphws.zoo.manifest import NAME
 from graphws.zoo.shards import read_shard, write_shard
@@ -170,7 +171,7 @@ class _Job:
         try:
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise disk_error(self.folder, error) from error
+            raise write_error(self.folder, error, ZooError) from error
         if not note.exists():
             write_whole(note, [text])
         elif (found := read_bounded(note, 1 << 20)) != text:

@@ -1,18 +1,13 @@
-"""Files that are whole or absent: write next to the target, flush to disk, rename.
-
-A reader therefore never meets half a file under its final name, whatever happened in between.
-"""
+"""The bytes of a zoo: written whole or not at all, with the checksum that its manifest keeps; read within bounds."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from graphws.errors import ZooError
+from graphws.files import whole_file
 
 
 def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> tuple[int, str]:
@@ -24,31 +19,13 @@ def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> tuple[int, 
     Raises:
         ZooError: Where the disk is full or the folder cannot be written to; then there is no such file.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     size, total = 0, hashlib.sha256()
-    try:
-        with partial.open("wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-                total.update(chunk)
-                size += len(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise disk_error(path, error) from error
+    with whole_file(path, ZooError) as file:
+        for chunk in chunks:
+            file.write(chunk)
+            total.update(chunk)
+            size += len(chunk)
     return size, total.hexdigest()
-
-
-def disk_error(path: Path, error: OSError) -> ZooError:
-    """What to tell the user when writing `path` failed."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ZooError(
-            f"{path}: the disk is full; nothing half-written is kept, so free some space and run the same command again"
-        )
-    return ZooError(f"{path}: cannot be written: {error.strerror}")
 
 
 def digest(path: Path) -> str:

@@ -11,7 +11,9 @@ Gradients of a layer with input h, pre-activation z and cotangent δ of z: dA = 
 which is why groups beat one large batch (benchmarks/zoo_fit.py).
 
 Every operation treats each network on its own, element by element or matrix by matrix: a network's trajectory has the
-same bits in any group, which the tests hold it to.
+same bits in any group, which the tests hold it to.  Rounding may also depend on where in memory a matrix begins (some
+processors multiply a row that begins off a vector's border in another order), so the points are filled up to a border
+with points of weight 0, and every network's matrices begin on one.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from graphws.graph import ACTIVATIONS, Operation
 from graphws.zoo.architecture import Architecture
 
 _PAD = 64  # numbers: a vector loop of any width ends on such a border, so no element ever falls into a scalar tail
+_BORDER = 16  # points: a cache line of float32
 
 
 class FlatParameters:
@@ -85,15 +88,18 @@ class Kernel:
     """
 
     def __init__(self, architecture: Architecture, coordinates: Tensor, count: int) -> None:
-        widths, points = architecture.widths, coordinates.shape[0]
+        widths, self.points = architecture.widths, coordinates.shape[0]
+        points = -(-self.points // _BORDER) * _BORDER
         self.shapes = [(i + 1, o) for i, o in pairwise(widths)]
         self.scale = architecture.omega if architecture.activation == "sine" else 1.0
         ones = coordinates.new_ones(points, 1)
-        first = torch.cat([coordinates, ones], dim=1).T.contiguous()
+        first = torch.cat([coordinates, coordinates.new_zeros(points - self.points, widths[0])])
+        first = torch.cat([first, ones], dim=1).T.contiguous()
         self._inputs = [first.expand(count, -1, -1)]
         self._inputs += [coordinates.new_ones(count, width + 1, points) for width in widths[1:-1]]
         self._linear = [coordinates.new_empty(count, width, points) for width in widths[1:]]
         self._delta = [coordinates.new_empty(count, width, points) for width in widths[1:-1]]
+        self._cotangent = coordinates.new_zeros(count, widths[-1], points)
         graph = architecture.graph()
         operation = next((op for op in graph.operations if op.kind != "linear"), Operation("identity", ("x",), ("y",)))
         kind = operation.kind
@@ -115,12 +121,13 @@ class Kernel:
                     torch.sin(z, out=above)
                 else:
                     above.copy_(self._activate(z))
-        return self._linear[-1][:n]
+        return self._linear[-1][:n, :, : self.points]
 
     def backward(self, layers: Sequence[Tensor], cotangent: Tensor, gradients: Sequence[Tensor]) -> None:
         """Writes the gradients of `layers` for the cotangent (networks, d_M, points) of the last `forward`."""
         n = layers[0].shape[0]
-        delta = cotangent
+        delta = self._cotangent[:n]
+        delta[:, :, : self.points] = cotangent  # the points that fill up stay 0
         for depth in range(len(layers) - 1, -1, -1):
             inputs = self._inputs[depth][:n]
             if delta.shape[1] == 1:  # a row times a matrix is faster than a matrix times a column

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphwsError, ZooError, nearest
+from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights, mlp_graph
 from graphws.graph.checkpoint import SUFFIXES
 from graphws.zoo.checkpoint import read_state
-from graphws.zoo.files import disk_error, read_bounded, write_whole
+from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
@@ -87,7 +88,7 @@ def pack(
             shutil.rmtree(partial)
         partial.mkdir(parents=True)
     except OSError as error:
-        raise disk_error(partial, error) from error
+        raise write_error(partial, error, ZooError) from error
     provenance = {"kind": "packed", "activation": activation, "split": None if split is None else describe(split)}
     try:
         finish(out, graph, read, table, provenance)
@@ -233,7 +234,7 @@ def unpack(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise disk_error(out, error) from error
+        raise write_error(out, error, ZooError) from error
     for number in numbers:
         weights, row = zoo[number]
         stem = Path(str(row.get("file", ""))).stem

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from graphws.errors import ZooError
+from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights
-from graphws.zoo.files import disk_error, write_whole
+from graphws.zoo.files import write_whole
 from graphws.zoo.manifest import NAME, Entry, Manifest
 from graphws.zoo.shards import write_shard
 from graphws.zoo.statistics import orbit_statistics
@@ -86,7 +87,7 @@ def finish(
             raise ZooError(f"{path}: exists already; remove it, or give another name")
         os.rename(folder, path)
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise write_error(path, error, ZooError) from error
 
 
 def _entry(folder: Path, name: str, write: Callable[[Path], tuple[int, str]], count: int = 0) -> Entry:

@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,6 @@ import torch
 from graphws.errors import ZooError
 from graphws.graph import forward
 from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, build, fit_zoo, load_samples
-from graphws.zoo import files as zoo_files
 from graphws.zoo.build import Progress
 
 ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
@@ -75,18 +74,13 @@ def test_all_views_share_a_split(tmp_path: Path) -> None:
 def test_threads_ranks_and_groups_change_nothing(tmp_path: Path) -> None:
     fit(tmp_path / "one", threads=1)
     fit(tmp_path / "two", threads=3)
-    results: dict[int, Zoo | None] = {}
-
-    def work(rank: int) -> None:
-        results[rank] = fit(tmp_path / "three", threads=1, rank=rank, world_size=2)
-
-    ranks = [threading.Thread(target=work, args=(rank,)) for rank in (0, 1)]
-    for thread in ranks:
-        thread.start()
-    for thread in ranks:
-        thread.join()
-    assert results[1] is None
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [
+            pool.submit(fit, tmp_path / "three", threads=1, rank=rank, world_size=2, patience=60) for rank in (0, 1)
+        ]
+        results = [rank.result() for rank in ranks]
     assert isinstance(results[0], Zoo)
+    assert results[1] is None
     samples = load_samples("digits", limit=50)
     odd = FitOptions(steps=4, lr=0.02, views=2, psnr=None, group=3)
     fit_zoo(tmp_path / "four", samples, ARCHITECTURE, odd)
@@ -172,7 +166,7 @@ def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     replace = os.replace
     with monkeypatch.context() as patch:
-        patch.setattr(zoo_files.os, "replace", stop)
+        patch.setattr(os, "replace", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path / "zoo")
     with pytest.raises(ZooError):
@@ -206,12 +200,12 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(zoo_files.os, "fsync", fsync)
+        patch.setattr(os, "fsync", fsync)
         with pytest.raises(ZooError) as caught:
             fit(tmp_path / "zoo", threads=1)
     assert str(caught.value) == (
-        f"{tmp_path / 'zoo.partial' / 'parts' / 'part-000002.safetensors'}: the disk is full; nothing half-written is "
-        "kept, so free some space and run the same command again"
+        f"cannot write {tmp_path / 'zoo.partial' / 'parts' / 'part-000002.safetensors'}: the disk is full; "
+        "free some space and run the same command again"
     )
     assert not list((tmp_path / "zoo.partial").rglob("*.tmp"))
     fit(tmp_path / "zoo")

@@ -1,0 +1,64 @@
+"""Files that are whole or absent, also when several writers want one name at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from graphws.errors import DataError, ZooError
+from graphws.files import whole_file
+
+
+def test_many_writers_of_one_file_leave_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def write(number: int) -> None:
+        with whole_file(path) as file:
+            for _ in range(50):
+                file.write(bytes([number]) * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(64)))
+    content = path.read_bytes()
+    assert len(content) == 50_000
+    assert len(set(content)) == 1
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_block_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with whole_file(path) as file:
+            file.write(b"new")
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_write_has_the_kind_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ZooError) as caught, whole_file(tmp_path / "file", ZooError) as file:
+        file.write(b"new")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'file'}: the disk is full; free some space and run the same command again"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "file"
+    with pytest.raises(DataError) as caught, whole_file(path):
+        pass
+    assert str(caught.value) == f"cannot write {path}: No such file or directory"
