@@ -8,11 +8,11 @@ folded channel.  Statistics per entry, as in public code, break equivariance.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
@@ -137,9 +137,28 @@ def moments(tensors: Sequence[tuple[Tensor, Moments | None]]) -> Moments:
     return Moments(mean, _total(squares) / count, int(count))
 
 
+class _SumOfProcesses(torch.autograd.Function):
+    """The sum over all processes; what each does with it flows back to all, so the gradient is summed too."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
 def _total(parts: list[Tensor]) -> Tensor:
     total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-    return all_reduce(total) if _several() else total
+    if not _several():
+        return total
+    summed: Tensor = _SumOfProcesses.apply(total)  # type: ignore[no-untyped-call]
+    return summed
 
 
 def _all(count: int, like: Tensor) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphws.errors import GraphError
+from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
 from graphws.layers.pattern import Key, Slot, fits, slots
 from graphws.messages import LEVELS, Message, Pool, Via
@@ -238,6 +238,20 @@ def role_table(graphs: Sequence[NetworkGraph], messages: Sequence[Message]) -> R
     return table
 
 
+def _unknown_role(table: RoleTable, parameter: str, name: str) -> GraphError:
+    """What is new about a parameter for a model whose weights are shared by role."""
+    roles = sorted({row[0] for rows in table.rows.values() for row in rows})
+    if name in roles:
+        return GraphError(
+            f"parameter {parameter!r} of role {name!r} meets other roles than in the networks that this model was "
+            "built for; build it for such a network too"
+        )
+    return GraphError(
+        f"parameter {parameter!r} has the role {name!r}, which this model was not built for; it knows "
+        f"{', '.join(roles)}" + nearest(name, roles)
+    )
+
+
 def plan_by_role(graph: NetworkGraph, messages: Sequence[Message], table: RoleTable) -> Plan:
     """The products of a graph on the shared matrices of `role_table`.
 
@@ -249,9 +263,12 @@ def plan_by_role(graph: NetworkGraph, messages: Sequence[Message], table: RoleTa
         rows, columns = met.setdefault((pair.target.key, junction), ({}, {}))
         rows.setdefault(row, {})[pair.source] = None
         columns.setdefault(column, {})[pair.target] = None
-        for name, known in ((row, table.rows.get(junction, {})), (column, table.columns.get(junction, {}))):
+        for name, parameter, known in (
+            (row, pair.source.slot.parameter, table.rows.get(junction, {})),
+            (column, pair.target.parameter, table.columns.get(junction, {})),
+        ):
             if name not in known:
-                raise GraphError(f"this model was built for other networks: no {name[0]!r} at {table.matrix(junction)}")
+                raise _unknown_role(table, parameter, name[0])
     products = []
     for (key, junction), (rows, columns) in sorted(met.items(), key=lambda item: len(item[0][0])):
         all_rows, all_columns = list(table.rows[junction]), list(table.columns[junction])

@@ -80,6 +80,8 @@ class ModelSection:
                 activation=section.activation,
                 norm=section.norm,
                 dropout=section.dropout,
+                head_hidden=getattr(head, "hidden", ()),
+                head_dropout=getattr(head, "dropout", 0.0),
             )
         if not hasattr(section, "build"):
             raise UsageError(f"model.kind {section.kind!r} comes from a package that does not say how to build it")
@@ -95,7 +97,8 @@ class ModelSection:
         """The same MLP at the width at which it has about `count` parameters."""
         section = self.section
         assert isinstance(section, MlpModel)
-        width = width_for(graph, self.outputs, section.layers + 1, count, section.norm)
+        hidden = getattr(self.head, "hidden", ())
+        width = width_for(graph, self.outputs, section.layers + 1, count, section.norm, hidden)
         return ModelSection(section.model_copy(update={"width": width}), self.head)
 
 

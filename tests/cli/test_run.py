@@ -258,12 +258,14 @@ def test_two_processes_follow_the_curve_of_one_with_batch_statistics(tmp_path: P
     for processes in (1, 2):
         place = tmp_path / str(processes)
         shutil.copytree(finished / "zoos", place / "zoos")
-        quick(place, **{"augment: {noise: 0.05}": "augment: {noise: 0.0}", "adamw, lr: 1e-2": "sgd, lr: 1e-2"})
+        changes = {"{noise: 0.05}": "{noise: 0.0}", "adamw, lr: 1e-2": "sgd, lr: 1e-2", "norm: layer": "norm: batch"}
+        quick(place, **changes)
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "graphws"]
         command = [sys.executable, "-m", *(launcher if processes == 2 else ["graphws"]), "train", "quick.yaml"]
         out, error, code = _finish(command, place)
         assert code == 0, error
         assert out.count("report: runs/quick/report.html") == 1
+        assert "Warning" not in error
         with open(place / "runs/quick/metrics.csv", newline="") as file:
             curves[processes] = [
                 {name: float(value) for name, value in row.items() if name not in ("trial", "seconds")}

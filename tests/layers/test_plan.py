@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphws.errors import GraphError
-from graphws.graph import mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
 from graphws.layers.plan import level, plan_by_name, plan_by_role, role, role_table, sharing
 from graphws.messages import FAMILIES, Message, Via, expand_blocks
 from tests.layers.cases import GRAPHS, head_pairs, residual
@@ -122,8 +122,27 @@ def test_sharing_pairs_via_the_network_need_names() -> None:
     )
 
 
+def test_a_graph_whose_roles_meet_otherwise_is_refused() -> None:
+    def chain(*roles: str) -> NetworkGraph:
+        """Spaces of these roles, with a weight between neighbours."""
+        spaces = [Space(f"s{k}", 3, role=name) for k, name in enumerate(roles)]
+        pairs = [Parameter(f"W{k}", f"s{k + 1} s{k}", role="w") for k in range(len(roles) - 1)]
+        return NetworkGraph(tuple(spaces), tuple(pairs))
+
+    table = role_table([chain("a", "b")], FULL)
+    with pytest.raises(GraphError) as caught:
+        plan_by_role(chain("a", "c"), FULL, table)
+    assert str(caught.value) == (
+        "parameter 'W0' of role 'w' meets other roles than in the networks that this model was built for; "
+        "build it for such a network too"
+    )
+
+
 def test_a_graph_with_unknown_roles_is_refused() -> None:
     table = role_table([mlp_graph([2, 4, 1])], FULL)
     with pytest.raises(GraphError) as caught:
         plan_by_role(mlp_graph([2, 4, 4, 1]), FULL, table)
-    assert str(caught.value) == "this model was built for other networks: no 'weight.hidden' at network/2"
+    assert str(caught.value) == (
+        "parameter 'W2' has the role 'weight.hidden', which this model was not built for; it knows bias.hidden, "
+        "bias.last, weight.first, weight.last; did you mean 'bias.hidden'?"
+    )

@@ -33,16 +33,39 @@ def test_it_does_not_follow_the_group(outputs: int | None) -> None:
         check_equivariance(FlatMLP(NETWORK, outputs, 2, 16).double().eval(), NETWORK, rng())
 
 
+@pytest.mark.parametrize("hidden", [(), (7, 5)])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("parameters", [500, 5_000, 50_000])
 @pytest.mark.parametrize("layers", [2, 4])
-def test_width_for_finds_the_nearest_size(layers: int, parameters: int, norm: str) -> None:
+def test_width_for_finds_the_nearest_size(layers: int, parameters: int, norm: str, hidden: tuple[int, ...]) -> None:
     def size(width: int) -> int:
-        return sum(p.numel() for p in FlatMLP(NETWORK, 3, layers, width, norm=norm).parameters())
+        model = FlatMLP(NETWORK, 3, layers, width, norm=norm, head_hidden=hidden)
+        return sum(p.numel() for p in model.parameters())
 
-    width = width_for(NETWORK, 3, layers, parameters, norm)
+    width = width_for(NETWORK, 3, layers, parameters, norm, hidden)
     best = min(range(max(1, width - 2), width + 3), key=lambda w: abs(size(w) - parameters))
     assert width == best
+
+
+def test_the_head_has_layers_and_dropout_of_its_own() -> None:
+    model = FlatMLP(NETWORK, 3, 2, 16, dropout=0.25, head_hidden=(8, 4), head_dropout=0.5)
+    linear = [step for step in model.steps if isinstance(step, torch.nn.Linear)]
+    assert [step.out_features for step in linear] == [16, 8, 4, 3]
+    assert [step.p for step in model.steps if isinstance(step, torch.nn.Dropout)] == [0.25, 0.5, 0.5]
+
+
+def test_batch_norm_is_torchs_in_one_process() -> None:
+    torch.manual_seed(0)
+    ours = FlatMLP(NETWORK, 3, 3, 16).double()
+    theirs = torch.nn.Sequential(
+        *(torch.nn.BatchNorm1d(16).double() if isinstance(m, torch.nn.BatchNorm1d) else m for m in ours.steps)
+    )
+    for _ in range(3):
+        weights = random_weights(NETWORK, 6, rng(), torch.float64)
+        assert torch.allclose(ours(weights), theirs(weights.flatten()), atol=1e-12)  # type: ignore[arg-type]
+    ours.eval()
+    theirs.eval()
+    assert torch.allclose(ours(weights), theirs(weights.flatten()), atol=1e-12)  # type: ignore[arg-type]
 
 
 def test_dropout_is_off_in_evaluation() -> None:
