@@ -1,0 +1,144 @@
+"""From scores to maps: assignment problems, signs, wreath products and polar factors.
+
+A set is an assignment problem.  A signed space takes |C| for the odd part and reads the sign off the chosen entry.  A
+nested family is solved from the inside: for every pair of parent elements the best map between their children is worth
+something, and these values join the parents' own scores; then the chosen pairs keep their children's maps.  With h
+heads of d dimensions that is h² small problems and one of size h, never a search over h!·(d!)^h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from graphws.errors import GraphError
+from graphws.graph import Action, LinearMap, Monomial, NetworkGraph, Space
+from graphws.graph.element import SpaceElement
+from graphws.matching.family import Family, children
+from graphws.matching.linear import nearest_orthogonal
+from graphws.matching.scores import Score
+
+
+def best_permutation(values: Tensor) -> Tensor:
+    """The permutation p that maximises Σ_i values[i, p[i]], (n,); solved on the CPU.
+
+    Raises:
+        GraphError: Where the values are not finite.
+    """
+    table = values.detach().double().cpu().numpy()
+    if not np.isfinite(table).all():
+        raise GraphError("the scores hold NaN or infinity: are all weights finite?")
+    return torch.from_numpy(linear_sum_assignment(table, maximize=True)[1])
+
+
+def best_monomial(score: Score, action: Action) -> Monomial:
+    """The best permutation, with the signs that a signed or monomial action allows; sizes are left to the gauge."""
+    perm = best_permutation(score.value(action)).to(score.odd.device)
+    return Monomial(perm, _signs(score.odd, perm, action))
+
+
+def _signs(odd: Tensor, perm: Tensor, action: Action) -> Tensor | None:
+    if action not in (Action.SIGNED, Action.MONOMIAL):
+        return None
+    chosen = odd.gather(-1, perm.unsqueeze(-1)).squeeze(-1)
+    return torch.where(chosen < 0, -torch.ones_like(chosen), torch.ones_like(chosen))
+
+
+def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Score]) -> dict[str, SpaceElement]:
+    """The best map of every space of a family.
+
+    Law: the result is an element of the graph's group restricted to the family: children follow their parents, scales
+    are signs where the action allows them, and linear spaces get orthogonal matrices.
+
+    Args:
+        graph: The graph.
+        family: The spaces to solve for.
+        scores: Scores of its spaces; one that is missing has none.
+
+    Raises:
+        GraphError: Where scores are missing for all of them, or are not finite.
+    """
+    if not scores:
+        raise GraphError(f"nothing is known about space {family.root!r}: no parameter speaks about it")
+    like = next(iter(scores.values())).odd
+    solver = _Solver(graph, scores, like)
+    maps: dict[str, SpaceElement] = {}
+    solver.pick(graph.space(family.root), torch.zeros(1, dtype=torch.long, device=like.device), maps)
+    return maps
+
+
+class _Solver:
+    """Inner problems of one family."""
+
+    def __init__(self, graph: NetworkGraph, scores: Mapping[str, Score], like: Tensor) -> None:
+        self.graph, self.like = graph, like
+        self.scores = scores
+        self._totals: dict[str, Score] = {}
+
+    def total(self, space: Space) -> Score:
+        """The space's own scores plus what the best maps of its children are worth for every pair of elements."""
+        if space.name not in self._totals:
+            own = self.scores.get(space.name)
+            n = self.graph.extent(space.name)
+            total = own or Score(self.like.new_zeros(n, n), self.like.new_zeros(n, n))
+            for child in children(self.graph, space.name):
+                total = Score(total.odd, total.even + self.worth(child))
+            self._totals[space.name] = total
+        return self._totals[space.name]
+
+    def blocks(self, space: Space) -> Score:
+        """The scores as (parents, parents, size, size)."""
+        total, size = self.total(space), space.size
+        families = total.size // size
+        parts = [part.reshape(families, size, families, size).transpose(1, 2) for part in (total.odd, total.even)]
+        return Score(*parts)
+
+    def worth(self, space: Space) -> Tensor:
+        """The best value of mapping the children of parent j to those of parent i, (parents, parents)."""
+        blocks = self.blocks(space)
+        if space.action is Action.LINEAR and space.moves:
+            nuclear: Tensor = torch.linalg.svdvals(blocks.odd).sum(-1)
+            return nuclear + blocks.even.diagonal(dim1=-2, dim2=-1).sum(-1)
+        values = blocks.value(space.action if space.moves else Action.PERMUTATION)
+        if not space.moves:
+            return values.diagonal(dim1=-2, dim2=-1).sum(-1)
+        table = values.detach().double().cpu().numpy()
+        if not np.isfinite(table).all():
+            raise GraphError("the scores hold NaN or infinity: are all weights finite?")
+        best = np.empty(table.shape[:2])
+        for i, j in np.ndindex(*best.shape):
+            rows, columns = linear_sum_assignment(table[i, j], maximize=True)
+            best[i, j] = table[i, j][rows, columns].sum()
+        return torch.from_numpy(best).to(self.like)
+
+    def pick(self, space: Space, origin: Tensor, maps: dict[str, SpaceElement]) -> None:
+        """Fixes the map of a space whose parents are moved by `origin`, then those of its children."""
+        blocks, parents = self.blocks(space), torch.arange(len(origin), device=origin.device)
+        odd, even = blocks.odd[parents, origin], blocks.even[parents, origin]
+        if space.moves and space.action is Action.LINEAR:
+            maps[space.name] = LinearMap(_placed(nearest_orthogonal(odd), origin))
+            return
+        rows = torch.arange(space.size, device=origin.device)
+        if space.moves:
+            chosen = Score(odd, even)
+            value = chosen.value(space.action)
+            inner = torch.stack([best_permutation(value[i]) for i in range(len(origin))]).to(origin.device)
+            scale = _signs(odd, inner, space.action)
+        else:
+            inner, scale = rows.expand(len(origin), -1), None
+        perm = (origin.unsqueeze(1) * space.size + inner).flatten()
+        maps[space.name] = Monomial(perm, None if scale is None else scale.flatten())
+        for child in children(self.graph, space.name):
+            self.pick(child, perm, maps)
+
+
+def _placed(blocks: Tensor, origin: Tensor) -> Tensor:
+    """(parents, d, d) blocks as one matrix that sends the children of origin[i] to those of i."""
+    families, size = blocks.shape[:2]
+    whole = blocks.new_zeros(families, size, families, size)
+    whole[torch.arange(families, device=origin.device), :, origin] = blocks
+    return whole.reshape(families * size, families * size)

@@ -1,0 +1,76 @@
+"""The gauge for matching: unit neurons and orthonormal bases.
+
+Scores compare numbers, so scales and bases that leave the function alone must be removed first.  In this gauge
+
+* a neuron of a positively homogeneous activation has incoming norm 1;
+* a linear space has incoming weights with W Wᵀ = 1, inside each head for a nested one (a QR gauge of the values).
+
+If a finite group acts on the inputs by orthogonal matrices and the network is exactly equivariant, every latent action
+is then a signed permutation, or orthogonal on linear spaces: nothing is lost by looking only for those.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
+from graphws.graph.element import SpaceElement
+
+
+def matching_gauge(weights: Weights) -> GroupElement:
+    """The group element that moves one network to the gauge for matching.
+
+    Laws: ``forward`` of the moved weights is that of the old; scales are positive; applying it twice changes nothing
+    more (to rounding).  Directions of a linear space into which nothing is written are left alone.
+
+    Args:
+        weights: A batch of one.
+    """
+    graph = weights.graph
+    maps: dict[str, SpaceElement] = {}
+    for space in graph.spaces:  # in order: a space's incoming norms depend on the gauge of the spaces before it
+        if not space.moves or space.action in (Action.PERMUTATION, Action.SIGNED):
+            continue
+        incoming = _incoming(GroupElement(graph, maps).act(weights), space)
+        if incoming is None:
+            continue
+        if space.action is Action.LINEAR:
+            maps[space.name] = LinearMap(_whitening(incoming, space))
+        else:
+            norm = incoming.norm(dim=1)
+            scale = torch.where(norm > 0, 1 / norm, torch.ones_like(norm))
+            maps[space.name] = Monomial(torch.arange(len(scale), device=scale.device), scale)
+    return GroupElement(graph, maps)
+
+
+def _incoming(weights: Weights, space: Space) -> Tensor | None:
+    """Everything that is written into the space with power 1, (extent, numbers): weights, or biases where none."""
+    for biases in (False, True):
+        rows = []
+        for parameter in weights.graph.parameters:
+            places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name]
+            if len(places) != 1 or parameter.axes[places[0]].power != 1 or (parameter.kind == "bias") != biases:
+                continue
+            tensor = weights[parameter.name]
+            rows.append(tensor.movedim(places[0] + 1, 1).reshape(tensor.shape[places[0] + 1], -1))
+        if rows:
+            return torch.cat(rows, dim=1)
+    return None
+
+
+def _whitening(incoming: Tensor, space: Space) -> Tensor:
+    """The symmetric k, block by block, with (k W)(k W)ᵀ = 1 on the directions that W writes."""
+    blocks = incoming.reshape(-1, space.size, incoming.shape[1])
+    values, vectors = torch.linalg.eigh(blocks @ blocks.mT)
+    floor = values.amax(-1, keepdim=True) * space.size * torch.finfo(values.dtype).eps
+    factor = torch.where(values > floor, values.clamp_min(torch.finfo(values.dtype).tiny).rsqrt(), 1.0)
+    mixed = vectors @ (factor.unsqueeze(-1) * vectors.mT)
+    whole: Tensor = torch.block_diag(*mixed)
+    return whole
+
+
+def conjugated(graph: NetworkGraph, element: GroupElement, gauge: GroupElement) -> GroupElement:
+    """The element that does before the gauge what `element` does after it: gauge⁻¹ · element · gauge."""
+    assert element.graph == graph
+    return gauge.inverse() @ element @ gauge
