@@ -11,10 +11,13 @@
 True
 """
 
+from graphws.graph.attention import AttentionLayer as AttentionLayer
+from graphws.graph.attention import attention_graph as attention_graph
 from graphws.graph.element import LinearMap as LinearMap
 from graphws.graph.element import Monomial as Monomial
 from graphws.graph.forward import ACTIVATIONS as ACTIVATIONS
 from graphws.graph.forward import forward as forward
+from graphws.graph.forward import run_steps as run_steps
 from graphws.graph.gauge import canonical_gauge as canonical_gauge
 from graphws.graph.group import Group as Group
 from graphws.graph.group import GroupElement as GroupElement
@@ -22,6 +25,7 @@ from graphws.graph.layout import IndexAxis as IndexAxis
 from graphws.graph.layout import Layout as Layout
 from graphws.graph.mlp import mlp_graph as mlp_graph
 from graphws.graph.mlp import mlp_widths as mlp_widths
+from graphws.graph.multihead import multihead_graph as multihead_graph
 from graphws.graph.network import NetworkGraph as NetworkGraph
 from graphws.graph.networkx_view import from_networkx as from_networkx
 from graphws.graph.networkx_view import to_networkx as to_networkx

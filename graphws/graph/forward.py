@@ -1,4 +1,8 @@
-"""Running a batch of networks straight from their graph and weights.
+"""Running a batch of networks straight from their graph and weights: MLPs and attention networks.
+
+A *point* is what the network sees at once: a vector of features for an MLP, tokens (tokens, features) for an attention
+network, a picture (channels, height, width) where that begins with patches.  Values carry the batch of networks first,
+then the points.
 
 >>> import torch
 >>> from graphws.graph import Weights, forward, mlp_graph
@@ -17,17 +21,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from graphws.errors import GraphError, nearest
+from graphws.graph import attention_operations as attention
 from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
-
-
-def _linear(operation: Operation, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (batch, points, in) times weight (batch, out, in), plus bias (batch, out)."""
-    if bias is None:
-        return torch.matmul(x, weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x.expand(weight.shape[0], -1, -1), weight.mT)
 
 
 def _add(operation: Operation, *terms: Tensor) -> Tensor:
@@ -73,11 +71,29 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Action]] = {
 """Pointwise activations by name: how each is computed and the intertwiners that it leaves (paper I, section 5.1)."""
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
-    "linear": _linear,
+    "linear": attention.linear,
     "add": _add,
+    "position": attention.position,
+    "token": attention.token,
+    "patches": attention.patches,
+    "bilinear_scores": attention.bilinear_scores,
+    "dot_scores": attention.dot_scores,
+    "softmax": attention.softmax,
+    "attend": attention.attend,
+    "attend_matrix": attention.attend_matrix,
+    "flatten_tokens": attention.flatten_tokens,
+    "mean_tokens": attention.mean_tokens,
     **{name: function for name, (function, _) in ACTIVATIONS.items()},
 }
 """How each kind of operation is computed: (operation, *inputs) -> output, with the batch of networks leading."""
+
+
+def point_axes(graph: NetworkGraph) -> int:
+    """How many axes one point of the graph's input has: 1 features, 2 tokens of features, 3 a picture.
+
+    The first step that cares decides; pointwise and linear steps work for all.
+    """
+    return next((attention.POINT_AXES[o.kind] for o in graph.operations if o.kind in attention.POINT_AXES), 1)
 
 
 def forward(graph: NetworkGraph, weights: Weights, inputs: Tensor) -> Tensor:
@@ -86,23 +102,45 @@ def forward(graph: NetworkGraph, weights: Weights, inputs: Tensor) -> Tensor:
     Args:
         graph: The graph; its operations must be of the kinds in `OPERATIONS`.
         weights: A batch of its networks.
-        inputs: (points, d_in) for all networks, or (batch, points, d_in) for each its own.
+        inputs: (points, d_in) for all networks, or (batch, points, d_in) for each its own; tokens in the place of d_in
+            are (tokens, d_in), pictures (channels, height, width).
 
     Returns:
-        Tensor: (batch, points, d_out).
+        Tensor: (batch, points, d_out), or (batch, points, tokens, d_out).
 
     Raises:
-        GraphError: On a graph without operations, with several inputs, or of a kind that graphws cannot run itself.
+        GraphError: On a graph without operations, with several inputs, or of a kind that graphws cannot run itself; on
+            inputs of the wrong number of axes.
+    """
+    result = run_steps(graph, weights, inputs)[graph.outputs[0]]
+    return result.expand(weights.batch, *result.shape[1:])
+
+
+def run_steps(graph: NetworkGraph, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
+    """Every value of the computation by its name: attention maps, hidden activations, the outputs.
+
+    Args:
+        graph: As in `forward`.
+        weights: As in `forward`.
+        inputs: As in `forward`.
+
+    Returns:
+        dict[str, Tensor]: Values (batch or 1, points, ...): the batch is 1 before the first parameter.
     """
     if not graph.operations or len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise GraphError("this graph cannot be run by itself: it needs operations, one input and one output")
-    x = inputs.unsqueeze(0) if inputs.ndim == 2 else inputs
-    values: dict[str, Tensor] = {**weights.tensors, graph.inputs[0]: x}
+    axes = point_axes(graph)
+    if inputs.ndim not in (axes + 1, axes + 2):
+        point = ("features", "tokens, features", "channels, height, width")[axes - 1]
+        raise GraphError(
+            f"inputs of shape {tuple(inputs.shape)}: this graph reads (points, {point}) or (batch, points, {point})"
+        )
+    values = {graph.inputs[0]: inputs.unsqueeze(0) if inputs.ndim == axes + 1 else inputs}
     for operation in graph.operations:
         if operation.kind not in OPERATIONS:
             raise GraphError(
                 f"operation {operation.kind!r} cannot be run from the graph" + nearest(operation.kind, OPERATIONS)
             )
-        values[operation.outputs[0]] = OPERATIONS[operation.kind](operation, *(values[n] for n in operation.inputs))
-    result = values[graph.outputs[0]]
-    return result.expand(weights.batch, *result.shape[1:])
+        read = (values[name] if name in values else weights[name] for name in operation.inputs)
+        values[operation.outputs[0]] = OPERATIONS[operation.kind](operation, *read)
+    return values

@@ -1,0 +1,278 @@
+"""Graphs of attention networks: layers of attention without skips or norms (paper I, section 5.2).
+
+Layer i reads tokens X of width m_i.  In *matrix form* its head j computes
+
+    softmax(X A_j X^T) X V_j^T,        A_j: m_i × m_i,   V_j: d_i × m_i,
+
+in *standard form* A_j is the product Q_j^T K_j of a query and a key projection, and scores are divided by the square
+root of the query dimension.  The heads' outputs are concatenated, and O_{i+1} makes the next layer's tokens of them;
+O_1 embeds the input.  Weights are stored (out, in), as in PyTorch; the paper writes the transposes.
+
+Spaces and what acts on them, for a layer i:
+
+=============  =====================================  ==============================================================
+``head{i}``    set                                    heads are permuted
+``value{i}``   nested in heads, linear                GL(d_i) wr S_h: V_i follows, O_{i+1} undoes it; no activation is
+                                                      between them
+``query{i}``   nested in heads, linear                standard form: Q_i follows, K_i undoes it.  Paper D, section 5.4,
+                                                      is the case of a permutation: Q and K are permuted together
+``model{i}``   set, linear                            the tokens' own basis, where O_i makes them: without skips and
+                                                      norms any will do
+``input``, ``output``, ``token``                      free
+=============  =====================================  ==============================================================
+
+With grouped queries (``key_value_heads`` < ``heads``), each key-value head serves heads/key_value_heads queries, and
+``head{i}`` are the key-value heads.  The queries become parameters of their own, ``Q{i}.0, Q{i}.1, …``, as do their
+shares of the output projection: the k-th of every group.  Their order inside a group is not part of the group.
+
+    >>> print(attention_graph(8, [AttentionLayer(heads=2, head_dim=3, width=6)], output=8))
+    NetworkGraph(5 spaces, 4 parameters, 204 numbers, log10|G| = 4.7)
+      input: free, 8
+      model1: set, 6, linear
+      head1: set, 2, permutation
+      value1: nested in head1, 3, linear
+      output: free, 8
+      O1[model1, input*] 6x8
+      A1[head1, model1*, model1*] 2x6x6
+      V1[value1, model1*] 6x6
+      O2[output, value1*] 8x6
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from graphws.errors import GraphError, nearest
+from graphws.graph.network import NetworkGraph
+from graphws.graph.operation import Attribute, Operation
+from graphws.graph.parameter import Parameter
+from graphws.graph.space import Action, Space
+
+Scores = Literal["softmax", "linear"]
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One layer of an attention network.
+
+    Args:
+        heads: Number of (query) heads.
+        head_dim: Width d of a head's output.
+        width: Width m of the tokens that the layer reads; None in a first layer that reads the input as it is.
+        query_dim: Width of queries and keys in standard form; None for the matrix form.
+        key_value_heads: Heads of keys and values, of which `heads` is a multiple; as many as heads where None.
+
+    Raises:
+        GraphError: On a number below 1, or heads that do not divide into groups.
+    """
+
+    heads: int
+    head_dim: int
+    width: int | None = None
+    query_dim: int | None = None
+    key_value_heads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "head_dim", "width", "query_dim", "key_value_heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise GraphError(f"attention layer: {name} must be at least 1, got {value}")
+        if self.heads % (self.key_value_heads or self.heads):
+            raise GraphError(f"attention layer: {self.heads} heads do not divide into {self.key_value_heads} groups")
+
+    @property
+    def groups(self) -> int:
+        """Number of key-value heads."""
+        return self.key_value_heads or self.heads
+
+    @property
+    def queries(self) -> int:
+        """Queries that share a key-value head."""
+        return self.heads // self.groups
+
+
+def attention_graph(
+    inputs: int,
+    layers: Sequence[AttentionLayer],
+    output: int | None = None,
+    *,
+    scores: Scores = "softmax",
+    scale: float | None = None,
+    bias: bool = False,
+    positions: int | None = None,
+    patch: int | None = None,
+) -> NetworkGraph:
+    """The graph of an attention network, run by `graphws.graph.forward` on (points, tokens, inputs).
+
+    Args:
+        inputs: Width d_0 of the tokens given; with `patch`, number of channels of the pictures given.
+        layers: The layers, first to last.
+        output: Width after the last output projection; None leaves the concatenated heads of the last layer as they
+            are (so paper I, with one head there), and then those heads are free.
+        scores: ``softmax`` over the keys, or ``linear``: none.
+        scale: Factor of the scores; None for 1 in matrix form and 1/sqrt(query_dim) in standard form.
+        bias: Whether Q, K, V and O have biases.
+        positions: Number of tokens, where a positional encoding is added to the first layer's; None for none, and any
+            number of tokens.
+        patch: Edge of square patches that pictures (points, channels, height, width) are cut into; None for tokens.
+
+    Raises:
+        GraphError: On no layers, a width missing after the first layer, a width too many, an unknown kind of scores,
+            or grouped queries without an output projection.
+    """
+    layers = tuple(layers)
+    if not layers:
+        raise GraphError("an attention network needs at least one layer")
+    if scores not in get_args(Scores):
+        raise GraphError(f"scores must be softmax or linear, got {scores!r}" + nearest(scores, get_args(Scores)))
+    for i, layer in enumerate(layers[1:], start=2):
+        if layer.width is None:
+            raise GraphError(f"attention layer {i}: needs a width, into which the layer below is projected")
+    if output is None and layers[-1].queries > 1:
+        raise GraphError("grouped queries in the last layer need an output projection: give output=...")
+
+    build = GraphBuilder()
+    value = "x0"
+    features = build.free("input", inputs * (patch or 1) ** 2)
+    if patch is not None:
+        value = build.step("patches", "t0", value, size=patch)
+    sources = [(value, "")]  # what the next projection reads: one value for each query of a group
+    for i, layer in enumerate(layers, start=1):
+        if layer.width is not None:
+            model = build.add(Space(f"model{i}", layer.width, action=Action.LINEAR, role="model"))
+            value = build.project(f"O{i}", model, features, sources, f"t{i}", bias, first=i == 1)
+            features = model
+        if i == 1 and positions is not None:
+            build.free("token", positions)
+            build.parameters.append(Parameter("P", f"token {features}", "position", "position"))  # type: ignore[arg-type]
+            value = build.step("position", "p1", value, "P")
+        last = output is None and i == len(layers)
+        sources = build.attention(i, layer, value, features, scores, scale, bias, free=last)
+        features = "output" if last else f"value{i}"
+    value = sources[0][0]
+    if output is not None:
+        build.free("output", output)
+        value = build.project(f"O{len(layers) + 1}", "output", features, sources, "y", bias)
+    return build.graph("x0", value)
+
+
+@dataclass
+class GraphBuilder:
+    """Collects the spaces, parameters and steps of a graph whose layers are attention, linear maps and activations."""
+
+    spaces: list[Space] = field(default_factory=list)
+    parameters: list[Parameter] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+
+    def add(self, space: Space) -> str:
+        """Adds a space; gives its name."""
+        self.spaces.append(space)
+        return space.name
+
+    def free(self, name: str, size: int) -> str:
+        """Adds a free space whose role is its name."""
+        return self.add(Space(name, size, "free", role=name))
+
+    def weight(self, name: str, axes: str, role: str, kind: str = "weight") -> str:
+        """Adds a parameter.  Its role ends in ``.free`` where it reads or writes the network's ends: such a tensor
+        folds differently, so layers that share by role must not mix it with the others."""
+        names = [axis.rstrip("*") for axis in axes.split()]
+        ends = any(s.kind == "free" and s.parent is None for s in self.spaces if s.name in names)
+        self.parameters.append(Parameter(name, axes, kind, f"{role}.free" if ends else role))  # type: ignore[arg-type]
+        return name
+
+    def step(self, kind: str, out: str, *read: str, **attributes: Attribute) -> str:
+        """Adds an operation; gives the name of its value."""
+        self.operations.append(Operation(kind, read, (out,), tuple(attributes.items())))
+        return out
+
+    def linear(self, name: str, out: str, features: str, value: str, result: str, bias: bool, role: str) -> str:
+        """A linear map ``name`` from the space ``features`` to the axis ``out``, with bias ``b{name}``."""
+        read = [value, self.weight(name, f"{out} {features}*", role)]
+        if bias:
+            read.append(self.weight(f"b{name}", out, f"{role}.bias", "bias"))
+        return self.step("linear", result, *read)
+
+    def project(
+        self,
+        name: str,
+        out: str,
+        features: str,
+        sources: Sequence[tuple[str, str]],
+        result: str,
+        bias: bool,
+        first: bool = False,
+    ) -> str:
+        """Makes tokens of what the heads wrote, summed over the queries of a group."""
+        role = "embedding" if first else "attention.output"
+        if len(sources) == 1:
+            return self.linear(name, out, features, sources[0][0], result, bias, role)
+        parts = [
+            self.linear(f"{name}{mark}", out, features, value, f"{result}{mark}", bias and k == 0, role)
+            for k, (value, mark) in enumerate(sources)
+        ]
+        return self.step("add", result, *parts)
+
+    def attention(
+        self,
+        i: int,
+        layer: AttentionLayer,
+        value: str,
+        features: str,
+        scores: Scores,
+        scale: float | None,
+        bias: bool,
+        free: bool,
+    ) -> list[tuple[str, str]]:
+        """Attention of tokens to themselves; gives the values that heads wrote, with the mark of their query."""
+        if free:
+            head, values = self.free(f"head{i}", layer.groups), self.free("output", layer.groups * layer.head_dim)
+        else:
+            head = self.add(Space(f"head{i}", layer.groups, role="head"))
+            values = self.nested(f"value{i}", layer.head_dim, head, "value")
+        marks = [""] if layer.queries == 1 else [f".{k}" for k in range(layer.queries)]
+        if layer.query_dim is None:
+            maps = [
+                self.step(
+                    "bilinear_scores",
+                    f"s{i}{mark}",
+                    value,
+                    self.weight(f"A{i}{mark}", f"{head} {features}* {features}*", "attention.matrix"),
+                    scale=1.0 if scale is None else scale,
+                )
+                for mark in marks
+            ]
+        else:
+            query = self.queries(f"query{i}", layer, head, free)
+            queries = [
+                self.linear(f"Q{i}{m}", query, features, value, f"q{i}{m}", bias, "attention.query") for m in marks
+            ]
+            keys = self.linear(f"K{i}", f"{query}*", features, value, f"k{i}", bias, "attention.key")
+            factor = layer.query_dim**-0.5 if scale is None else scale
+            maps = [
+                self.step("dot_scores", f"s{i}{mark}", q, keys, heads=layer.groups, scale=factor)
+                for q, mark in zip(queries, marks, strict=True)
+            ]
+        if scores == "softmax":
+            maps = [self.step("softmax", f"a{i}{mark}", s) for s, mark in zip(maps, marks, strict=True)]
+        written = self.linear(f"V{i}", values, features, value, f"v{i}", bias, "attention.value")
+        return [(self.step("attend", f"h{i}{m}", a, written), m) for a, m in zip(maps, marks, strict=True)]
+
+    def queries(self, name: str, layer: AttentionLayer, head: str, free: bool) -> str:
+        """Adds the dimensions of queries and keys.  Heads that are free allow a matrix only where there is one."""
+        assert layer.query_dim is not None
+        if not free:
+            return self.nested(name, layer.query_dim, head, "query")
+        if layer.groups == 1:
+            return self.add(Space(name, layer.query_dim, action=Action.LINEAR, role="query"))
+        return self.free(name, layer.groups * layer.query_dim)
+
+    def nested(self, name: str, size: int, head: str, role: str) -> str:
+        """Adds dimensions inside heads on which every invertible matrix acts."""
+        return self.add(Space(name, size, "nested", head, Action.LINEAR, role))
+
+    def graph(self, source: str, result: str) -> NetworkGraph:
+        """What was collected."""
+        return NetworkGraph(tuple(self.spaces), tuple(self.parameters), tuple(self.operations), (source,), (result,))
