@@ -13,6 +13,7 @@ True
 
 from graphws.graph.attention import AttentionLayer as AttentionLayer
 from graphws.graph.attention import attention_graph as attention_graph
+from graphws.graph.attention_pool import attention_pool_graph as attention_pool_graph
 from graphws.graph.element import LinearMap as LinearMap
 from graphws.graph.element import Monomial as Monomial
 from graphws.graph.forward import ACTIVATIONS as ACTIVATIONS
