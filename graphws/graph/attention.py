@@ -110,7 +110,7 @@ def attention_graph(
         inputs: Width d_0 of the tokens given; with `patch`, number of channels of the pictures given.
         layers: The layers, first to last.
         output: Width after the last output projection; None leaves the concatenated heads of the last layer as they
-            are (so paper I, with one head there), and then those heads are free.
+            are (so paper I, with one head there), and then several heads are free.
         scores: ``softmax`` over the keys, or ``linear``: none.
         scale: Factor of the scores; None for 1 in matrix form and 1/sqrt(query_dim) in standard form.
         bias: Whether Q, K, V and O have biases.
@@ -227,11 +227,10 @@ class GraphBuilder:
         free: bool,
     ) -> list[tuple[str, str]]:
         """Attention of tokens to themselves; gives the values that heads wrote, with the mark of their query."""
-        if free:
-            head, values = self.free(f"head{i}", layer.groups), self.free("output", layer.groups * layer.head_dim)
-        else:
-            head = self.add(Space(f"head{i}", layer.groups, role="head"))
-            values = self.nested(f"value{i}", layer.head_dim, head, "value")
+        pinned = free and layer.groups > 1  # a single head has nothing to be exchanged with
+        head = self.free(f"head{i}", layer.groups) if pinned else self.add(Space(f"head{i}", layer.groups, role="head"))
+        width = layer.groups * layer.head_dim
+        values = self.free("output", width) if free else self.nested(f"value{i}", layer.head_dim, head, "value")
         marks = [""] if layer.queries == 1 else [f".{k}" for k in range(layer.queries)]
         if layer.query_dim is None:
             maps = [
@@ -239,13 +238,18 @@ class GraphBuilder:
                     "bilinear_scores",
                     f"s{i}{mark}",
                     value,
+                    value,
                     self.weight(f"A{i}{mark}", f"{head} {features}* {features}*", "attention.matrix"),
                     scale=1.0 if scale is None else scale,
                 )
                 for mark in marks
             ]
         else:
-            query = self.queries(f"query{i}", layer, head, free)
+            query = (
+                self.free(f"query{i}", layer.groups * layer.query_dim)
+                if pinned
+                else self.nested(f"query{i}", layer.query_dim, head, "query")
+            )
             queries = [
                 self.linear(f"Q{i}{m}", query, features, value, f"q{i}{m}", bias, "attention.query") for m in marks
             ]
@@ -259,15 +263,6 @@ class GraphBuilder:
             maps = [self.step("softmax", f"a{i}{mark}", s) for s, mark in zip(maps, marks, strict=True)]
         written = self.linear(f"V{i}", values, features, value, f"v{i}", bias, "attention.value")
         return [(self.step("attend", f"h{i}{m}", a, written), m) for a, m in zip(maps, marks, strict=True)]
-
-    def queries(self, name: str, layer: AttentionLayer, head: str, free: bool) -> str:
-        """Adds the dimensions of queries and keys.  Heads that are free allow a matrix only where there is one."""
-        assert layer.query_dim is not None
-        if not free:
-            return self.nested(name, layer.query_dim, head, "query")
-        if layer.groups == 1:
-            return self.add(Space(name, layer.query_dim, action=Action.LINEAR, role="query"))
-        return self.free(name, layer.groups * layer.query_dim)
 
     def nested(self, name: str, size: int, head: str, role: str) -> str:
         """Adds dimensions inside heads on which every invertible matrix acts."""

@@ -47,32 +47,37 @@ def patches(operation: Operation, x: Tensor) -> Tensor:
     return grid.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(2, 3)
 
 
+def shift(operation: Operation, x: Tensor, bias: Tensor) -> Tensor:
+    """x (batch, ..., features) plus a bias (batch, features)."""
+    return x + bias.reshape(bias.shape[0], *[1] * (x.ndim - 2), -1)
+
+
 def bilinear_scores(
     operation: Operation,
     x: Tensor,
+    y: Tensor,
     matrix: Tensor,
     key_term: Tensor | None = None,
     query_term: Tensor | None = None,
     constant: Tensor | None = None,
 ) -> Tensor:
-    """x_s A_j x_t^T for every head j, query s and key t, times the attribute ``scale`` (paper I, equation 10).
+    """x_s A_j y_t^T for every head j, query s and key t, times the attribute ``scale`` (paper I, equation 10).
 
     Args:
         operation: Holds ``scale``; 1 where it says nothing.
-        x: Tokens.
+        x: Tokens that ask.
+        y: Tokens that are asked; x again where tokens attend to themselves.
         matrix: A, (batch, heads, features, features).
-        key_term: u, (batch, heads, features): adds u_j · x_t.
+        key_term: u, (batch, heads, features): adds u_j · y_t.
         query_term: w, (batch, heads, features): adds w_j · x_s.
         constant: c, (batch, heads): adds c_j.
     """
     heads = matrix.shape[1]
-    columns = matrix.transpose(1, 2).flatten(2)  # (batch, features, heads * features)
-    if key_term is not None:
-        x = x.expand(matrix.shape[0], *x.shape[1:])
+    columns = matrix.transpose(1, 2).flatten(2)  # (batch, features of x, heads * features of y)
     queries: Tensor = linear(operation, x, columns.mT).unflatten(-1, (heads, -1)).transpose(-2, -3)
     if key_term is not None:
         queries = queries + key_term[:, None, :, None]
-    scores = queries @ x.unsqueeze(2).mT
+    scores = queries @ y.unsqueeze(2).mT
     if query_term is not None:
         scores = scores + linear(operation, x, query_term).mT.unsqueeze(-1)
     if constant is not None:

@@ -73,6 +73,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Action]] = {
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "linear": attention.linear,
     "add": _add,
+    "shift": attention.shift,
     "position": attention.position,
     "token": attention.token,
     "patches": attention.patches,

@@ -185,8 +185,8 @@ def test_queries_and_keys_are_permuted_together() -> None:
     assert (forward(graph, apart, x) - forward(graph, weights, x)).abs().max() > 1e-2
 
 
-def test_paper_one_has_one_free_head_last() -> None:
-    assert (PAPER.space("head3").kind, PAPER.space("output").size) == ("free", 3)
+def test_paper_one_ends_in_one_head_whose_values_are_free() -> None:
+    assert [str(PAPER.space(name)) for name in ("head3", "output")] == ["head3: set, 1, permutation", "output: free, 3"]
     assert [str(p) for p in PAPER.parameters if p.name.endswith("2")] == [
         "O2[model2, value1*]",
         "A2[head2, model2*, model2*]",
@@ -196,6 +196,12 @@ def test_paper_one_has_one_free_head_last() -> None:
     assert graph.space("query1").action is Action.LINEAR
     weights = samples.random_weights(graph, 1)
     verify(graph, weights, points(graph), generator=torch.Generator().manual_seed(0), actions="rich")
+    several = attention_graph(4, [AttentionLayer(2, 3, query_dim=5)])
+    assert [space.kind for space in several.spaces] == ["free"] * 4  # outputs say which head is which
+    weights = samples.random_weights(several, 1)
+    torch.testing.assert_close(
+        forward(several, weights, points(several))[0, 0], slow(several, weights, 0, points(several)[0])
+    )
 
 
 def test_the_number_of_tokens_is_free_without_positions() -> None:
