@@ -247,11 +247,11 @@ def memory_in_own_process(case: str, way: str, arguments: list[str]) -> float:
 def report(name: str, case: Case, setting: Setting, options: argparse.Namespace, arguments: list[str]) -> None:
     """Measures a case and prints its table."""
     runs = runners(case, setting, options.quick)
+    memory = {way: memory_in_own_process(name, way, arguments) for way in runs}  # first: this process is small still
     times = measure(runs, options.repeat, setting)
     widths = "-".join(map(str, case.widths))
     print(f"\n({name}) {case.name} {widths}, batch {case.batch}, C={case.channels}")
     print(f"{'':22}{'fwd ms':>10}{'fwd+bwd ms':>12}{'peak MB':>9}   ratio to ours: fwd, fwd+bwd, MB (wanted)")
-    memory = {way: memory_in_own_process(name, way, arguments) for way in runs}
     for way, (a, b) in times.items():
         base = "ours, mean, no norm" if way == "HNP" else "ours"
         ratios = f"{a / times[base][0]:8.2f}{b / times[base][1]:8.2f}{memory[way] / memory[base]:8.1f}"
