@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphws.actions.intertwiners import Intertwiners, check_table, measure_intertwiners
+from graphws.errors import GraphError, UsageError
+from graphws.graph import ACTIVATIONS, Action, LinearMap, Monomial, Operation
+from graphws.matching.match import same_map
+
+GROUPS = {
+    "gelu": Intertwiners.of("gelu", 5),
+    "tanh": Intertwiners.of("tanh", 5),
+    "relu": Intertwiners.of("relu", 5),
+    "power 3": Intertwiners.of("power", 5, 3),
+    "power 4": Intertwiners.of("power", 5, 4),
+    "identity": Intertwiners.of("identity", 5),
+}
+
+
+def function(name: str) -> object:
+    kind = name.split()[0]
+    exponent = int(name.split()[1]) if " " in name else 2
+    return lambda x: ACTIVATIONS[kind][0](Operation(kind, ("x",), ("y",), (("exponent", exponent),)), x)
+
+
+def points(width: int) -> Tensor:
+    return 2 * torch.randn(40, width, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+
+
+@pytest.mark.parametrize("name", list(GROUPS))
+def test_elements_of_the_group_commute_with_the_activation(name: str) -> None:
+    group, rng = GROUPS[name], torch.Generator().manual_seed(0)
+    for _ in range(5):
+        element = group.sample(rng)
+        assert group.contains(element)
+        assert group.defect(function(name), element, points(5)) < 1e-12  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [name for name in GROUPS if name != "identity"])
+def test_a_random_matrix_does_not(name: str) -> None:
+    matrix = LinearMap(torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    assert GROUPS[name].defect(function(name), matrix, points(5)) > 0.1  # type: ignore[arg-type]
+    assert not GROUPS[name].contains(matrix)
+
+
+@pytest.mark.parametrize("group", [*GROUPS.values(), Intertwiners(Action.LINEAR, 3, heads=4)], ids=str)
+def test_group_laws(group: Intertwiners) -> None:
+    rng = torch.Generator().manual_seed(2)
+    a, b = group.sample(rng), group.sample(rng)
+    x = points(group.extent)
+    assert group.contains(group.compose(a, b))
+    assert group.contains(group.inverse(a))
+    torch.testing.assert_close(group.act(group.compose(a, b), x), group.act(a, group.act(b, x)))
+    assert same_map(group.compose(a, group.inverse(a)), group.identity())
+    torch.testing.assert_close(group.act(group.identity(), x), x)
+
+
+def test_membership_says_no() -> None:
+    swap = Monomial(torch.tensor([1, 0, 2, 3, 4]), torch.tensor([1.0, -1, 1, 1, 1]).double())
+    stretch = Monomial(torch.arange(5), torch.tensor([1.0, 2, 1, 1, 1]).double())
+    allowed = {
+        name: (group.contains(swap), group.contains(stretch), group.contains(Monomial(torch.tensor([0, 0, 1, 2, 3]))))
+        for name, group in GROUPS.items()
+    }
+    assert allowed == {
+        "gelu": (False, False, False),
+        "tanh": (True, False, False),
+        "relu": (False, True, False),
+        "power 3": (True, True, False),
+        "power 4": (True, True, False),
+        "identity": (True, True, False),
+    }
+    heads = Intertwiners(Action.LINEAR, 2, heads=2)
+    assert not heads.contains(LinearMap(torch.ones(4, 4).double() + torch.eye(4)))
+    assert not heads.contains(LinearMap(torch.eye(6).double()))
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "power"])
+def test_the_table_is_confirmed(name: str) -> None:
+    assert check_table(name) is ACTIVATIONS[name][1]
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 5])
+def test_powers_are_confirmed(exponent: int) -> None:
+    assert check_table("power", exponent=exponent) is Action.MONOMIAL
+    assert measure_intertwiners(lambda x: x**exponent).even is (exponent % 2 == 0)
+
+
+def test_unknown_activations_are_measured() -> None:
+    assert check_table("erf", function=torch.erf) is Action.SIGNED
+    assert check_table("squared relu", function=lambda x: torch.relu(x) ** 2) is Action.SCALING
+    assert check_table("softcap", function=lambda x: torch.tanh(x) + 0.1 * torch.relu(x)) is Action.PERMUTATION
+    cosine = measure_intertwiners(torch.cos)
+    assert (cosine.action, cosine.even) == (Action.SIGNED, True)
+    assert cosine.residuals["sign"] < 1e-12 < 1e-3 < cosine.residuals["positive scale"]
+
+
+def test_a_wrong_table_is_caught() -> None:
+    with pytest.raises(GraphError) as error:
+        check_table("tanh", function=torch.nn.functional.gelu)
+    assert str(error.value) == "activation 'tanh': the table says signed, the measurement permutation"
+
+
+def test_errors_of_users() -> None:
+    with pytest.raises(UsageError) as error:
+        check_table("tanhh")
+    assert str(error.value) == "unknown activation 'tanhh': give its function to have it measured; did you mean 'tanh'?"
+    with pytest.raises(UsageError) as error:
+        Intertwiners.of("reluu", 3)
+    assert str(error.value) == "unknown activation 'reluu'; did you mean 'relu'?"
+    with pytest.raises(UsageError) as error:
+        Intertwiners(Action.SIGNED, 0)
+    assert str(error.value) == "an intertwiner group needs at least one neuron, got 0 in None heads"
+    with pytest.raises(UsageError) as error:
+        measure_intertwiners(lambda x: x.sum())
+    assert str(error.value) == "the activation turns 801 values into shape (): it is not pointwise"
+    with pytest.raises(UsageError) as error:
+        measure_intertwiners(torch.ones_like)
+    assert str(error.value) == (
+        "the activation is constant or not finite between -4 and 4: it has no intertwiners to find"
+    )
