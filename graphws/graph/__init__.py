@@ -24,6 +24,8 @@ from graphws.graph.group import Group as Group
 from graphws.graph.group import GroupElement as GroupElement
 from graphws.graph.layout import IndexAxis as IndexAxis
 from graphws.graph.layout import Layout as Layout
+from graphws.graph.merge import merge_qk as merge_qk
+from graphws.graph.merge import merge_vo as merge_vo
 from graphws.graph.mlp import mlp_graph as mlp_graph
 from graphws.graph.mlp import mlp_widths as mlp_widths
 from graphws.graph.multihead import multihead_graph as multihead_graph
