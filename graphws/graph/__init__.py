@@ -28,6 +28,9 @@ from graphws.graph.merge import merge_qk as merge_qk
 from graphws.graph.merge import merge_vo as merge_vo
 from graphws.graph.mlp import mlp_graph as mlp_graph
 from graphws.graph.mlp import mlp_widths as mlp_widths
+from graphws.graph.moments import MeasuredAction as MeasuredAction
+from graphws.graph.moments import measure_actions as measure_actions
+from graphws.graph.moments import settle_actions as settle_actions
 from graphws.graph.multihead import multihead_graph as multihead_graph
 from graphws.graph.network import NetworkGraph as NetworkGraph
 from graphws.graph.networkx_view import from_networkx as from_networkx
