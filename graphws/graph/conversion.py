@@ -7,9 +7,10 @@ them there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,12 +29,27 @@ class Conversion:
         weights: Its numbers, a batch of one in the source's dtype; None where the source has none (a graph file).
         verification: Figures of the numeric gate, where it was passed.
         reason: Why it was not put to the test, where it was not.
+        run: Computes the source's outputs with other weights of the graph, a batch of one, on the inputs given by
+            position or, without any, on the example inputs; None where the source cannot run.  A source of several
+            outputs gives its floating ones, flattened, in one vector.
+        inputs: The example inputs, as the source takes them by position and by name.
+        notes: What the converter noticed, for people to read: operations without a rule, unused parameters.
     """
 
     graph: NetworkGraph
     weights: Weights | None = None
     verification: Verification | None = None
     reason: str = ""
+    run: Callable[..., Tensor] | None = None
+    inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
+    notes: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """Share of the numbers that some moving space indexes."""
+        graph = self.graph
+        sizes = {p.name: math.prod(graph.shape(p.name)) for p in graph.parameters}
+        return sum(n for name, n in sizes.items() if graph.set_axes(name)) / max(sum(sizes.values()), 1)
 
     @property
     def verified(self) -> bool:

@@ -62,10 +62,10 @@ def _monomial(graph: NetworkGraph, space: Space, scale: Tensor) -> Monomial:
 
 
 def _touching(graph: NetworkGraph, space: Space) -> list[tuple[Parameter, int, int]]:
-    """Parameters that the space labels once, with the position and power of that axis."""
+    """Parameters that the whole space labels once, with the position and power of that axis."""
     found = []
     for parameter in graph.parameters:
-        places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name]
+        places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name and not axis.inner]
         if len(places) == 1:
             found.append((parameter, places[0], parameter.axes[places[0]].power))
     return found

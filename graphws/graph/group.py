@@ -17,6 +17,7 @@ from torch import Tensor
 from graphws.errors import GraphError
 from graphws.graph.element import LinearMap, Monomial, SpaceElement, compose
 from graphws.graph.network import NetworkGraph
+from graphws.graph.parameter import Parameter
 from graphws.graph.space import Action, Space
 from graphws.graph.weights import Weights
 
@@ -60,10 +61,35 @@ class GroupElement:
         for parameter in self.graph.parameters:
             tensor = weights[parameter.name]
             for k, axis in enumerate(parameter.axes):
-                if axis.space in self.maps:
+                if axis.inner and (axis.space in self.maps or self.graph.space(axis.space).parent in self.maps):
+                    tensor = self._inside(tensor, parameter, k)
+                elif not axis.inner and axis.space in self.maps:
                     tensor = self.maps[axis.space].apply(tensor, k + 1, axis.power)
             tensors[parameter.name] = tensor
         return Weights(self.graph, tensors)
+
+    def _inside(self, tensor: Tensor, parameter: Parameter, k: int) -> Tensor:
+        """Acts on an inner axis: children and their parents are put on one axis, as the maps have it.
+
+        The axis of the parents has moved before; what is left is the map of the children after the way back of the
+        parents, which stays inside every family.
+        """
+        axis = parameter.axes[k]
+        space, host = self.graph.space(axis.space), self.graph.host(parameter, k)
+        assert host is not None
+        assert space.parent is not None
+        families = self.graph.extent(space.parent)
+        above, own = self.maps.get(space.parent), self.maps.get(space.name)
+        left: SpaceElement | None = own
+        if above is not None:
+            assert isinstance(above, Monomial)
+            rows = torch.arange(space.size, device=above.perm.device)
+            back = Monomial((above.perm.unsqueeze(-1) * space.size + rows).flatten(-2)).inverse()
+            left = back if own is None else compose(own, back)
+        assert left is not None
+        split = tensor.unflatten(host + 1, (families, -1)).movedim(k + 2, host + 2)
+        whole = left.apply(split.flatten(host + 1, host + 2), host + 1, axis.power)
+        return whole.unflatten(host + 1, (families, -1)).movedim(host + 2, k + 2).flatten(host + 1, host + 2)
 
     def compose(self, other: GroupElement) -> GroupElement:
         """self after other."""

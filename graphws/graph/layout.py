@@ -1,8 +1,8 @@
 """Folding: every index that the group does not move becomes a channel.
 
 A parameter of shape (batch, *axes) is folded to (batch, *index axes, channels).  An axis labelled by a nested space is
-split into one index axis for each level of nesting (heads, then dimensions inside a head); free axes move to the end
-and become channels.  W_1 of an MLP, (d_1, d_0), has one index axis and d_0 channels; b_M has none and d_M channels.
+split into one index axis for each level of nesting (heads, then dimensions inside a head); an inner axis is one level,
+whose parent belongs to another axis; free axes move to the end and become channels.  W_1 of an MLP, (d_1, d_0), has one index axis and d_0 channels; b_M has none and d_M channels.
 With that, the special cases of paper D's tables 5 to 8 disappear: all that is left are sets.
 """
 
@@ -87,12 +87,20 @@ def make_layout(graph: NetworkGraph, parameter: str) -> Layout:
     index: list[IndexAxis] = []
     split: list[int] = []
     moving: list[bool] = []
-    for name in graph.parameter(parameter).spaces:
+    levels: list[dict[str, int]] = []
+    labelled = graph.parameter(parameter)
+    for k, axis in enumerate(labelled.axes):
         above: int | None = None
-        for space in graph.lineage(name):
+        lineage = graph.lineage(axis.space)
+        levels.append({})
+        if axis.inner:
+            host = graph.host(labelled, k)
+            assert host is not None
+            above = levels[host][lineage[-2].name]
+        for space in lineage[-1:] if axis.inner else lineage:
             split.append(space.size)
             moving.append(space.moves)
             if space.moves:
                 index.append(IndexAxis(space.name, space.size, above))
-                above = len(index) - 1
+                above = levels[-1][space.name] = len(index) - 1
     return Layout(parameter, tuple(index), tuple(split), tuple(moving))

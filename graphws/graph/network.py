@@ -89,6 +89,7 @@ class NetworkGraph:
             for name in parameter.spaces:
                 if name not in seen:
                     raise GraphError(f"parameter {parameter.name!r}: unknown space {name!r}" + nearest(name, seen))
+            self._check_inner(parameter)
             self._check_storage(parameter)
         self._check_places()
         self._check_operations(names)
@@ -103,6 +104,13 @@ class NetworkGraph:
             raise GraphError(
                 f"space {space.name!r}: its parent {parent.name!r} has a linear action, which splits no children"
             )
+
+    def _check_inner(self, parameter: Parameter) -> None:
+        for k, axis in enumerate(parameter.axes):
+            if axis.inner and self.host(parameter, k) is None:
+                parent = self.space(axis.space).parent
+                what = "its space has no parent" if parent is None else f"no single earlier axis tells its {parent!r}"
+                raise GraphError(f"parameter {parameter.name!r}: axis '{axis}' runs inside a parent, but {what}")
 
     def _check_storage(self, parameter: Parameter) -> None:
         storage = parameter.storage
@@ -124,8 +132,10 @@ class NetworkGraph:
         for key, users in places.items():
             (first, storage), others = users[0], users[1:]
             for name, other in others:
-                if (other.shape, other.aliases) != (storage.shape, storage.aliases):
-                    raise GraphError(f"parameters {first!r} and {name!r} disagree about shape or aliases of {key!r}")
+                if (other.shape, other.aliases, other.view) != (storage.shape, storage.aliases, storage.view):
+                    raise GraphError(
+                        f"parameters {first!r} and {name!r} disagree about shape, view or aliases of {key!r}"
+                    )
             for alias in storage.aliases:
                 if alias in keys:
                     raise GraphError(f"parameter {first!r}: its alias {alias!r} is the key of another tensor")
@@ -204,7 +214,21 @@ class NetworkGraph:
 
     def shape(self, parameter: str) -> tuple[int, ...]:
         """Length of each axis of a parameter."""
-        return tuple(self.extent(name) for name in self.parameter(parameter).spaces)
+        axes = self.parameter(parameter).axes
+        return tuple(self.space(a.space).size if a.inner else self.extent(a.space) for a in axes)
+
+    def host(self, parameter: Parameter, axis: int) -> int | None:
+        """The axis that says which parent an inner axis is inside of: the only earlier one that runs over parents.
+
+        It is itself no inner axis; None where there is no such axis, or several.
+        """
+        parent = self.space(parameter.axes[axis].space).parent
+        hosts = [
+            k
+            for k, other in enumerate(parameter.axes)
+            if k != axis and not other.inner and parent in {space.name for space in self.lineage(other.space)}
+        ]
+        return hosts[0] if len(hosts) == 1 and hosts[0] < axis else None
 
     def set_axes(self, parameter: str) -> tuple[int, ...]:
         """Positions of the axes that the group moves."""

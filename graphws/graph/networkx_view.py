@@ -38,6 +38,7 @@ import networkx as nx
 import torch
 
 from graphws.errors import GraphError, WeightsError
+from graphws.graph.elements import elements
 from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Axis, Parameter, Storage
@@ -124,7 +125,7 @@ def _typed(graph: NetworkGraph) -> nx.MultiDiGraph:
     for position, parameter in enumerate(graph.parameters):
         node = ("parameter", parameter.name)
         storage = parameter.storage
-        place = storage and (storage.key, storage.shape, storage.block, storage.aliases)
+        place = storage and (storage.key, storage.shape, storage.block, storage.aliases, storage.view)
         view.add_node(
             node,
             node="parameter",
@@ -137,7 +138,7 @@ def _typed(graph: NetworkGraph) -> nx.MultiDiGraph:
         )
         for k, axis in enumerate(parameter.axes):
             joined = (("space", axis.space), node) if axis.power < 0 else (node, ("space", axis.space))
-            view.add_edge(*joined, key=k, relation="axis", axis=k, power=axis.power, space=axis.space)
+            view.add_edge(*joined, key=k, relation="axis", axis=k, power=axis.power, space=axis.space, inner=axis.inner)
     return view
 
 
@@ -153,7 +154,7 @@ def _from_typed(view: nx.MultiDiGraph) -> NetworkGraph:
         if a["node"] != "parameter":
             continue
         joined = [e for _, _, e in [*view.in_edges(node, data=True), *view.out_edges(node, data=True)]]
-        axes = tuple(Axis(e["space"], e["power"]) for e in sorted(joined, key=lambda e: e["axis"]))
+        axes = tuple(Axis(e["space"], e["power"], e["inner"]) for e in sorted(joined, key=lambda e: e["axis"]))
         storage = None if a["storage"] is None else Storage(*a["storage"])
         parameters.append(Parameter(a["name"], axes, a["kind"], a["role"], storage))
     operations = tuple(Operation(*entry) for entry in view.graph["operations"])
@@ -181,15 +182,17 @@ def _neurons(weights: Weights, network: int) -> nx.MultiDiGraph:
         elif len(parameter.axes) == 2:
             read, written = ends(parameter.axes)
             source, target = parameter.axes[read].space, parameter.axes[written].space
+            neurons = [places.expand(tensor.shape).reshape(-1).tolist() for places in elements(graph, name)]
             view.add_edges_from(
-                ((source, at[read]), (target, at[written]), name, {"parameter": name, "index": at, "weight": value})
-                for at, value in entries
+                ((source, reader), (target, writer), name, {"parameter": name, "index": at, "weight": value})
+                for (at, value), reader, writer in zip(entries, neurons[read], neurons[written], strict=True)
             )
         else:
+            neurons = [places.expand(tensor.shape) for places in elements(graph, name)]
             for at, value in entries:
                 view.add_node((name, at), parameter=name, index=at, weight=value)
                 for k, axis in enumerate(parameter.axes):
-                    neuron = (axis.space, at[k])
+                    neuron = (axis.space, int(neurons[k][at]) if axis.inner else at[k])
                     joined = (neuron, (name, at)) if axis.power < 0 else ((name, at), neuron)
                     view.add_edge(*joined, key=k, axis=k)
     return view

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from graphws.graph.elements import elements
 from graphws.graph.network import NetworkGraph
 
 
@@ -18,7 +19,7 @@ def orbits(graph: NetworkGraph, parameter: str) -> Tensor:
     """Labels 0, 1, … of shape ``graph.shape(parameter)``; entries with the same label form one orbit of G."""
     shape = graph.shape(parameter)
     label = torch.zeros(shape, dtype=torch.long)
-    indices = [torch.arange(n).reshape([-1 if k == j else 1 for j in range(len(shape))]) for k, n in enumerate(shape)]
+    indices = elements(graph, parameter)
     coordinates: list[tuple[str, tuple[tuple[str, Tensor], ...]]] = []
     for k, name in enumerate(graph.parameter(parameter).spaces):
         below = graph.extent(name)

@@ -8,16 +8,21 @@ A parameter is the typed (hyper)edge of the graph.  An axis also says how it fol
 * ``h^2``: a running variance;  ``h^0``: moves with the permutation but does not scale.
 
 Under a general linear map A, ``h`` is multiplied by A and ``h*`` by the inverse transpose of A.
+
+An axis of a nested space runs over all children of all parents (heads × dimensions).  Where a tensor keeps parents and
+children on axes of their own, as in (experts, in, hidden), the axis ``~h`` runs over the children of one parent only;
+which parent, an earlier axis of the same tensor says: ``e d* ~h``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from graphws.errors import GraphError
 
-_AXIS = re.compile(r"(?P<space>[\w./-]+)(?:(?P<dual>\*)|\^(?P<power>-?[0-9]{1,3}))?")
+_AXIS = re.compile(r"(?P<inner>~)?(?P<space>[\w./-]+)(?:(?P<dual>\*)|\^(?P<power>-?[0-9]{1,3}))?")
 
 
 @dataclass(frozen=True)
@@ -28,22 +33,34 @@ class Axis:
     Axis(space='hidden1', power=-1)
     >>> str(Axis("hidden1", 2))
     'hidden1^2'
+    >>> Axis.parse("~hidden").inner
+    True
+
+    Args:
+        space: The space's name.
+        power: See `graphws.graph.parameter`.
+        inner: The axis runs over the children of one parent; the parent's index is that of an earlier axis.
     """
 
     space: str
     power: int = 1
+    inner: bool = False
+
+    def __repr__(self) -> str:
+        inner = ", inner=True" if self.inner else ""
+        return f"Axis(space={self.space!r}, power={self.power}{inner})"
 
     @classmethod
     def parse(cls, text: str) -> Axis:
-        """The inverse of `str`: ``h``, ``h*`` or ``h^p``."""
+        """The inverse of `str`: ``h``, ``h*`` or ``h^p``, each with or without a leading ``~``."""
         match = _AXIS.fullmatch(text)
         if match is None:
             raise GraphError(f"axis {text!r}: write a space's name, then nothing, '*' or '^power', as in 'h1*'")
         power = -1 if match["dual"] else int(match["power"] or 1)
-        return cls(match["space"], power)
+        return cls(match["space"], power, match["inner"] is not None)
 
     def __str__(self) -> str:
-        return self.space + {1: "", -1: "*"}.get(self.power, f"^{self.power}")
+        return ("~" if self.inner else "") + self.space + {1: "", -1: "*"}.get(self.power, f"^{self.power}")
 
 
 @dataclass(frozen=True)
@@ -52,36 +69,49 @@ class Storage:
 
     The parameter is the block ``block`` (start, stop for each stored axis; None: all) of the tensor ``key`` of shape
     ``shape``, read row-major into the parameter's own axes; so one stored tensor can hold several parameters (a fused
-    q, k, v projection) and one stored axis several spaces (channels × pixels after a flatten).
+    q, k, v projection) and one stored axis several spaces (channels × pixels after a flatten).  Where the parts do not
+    lie in one block (q, k and v of each head side by side), ``view`` is the shape to see the tensor in first: the block
+    is then one of the view.  All parameters of a tensor share its view.
 
     Args:
         key: The state dict's key.
         shape: Shape of the whole stored tensor.
         block: The part of it, or None for all of it.
         aliases: Further keys that hold the same tensor (tied weights).
+        view: The shape, with as many numbers, in which the block is meant; ``shape`` where None.
     """
 
     key: str
     shape: tuple[int, ...]
     block: tuple[tuple[int, int], ...] | None = None
     aliases: tuple[str, ...] = ()
+    view: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "aliases", tuple(self.aliases))
+        if self.view is not None:
+            object.__setattr__(self, "view", tuple(self.view))
+            if math.prod(self.view) != math.prod(self.shape):
+                raise GraphError(f"storage {self.key!r}: a view {self.view} of a tensor of shape {self.shape}")
         if self.block is None:
             return
         object.__setattr__(self, "block", tuple((start, stop) for start, stop in self.block))
-        if len(self.block) != len(self.shape):
-            raise GraphError(f"storage {self.key!r}: a block of {len(self.block)} axes in {len(self.shape)} axes")
-        for (start, stop), size in zip(self.block, self.shape, strict=True):
+        if len(self.block) != len(self.seen):
+            raise GraphError(f"storage {self.key!r}: a block of {len(self.block)} axes in {len(self.seen)} axes")
+        for (start, stop), size in zip(self.block, self.seen, strict=True):
             if not 0 <= start < stop <= size:
                 raise GraphError(f"storage {self.key!r}: block {start}:{stop} outside of an axis of {size}")
 
     @property
+    def seen(self) -> tuple[int, ...]:
+        """The shape in which the block is meant."""
+        return self.shape if self.view is None else self.view
+
+    @property
     def index(self) -> tuple[slice, ...]:
-        """The block as slices of the stored tensor."""
-        bounds = self.block or tuple((0, n) for n in self.shape)
+        """The block as slices of the stored tensor, or of its view."""
+        bounds = self.block or tuple((0, n) for n in self.seen)
         return tuple(slice(start, stop) for start, stop in bounds)
 
     @property

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError, WeightsError
+from graphws.graph.elements import elements
 from graphws.graph.network import NetworkGraph
 from graphws.graph.networkx_view import check_network, ends
 from graphws.graph.parameter import Parameter
@@ -76,7 +77,8 @@ def to_pyg(weights: Weights, network: int = 0) -> HeteroData:
         tensor, axes = tensors[parameter.name], parameter.axes
         if len(axes) < 2:
             continue
-        index = torch.cartesian_prod(*(torch.arange(n, device=tensor.device) for n in tensor.shape))
+        neurons = [places.to(tensor.device).expand(tensor.shape) for places in elements(graph, parameter.name)]
+        index = torch.stack(neurons, -1).flatten(0, -2)
         if len(axes) == 2:
             edges = data[_edge_type(parameter)]
             edges.edge_index = index[:, list(ends(axes))].T.contiguous()
@@ -159,6 +161,9 @@ def _read_entries(graph: NetworkGraph, parameter: Parameter, data: HeteroData) -
             entry, neuron = data[_entry_type(parameter), f"axis {k}", axis.space].edge_index
             index[k, entry] = neuron
     sizes = torch.tensor(shape, device=index.device).unsqueeze(1)
+    for k, axis in enumerate(axes):
+        if axis.inner:
+            index[k] %= shape[k]
     if values.shape[0] != math.prod(shape) or bool(((index < 0) | (index >= sizes)).any()):
         raise WeightsError(f"parameter {parameter.name!r}: {values.shape[0]} entries do not fill shape {shape}")
     flat = torch.zeros_like(index[0])

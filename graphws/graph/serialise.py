@@ -45,6 +45,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
             place["block"] = [list(bounds) for bounds in storage.block]
         if storage.aliases:
             place["aliases"] = list(storage.aliases)
+        if storage.view is not None:
+            place["view"] = list(storage.view)
         entry["storage"] = place
     return entry
 
@@ -118,14 +120,15 @@ class _Reader:
 
 
 def _read_storage(entry: object, place: str) -> Storage:
-    reader = _Reader(entry, place, ("key", "shape", "block", "aliases"))
+    reader = _Reader(entry, place, ("key", "shape", "block", "aliases", "view"))
     block = None
     if "block" in reader.entry:
         pairs = reader.items("block")
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             raise GraphError(f"graph file, {place}: 'block' must be a list of [start, stop], got {pairs!r}")
         block = tuple((reader._size(a, "block"), reader._size(b, "block")) for a, b in pairs)
-    return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"))
+    view = reader.sizes("view") if "view" in reader.entry else None
+    return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"), view)
 
 
 def _read_parameter(entry: object, place: str) -> Parameter:

@@ -111,14 +111,14 @@ def orbit_count(graph: NetworkGraph, parameter: str) -> int:
     So the orbits are counted on a graph whose sets are cut down to the number of their indices, and every free index
     multiplies the count by its length.
     """
-    chains = [space for name in graph.parameter(parameter).spaces for space in graph.lineage(name)]
+    axes = tuple(Axis(axis.space, inner=axis.inner) for axis in graph.parameter(parameter).axes)
+    chains = [space for axis in axes for space in graph.lineage(axis.space)[-1 if axis.inner else 0 :]]
     indices = Counter(space.name for space in chains)
     free = math.prod(space.size for space in chains if not space.moves)
     small = tuple(
         replace(space, size=min(space.size, max(1, indices[space.name])) if space.moves else 1)
         for space in graph.spaces
     )
-    axes = tuple(Axis(name) for name in graph.parameter(parameter).spaces)
     return free * int(orbits(NetworkGraph(small, (Parameter(parameter, axes),)), parameter).max() + 1)
 
 
@@ -142,6 +142,8 @@ def _space_row(graph: NetworkGraph, space: Space, factor: str) -> SpaceRow:
 def _parameter_row(graph: NetworkGraph, parameter: Parameter) -> ParameterRow:
     storage, shape = parameter.storage, graph.shape(parameter.name)
     key = storage.key if storage else parameter.name
+    if storage and storage.view is not None:
+        key += f" as {'x'.join(map(str, storage.view))}"
     if storage and storage.block is not None:
         key += f"[{', '.join(f'{start}:{stop}' for start, stop in storage.block)}]"
     return ParameterRow(

@@ -144,7 +144,7 @@ class Weights:
                 if alias in state and not _same(state[alias], state[key]):
                     raise WeightsError(f"{alias!r} and {key!r} should be one tensor (tied weights), but differ")
             left -= {key, *(storage.aliases if storage else ())}
-            block = state[key][storage.index] if storage and storage.block else state[key]
+            block = state[key].reshape(storage.seen)[storage.index] if storage and storage.block else state[key]
             tensors[parameter.name] = block.detach().clone().reshape(1, *graph.shape(parameter.name))
         if left:
             raise WeightsError(f"state dict holds {sorted(left)[0]!r}, which the graph does not know")
@@ -162,7 +162,7 @@ class Weights:
                 state[storage.key] = tensor.reshape(storage.shape).clone()
             else:
                 whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
-                whole[storage.index] = tensor.reshape(storage.block_shape)
+                whole.view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)
             for alias in storage.aliases:
                 state[alias] = state[storage.key]
         return state
