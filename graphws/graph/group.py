@@ -79,17 +79,30 @@ class GroupElement:
         assert host is not None
         assert space.parent is not None
         families = self.graph.extent(space.parent)
-        above, own = self.maps.get(space.parent), self.maps.get(space.name)
-        left: SpaceElement | None = own
-        if above is not None:
-            assert isinstance(above, Monomial)
-            rows = torch.arange(space.size, device=above.perm.device)
-            back = Monomial((above.perm.unsqueeze(-1) * space.size + rows).flatten(-2)).inverse()
-            left = back if own is None else compose(own, back)
-        assert left is not None
+        left = self._within(space)
         split = tensor.unflatten(host + 1, (families, -1)).movedim(k + 2, host + 2)
-        whole = left.apply(split.flatten(host + 1, host + 2), host + 1, axis.power)
-        return whole.unflatten(host + 1, (families, -1)).movedim(host + 2, k + 2).flatten(host + 1, host + 2)
+        whole: Tensor = left.apply(split.flatten(host + 1, host + 2), host + 1, axis.power)
+        apart: Tensor = whole.unflatten(host + 1, (families, -1)).movedim(host + 2, k + 2)
+        return apart.flatten(host + 1, host + 2)
+
+    def _within(self, space: Space) -> SpaceElement:
+        """What the element does inside the families of a space, after its parents have moved."""
+        own, above = self.maps.get(space.name), self.maps.get(space.parent or "")
+        if above is None:
+            return own if own is not None else Monomial(torch.arange(self.graph.extent(space.name)))
+        back = _carried(above, space.size).inverse()
+        return back if own is None else compose(own, back)
+
+    def alone(self, name: str) -> GroupElement:
+        """The part of the element that belongs to one space; spaces inside of it are carried along.
+
+        Law: the element is the product of its parts, those of parents acting first.
+        """
+        maps: dict[str, SpaceElement] = {name: self._within(self.graph.space(name))}
+        for space in self.graph.spaces:
+            if space.parent in maps:
+                maps[space.name] = _carried(maps[space.parent], space.size)
+        return GroupElement(self.graph, maps)
 
     def compose(self, other: GroupElement) -> GroupElement:
         """self after other."""
@@ -116,6 +129,13 @@ class GroupElement:
                 scale = None if element.scale is None else element.scale.to(device)
                 moved[name] = Monomial(element.perm.to(device), scale)
         return GroupElement(self.graph, moved)
+
+
+def _carried(above: SpaceElement, size: int) -> Monomial:
+    """The children of moved parents, in the order that they had."""
+    assert isinstance(above, Monomial)
+    rows = torch.arange(size, device=above.perm.device)
+    return Monomial((above.perm.unsqueeze(-1) * size + rows).flatten(-2))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 A parameter of shape (batch, *axes) is folded to (batch, *index axes, channels).  An axis labelled by a nested space is
 split into one index axis for each level of nesting (heads, then dimensions inside a head); an inner axis is one level,
-whose parent belongs to another axis; free axes move to the end and become channels.  W_1 of an MLP, (d_1, d_0), has one index axis and d_0 channels; b_M has none and d_M channels.
-With that, the special cases of paper D's tables 5 to 8 disappear: all that is left are sets.
+whose parent belongs to another axis.  Free axes move to the end and become channels: W_1 of an MLP, (d_1, d_0), has one
+index axis and d_0 channels; b_M has none and d_M channels.  With that, the special cases of paper D's tables 5 to 8
+disappear: all that is left are sets.
 """
 
 from __future__ import annotations

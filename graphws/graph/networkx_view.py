@@ -188,11 +188,11 @@ def _neurons(weights: Weights, network: int) -> nx.MultiDiGraph:
                 for (at, value), reader, writer in zip(entries, neurons[read], neurons[written], strict=True)
             )
         else:
-            neurons = [places.expand(tensor.shape) for places in elements(graph, name)]
+            inside = [places.expand(tensor.shape) for places in elements(graph, name)]
             for at, value in entries:
                 view.add_node((name, at), parameter=name, index=at, weight=value)
                 for k, axis in enumerate(parameter.axes):
-                    neuron = (axis.space, int(neurons[k][at]) if axis.inner else at[k])
+                    neuron = (axis.space, int(inside[k][at]) if axis.inner else at[k])
                     joined = (neuron, (name, at)) if axis.power < 0 else ((name, at), neuron)
                     view.add_edge(*joined, key=k, axis=k)
     return view

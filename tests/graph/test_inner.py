@@ -86,6 +86,20 @@ def test_an_inner_axis_moves_like_the_whole_space_on_one_axis() -> None:
     assert torch.equal(moved[:, 0, 0], numbers[:, 1])
 
 
+def test_an_element_is_the_product_of_the_parts_of_its_spaces() -> None:
+    graph, rng = experts(Action.SIGNED), torch.Generator().manual_seed(3)
+    weights = samples.random_weights(graph, 2)
+    element = graph.group().random(rng, batch=2, actions="rich")
+    by_parts = weights
+    for space in graph.spaces:
+        if space.moves:
+            part = element.alone(space.name)
+            assert graph.group().contains(part)
+            by_parts = part.act(by_parts)
+    for name, tensor in element.act(weights).items():
+        torch.testing.assert_close(by_parts[name], tensor)
+
+
 def test_orbits_layers_and_views_know_the_parent() -> None:
     graph, rng = experts(), torch.Generator().manual_seed(2)
     assert int(orbits(graph, "in").max()) + 1 == D

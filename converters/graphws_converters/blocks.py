@@ -1,0 +1,139 @@
+"""Tensors of the state dict in blocks: where an axis is a sum, each term becomes a parameter of its own.
+
+A stored axis is read as one or several *columns*: one where it is an atom, a sum, or a product of atoms; one for each
+factor where it is a product with a sum inside (heads, then q, k and v side by side in each head), which needs a view of
+the stored tensor.  A column is cut into *runs*, each a row-major product of atoms.  A structure deeper than that is
+given up: its atoms become free.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphws_converters.algebra.dims import Dim, free, is_free, leaves, normal, terms
+from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.powers import Place
+
+MOST_BLOCKS = 1024
+"""How many parameters may share one stored tensor; graphs allow no more."""
+GIVEN_UP = "its structure is too deep to be stored in blocks"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Part of a column that is a product of atoms.
+
+    Attributes:
+        start: Where it begins in its column.
+        stop: Where it ends.
+        atoms: Each atom with its place; a run of free atoms is one atom.
+    """
+
+    start: int
+    stop: int
+    atoms: tuple[tuple[Dim, Place], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One parameter inside a stored tensor.
+
+    Attributes:
+        view: The shape in which the bounds are meant.
+        bounds: Start and stop for each column.
+        atoms: Of each column its atoms, with their places.
+        number: Its number along each column that is cut; empty where none is.
+    """
+
+    view: tuple[int, ...]
+    bounds: tuple[tuple[int, int], ...]
+    atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
+    number: tuple[int, ...]
+
+
+def settle(parameters: list[Abstract]) -> None:
+    """Frees what cannot be stored in blocks, until nothing changes."""
+    while any(_give_up(parameter) for parameter in parameters):
+        pass
+
+
+def _give_up(parameter: Abstract) -> bool:
+    """Frees the first thing that is too deep or too finely cut; whether there was one."""
+    for leg in parameter.legs:
+        for dim in _too_deep(leg.dim):
+            free(dim, GIVEN_UP)
+            return True
+    cuts = [[len(runs) for runs in columns(leg)[1]] for leg in parameter.legs]
+    if math.prod(n for row in cuts for n in row) > MOST_BLOCKS:
+        worst = max(range(len(cuts)), key=lambda k: math.prod(cuts[k]))
+        free(parameter.legs[worst].dim, f"cut into more than {MOST_BLOCKS} blocks")
+        return True
+    return False
+
+
+def _too_deep(dim: Dim) -> Iterator[Dim]:
+    """Parts of an axis that are neither runs nor columns of runs."""
+    shape, items = normal(dim)
+    if is_free(dim) or shape == "atom":
+        return
+    for item in items:
+        inner, parts = normal(item)
+        if shape == "sum" and inner == "product" and any(normal(p)[0] == "sum" and not is_free(p) for p in parts):
+            yield item
+        if shape == "product" and inner == "sum":
+            yield from (d for term in terms(item) for d in _too_deep_in_run(term))
+
+
+def _too_deep_in_run(dim: Dim) -> Iterator[Dim]:
+    shape, items = normal(dim)
+    if shape == "product" and not is_free(dim):
+        yield from (item for item in items if normal(item)[0] == "sum" and not is_free(item))
+
+
+def blocks(parameter: Abstract) -> list[Block]:
+    """The parameters inside one stored tensor, in row-major order; together they hold every number once."""
+    read = [columns(leg) for leg in parameter.legs]
+    view = tuple(size for sizes, _ in read for size in sizes)
+    cut = [runs for _, rows in read for runs in rows]
+    found = []
+    for chosen in itertools.product(*(range(len(runs)) for runs in cut)):
+        runs = [cut[k][n] for k, n in enumerate(chosen)]
+        number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
+        found.append(Block(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number))
+    return found
+
+
+def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:
+    """The columns of a stored axis: their sizes, and the runs of each."""
+    shape, items = normal(leg.dim)
+    if is_free(leg.dim) or shape != "product" or not any(normal(item)[0] == "sum" for item in items):
+        return [leg.size], [_runs(leg, leg.dim, 0)]
+    sizes, rows, at = [], [], 0
+    for item in items:
+        sizes.append(item.size)
+        rows.append(_runs(leg, item, at))
+        at += len(leaves(item))
+    return sizes, rows
+
+
+def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
+    """A column's terms, neighbours that are free joined."""
+    runs: list[Run] = []
+    offset = 0
+    for whole, group in itertools.groupby(terms(dim) if not is_free(dim) else [dim], key=is_free):
+        parts = list(group)
+        if whole:
+            size, first = sum(part.size for part in parts), next(iter(leaves(parts[0])), None)
+            reason = first.reason if first is not None else ""
+            atom = first if first is not None and first.size == size else Dim(size, reason or "one element")
+            runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else ()))
+            offset, at = offset + size, at + sum(len(leaves(part)) for part in parts)
+            continue
+        for part in parts:
+            atoms = leaves(part)
+            runs.append(Run(offset, offset + part.size, tuple((a, (leg, at + k)) for k, a in enumerate(atoms))))
+            offset, at = offset + part.size, at + len(atoms)
+    return runs

@@ -1,0 +1,126 @@
+"""The numeric gate: no graph leaves a converter before random elements of its group were tried on the source itself.
+
+Each draw takes a random element of the rich group on every space at once and compares outputs before and after.  The
+first draw uses the network's own weights; later ones disturb them, because a fresh bias is zero and fresh norms are
+equal, and zeros hide mistakes.  The *control* leaves one parameter behind and must change the outputs.
+
+Where a draw fails, single spaces are tried one after the other, and the first at fault is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.errors import VerificationError
+from graphws.graph import GroupElement, NetworkGraph, Verification, Weights
+from graphws.graph.verify import relative_change
+
+Run = Callable[[Weights], Tensor]
+DRAWS = 3
+MOST_CONTROLS = 12
+"""How many parameters are left behind, spread over the network, in search for one that moves the outputs."""
+LEAST_CONTROL = 1e-6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the gate saw: figures, or why they mean nothing."""
+
+    verification: Verification | None
+    reason: str = ""
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """The largest relative change of the outputs that counts as rounding."""
+    return {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 5e-2)
+
+
+def gate(
+    graph: NetworkGraph,
+    weights: Weights,
+    run: Run,
+    generator: torch.Generator,
+    *,
+    tolerance: float,
+    draws: int = DRAWS,
+) -> Outcome:
+    """Tries the group on the source.
+
+    Args:
+        graph: The graph on trial.
+        weights: The network's own numbers, a batch of one.
+        run: The source, with other weights.
+        generator: Source of the elements and disturbances.
+        tolerance: Largest relative change that counts as none.
+        draws: How many elements.
+
+    Raises:
+        VerificationError: Where an element changes the outputs; the space at fault is named.
+    """
+    error, control = 0.0, 0.0
+    for draw in range(draws):
+        here = weights if draw == 0 else disturb(weights, generator)
+        before = run(here)
+        if not bool(torch.isfinite(before).all()):
+            if draw == 0:
+                return Outcome(None, "the outputs are not finite numbers on these inputs")
+            continue
+        element = graph.group().random(generator, actions="rich", dtype=torch.float64)
+        moved = element.act(here)
+        change = relative_change(before, run(moved))
+        if not change <= tolerance:
+            raise VerificationError(_blame(element, here, before, run, change, tolerance))
+        error = max(error, change)
+        if control < LEAST_CONTROL:
+            control = max(control, _control(here, moved, before, run))
+    if control >= LEAST_CONTROL:
+        return Outcome(Verification(error, control, draws, "rich"))
+    if graph.log10_order() == 0:
+        return Outcome(None, "no space has two neurons to exchange")
+    return Outcome(None, f"leaving a parameter behind changes the outputs by {control:.1e} only: too little to tell")
+
+
+def disturb(weights: Weights, generator: torch.Generator) -> Weights:
+    """Weights nearby, with no two entries equal by construction; what is positive stays so."""
+
+    def shaken(x: Tensor) -> Tensor:
+        if not x.is_floating_point() or x.numel() == 0:
+            return x
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+        scaled = x * torch.exp(0.1 * noise)
+        if x.numel() > 1 and bool((x > 0).all()):
+            return scaled
+        spread = float(x.std()) if x.numel() > 1 else 0.0
+        return scaled + 0.1 * (spread or 0.1) * torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
+
+    return weights.map(shaken)
+
+
+def _control(weights: Weights, moved: Weights, before: Tensor, run: Run) -> float:
+    """The largest change with one parameter left behind, over parameters spread through the network."""
+    names = [name for name, x in moved.items() if not torch.equal(x, weights[name])]
+    names = [name for name in names if weights.graph.parameter(name).kind == "weight"] or names
+    largest = 0.0
+    for name in names[:: max(1, len(names) // MOST_CONTROLS)]:
+        broken = Weights(weights.graph, {**moved.tensors, name: weights[name]})
+        largest = max(largest, relative_change(before, run(broken)))
+        if largest >= 1e-3:
+            break
+    return largest
+
+
+def _blame(element: GroupElement, weights: Weights, before: Tensor, run: Run, change: float, tolerance: float) -> str:
+    """Names the first space whose own part of an element changes the outputs; its children move along."""
+    graph = weights.graph
+    head = f"a random element changes the outputs by {change:.1e} (allowed {tolerance:.0e})"
+    for space in graph.spaces:
+        if space.name not in element.maps:
+            continue
+        here = relative_change(before, run(element.alone(space.name).act(weights)))
+        if not here <= tolerance:
+            return f"{head}; the first space at fault is {space.name!r} ({space}): alone it changes them by {here:.1e}"
+    return f"{head}; no space does so alone"

@@ -1,0 +1,173 @@
+"""From a module to a graph: trace it, read the axes off the trace, and put the result to the test.
+
+Nothing is taken from names.  The caller's module is never touched: a copy in eval mode is traced and tried, in float64
+where it can run there.  Weights on the meta device can be analysed but not tried; the conversion then says UNVERIFIED.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from graphws.errors import UsageError
+from graphws.graph import Weights
+from graphws.graph.conversion import Conversion
+from graphws_converters.assembly import Stored, assemble
+from graphws_converters.fronts import Front, trace
+from graphws_converters.gate import gate, tolerance_of
+from graphws_converters.interpreter import Analysis, analyse
+
+Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
+
+
+def convert_module(
+    module: nn.Module, inputs: Inputs, *, generator: torch.Generator, front: Front = "auto"
+) -> Conversion:
+    """The typed graph of a module, tried on the module itself.
+
+    Law: a VERIFIED conversion's group leaves the module's function alone, as measured with random elements of the rich
+    group; ``weights.to_state_dict()`` is the module's state dict, bit for bit.
+
+    Args:
+        module: Any module; not changed.
+        inputs: Example inputs: one tensor, a tuple by position, or a mapping by name.  Floating inputs that are
+            constant are replaced by random numbers of the same shape.
+        generator: Source of randomness of the gate.
+        front: Which front end traces: ``auto`` is torch.export, then the recorder.
+
+    Raises:
+        UsageError: Where the module cannot be copied, or run on these inputs.
+        VerificationError: Where the numbers contradict the graph; the first space at fault is named.
+    """
+    _check(module)
+    args, kwargs = _split(inputs)
+    state = module.state_dict()
+    meta = any(tensor.is_meta for tensor in state.values())
+    twin = module.eval() if meta and not module.training else _twin(module)
+    if not meta:
+        args, kwargs = _sharpen(twin, args, kwargs, generator)
+    analysis = analyse(trace(twin, args, kwargs, front))
+    graph = assemble(analysis, _stored(twin))
+    notes = _notes(analysis)
+    if meta:
+        return Conversion(graph, reason="the weights are on the meta device: there are no numbers", notes=notes)
+    run = _runner(twin, args, kwargs)
+    sharp = Weights.from_state_dict(graph, twin.state_dict())
+    outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(sharp.dtype))
+    weights = Weights.from_state_dict(graph, state)
+    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes)
+
+
+def _check(module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError("a TorchScript module hides its layers: give the Python module")
+    for name, tensor in module.named_parameters():
+        if nn.parameter.is_lazy(tensor):
+            raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
+
+
+def _split(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy on the CPU in eval mode (by way of training mode, which empties caches)."""
+    try:
+        twin = copy.deepcopy(module)
+    except Exception as error:  # the module is the user's: whatever it raises is a reason
+        text = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UsageError(f"the module cannot be copied: {text}") from None
+    if not any(tensor.is_meta for tensor in module.state_dict().values()):
+        twin = twin.to("cpu")
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin.train().eval()
+
+
+def _sharpen(
+    twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Twin and inputs in float64, where the module can run there; else as they are."""
+
+    def ready(x: Tensor) -> Tensor:
+        x = x.detach().cpu()
+        if x.is_floating_point() and x.numel() and bool((x == x.flatten()[0]).all()):
+            x = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
+        return x
+
+    def double(x: Tensor) -> Tensor:
+        return x.double() if x.is_floating_point() else x
+
+    plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
+    sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
+    types = {name: tensor.dtype for name, tensor in twin.state_dict().items()}
+    twin.double()
+    try:
+        with torch.no_grad():
+            twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])
+    except Exception:  # some modules insist on their own type
+        for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+            if name in types:
+                tensor.data = tensor.data.to(types[name])
+        return plain
+    return sharp
+
+
+def _stored(module: nn.Module) -> dict[str, Stored]:
+    """The tensors of the state dict, each once, with the other keys of the same tensor."""
+    parameters = {id(p) for p in module.parameters()}
+    first: dict[int, str] = {}
+    keys: dict[str, list[str]] = {}
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            raise UsageError(f"state dict entry {key!r} is a {type(tensor).__name__}, not a tensor")
+        name = first.setdefault(id(tensor), key)
+        keys.setdefault(name, [])
+        tensors.setdefault(name, tensor)
+        if name != key:
+            keys[name].append(key)
+    return {
+        name: Stored(tuple(tensor.shape), tuple(keys[name]), id(tensor) not in parameters)
+        for name, tensor in tensors.items()
+    }
+
+
+def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Tensor]:
+    """Runs the module with other weights, on given inputs or on the example's."""
+
+    def run(weights: Weights, *given: Any) -> Tensor:
+        state = weights.to_state_dict()
+        own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
+        fresh = pytree.tree_map_only(Tensor, torch.clone, (given or args, {} if given else dict(kwargs)))
+        twin.train().eval()  # empties what some modules keep from their last run
+        with torch.no_grad():
+            outputs = functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh)
+        return _flat(outputs)
+
+    return run
+
+
+def _flat(outputs: object) -> Tensor:
+    """One tensor: the only output, or all floating ones in a row."""
+    found = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    floating = [leaf for leaf in found if leaf.is_floating_point()]
+    if len(found) == 1 or len(floating) == 1:
+        return (floating or found)[0]
+    return torch.cat([leaf.reshape(-1) for leaf in floating or found])
+
+
+def _notes(analysis: Analysis) -> tuple[str, ...]:
+    """What people should know."""
+    notes = [f"traced by {analysis.program.front}: {len(analysis.program.nodes)} operations"]
+    notes += [f"no rule for {op} ({count} times): what it touches is free" for op, count in analysis.opaque.items()]
+    notes += [f"{key!r} is not used" for key in analysis.unused]
+    return tuple(notes)

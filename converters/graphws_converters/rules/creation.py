@@ -1,0 +1,93 @@
+"""Tensors from nothing: their entries are equal, or count upwards, or are constants."""
+
+from __future__ import annotations
+
+from graphws_converters.algebra.dims import product
+from graphws_converters.algebra.tensors import Leg
+from graphws_converters.engine import Engine
+from graphws_converters.rules.registry import Call, Result, is_tensor, rule
+
+
+@rule("zeros", "new_zeros", "zeros_like", powers=True)
+def zeros(e: Engine, call: Call) -> Result:
+    """Zeros follow any scale."""
+    made = e.fresh(call.shape, uniform=True)
+    made.zero = True
+    return made
+
+
+@rule("ones", "full", "empty", "new_ones", "new_full", "new_empty", "ones_like", "full_like", "empty_like")
+def uniform(e: Engine, call: Call) -> Result:
+    """All entries equal."""
+    return e.fresh(call.shape, uniform=True)
+
+
+@rule("scalar_tensor", "empty_strided", "empty_permuted", "rand", "randn", "rand_like", "randn_like")
+def unordered(e: Engine, call: Call) -> Result:
+    """Entries whose order cannot matter."""
+    return e.fresh(call.shape, uniform=True)
+
+
+@rule("arange")
+def arange(e: Engine, call: Call) -> Result:
+    """0, 1, 2, … are indices of their own axis; other sequences know its order."""
+    made = e.fresh(call.shape)
+    if call.get("start", 0) == 0 and call.get("step", 1) == 1:
+        made.index = made.legs[0].dim
+    else:
+        e.release(made.legs, "a sequence of numbers")
+    return made
+
+
+@rule("linspace", "tril", "triu", "eye", "diag", "diagonal", "diag_embed", "inverse", "linalg_inv", "alias_write")
+def order_aware(e: Engine, call: Call) -> Result:
+    """Everything that they touch has an order."""
+    return list(e.unknown([e.plain(x) for x in call.tensors()], call.shapes, f"{call.node.op} knows the order"))
+
+
+@rule("expand", "expand_as", "broadcast_to", powers=True)
+def expand(e: Engine, call: Call) -> Result:
+    """New entries along an axis are copies."""
+    x = e.plain(call["self"])
+    padded = [None] * (len(call.shape) - len(x.legs)) + list(x.legs)
+    legs = []
+    for leg, size in zip(padded, call.shape, strict=True):
+        if leg is not None and leg.size == size:
+            legs.append(leg)
+        else:
+            legs += e.fresh([size]).legs
+            if not x.zero:
+                e.pin(legs[-1:])
+    return e.tensor(legs, x)
+
+
+@rule("repeat", "tile", powers=True)
+def repeat(e: Engine, call: Call) -> Result:
+    """Copies of the whole axis: a product whose slow factor counts the copies."""
+    x = e.plain(call["self"])
+    times = list(call.get("repeats", call.get("dims")))
+    legs: list[Leg] = [*e.fresh([1] * (len(call.shape) - len(x.legs))).legs, *x.legs]
+    times = [1] * (len(call.shape) - len(times)) + times
+    return e.tensor([copies(e, leg, k, slow=True) for leg, k in zip(legs, times, strict=True)], x)
+
+
+@rule("repeat_interleave", powers=True)
+def repeat_interleave(e: Engine, call: Call) -> Result:
+    """Copies of each element: a product whose fast factor counts the copies."""
+    x, times = e.plain(call["self"]), call.get("repeats")
+    if not isinstance(times, int) or call.get("dim") is None or is_tensor(times):
+        return e.unknown([x], call.shapes, "a number of copies that depends on data")[0]
+    axis = call.axis()
+    return e.tensor([copies(e, leg, times if k == axis else 1, slow=False) for k, leg in enumerate(x.legs)], x)
+
+
+def copies(e: Engine, leg: Leg, times: int, slow: bool) -> Leg:
+    """An axis repeated."""
+    if times == 1:
+        return leg
+    counter = e.fresh([times]).legs[0]
+    e.pin([counter])
+    pair = [counter, leg] if slow else [leg, counter]
+    made = Leg(product([part.dim for part in pair]))
+    e.regrouped(pair, [made])
+    return made

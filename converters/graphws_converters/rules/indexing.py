@@ -1,0 +1,146 @@
+"""Looking entries up: by indices whose axis is known, or by data, which gives an axis an order."""
+
+from __future__ import annotations
+
+import torch
+
+from graphws_converters.algebra.dims import Dim
+from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.algebra.unify import cut, unify
+from graphws_converters.engine import Engine
+from graphws_converters.ir import values_in
+from graphws_converters.rules.registry import Call, NotCovered, Result, is_tensor, rule
+
+
+@rule("embedding", powers=True)
+def embedding(e: Engine, call: Call) -> Result:
+    """A row of a table for each index."""
+    table, index = e.plain(call["weight"]), e.plain(call["indices"])
+    e.index_into(index, table.legs[0], "tokens")
+    e.written += [leg for leg in table.legs[1:] if table.weight]
+    return e.tensor([*index.legs, *table.legs[1:]])
+
+
+@rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
+def embedding_bag(e: Engine, call: Call) -> Result:
+    """Sums of rows of a table."""
+    table = e.plain(call["weight"])
+    e.release(table.legs[:1], "tokens")
+    e.written += table.legs[1:]
+    bag = e.tensor([Leg(Dim(call.shape[0], "bags")), *table.legs[1:]])
+    return [bag, *(e.fresh(shape, "bags") for shape in call.shapes[1:])]
+
+
+@rule("index_select", powers=True)
+def index_select(e: Engine, call: Call) -> Result:
+    """Some elements of an axis."""
+    x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
+    e.index_into(index, x.legs[axis], "a selection by data")
+    return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], None)
+
+
+@rule("index", "_unsafe_index")
+def index(e: Engine, call: Call) -> Result:
+    """NumPy's advanced indexing."""
+    x = e.plain(call["self"])
+    given = [None if i is None else e.plain(i) for i in call["indices"]]
+    given += [None] * (len(x.legs) - len(given))
+    if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
+        raise NotCovered("a selection by a mask")
+    places = [k for k, i in enumerate(given) if i is not None]
+    indices = [i for i in given if i is not None]
+    for k, i in zip(places, indices, strict=True):
+        e.index_into(i, x.legs[k], "a selection by data")
+    found = e.pointwise([Abstract(i.legs) for i in indices], why="indices").legs
+    adjacent = places == list(range(places[0], places[-1] + 1))
+    rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
+    legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
+    return e.tensor(legs)
+
+
+@rule("gather", "take_along_dim")
+def gather(e: Engine, call: Call) -> Result:
+    """For each place one element of an axis."""
+    x, chosen, axis = e.plain(call["self"]), e.plain(call.get("index", call.get("indices"))), call.axis()
+    e.index_into(chosen, x.legs[axis], "a selection by data")
+    for k, (a, b) in enumerate(zip(x.legs, chosen.legs, strict=True)):
+        if k != axis:
+            _meet(e, a, b, "gather")
+    return e.tensor(chosen.legs)
+
+
+@rule("scatter", "scatter_add", "scatter_reduce")
+def scatter(e: Engine, call: Call) -> Result:
+    """For each place one element of an axis is written."""
+    x, chosen, source, axis = e.plain(call["self"]), e.plain(call["index"]), call.get("src"), call.axis()
+    e.index_into(chosen, x.legs[axis], "writes by data")
+    others = [chosen, *([e.plain(source)] if is_tensor(source) and e.plain(source).legs else [])]
+    for k, leg in enumerate(x.legs):
+        if k != axis:
+            for other in others:
+                _meet(e, leg, other.legs[k], "scatter")
+        elif len(others) == 2:
+            _meet(e, others[0].legs[k], others[1].legs[k], "scatter")
+    return e.tensor(x.legs)
+
+
+@rule("one_hot")
+def one_hot(e: Engine, call: Call) -> Result:
+    """An index as an axis."""
+    index, classes = e.plain(call["self"]), call.shape[-1]
+    if index.index is not None and index.index.size == classes:
+        return e.tensor([*index.legs, Leg(index.index)])
+    e.release_index(index, "an index used as a number")
+    return e.tensor([*index.legs, Leg(Dim(classes, "classes told by data"))])
+
+
+@rule("index_add", "index_copy")
+def index_add(e: Engine, call: Call) -> Result:
+    """Rows written at places told by data."""
+    x, source, axis = e.plain(call["self"]), e.plain(call["source"]), call.axis()
+    e.release_index(e.plain(call["index"]), "writes by data")
+    e.release([x.legs[axis], source.legs[axis]], "writes by data")
+    for k, (a, b) in enumerate(zip(x.legs, source.legs, strict=True)):
+        if k != axis:
+            _meet(e, a, b, "index_add")
+    return e.tensor(x.legs)
+
+
+@rule("slice_scatter", "select_scatter")
+def slice_scatter(e: Engine, call: Call) -> Result:
+    """Part of an axis overwritten."""
+    x, source, axis = e.plain(call["self"]), e.plain(call["src"]), call.get("dim", 0)
+    axis %= len(x.legs)
+    size = x.shape[axis]
+    if call.get("step", 1) != 1:
+        raise NotCovered("a write into a strided slice")
+    whole = call.node.op == "slice_scatter"
+    if whole:
+        start, stop, _ = slice(call.get("start"), call.get("end")).indices(size)
+    else:
+        start, stop = call["index"] % size, call["index"] % size + 1
+    pieces = [n for n in (start, stop - start, size - stop) if n]
+    parts = cut(x.legs[axis].dim, pieces)
+    if parts is None or stop <= start:
+        raise NotCovered("a write that cuts across the structure of its axis")
+    others = list(source.legs)
+    if whole:
+        unify(parts[1 if start else 0], others.pop(axis).dim, "a write into a slice")
+    for a, b in zip([leg for k, leg in enumerate(x.legs) if k != axis], others, strict=True):
+        _meet(e, a, b, "a write into a slice")
+    return e.tensor(x.legs)
+
+
+@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select", "bucketize")
+def by_data(e: Engine, call: Call) -> Result:
+    """Places told by data: all that they touch has an order."""
+    why = f"{call.node.op} goes by data"
+    return list(e.unknown([e.plain(x) for x in call.tensors()], call.shapes, why))
+
+
+def _meet(e: Engine, a: Leg, b: Leg, why: str) -> None:
+    """Two axes that run in step; of different lengths, both have an order."""
+    if a.size == b.size:
+        unify(a.dim, b.dim, why)
+    else:
+        e.release([a, b], f"{why} along part of an axis")

@@ -1,0 +1,110 @@
+"""The rule table: what is known about each operation of PyTorch's ATen library.
+
+A rule for a new operation is a function with a decorator, and a line in a test::
+
+    @rule("cosine_similarity")
+    def cosine_similarity(e: Engine, call: Call) -> Result:
+        meeting = e.pointwise([call["x1"], call["x2"]])
+        return e.reduce(meeting, [call.get("dim", 1)], keep=False)
+
+It gets the arguments by the names of the operation's schema, tensors among them as `Abstract` (or `Stacked`; see
+`Engine.plain`), and gives an `Abstract` for each output.  Unless it says ``powers=True``, everything that it touches is
+taken to be unscalable, so a newcomer needs to know nothing about signs and scales.
+
+An operation without a rule is *pointwise* or a *reduction* where PyTorch's tags say so; else all that it touches
+becomes free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphws_converters.algebra.tensors import Abstract, Stacked
+from graphws_converters.engine import Engine
+from graphws_converters.ir import Node
+
+Result = Abstract | Stacked | list[Any]
+
+
+class NotCovered(Exception):
+    """A rule does not cover this call: whatever it touches becomes free."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call:
+    """One call of an operation.
+
+    Attributes:
+        node: The operation.
+        arguments: By name; tensors as `Abstract` or `Stacked`.
+        shapes: Shape of each output.
+        taken_apart: Axes of the first output from which later operations only pick single elements or parts.
+    """
+
+    node: Node
+    arguments: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    taken_apart: Callable[[], set[int]] = field(default=set)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """An argument, or the default where it is absent or None."""
+        found = self.arguments.get(name)
+        return default if found is None else found
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first output."""
+        return self.shapes[0]
+
+    def axis(self, name: str = "dim", default: int = -1) -> int:
+        """An axis of the first output, counted from the front."""
+        return int(self.get(name, default)) % max(len(self.shape), 1)
+
+    def tensors(self) -> list[Any]:
+        """All tensors among the arguments, those inside lists too."""
+        found = []
+        for value in self.arguments.values():
+            found += [v for v in (value if isinstance(value, list | tuple) else [value]) if is_tensor(v)]
+        return found
+
+
+Rule = Callable[[Engine, Call], Result]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Entry:
+    """A rule, and whether it states the relations of powers itself."""
+
+    apply: Rule
+    powers: bool
+
+
+RULES: dict[str, Entry] = {}
+"""Every rule by the name of its operation; filled when `graphws_converters.rules` is imported."""
+
+
+def rule(*names: str, powers: bool = False) -> Callable[[Rule], Rule]:
+    """Registers a rule.
+
+    Args:
+        names: ATen names, without overload and trailing underscore.
+        powers: The rule states by itself how powers are related; else nothing that it touches can be scaled.
+    """
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            assert name not in RULES, f"two rules for {name!r}"
+            RULES[name] = Entry(function, powers)
+        return function
+
+    return register
+
+
+def is_tensor(value: object) -> bool:
+    """Whether an argument is a tensor."""
+    return isinstance(value, Abstract | Stacked)
