@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphws.errors import VerificationError
 from graphws.graph.network import NetworkGraph
+from graphws.graph.parameter import Parameter
 from graphws.graph.verify import Run
 from graphws.graph.weights import Weights
 
@@ -25,6 +26,7 @@ class Evidence:
     Attributes:
         axes: The axes that the space labels, ``parameter.position``.
         powers: The power of each.
+        moments: diag(M) of each axis, (rows, elements, axes).
         diagonals: diag(M) of each axis over the element's scale, (rows, elements, axes): a row is a loss and a network.
         strength: Share of each axis in the element's scale, the same shape.
         alive: Which elements have gradients.
@@ -34,6 +36,7 @@ class Evidence:
 
     axes: tuple[str, ...]
     powers: tuple[int, ...]
+    moments: Tensor
     diagonals: Tensor
     strength: Tensor
     alive: Tensor
@@ -42,7 +45,13 @@ class Evidence:
 
 
 def collect_evidence(
-    graph: NetworkGraph, weights: Weights, run: Run, spaces: Sequence[str], losses: int, generator: torch.Generator
+    graph: NetworkGraph,
+    weights: Weights,
+    run: Run,
+    spaces: Sequence[str],
+    losses: int,
+    generator: torch.Generator,
+    matrices: bool = True,
 ) -> dict[str, Evidence]:
     """Moment maps of spaces for random linear losses.
 
@@ -53,6 +62,7 @@ def collect_evidence(
         spaces: Names of the spaces.
         losses: How many losses: each is one backward pass.
         generator: Source of the losses.
+        matrices: Whether to look off the diagonal as well, for linear actions.
 
     Raises:
         VerificationError: Where outputs are not finite, or not differentiable in the weights.
@@ -63,7 +73,7 @@ def collect_evidence(
         raise VerificationError("the outputs hold NaN or infinity: nothing can be measured there")
     if not output.requires_grad:
         raise VerificationError("the outputs do not depend differentiably on the weights: nothing can be measured")
-    maps = {name: _Maps(graph, name) for name in spaces}
+    maps = {name: _Maps(graph, name, matrices) for name in spaces}
     free = [leaf for leaf in leaves.values() if leaf.requires_grad]
     for k in range(losses):
         probe = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
@@ -77,15 +87,17 @@ def collect_evidence(
 class _Maps:
     """Accumulates the moment maps of one space over losses."""
 
-    def __init__(self, graph: NetworkGraph, space: str) -> None:
+    def __init__(self, graph: NetworkGraph, space: str, matrices: bool) -> None:
         self.size, self.extent = graph.space(space).size, graph.extent(space)
+        self.graph = graph
         self.places = [
-            (parameter.name, k, axis.power)
+            (parameter, k, axis.power)
             for parameter in graph.parameters
             for k, axis in enumerate(parameter.axes)
             if axis.space == space
         ]
-        self.linear = all(power in (1, 0, -1) for _, _, power in self.places)
+        powers = {power for _, _, power in self.places}
+        self.linear = matrices and powers <= {1, 0, -1} and powers != {0}
         self.rows: list[Tensor] = []
         self.parts: list[Tensor] = []
         self.scales: list[Tensor] = []
@@ -96,10 +108,10 @@ class _Maps:
         if not self.places:
             return
         diagonals, parts, residual, bound = [], [], torch.zeros(()), torch.zeros(())
-        for name, axis, power in self.places:
-            w = _rows(weights[name].detach(), axis)
-            gradient = gradients.get(name)
-            g = torch.zeros_like(w) if gradient is None else _rows(gradient, axis)
+        for parameter, axis, power in self.places:
+            w = _rows(self.graph, weights[parameter.name].detach(), (parameter, axis))
+            gradient = gradients.get(parameter.name)
+            g = torch.zeros_like(w) if gradient is None else _rows(self.graph, gradient, (parameter, axis))
             diagonals.append((g * w).sum(-1))
             parts.append(g.norm(dim=-1) * w.norm(dim=-1))
             if self.linear and power:
@@ -109,7 +121,7 @@ class _Maps:
                 bound = bound.to(size) + (size if power == 1 else size.mT)
         self.rows.append(torch.stack(diagonals, -1))
         self.parts.append(torch.stack(parts, -1))
-        if self.linear and any(power for _, _, power in self.places):
+        if self.linear:
             self.matrix.append(residual.abs())
             self.scales.append(bound)
 
@@ -117,9 +129,9 @@ class _Maps:
         """What was collected, over the scale of each element."""
         if not self.places:  # a space that shows only in its children
             empty = torch.zeros(0, self.extent, 0)
-            return Evidence((), (), empty, empty, torch.zeros(self.extent, dtype=torch.bool), math.nan, math.nan)
+            return Evidence((), (), empty, empty, empty, torch.zeros(self.extent, dtype=torch.bool), math.nan, math.nan)
         diagonals, parts = torch.cat(self.rows), torch.cat(self.parts)  # (losses * networks, elements, axes)
-        axes = tuple(f"{name}.{axis}" for name, axis, _ in self.places)
+        axes = tuple(f"{parameter.name}.{axis}" for parameter, axis, _ in self.places)
         claimed = tuple(power for _, _, power in self.places)
         scale, tiny = parts.sum(-1), torch.finfo(parts.dtype).tiny
         alive = (scale > 16 * torch.finfo(scale.dtype).eps * scale.amax()).any(0)
@@ -133,12 +145,20 @@ class _Maps:
             pairs = known.unsqueeze(-1) & known.unsqueeze(-2)
             matrix = float((torch.cat(self.matrix) / torch.cat(self.scales).clamp_min(tiny))[:, pairs].amax())
         unit = scale.clamp_min(tiny).unsqueeze(-1)
-        return Evidence(axes, claimed, diagonals / unit, parts / unit, alive, scaling, matrix)
+        return Evidence(axes, claimed, diagonals, diagonals / unit, parts / unit, alive, scaling, matrix)
 
 
-def _rows(tensor: Tensor, axis: int) -> Tensor:
-    """(batch, elements, everything else)."""
-    return tensor.movedim(axis + 1, 1).reshape(tensor.shape[0], tensor.shape[axis + 1], -1)
+def _rows(graph: NetworkGraph, tensor: Tensor, place: tuple[Parameter, int]) -> Tensor:
+    """(batch, elements of the space, everything else); an inner axis is put back behind its parents."""
+    parameter, axis = place
+    host = graph.host(parameter, axis) if parameter.axes[axis].inner else None
+    if host is None:
+        return tensor.movedim(axis + 1, 1).reshape(tensor.shape[0], tensor.shape[axis + 1], -1)
+    parent = graph.space(parameter.axes[axis].space).parent
+    assert parent is not None
+    whole = tensor.movedim((host + 1, axis + 1), (1, 2))
+    split = whole.reshape(tensor.shape[0], graph.extent(parent), -1, *whole.shape[2:])
+    return split.movedim(3, 2).flatten(1, 2).flatten(2)
 
 
 def exponent_basis(evidence: Sequence[Evidence], limit: float) -> tuple[list[dict[int, float]], list[int]]:

@@ -1,0 +1,27 @@
+"""Alignment of different networks: one group element for each, so that equal neurons stand in equal places.
+
+Two networks of one graph may compute nearly the same thing with their neurons in another order, with other signs,
+scales or bases.  `align` finds the element of the graph's group that brings one to the other; `align_many` brings many
+to one shared order.  Aligned networks can be averaged, compared entry by entry, or interpolated: `barrier` measures how
+much worse the networks between two become than the two themselves.
+
+>>> import torch
+>>> from graphws.align import align
+>>> from graphws.graph import Weights, mlp_graph
+>>> graph, rng = mlp_graph([3, 16, 16, 2], activation="tanh"), torch.Generator().manual_seed(0)
+>>> first = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
+>>> second = graph.group().random(rng, actions="rich").act(first)
+>>> found = align(first, second, generator=rng)
+>>> torch.equal(found.aligned["W2"], first["W2"])
+True
+"""
+
+from graphws.align.barrier import Barrier as Barrier
+from graphws.align.barrier import average as average
+from graphws.align.barrier import barrier as barrier
+from graphws.align.barrier import classification_loss as classification_loss
+from graphws.align.barrier import function_loss as function_loss
+from graphws.align.many import ManyAlignment as ManyAlignment
+from graphws.align.many import align_many as align_many
+from graphws.align.pairwise import Alignment as Alignment
+from graphws.align.pairwise import align as align

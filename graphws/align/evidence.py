@@ -1,0 +1,104 @@
+"""Evidence from data: activations, and attributions by moment maps, as scores for matching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from graphws.errors import UsageError
+from graphws.graph import Action, GroupElement, Monomial, Weights
+from graphws.graph.element import SpaceElement
+from graphws.graph.latents import latents
+from graphws.graph.moment_maps import collect_evidence
+from graphws.graph.verify import Run
+from graphws.matching import Metric, Score, assign_family, families, match_forward, score
+
+
+def activation_element(first: Weights, second: Weights, inputs: Tensor, metric: Metric) -> GroupElement:
+    """The element that makes the values on every space correlate most; what no value speaks about goes by weights.
+
+    Neurons are compared by correlation, so their scale does not count; linear spaces by covariance.
+    """
+    graph = first.graph
+    ours, theirs = (latents(graph, weights, inputs) for weights in (first, second))
+    known: dict[str, SpaceElement] = {}
+    for family in families(graph):
+        scores: dict[str, Score] = {}
+        for name in family.spaces:
+            if name in ours and graph.space(name).moves:
+                a, b = ours[name][0], theirs[name][0]
+                matrix = _covariance(a, b) if graph.space(name).action is Action.LINEAR else _correlation(a, b)
+                scores[name] = Score(matrix, torch.zeros_like(matrix))
+        if scores:
+            known.update(assign_family(graph, family, scores))
+    return match_forward(first, second, fixed=known, metric=metric)
+
+
+def attribution_element(
+    first: Weights, second: Weights, run: Run, metric: Metric, generator: torch.Generator, losses: int = 64
+) -> GroupElement:
+    """The element that makes the moment maps of neurons correlate most over random losses, the same for both networks.
+
+    diag(M) is the part that an element takes in a loss.  Scales do not change it, and neither do signs, which are read
+    off the weights afterwards.  Families with linear spaces, whose elements have no identity, go by weights.
+    """
+    graph = first.graph
+    chosen = [
+        family
+        for family in families(graph)
+        if all(graph.space(name).action is not Action.LINEAR for name in family.spaces)
+    ]
+    names = [name for family in chosen for name in family.spaces if graph.space(name).moves]
+    state = generator.get_state()
+    found = []
+    for weights in (first, second):
+        generator.set_state(state)  # both networks see the same losses
+        found.append(collect_evidence(graph, weights, run, names, losses, generator, matrices=False))
+    known: dict[str, SpaceElement] = {}
+    for family in chosen:
+        scores: dict[str, Score] = {}
+        for name in family.spaces:
+            if name in names and found[0][name].axes:
+                matrix = _correlation(*(_features(each[name].moments) for each in found))
+                scores[name] = Score(torch.zeros_like(matrix), matrix)
+        if not scores:
+            raise UsageError(f"nothing is known about space {family.root!r}: no parameter is labelled by it")
+        known.update(assign_family(graph, family, scores))
+    element = match_forward(first, second, fixed=known, metric=metric)
+    return GroupElement(graph, _signed(first, second, element.maps, metric))
+
+
+def _features(moments: Tensor) -> Tensor:
+    """(losses, elements, axes) as (losses · axes, elements): every axis speaks with the same voice."""
+    unit: Tensor = moments / moments.norm(dim=(0, 1), keepdim=True).clamp_min(torch.finfo(moments.dtype).tiny)
+    return unit.movedim(2, 0).reshape(-1, moments.shape[1])
+
+
+def _signed(
+    first: Weights, second: Weights, maps: Mapping[str, SpaceElement], metric: Metric
+) -> dict[str, SpaceElement]:
+    """The maps with the signs that bring the weights closest, space after space, twice over."""
+    known = dict(maps)
+    signed = [s.name for s in first.graph.spaces if s.moves and s.action in (Action.SIGNED, Action.MONOMIAL)]
+    for name in signed * 2:
+        element, scored = known[name], score(first, second, name, known, metric=metric)
+        if scored is None or not isinstance(element, Monomial):
+            continue
+        chosen = scored.odd.gather(-1, element.perm.unsqueeze(-1)).squeeze(-1)
+        known[name] = Monomial(element.perm, torch.where(chosen < 0, -torch.ones_like(chosen), torch.ones_like(chosen)))
+    return known
+
+
+def _covariance(first: Tensor, second: Tensor) -> Tensor:
+    """(samples, n) twice to (n, n), about the means."""
+    a, b = (x - x.mean(0) for x in (first, second))
+    return torch.matmul(a.mT, b) / len(a)
+
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    """As `_covariance`, of columns of unit length; a column that does not vary has correlation 0 with all."""
+    a, b = (x - x.mean(0) for x in (first, second))
+    a, b = (x / x.norm(dim=0).clamp_min(torch.finfo(x.dtype).tiny) for x in (a, b))
+    return torch.matmul(a.mT, b)
