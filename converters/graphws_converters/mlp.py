@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError
 from graphws.graph.checkpoint import SUFFIXES, read_state_dict
 from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.module_source import convert_module
+from graphws_converters.modules import convert_module
 from graphws_converters.state_source import convert_state_dict
 
 
@@ -35,7 +36,8 @@ class MLPConverter:
     def convert(self, source: object, hints: Hints) -> Conversion:
         """The conversion; see `graphws.convert`."""
         if isinstance(source, nn.Module):
-            return convert_module(source, hints)
+            generator = hints.generator if hints.generator is not None else torch.Generator().manual_seed(0)
+            return convert_module(source, hints.example_inputs, generator=generator, hints=hints)
         if isinstance(source, str | Path):
             return convert_state_dict(read_state_dict(source), hints, Path(source).name)
         if isinstance(source, Mapping):

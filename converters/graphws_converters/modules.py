@@ -15,19 +15,25 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from graphws.errors import UsageError
-from graphws.graph import Weights
-from graphws.graph.conversion import Conversion
+from graphws.errors import GraphError, UsageError, WeightsError
+from graphws.graph import NetworkGraph, Weights
+from graphws.graph.conversion import Conversion, Hints
 from graphws_converters.assembly import Stored, assemble
 from graphws_converters.fronts import Front, trace
 from graphws_converters.gate import gate, tolerance_of
 from graphws_converters.interpreter import Analysis, analyse
+from graphws_converters.mlp_form import input_shape, may_be_mlp, mlp_form
 
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
 def convert_module(
-    module: nn.Module, inputs: Inputs, *, generator: torch.Generator, front: Front = "auto"
+    module: nn.Module,
+    inputs: Inputs | None,
+    *,
+    generator: torch.Generator,
+    front: Front = "auto",
+    hints: Hints | None = None,
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -36,25 +42,27 @@ def convert_module(
 
     Args:
         module: Any module; not changed.
-        inputs: Example inputs: one tensor, a tuple by position, or a mapping by name.  Floating inputs that are
-            constant are replaced by random numbers of the same shape.
+        inputs: Example inputs: one tensor, a tuple by position, or a mapping by name; None for a module whose linear
+            layers show the shape.  Floating inputs that are constant are replaced by random numbers of their shape.
         generator: Source of randomness of the gate.
         front: Which front end traces: ``auto`` is torch.export, then the recorder.
+        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
         VerificationError: Where the numbers contradict the graph; the first space at fault is named.
     """
-    _check(module)
-    args, kwargs = _split(inputs)
+    _check(module, front)
     state = module.state_dict()
     meta = any(tensor.is_meta for tensor in state.values())
     twin = module.eval() if meta and not module.training else _twin(module)
+    args, kwargs = _arguments(twin, inputs, meta)
     if not meta:
         args, kwargs = _sharpen(twin, args, kwargs, generator)
-    analysis = analyse(trace(twin, args, kwargs, front))
-    graph = assemble(analysis, _stored(twin))
-    notes = _notes(analysis)
+    graph, notes = _as_mlp(twin, args, kwargs, generator, hints), ("a chain of linear layers",)
+    if graph is None:
+        analysis = analyse(trace(twin, args, kwargs, front))
+        graph, notes = assemble(analysis, _stored(twin)), _notes(analysis)
     if meta:
         return Conversion(graph, reason="the weights are on the meta device: there are no numbers", notes=notes)
     run = _runner(twin, args, kwargs)
@@ -64,15 +72,41 @@ def convert_module(
     return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes)
 
 
-def _check(module: nn.Module) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
+def _check(module: nn.Module, front: Front) -> None:
+    if isinstance(module, torch.jit.ScriptModule) and front != "recorder":
         raise UsageError("a TorchScript module hides its layers: give the Python module")
     for name, tensor in module.named_parameters():
         if nn.parameter.is_lazy(tensor):
             raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
 
 
-def _split(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _as_mlp(
+    twin: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+    hints: Hints | None,
+) -> NetworkGraph | None:
+    """The graph of an MLP by its own names; None for anything else, unless the caller's hints say that it is one."""
+    given = hints if hints is not None else Hints()
+    hinted = given.activation is not None or given.omega is not None
+    sharp = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and args[0].dtype == torch.float64
+    if not sharp or not (may_be_mlp(twin) or hinted) or args[0].is_meta:
+        return None
+    try:
+        return mlp_form(twin, args[0].shape, generator, given)
+    except (GraphError, WeightsError):
+        if hinted:
+            raise
+        return None
+
+
+def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs by position and by name."""
+    if inputs is None:
+        if meta:
+            raise UsageError("on the meta device nothing shows the shape of the module's inputs: give example_inputs")
+        return (torch.zeros(input_shape(copy.deepcopy(twin).double()), dtype=torch.get_default_dtype()),), {}
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
@@ -150,8 +184,12 @@ def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         fresh = pytree.tree_map_only(Tensor, torch.clone, (given or args, {} if given else dict(kwargs)))
         twin.train().eval()  # empties what some modules keep from their last run
         with torch.no_grad():
-            outputs = functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh)
-        return _flat(outputs)
+            if isinstance(twin, torch.jit.ScriptModule):
+                for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+                    if name in state:
+                        tensor.copy_(state[name])
+                return _flat(twin(*fresh[0], **fresh[1]))
+            return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
 

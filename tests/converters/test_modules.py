@@ -26,7 +26,7 @@ def test_a_convolutional_network_is_verified_and_comes_back_bit_for_bit() -> Non
     result = convert_module(module, torch.randn(2, 3, 8, 8), generator=_rng())
     assert result.verified, result.verdict
     assert [space.size for space in result.graph.spaces if space.moves] == [8, 12]
-    assert str(result.graph.parameter("4.weight")) == "4.weight[4, 0*, pixels36*]"
+    assert str(result.graph.parameter("4.weight")) == "4.weight[4, 0*, pixels6*, pixels6*]"
     assert result.weights is not None
     state = result.weights.to_state_dict()
     assert all(torch.equal(state[key], value) for key, value in module.state_dict().items())
