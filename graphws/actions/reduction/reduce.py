@@ -1,0 +1,298 @@
+"""The reduction itself: rules in turn, each tried on the network, until none finds anything more.
+
+One round goes backward through the spaces for unread, silent and constant elements (a neuron that only a dead one reads
+is dead too), then forward for duplicates (two neurons that read duplicates may become duplicates), then through heads
+and linear spaces.  Whatever a rule proposes is done on a copy, and the copy's outputs are compared with the original's;
+where they moved too far, smaller parts of the proposal are tried, and what fails alone is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from graphws.actions.reduction.constants import constants, layer_of
+from graphws.actions.reduction.edit import Folding, remove
+from graphws.actions.reduction.heads import heads_of, redundant_heads
+from graphws.actions.reduction.maps import Removal, SpaceMap, Step
+from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
+from graphws.actions.reduction.result import Reduction
+from graphws.actions.reduction.rules import Distances, duplicate_figures, duplicates, inactive, inactive_figures
+from graphws.actions.reduction.slices import places
+from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
+from graphws.errors import GraphwsError, UsageError, VerificationError
+from graphws.graph import Action, NetworkGraph, Space, Weights, forward
+from graphws.graph.forward import point_axes
+from graphws.graph.verify import relative_change
+
+Run = Callable[[Weights], Tensor]
+POINTS = 256
+"""Random inputs on which outputs are compared where none are given."""
+SLACK = 10.0
+"""How far outputs may move, in units of the largest tolerance."""
+MOST = 0.3
+"""The most that outputs may move where nothing else is said."""
+RULES = ("inactive", "duplicate", "rank")
+
+
+def reduce(
+    weights: Weights,
+    inputs: Tensor | None = None,
+    *,
+    run: Run | None = None,
+    tolerance: Choice = "dtype",
+    allowed: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Reduction:
+    """The smallest network that the rules find, with the same function (paper I, remark 5.2).
+
+    Laws: outputs agree to `allowed`; reducing the result changes nothing; a group element applied first changes the
+    result by a group element only.
+
+    Args:
+        weights: One network (a batch of one).
+        inputs: Points on which outputs are compared; `POINTS` random ones where None.
+        run: Computes outputs from weights, also from weights of fewer neurons, for a network that its graph cannot run.
+        tolerance: What counts as zero: ``dtype``, ``gap`` or a number; see `graphws.actions.reduction.tolerance`.
+        allowed: Largest relative change of the outputs; where None, `SLACK` times the tolerance, at most `MOST`.
+        generator: Source of the random points; seeded with 0 where None.
+
+    Raises:
+        UsageError: On a batch of several networks, on a tolerance that is none, where there is nothing to run.
+        VerificationError: Where the network gives other outputs each time, or the result other outputs than allowed.
+    """
+    if weights.batch != 1:
+        raise UsageError(f"one network is reduced at a time: got a batch of {weights.batch}; use weights.select([0])")
+    weights.check_finite()
+    work = _Work(weights, run or _runner(weights, inputs, generator), tolerance, allowed)
+    while work.round():
+        pass
+    return work.result()
+
+
+def _runner(weights: Weights, inputs: Tensor | None, generator: torch.Generator | None) -> Run:
+    graph = weights.graph
+    if inputs is None:
+        inputs = _random_inputs(graph, generator or torch.Generator().manual_seed(0))
+    points = inputs.to("cpu", torch.float64)
+
+    def run(candidate: Weights) -> Tensor:
+        return forward(candidate.graph, candidate, points)
+
+    return run
+
+
+def _random_inputs(graph: NetworkGraph, generator: torch.Generator) -> Tensor:
+    first = next((o for o in graph.operations if graph.inputs and graph.inputs[0] in o.inputs), None)
+    if first is None or first.kind != "linear" or point_axes(graph) != 1:
+        raise UsageError("the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`")
+    width = graph.shape(first.inputs[1])[-1]
+    return torch.randn(POINTS, width, generator=generator, dtype=torch.float64)
+
+
+class _Work:
+    """A reduction under way: the network as it is now, and how it came about."""
+
+    def __init__(self, weights: Weights, run: Run, choice: Choice, allowed: float | None) -> None:
+        self.source, self.run = weights, run
+        self.graph = weights.graph
+        self.tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
+        self.left_alone: dict[str, str] = {}
+        self.maps = {
+            s.name: SpaceMap.identity(s.name, self.graph.extent(s.name), self._power(s.name))
+            for s in self.graph.spaces
+            if s.moves and (s.parent is None or s.action is Action.LINEAR)
+        }
+        self.spaces = [s.name for s in self.graph.spaces if self._searched(s)]
+        self.linear = [s.name for s in self.graph.spaces if self._spanned(s)]
+        self.tolerances = self._tolerances(choice)
+        largest = max(t.value for t in self.tolerances.values())
+        self.allowed = min(SLACK * largest, MOST) if allowed is None else allowed
+        self.reference = self._outputs(self.graph, self.tensors)
+        again = self._outputs(self.graph, self.tensors)
+        if not relative_change(self.reference, again) <= self.allowed:
+            raise VerificationError(
+                "the network gives other outputs each time it runs, so nothing can be compared: put it in eval mode"
+            )
+
+    def _power(self, space: str) -> int:
+        return max([1, *(-place.power for place in places(self.graph, space))])
+
+    def _searched(self, space: Space) -> bool:
+        """Whether the rules for neurons apply to a space; where they do not, says why."""
+        if not space.moves or space.parent is not None or space.action is Action.LINEAR:
+            if not space.moves and space.parent is None:
+                self.left_alone[space.name] = "the group does not move it"
+            elif space.parent is not None and space.action is not Action.LINEAR:
+                self.left_alone[space.name] = "its elements are nested and have an action that is not linear"
+            return False
+        for place in places(self.graph, space.name):
+            parameter = self.graph.parameter(place.parameter)
+            if parameter.axes[place.axis].inner:
+                self.left_alone[space.name] = f"{parameter.name!r} keeps its parents on another axis"
+                return False
+        return True
+
+    def _spanned(self, space: Space) -> bool:
+        if space.action is not Action.LINEAR or not space.moves:
+            return False
+        if any(place.power not in (1, -1) for place in own_places(self.graph, space.name)):
+            self.left_alone[space.name] = "a parameter follows it with a power that a matrix has not"
+            return False
+        return not any(axis.inner and axis.space == space.name for p in self.graph.parameters for axis in p.axes)
+
+    def _tolerances(self, choice: Choice) -> dict[str, Tolerance]:
+        figures: dict[str, list[Tensor]] = {rule: [torch.zeros(0, dtype=torch.float64)] for rule in RULES}
+        if choice == "gap":
+            for name in self.spaces:
+                space, where = self.graph.space(name), places(self.graph, name)
+                unread, silent = inactive_figures(self.tensors, where, space.size)
+                figures["inactive"].append(torch.minimum(unread, silent))
+                distances = Distances(self.tensors, where, space.size, space.action)
+                if distances.blocks:
+                    figures["duplicate"].append(duplicate_figures(distances, space.size))
+        return {rule: choose(choice, self.source.dtype, torch.cat(parts)) for rule, parts in figures.items()}
+
+    def _outputs(self, graph: NetworkGraph, tensors: dict[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            return self.run(Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})).double()
+
+    def round(self) -> bool:
+        """Every rule once; whether anything went."""
+        before = self.graph
+        for name in reversed(self.spaces):
+            self._inactive(name)
+        for name in self.spaces:
+            self._duplicates(name)
+        for heads in heads_of(self.graph):
+            steps, tensors = redundant_heads(self.graph, self.tensors, heads, self.tolerances["duplicate"].value)
+            if len(steps) < self.graph.space(heads.space).size:
+                self._take(heads.space, steps, {}, tensors)
+        for name in self.linear:
+            self._rank(name)
+        return self.graph != before
+
+    def _inactive(self, name: str) -> None:
+        space, limit = self.graph.space(name), self.tolerances["inactive"].value
+        layer = layer_of(self.graph, name)
+        if layer is not None:
+            steps, folding, stuck = constants(layer, self.tensors, limit)
+            if stuck:
+                self.left_alone[name] = f"{stuck} constant elements are read without a bias to fold them into"
+            else:
+                self.left_alone.pop(name, None)
+            self._take(name, steps, folding)
+        space = self.graph.space(name)
+        steps = inactive(self.tensors, places(self.graph, name), space.size, limit)
+        if layer is not None:  # a zero row with a zero bias is a constant, dealt with above
+            steps = {j: step for j, step in steps.items() if step.reason == "unread"}
+        self._take(name, steps, {})
+
+    def _duplicates(self, name: str) -> None:
+        space = self.graph.space(name)
+        distances = Distances(self.tensors, places(self.graph, name), space.size, space.action)
+        self._take(name, duplicates(distances, space.size, self.tolerances["duplicate"].value), {})
+
+    def _take(
+        self, name: str, steps: dict[int, Step], folding: Folding, tensors: dict[str, Tensor] | None = None
+    ) -> None:
+        """Removes elements of a space, as many as the outputs allow; a space keeps at least one."""
+        elements = self.graph.space(name).size
+        if len(steps) == elements:
+            steps = dict(sorted(steps.items())[1:])
+        accepted: dict[int, Step] = {}
+        waiting = [steps] if steps else []
+        whole = tensors is not None
+        refusal = ""
+        while waiting:
+            part = waiting.pop()
+            trial = accepted | part
+            refusal_here = self._refuse(name, trial, folding, tensors)
+            if not refusal_here:
+                accepted = trial
+            elif len(part) == 1 or whole:
+                refusal = refusal_here
+            else:
+                half = sorted(part.items())
+                waiting += [dict(half[len(half) // 2 :]), dict(half[: len(half) // 2])]
+        if refusal:
+            self.left_alone[name] = f"{len(steps) - len(accepted)} redundant elements had to stay: {refusal}"
+        if accepted:
+            graph, self.tensors = remove(self.graph, tensors or self.tensors, name, accepted, folding)
+            self._follow(name, accepted)
+            self.graph = graph
+
+    def _refuse(self, name: str, steps: dict[int, Step], folding: Folding, tensors: dict[str, Tensor] | None) -> str:
+        """Why these elements may not be removed; empty where they may."""
+        try:
+            graph, made = remove(self.graph, tensors or self.tensors, name, steps, folding)
+            outputs = self._outputs(graph, made)
+        except GraphwsError as error:
+            return str(error)
+        except (RuntimeError, ValueError, IndexError) as error:
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            return f"the network does not run with fewer of them ({line})"
+        if outputs.shape != self.reference.shape:
+            return f"the outputs have another shape then, {tuple(outputs.shape)}"
+        change = relative_change(self.reference, outputs)
+        return "" if change <= self.allowed else f"without them the outputs change by {change:.1e}"
+
+    def _follow(self, name: str, steps: dict[int, Step]) -> None:
+        """The maps of a space, and of the linear spaces inside it, after elements went."""
+        size = self.graph.space(name).size
+        keep = torch.tensor([j for j in range(size) if j not in steps])
+        self.maps[name] = self.maps[name].without(steps)
+        for child in self.graph.spaces:
+            if child.parent == name and child.name in self.maps:
+                found = self.maps[child.name]
+                basis = torch.eye(found.size, dtype=torch.float64) if found.basis is None else found.basis
+                columns = basis.reshape(found.size, size, -1)[:, keep].flatten(1)
+                gone = tuple(Removal(-1, "head", s.figure) for s in steps.values() for _ in range(child.size))
+                self.maps[child.name] = replace(found, keep=None, basis=columns, removals=found.removals + gone)
+
+    def _rank(self, name: str) -> None:
+        """Shrinks a linear space to the span of what is written into it, then of what is read from it."""
+        for written in (True, False):
+            limit = self.tolerances["rank"].value
+            found = spans(self.graph, self.tensors, name, written, limit)
+            if found is None:
+                continue
+            bases, figure = found
+            try:
+                graph, made = project(self.graph, self.tensors, name, bases)
+                change = relative_change(self.reference, self._outputs(graph, made))
+            except (GraphwsError, RuntimeError, ValueError, IndexError) as error:
+                line = next(iter(str(error).splitlines()), type(error).__name__)
+                self.left_alone[name] = f"the network does not run with fewer dimensions ({line})"
+                continue
+            if not change <= self.allowed:
+                self.left_alone[name] = f"in fewer dimensions the outputs change by {change:.1e}"
+                continue
+            old = self.maps[name]
+            basis = torch.eye(old.size, dtype=torch.float64) if old.basis is None else old.basis
+            gone = basis.shape[1] - bases.shape[0] * bases.shape[2]
+            removals = old.removals + tuple(Removal(-1, "rank", figure) for _ in range(gone))
+            basis = basis @ block_diagonal(bases)
+            self.maps[name] = replace(old, keep=None, basis=basis, removals=removals)
+            self.graph, self.tensors = graph, made
+
+    def result(self) -> Reduction:
+        """The outcome, compared with the original once more in the type that it is stored in."""
+        stored = {
+            name: x.unsqueeze(0).to(self.source.device, self.source.tensors[name].dtype)
+            for name, x in self.tensors.items()
+        }
+        rounded = {name: x[0].cpu().double() for name, x in stored.items()}
+        change = relative_change(self.reference, self._outputs(self.graph, rounded))
+        if not change <= self.allowed:
+            raise VerificationError(
+                f"the reduced network's outputs differ by {change:.1e} (allowed {self.allowed:.1e}): "
+                "lower the tolerance"
+            )
+        weights = Weights(self.graph, stored)
+        return Reduction(
+            self.source.graph, self.graph, weights, self.maps, self.left_alone, self.tolerances, change, self.allowed
+        )

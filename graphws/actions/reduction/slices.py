@@ -1,0 +1,73 @@
+"""Where a space occurs in the parameters, and one slice for each of its elements.
+
+An element of a set (a neuron, a channel, a head) owns one slice of every axis that the set labels.  Slices of axes of
+power p ≥ 0 are *written*: they make the element's value (rows, biases, norm parameters).  Slices of axes of power p < 0
+are *read*: they use it (columns of the next weight).  An axis of a child space belongs to its root: an element of the
+root owns the whole family of its children.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.graph import NetworkGraph
+
+Tensors = Mapping[str, Tensor]
+"""For each parameter its tensor, without a batch axis."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One axis of a parameter that a space labels.
+
+    Args:
+        parameter: Name of the parameter.
+        axis: Position of the axis.
+        power: How the axis follows the action.
+        space: The space that labels it: the set itself, or one nested in it.
+    """
+
+    parameter: str
+    axis: int
+    power: int
+    space: str
+
+    @property
+    def written(self) -> bool:
+        """Whether its slices make the element's value, rather than use it."""
+        return self.power >= 0
+
+
+def places(graph: NetworkGraph, root: str) -> list[Place]:
+    """Every axis that the set `root`, or a space nested in it, labels."""
+    return [
+        Place(parameter.name, k, axis.power, axis.space)
+        for parameter in graph.parameters
+        for k, axis in enumerate(parameter.axes)
+        if graph.lineage(axis.space)[0].name == root
+    ]
+
+
+def slices(tensors: Tensors, place: Place, elements: int) -> Tensor:
+    """(elements, numbers of each): the slices of one place."""
+    return tensors[place.parameter].movedim(place.axis, 0).reshape(elements, -1)
+
+
+def put(tensors: Tensors, place: Place, rows: Tensor) -> Tensor:
+    """The parameter's tensor with the slices `rows` at the place; the inverse of `slices`."""
+    shape = tensors[place.parameter].movedim(place.axis, 0).shape
+    return rows.reshape(shape).movedim(0, place.axis)
+
+
+def family(keep: Tensor, elements: int, extent: int) -> Tensor:
+    """Positions along an axis of length `extent` of the families of the elements `keep`.
+
+    >>> family(torch.tensor([0, 2]), 3, 6).tolist()
+    [0, 1, 4, 5]
+    """
+    size = extent // elements
+    return (keep.unsqueeze(1) * size + torch.arange(size, device=keep.device)).flatten()

@@ -1,0 +1,191 @@
+"""Reduction of attention heads, of convolution channels, and of what a network's code does not let go."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from graphws import convert
+from graphws.actions.reduction import reduce
+from graphws.actions.reduction.shrink import resized
+from graphws.errors import GraphError
+from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights, forward
+from graphws.graph.attention import AttentionLayer, attention_graph
+
+
+def rng(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def attention(seed, **layer):
+    """Two layers of attention; the second reads what the first writes."""
+    layers = [AttentionLayer(4, 3, width=8, **layer), AttentionLayer(4, 3, width=8, **layer)]
+    graph = attention_graph(8, layers, output=5)
+    flat = torch.randn(1, graph.numel, generator=rng(seed), dtype=torch.float64)
+    return Weights(graph, {n: x / x.shape[-1] ** 0.5 for n, x in Weights.unflatten(graph, flat).items()})
+
+
+def head(weights, name, j):
+    """The slice of head j of a parameter."""
+    tensor = weights[name][0]
+    axis = next(k for k, a in enumerate(weights.graph.parameter(name).spaces) if "1" in a and a != "model1")
+    size = tensor.shape[axis] // 4
+    return tensor.narrow(axis, j * size, size)
+
+
+TOKENS = torch.randn(7, 5, 8, generator=rng(9), dtype=torch.float64)
+
+
+def agree(first, second):
+    a, b = forward(first.graph, first, TOKENS), forward(second.graph, second, TOKENS)
+    return torch.allclose(a, b, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", [{}, {"query_dim": 2}])
+def test_a_copied_head_in_another_basis_merges(form):
+    weights = attention(0, **form)
+    before = reduce(weights, TOKENS)
+    assert before.removed == 0
+    mix = torch.randn(3, 3, generator=rng(1), dtype=torch.float64)
+    turn = torch.randn(2, 2, generator=rng(2), dtype=torch.float64)
+    head(weights, "V1", 2).copy_(mix @ head(weights, "V1", 0))
+    if form:
+        head(weights, "Q1", 2).copy_(turn @ head(weights, "Q1", 0))
+        head(weights, "K1", 2).copy_(torch.linalg.inv(turn).mT @ head(weights, "K1", 0))
+    else:
+        head(weights, "A1", 2).copy_(head(weights, "A1", 0))
+    found = reduce(weights, TOKENS)
+    assert found.graph.space("head1").size == 3
+    assert [(r.element, r.reason, r.of) for r in found.maps["head1"].removals] == [(2, "head", 0)]
+    assert agree(weights, found.weights)
+    assert agree(weights, found.equivalent())
+    assert reduce(found.weights, TOKENS).removed == 0
+
+
+def test_heads_that_attend_alike_but_write_too_much_stay():
+    """Two heads with the same attention and unrelated values write rank 6, more than one head of dimension 3 can."""
+    weights = attention(0)
+    head(weights, "A1", 2).copy_(head(weights, "A1", 0))
+    assert reduce(weights, TOKENS).removed == 0
+
+
+@pytest.mark.parametrize(("form", "reason"), [({}, "unread"), ({"query_dim": 2}, "silent")])
+def test_a_head_that_writes_nothing_goes(form, reason):
+    """In standard form its keys are still read, but nothing comes of it."""
+    weights = attention(3, **form)
+    head(weights, "O2", 1).zero_()
+    found = reduce(weights, TOKENS)
+    assert found.graph.space("head1").size == 3
+    assert found.maps["head1"].removals[0].reason == reason
+    assert agree(weights, found.weights)
+
+
+def test_low_rank_heads_shrink_together():
+    weights = attention(4)
+    for j in range(4):
+        thin = torch.randn(3, 2, generator=rng(j), dtype=torch.float64)
+        head(weights, "V1", j).copy_(thin @ head(weights, "V1", j)[:2].clone())
+    found = reduce(weights, TOKENS)
+    assert found.graph.space("value1").size == 2
+    assert agree(weights, found.weights)
+    assert agree(weights, found.equivalent())
+    one_full = attention(4)
+    for j in range(3):
+        head(one_full, "V1", j)[2].zero_()
+    assert reduce(one_full, TOKENS).graph.space("value1").size == 3
+
+
+class Pictures(nn.Module):
+    """Two convolutions with a batch norm, then a linear layer on the flattened channels."""
+
+    def __init__(self, padding: int = 0) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(2, 6, 3, padding=padding)
+        self.norm = nn.BatchNorm2d(6)
+        self.two = nn.Conv2d(6, 5, 3, padding=padding)
+        self.out = nn.Linear(5 * (5 + padding * 4 - 1) ** 2, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.one(x)))
+        return self.out(torch.relu(self.two(x)).flatten(1))
+
+
+def pictures():
+    torch.manual_seed(0)
+    module = Pictures().eval().double()
+    module.norm.running_mean.normal_()
+    module.norm.running_var.uniform_(0.5, 2)
+    return module, torch.randn(4, 2, 8, 8, dtype=torch.float64)
+
+
+def channels(graph):
+    return [s.size for s in graph.spaces if s.moves]
+
+
+def test_channels_of_a_convolution():
+    """A dead channel and a copied one, batch norm and all; a flattened axis of channels × pixels shrinks too."""
+    module, x = pictures()
+    with torch.no_grad():
+        module.two.weight[:, 3] = 0.0
+        for tensor in (module.one.weight, module.one.bias, module.norm.weight, module.norm.bias):
+            tensor[5] = tensor[1]
+        for tensor in (module.norm.running_mean, module.norm.running_var):
+            tensor[5] = tensor[1]
+        module.two.weight[4], module.two.bias[4] = 2.0 * module.two.weight[0], 2.0 * module.two.bias[0]
+    converted = convert(module, x)
+    assert channels(converted.graph) == [6, 5]
+    found = reduce(converted.weights, run=converted.run)
+    assert channels(found.graph) == [4, 4], found
+    assert found.change < 1e-9
+    smaller = Pictures().eval().double()
+    smaller.one, smaller.norm = nn.Conv2d(2, 4, 3).double(), nn.BatchNorm2d(4).eval().double()
+    smaller.two, smaller.out = nn.Conv2d(4, 4, 3).double(), nn.Linear(4 * 16, 3).double()
+    state = found.weights.to_state_dict()
+    smaller.load_state_dict({**state, **{k: v for k, v in smaller.state_dict().items() if k not in state}})
+    assert torch.allclose(module(x), smaller(x), atol=1e-10)
+
+
+def test_a_norm_over_channels_keeps_its_size():
+    """A layer norm averages over neurons, dead or not: the module's own code refuses, and the reason is told."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 6), nn.LayerNorm(6), nn.GELU(), nn.Linear(6, 2)).double()
+    with torch.no_grad():
+        module[3].weight[:, 2] = 0.0
+    converted = convert(module, torch.randn(8, 3, dtype=torch.float64))
+    found = reduce(converted.weights, run=converted.run)
+    assert found.removed == 0
+    (reason,) = [why for name, why in found.left_alone.items() if converted.graph.space(name).moves]
+    assert reason.startswith("1 redundant elements had to stay: ")
+
+
+def fused(size):
+    """Queries, keys and values of one layer in one stored tensor."""
+    spaces = (Space("in", 4, "free"), Space("h", size), Space("q", size), Space("out", 2, "free"))
+    parameters = tuple(
+        Parameter(
+            n, (Axis(s), Axis("in", -1)), storage=Storage("qkv", (3 * size, 4), ((k * size, (k + 1) * size), (0, 4)))
+        )
+        for k, (n, s) in enumerate([("Q", "q"), ("K", "q"), ("V", "h")])
+    )
+    last = Parameter("O", (Axis("out"), Axis("h", -1)), storage=Storage("o", (2, size)))
+    return NetworkGraph(spaces, (*parameters, last))
+
+
+def test_fused_tensors_are_laid_out_anew():
+    graph = fused(5)
+    smaller = resized(graph, Space("q", 3))
+    places = {p.name: p.storage for p in smaller.parameters}
+    assert places["Q"].shape == (11, 4)
+    assert [places[n].block[0] for n in "QKV"] == [(0, 3), (3, 6), (6, 11)]
+    flat = Weights.unflatten(smaller, torch.randn(1, smaller.numel))
+    back = Weights.from_state_dict(smaller, flat.to_state_dict())
+    assert all(torch.equal(x, flat[name]) for name, x in back.items())
+
+
+def test_tensors_that_cannot_be_stored_smaller_are_refused():
+    spaces = (Space("c", 6), Space("out", 2, "free"))
+    split = Parameter("w", (Axis("out"), Axis("c", -1)), storage=Storage("w", (2, 2, 3)))
+    with pytest.raises(GraphError) as error:
+        resized(NetworkGraph(spaces, (split,)), Space("c", 5))
+    assert str(error.value) == "'w' splits one of its axes, so no smaller tensor can be stored in its place"
