@@ -1,0 +1,135 @@
+"""Two networks before and after alignment: agreement, barrier, and whether the aligned one still computes the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphws.align.barrier import Barrier, Loss, barrier, classification_loss, function_loss
+from graphws.align.pairwise import Alignment, Method, align
+from graphws.errors import VerificationError
+from graphws.graph import Weights, forward
+from graphws.graph.group import Richness
+from graphws.graph.verify import Run, relative_change
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        alignment: The alignment.
+        error: Relative change of the second network's outputs by aligning it; NaN where nothing could run it.
+        loss: What the barriers measure: ``cross entropy``, ``distance``, or nothing without data.
+        before: The barrier between both networks as they came; None without data.
+        after: The barrier once they are aligned.
+    """
+
+    alignment: Alignment
+    error: float
+    loss: str = ""
+    before: Barrier | None = None
+    after: Barrier | None = None
+
+    @property
+    def agreement(self) -> tuple[float, float]:
+        """Mean agreement of the parameters before and after, each counted by its numbers."""
+        sizes = {name: x.numel() for name, x in self.alignment.aligned.items()}
+        total = max(sum(sizes.values()), 1)
+        both = (self.alignment.before, self.alignment.after)
+        before, after = (sum(part[name] * n for name, n in sizes.items()) / total for part in both)
+        return before, after
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for JSON."""
+        barriers = {"before": self.before, "after": self.after}
+        return {
+            "method": self.alignment.method,
+            "agreement": dict(zip(("before", "after"), self.agreement, strict=True)),
+            "parameters": {
+                name: {"before": self.alignment.before[name], "after": self.alignment.after[name]}
+                for name in self.alignment.before
+            },
+            "closeness": list(self.alignment.record),
+            "function_error": None if math.isnan(self.error) else self.error,
+            "loss": self.loss or None,
+            "barrier": {
+                name: {"height": b.height, "positions": list(b.positions), "losses": list(b.losses)}
+                for name, b in barriers.items()
+                if b is not None
+            },
+        }
+
+
+def compare(
+    first: Weights,
+    second: Weights,
+    *,
+    method: Method = "weights",
+    inputs: Tensor | None = None,
+    labels: Tensor | None = None,
+    run: Run | None = None,
+    actions: Richness = "rich",
+    generator: torch.Generator | None = None,
+    restarts: int = 2,
+    points: int = 11,
+    tolerance: float = 1e-4,
+) -> Comparison:
+    """Aligns two networks and measures what that did, in float64.
+
+    Args:
+        first: The network to be met, a batch of one.
+        second: The network to be moved.
+        method: As for `align`.
+        inputs: Points that the networks know; for graphs that graphws can run.
+        labels: Their classes, for a barrier of cross entropy; without them it is one of distance between outputs.
+        run: Outputs from weights, for other networks, on data of its own.
+        actions: As for `align`.
+        generator: As for `align`.
+        restarts: As for `align`.
+        points: Points of each line.
+        tolerance: Largest relative change of the second network's outputs that counts as none.
+
+    Raises:
+        VerificationError: Where the aligned network does not compute what the second one does.
+        UsageError: As `align`.
+        GraphError: As `align`.
+        DataError: On labels that do not fit the points.
+    """
+    a, b = (weights.to(dtype=torch.float64) for weights in (first, second))
+    points_in = inputs.double() if inputs is not None else None
+    found = align(
+        a, b, method=method, inputs=points_in, run=run, actions=actions, generator=generator, restarts=restarts
+    )
+    if run is None and points_in is None:
+        return Comparison(found, math.nan)
+    loss, what = _loss(a, b, points_in, labels, run)
+    outputs = _outputs(points_in, run)
+    with torch.no_grad():
+        error = relative_change(outputs(b), outputs(found.aligned))
+    if not error <= tolerance:
+        raise VerificationError(
+            f"the aligned network computes something else: its outputs are off by {error:.1e} (allowed {tolerance:.0e})"
+        )
+    return Comparison(found, error, what, barrier(a, b, loss, points), barrier(a, found.aligned, loss, points))
+
+
+def _outputs(inputs: Tensor | None, run: Run | None) -> Run:
+    if run is not None:
+        return run
+    assert inputs is not None
+    points = inputs
+    return lambda weights: forward(weights.graph, weights, points)
+
+
+def _loss(
+    first: Weights, second: Weights, inputs: Tensor | None, labels: Tensor | None, run: Run | None
+) -> tuple[Loss, str]:
+    points = inputs if inputs is not None else first.flatten().new_zeros(0)
+    if labels is not None:
+        return classification_loss(points, labels, run), "cross entropy"
+    return function_loss(first, second, points, run), "distance"
