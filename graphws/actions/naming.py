@@ -183,7 +183,7 @@ def element_from(value: Any) -> SpaceElement:
             if table.ndim == 1 and table.dtype == torch.long:
                 return Monomial(table)
             if table.ndim == 2 and table.shape[0] == table.shape[1]:
-                return LinearMap(table.double())
+                return LinearMap(torch.tensor(value, dtype=torch.float64))
     except (TypeError, ValueError, RuntimeError):
         pass
     raise UsageError("a map is a list of places, {places: [...], signs: [1, -1, ...]} or a square matrix")

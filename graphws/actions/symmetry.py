@@ -135,8 +135,10 @@ def close(
             found = _find(seen, torch.cat([_times(a, mark[: a.size]), _times(b, mark[a.size :])]))
             assert found is not None, "a closed set of products is a group"
             table[g, h] = found
-    where = {key: int(_find(seen, prints(pair)) or 0) for key, pair in pairs.items()}
-    return DataSymmetry(name, tuple(words), table, where, tuple(a for a, _ in elements), tuple(b for _, b in elements))
+    indices = {key: int(_find(seen, prints(pair)) or 0) for key, pair in pairs.items()}
+    return DataSymmetry(
+        name, tuple(words), table, indices, tuple(a for a, _ in elements), tuple(b for _, b in elements)
+    )
 
 
 def _output(

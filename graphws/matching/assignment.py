@@ -38,10 +38,11 @@ def best_permutation(values: Tensor) -> Tensor:
 def best_monomial(score: Score, action: Action) -> Monomial:
     """The best permutation, with the signs that a signed or monomial action allows; sizes are left to the gauge."""
     perm = best_permutation(score.value(action)).to(score.odd.device)
-    return Monomial(perm, _signs(score.odd, perm, action))
+    return Monomial(perm, signs_of(score.odd, perm, action))
 
 
-def _signs(odd: Tensor, perm: Tensor, action: Action) -> Tensor | None:
+def signs_of(odd: Tensor, perm: Tensor, action: Action) -> Tensor | None:
+    """The signs of the chosen entries odd[..., i, perm[i]], or None where the action has none."""
     if action not in (Action.SIGNED, Action.MONOMIAL):
         return None
     chosen = odd.gather(-1, perm.unsqueeze(-1)).squeeze(-1)
@@ -65,19 +66,23 @@ def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Scor
     if not scores:
         raise GraphError(f"nothing is known about space {family.root!r}: no parameter speaks about it")
     like = next(iter(scores.values())).odd
-    solver = _Solver(graph, scores, like)
+    solver = FamilySolver(graph, scores, like)
     maps: dict[str, SpaceElement] = {}
     solver.pick(graph.space(family.root), torch.zeros(1, dtype=torch.long, device=like.device), maps)
     return maps
 
 
-class _Solver:
-    """Inner problems of one family."""
+class FamilySolver:
+    """The inner problems of one family: what each pair of parents is worth, and the maps between their children."""
 
     def __init__(self, graph: NetworkGraph, scores: Mapping[str, Score], like: Tensor) -> None:
         self.graph, self.like = graph, like
         self.scores = scores
         self._totals: dict[str, Score] = {}
+
+    def children(self, space: Space) -> list[Space]:
+        """The spaces nested directly in one."""
+        return children(self.graph, space.name)
 
     def total(self, space: Space) -> Score:
         """The space's own scores plus what the best maps of its children are worth for every pair of elements."""
@@ -85,7 +90,7 @@ class _Solver:
             own = self.scores.get(space.name)
             n = self.graph.extent(space.name)
             total = own or Score(self.like.new_zeros(n, n), self.like.new_zeros(n, n))
-            for child in children(self.graph, space.name):
+            for child in self.children(space):
                 total = Score(total.odd, total.even + self.worth(child))
             self._totals[space.name] = total
         return self._totals[space.name]
@@ -120,23 +125,23 @@ class _Solver:
         blocks, parents = self.blocks(space), torch.arange(len(origin), device=origin.device)
         odd, even = blocks.odd[parents, origin], blocks.even[parents, origin]
         if space.moves and space.action is Action.LINEAR:
-            maps[space.name] = LinearMap(_placed(nearest_orthogonal(odd), origin))
+            maps[space.name] = LinearMap(placed_blocks(nearest_orthogonal(odd), origin))
             return
         rows = torch.arange(space.size, device=origin.device)
         if space.moves:
             chosen = Score(odd, even)
             value = chosen.value(space.action)
             inner = torch.stack([best_permutation(value[i]) for i in range(len(origin))]).to(origin.device)
-            scale = _signs(odd, inner, space.action)
+            scale = signs_of(odd, inner, space.action)
         else:
             inner, scale = rows.expand(len(origin), -1), None
         perm = (origin.unsqueeze(1) * space.size + inner).flatten()
         maps[space.name] = Monomial(perm, None if scale is None else scale.flatten())
-        for child in children(self.graph, space.name):
+        for child in self.children(space):
             self.pick(child, perm, maps)
 
 
-def _placed(blocks: Tensor, origin: Tensor) -> Tensor:
+def placed_blocks(blocks: Tensor, origin: Tensor) -> Tensor:
     """(parents, d, d) blocks as one matrix that sends the children of origin[i] to those of i."""
     families, size = blocks.shape[:2]
     whole = blocks.new_zeros(families, size, families, size)

@@ -63,7 +63,7 @@ def _whitening(incoming: Tensor, space: Space) -> Tensor:
     """The symmetric k, block by block, with (k W)(k W)ᵀ = 1 on the directions that W writes."""
     blocks = incoming.reshape(-1, space.size, incoming.shape[1])
     values, vectors = torch.linalg.eigh(blocks @ blocks.mT)
-    floor = values.amax(-1, keepdim=True) * space.size * torch.finfo(values.dtype).eps
+    floor = values.amax(-1, keepdim=True) * 100 * space.size * torch.finfo(values.dtype).eps
     factor = torch.where(values > floor, values.clamp_min(torch.finfo(values.dtype).tiny).rsqrt(), 1.0)
     mixed = vectors @ (factor.unsqueeze(-1) * vectors.mT)
     whole: Tensor = torch.block_diag(*mixed)

@@ -56,18 +56,18 @@ def balanced_metric(weights: Weights, moments: Mapping[str, Tensor] | None = Non
     sums: dict[frozenset[str], float] = {}
     for parameter in graph.parameters:
         tensor = weights[parameter.name]
-        layer = _written(graph, parameter)
+        layer = written_spaces(graph, parameter)
         sums[layer] = sums.get(layer, 0.0) + float((metric.weigh(parameter, tensor) * tensor).sum()) / max(
             1, weights.batch
         )
     importance = {}
     for parameter in graph.parameters:
-        total = sums[_written(graph, parameter)]
+        total = sums[written_spaces(graph, parameter)]
         importance[parameter.name] = 1.0 / total if total > 0 else 0.0
     return Metric(importance, moments or {})
 
 
-def _written(graph: NetworkGraph, parameter: Parameter) -> frozenset[str]:
+def written_spaces(graph: NetworkGraph, parameter: Parameter) -> frozenset[str]:
     """The moving spaces that a parameter writes, or where there are none all that it writes."""
     written = {axis.space for axis in parameter.axes if axis.power > 0}
     moving = {name for name in written if graph.space(name).moves}

@@ -1,67 +1,87 @@
-"""Networks with redundancy planted in known places, for the tests of the reduction."""
+"""Planted problems that tests share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
 
-from graphws.graph import ACTIVATIONS, Action, Weights, mlp_graph
+from graphws.actions.naming import named_symmetry
+from graphws.actions.placing import Placed, place
+from graphws.actions.planted import Planted, plant
+from graphws.actions.symmetry import DataSymmetry, close
+from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph
+from graphws.graph.attention import AttentionLayer, attention_graph
 
-FACTORS = {
-    Action.PERMUTATION: (1.0,),
-    Action.SIGNED: (1.0, -1.0),
-    Action.SCALING: (0.3, 1.0, 4.0),
-    Action.MONOMIAL: (0.5, -1.0, 2.0, -3.0),
-}
-
-
-def random_mlp(widths, activation, generator, **options):
-    """A generic network in float64; weights of a size at which no activation saturates or vanishes."""
-    graph = mlp_graph(widths, activation, **options)
-    flat = torch.randn(1, graph.numel, generator=generator, dtype=torch.float64)
-    weights = Weights.unflatten(graph, flat)
-    scaled = {name: x / x.shape[-1] ** 0.5 if x.ndim == 3 else 0.3 * x for name, x in weights.items()}
-    return Weights(graph, scaled)
+TOKENS, HEAD_DIM = 5, {"Z2": 4, "Z4": 4, "S3": 6}
+GENERATORS = {"Z2": {"a": [1, 0]}, "Z4": {"a": [1, 2, 3, 0]}, "S3": {"a": [1, 0, 2], "b": [1, 2, 0]}}
 
 
-def plant(weights, layer, activation, generator, unread=1, constant=1, duplicates=2, exponent=2):
-    """Adds redundant neurons to hidden layer `layer` without changing the function; gives the larger network.
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
-    Columns of a duplicated neuron are shared between it and its copy; the new neurons are shuffled in.
-    """
-    graph = weights.graph
-    widths = [space.size for space in graph.spaces]
-    state = {name: x[0].clone() for name, x in weights.items()}
-    w, b, out, bias = (state[n] for n in (f"W{layer}", f"b{layer}", f"W{layer + 1}", f"b{layer + 1}"))
-    kinds = [o for o in graph.operations if o.kind in ACTIVATIONS]
-    operation = kinds[layer - 1]
-    action = graph.spaces[layer].action
-    power = exponent if activation == "power" else 1
 
-    def normal(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+@dataclass(frozen=True, eq=False)
+class Case:
+    graph: NetworkGraph
+    symmetry: DataSymmetry
+    shape: tuple[int, ...]
+    placed: Placed
+    planted: Planted
 
-    for _ in range(unread):
-        w = torch.cat([w, normal(1, w.shape[1])])
-        b = torch.cat([b, normal(1)])
-        out = torch.cat([out, torch.zeros(len(out), 1, dtype=torch.float64)], 1)
-    for _ in range(constant):
-        level, column = normal(1), normal(len(out), 1)
-        w = torch.cat([w, torch.zeros(1, w.shape[1], dtype=torch.float64)])
-        b = torch.cat([b, level])
-        out = torch.cat([out, column], 1)
-        bias = bias - column[:, 0] * ACTIVATIONS[operation.kind][0](operation, level)
-    choices = FACTORS[action]
-    for k in range(duplicates):
-        factor, share = choices[k % len(choices)], 0.4
-        w = torch.cat([w, factor * w[k : k + 1]])
-        b = torch.cat([b, factor * b[k : k + 1]])
-        out = torch.cat([out, share * out[:, k : k + 1] / factor**power], 1)
-        out[:, k] *= 1 - share
-    order = torch.randperm(len(w), generator=generator)
-    state[f"W{layer}"], state[f"b{layer}"] = w[order], b[order]
-    state[f"W{layer + 1}"], state[f"b{layer + 1}"] = out[:, order], bias
-    widths[layer] = len(w)
-    omega = dict(operation.attributes).get("omega")
-    activations = [o.kind for o in kinds]
-    larger = mlp_graph(widths, activations, omega=omega, exponent=exponent)
-    return Weights(larger, {name: x.unsqueeze(0) for name, x in state.items()})
+    def probes(self, points: int, seed: int = 1) -> Tensor:
+        return torch.randn(points, *self.placed.shape, generator=rng(seed), dtype=torch.float64)
+
+
+def pictures(
+    graph: NetworkGraph, group: object, shape: tuple[int, ...], output: object = "same", seed: int = 0
+) -> Case:
+    """A planted MLP on pictures."""
+    symmetry = named_symmetry(group, shape, output, outputs=graph.extent("output"))  # type: ignore[arg-type]
+    placed = place(graph, symmetry, shape)
+    return Case(graph, symmetry, shape, placed, plant(graph, placed, rng(seed)))
+
+
+def token_group(name: str, copies: int, tokens: int = TOKENS) -> DataSymmetry:
+    """A group that acts on the features of every token by copies of its regular representation."""
+    base = close(name, {key: Monomial(torch.tensor(value)) for key, value in GENERATORS[name].items()})
+    m, generators = base.order, {}
+    for key, index in base.generators.items():
+        perm = torch.empty(m, dtype=torch.long)
+        perm[base.table[index]] = torch.arange(m)
+        features = torch.cat([perm + m * c for c in range(copies)])
+        generators[key] = Monomial(torch.cat([features + m * copies * t for t in range(tokens)]))
+    return close(name, generators)
+
+
+def attention(name: str, seed: int = 0, layers: int = 2, heads: int = 6) -> Case:
+    """A planted attention network of paper I's kind; d is a multiple of the group's order."""
+    symmetry, d = token_group(name, 2), HEAD_DIM[name]
+    features = symmetry.input[0].size // TOKENS
+    width = symmetry.order * 2
+    later = [AttentionLayer(heads, d, width) for _ in range(layers - 1)]
+    graph = attention_graph(features, [AttentionLayer(heads, d, features), *later], output=features)
+    placed = place(graph, symmetry, (TOKENS, features))
+    return Case(graph, symmetry, (TOKENS, features), placed, plant(graph, placed, rng(seed)))
+
+
+def linear_gap(case: Case, found: list[dict[str, object]]) -> float:
+    """The largest relative error of a matrix of the hidden action."""
+    gaps = [0.0]
+    for ours, theirs in list(zip(found, case.planted.actions, strict=True))[1:]:
+        for name, element in theirs.items():
+            if isinstance(element, LinearMap):
+                wanted = element.matrix()
+                gaps.append(float((ours[name].matrix() - wanted).norm() / wanted.norm()))  # type: ignore[attr-defined]
+    return max(gaps)
+
+
+def violation(case: Case) -> float:
+    """How far the planted weights are from being left alone by the planted action."""
+    weights = case.planted.weights
+    gaps = [
+        float((GroupElement(case.graph, maps).act(weights).flatten() - weights.flatten()).norm())
+        for maps in case.planted.actions
+    ]
+    return max(gaps) / float(weights.flatten().norm())

@@ -1,0 +1,133 @@
+"""Figures of merit: how far the layers are from equivariant, in weights and on probes.
+
+All errors are relative and are the largest over the elements of the group:
+
+* *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones;
+* *layer error* on probes: see `graphws.actions.wires`;
+* *end-to-end error*: ‖f(g x) - ρ_L(g) f(x)‖ / ‖f - mean‖.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from graphws.actions.problem import Maps, Problem
+from graphws.actions.wires import Wire, centred_norm, recompute
+from graphws.graph import NetworkGraph
+from graphws.graph.element import SpaceElement
+from graphws.matching.metric import written_spaces
+
+
+def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
+    """For each parameter the space by whose name its layer goes: the first moving space that it writes."""
+    names = {}
+    for parameter in graph.parameters:
+        written = written_spaces(graph, parameter)
+        ordered = [axis.space for axis in parameter.axes if axis.space in written]
+        names[parameter.name] = ordered[0] if ordered else parameter.name
+    return names
+
+
+def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
+    """The weight error of each layer, by the name of the space that it writes."""
+    gaps: dict[str, list[float]] = {}
+    norms: dict[str, float] = {}
+    for parameter, layer in layer_of_parameter(problem.graph).items():
+        tensor = problem.weights[parameter]
+        norms[layer] = norms.get(layer, 0.0) + float(tensor.square().sum())
+        gaps.setdefault(layer, [0.0] * problem.order)
+        for g in range(1, problem.order):
+            moved = tensor
+            for k, axis in enumerate(problem.graph.parameter(parameter).axes):
+                if axis.space in maps[g]:
+                    moved = maps[g][axis.space].apply(moved, k + 1, axis.power)
+            gaps[layer][g] += float((moved - tensor).square().sum())
+    return {layer: (max(gaps[layer]) / 2 / norms[layer]) ** 0.5 if norms[layer] else 0.0 for layer in gaps}
+
+
+def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
+    """The error of each layer on probes, by the name of the space that it writes (the largest, where several do).
+
+    Args:
+        problem: With probes.
+        maps: For each element of the group the maps of all spaces.
+        held: Whether to use the half of the probes that the search has not seen.
+    """
+    runs = problem.held if held else problem.runs
+    errors: dict[str, float] = {}
+    for wire in problem.layers:
+        base, worst = runs[0][wire.value], 0.0
+        for g in range(1, problem.order):
+
+            def source(name: str, g: int = g) -> Tensor:
+                return moved_value(problem, runs, name, g, maps[g])
+
+            got = recompute(wire, problem.weights, source)
+            wanted = apply_features(problem, g, base, maps[g].get(wire.space))
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
+        errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
+    return errors
+
+
+def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
+    """‖h_i(g x) - ρ_i(g) h_i(x)‖ / ‖h_i - mean‖ on the held-out probes: errors of all layers so far together."""
+    errors: dict[str, float] = {}
+    for wire in problem.layers:
+        base = problem.held[0][wire.value]
+        for g in range(1, problem.order):
+            wanted = apply_features(problem, g, base, maps[g].get(wire.space))
+            gap = float((problem.held[g][wire.value] - wanted).norm() / centred_norm(base))
+            errors[wire.space] = max(errors.get(wire.space, 0.0), gap)
+    return errors
+
+
+def end_to_end_error(problem: Problem) -> float | None:
+    """How far the network's function is from equivariant, on the held-out probes; None without them."""
+    if not problem.held or not problem.layers:
+        return None
+    out = problem.layers[-1]
+    base, worst = problem.held[0][out.value], 0.0
+    for g in range(1, problem.order):
+        wanted = apply_features(problem, g, base, problem.fixed[g].get(out.space))
+        worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
+    return worst
+
+
+def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:
+    """ρ(g)·h for a value that a layer starts from: the input's own image, or a wire's features moved."""
+    if name in problem.graph.inputs:
+        return runs[g][name]
+    wire = _wire(problem, name)
+    return apply_features(problem, g, runs[0][name], maps.get(wire.space))
+
+
+def apply_features(problem: Problem, g: int, value: Tensor, element: SpaceElement | None) -> Tensor:
+    """A value (batch, points, [tokens,] features) with its tokens permuted and its features moved."""
+    value = problem.placed.move_tokens(g, value)
+    return value if element is None else element.apply(value, value.ndim - 1, 1)
+
+
+def _wire(problem: Problem, name: str) -> Wire:
+    return next(wire for wire in problem.layers if wire.value == name)
+
+
+def linearity(problem: Problem) -> dict[str, Tensor]:
+    """ν of every neuron behind an activation: 1 - corr(z, σ(z))² over the probes, 0 for a neuron that acts linearly.
+
+    A neuron near 0 is not identifiable: σ is no constraint on it, and the layer may carry an action of GL there.
+    """
+    found: dict[str, Tensor] = {}
+    for wire in problem.layers:
+        if wire.activation is None:
+            continue
+        halves = (problem.runs[0], problem.held[0])
+        before = torch.cat([run[wire.activation.inputs[0]].flatten(0, -2) for run in halves])
+        after = torch.cat([run[wire.value].flatten(0, -2) for run in halves])
+        z, h = before - before.mean(0), after - after.mean(0)
+        scale = z.norm(dim=0) * h.norm(dim=0)
+        corr = (z * h).sum(0) / scale.clamp_min(torch.finfo(z.dtype).tiny)  # 0 where a neuron is constant
+        found[wire.space] = (1 - corr.square()).clamp_min(0)
+    return found

@@ -1,0 +1,171 @@
+"""Where a group on data acts on a network's graph: maps of its free spaces.
+
+A flattened input of an MLP is the graph's input space itself.  Where a network reads tokens, the group must move whole
+tokens and their features alike, ρ(g) = τ(g) ⊗ φ(g): τ permutes the tokens, in every layer and in a positional encoding,
+and φ acts on the input space.  Token permutations commute with everything that acts token by token, which is the
+generalised adjunction of paper I, remark 4.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.actions.symmetry import DataSymmetry
+from graphws.errors import UsageError
+from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
+from graphws.graph.element import SpaceElement
+from graphws.graph.forward import point_axes
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A group on data as maps of a graph's free spaces.
+
+    Attributes:
+        symmetry: The group.
+        maps: For each element, the map of every free space that it moves.
+        tokens: For each element the permutation of tokens, or None where inputs are no tokens.
+        shape: Shape of one input as the network reads it.
+    """
+
+    symmetry: DataSymmetry
+    maps: tuple[dict[str, SpaceElement], ...]
+    tokens: tuple[Tensor, ...] | None
+    shape: tuple[int, ...]
+
+    def move_tokens(self, element: int, value: Tensor) -> Tensor:
+        """(batch, points, tokens, features) with its tokens permuted; any other value stays."""
+        if self.tokens is None or value.ndim != 4 or value.shape[2] != len(self.tokens[element]):
+            return value
+        return value.index_select(2, self.tokens[element].to(value.device))
+
+
+def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
+    """The group as maps of the graph's input, output and token spaces.
+
+    Args:
+        graph: The graph of a network.
+        symmetry: The group; its sizes must be those of the network's inputs and outputs.
+        shape: Shape of one input as the user gives it.
+
+    Raises:
+        UsageError: Where no space fits, or tokens are not moved as wholes.
+    """
+    axes = point_axes(graph) if graph.operations else 1
+    size = symmetry.input[0].size
+    if axes == 1:
+        read = _end(graph, size, reads=True)
+        written = _end(graph, symmetry.output[0].size, reads=False)
+        maps: list[dict[str, SpaceElement]] = [
+            {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
+        ]
+        return Placed(symmetry, tuple(maps), None, (size,))
+    order = torch.arange(size)
+    patch = next((int(o.attribute("size", 1)) for o in graph.operations if o.kind == "patches"), None)
+    if patch is not None:
+        if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
+            raise UsageError(f"this network cuts pictures into {patch} x {patch} patches; inputs {shape} do not divide")
+        order = _patch_order(order, shape, patch)
+    read = _end(graph, None, reads=True)
+    features = graph.extent(read.name)
+    if size % features or (patch is None and (len(shape) != 2 or shape[1] != features)):
+        raise UsageError(f"this network reads tokens of {features} features; inputs {shape} are no such tokens")
+    tokens, maps, moved = size // features, [], []
+    for element in symmetry.input:
+        inside = _reordered(element, order)
+        tau, phi = _factor(inside, tokens, features)
+        moved.append(tau)
+        maps.append({read.name: phi})
+        for space in graph.spaces:
+            if space.role == "token" and not space.moves and graph.extent(space.name) == tokens:
+                maps[-1][space.name] = Monomial(tau)
+    _place_outputs(graph, symmetry, maps, moved, order, tokens)
+    return Placed(symmetry, tuple(maps), tuple(moved), shape)
+
+
+def _place_outputs(
+    graph: NetworkGraph,
+    symmetry: DataSymmetry,
+    maps: list[dict[str, SpaceElement]],
+    moved: list[Tensor],
+    order: Tensor,
+    tokens: int,
+) -> None:
+    """Adds the map of the output space: all of an output, or its features where outputs are tokens."""
+    written = _end(graph, None, reads=False)
+    size, features = symmetry.output[0].size, graph.extent(written.name)
+    for g, element in enumerate(symmetry.output):
+        if size == features:
+            maps[g][written.name] = element
+        elif size == tokens * features:
+            tau, psi = _factor(_reordered(element, order) if size == len(order) else element, tokens, features)
+            if not torch.equal(tau, moved[g]):
+                raise UsageError("the group permutes output tokens in another way than input tokens")
+            maps[g][written.name] = psi
+        else:
+            raise UsageError(f"the group acts on {size} outputs, the network writes {features} (per token)")
+
+
+def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
+    """The free space at the network's input (read, never written by weights) or output."""
+    wanted = "input" if reads else "output"
+    read = {a.space for p in graph.parameters for a in p.axes if a.power < 0}
+    written = {a.space for p in graph.parameters if p.kind != "position" for a in p.axes if a.power > 0}
+    ends = (read - written) if reads else (written - read)
+    found = [
+        space
+        for space in graph.spaces
+        if not space.moves
+        and space.parent is None
+        and space.name in ends
+        and (size is None or graph.extent(space.name) == size)
+    ]
+    found.sort(key=lambda space: wanted not in (space.role, space.name))
+    if not found:
+        numbers = f" of {size} numbers" if size is not None else ""
+        has = ", ".join(f"{s.name} ({graph.extent(s.name)})" for s in graph.spaces if s.name in ends and not s.moves)
+        raise UsageError(f"the network has no {wanted} space{numbers}; it has {has or 'none'}")
+    return found[0]
+
+
+def _patch_order(order: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:
+    """Pixel numbers in the order (token, feature) in which a network with patches reads them."""
+    c, h, w = shape
+    grid = order.reshape(c, h // patch, patch, w // patch, patch)
+    return grid.permute(1, 3, 0, 2, 4).flatten()
+
+
+def _reordered(element: SpaceElement, order: Tensor) -> SpaceElement:
+    """The same map when coordinates are listed in another order: number i is the old coordinate order[i]."""
+    if isinstance(element, LinearMap):
+        return LinearMap(element.weight[order][:, order])
+    back = order.argsort()
+    return Monomial(back[element.perm[order]], None if element.scale is None else element.scale[order])
+
+
+def _factor(element: SpaceElement, tokens: int, features: int) -> tuple[Tensor, SpaceElement]:
+    """τ and φ with element = τ ⊗ φ.
+
+    Raises:
+        UsageError: Where the map is no such product.
+    """
+    refused = UsageError("the group does not move whole tokens alike: it must permute them and act on all in one way")
+    if isinstance(element, LinearMap):
+        blocks = element.weight.reshape(tokens, features, tokens, features).transpose(1, 2)
+        tau = blocks.abs().sum((2, 3)).argmax(1)
+        phi = blocks[0, tau[0]]
+        whole = torch.zeros_like(blocks)
+        whole[torch.arange(tokens), tau] = phi
+        if not torch.allclose(whole, blocks, atol=1e-9):
+            raise refused
+        return tau, LinearMap(phi)
+    perm = element.perm.reshape(tokens, features)
+    tau, inner = perm[:, 0] // features, perm % features
+    alike = bool((perm // features == tau.unsqueeze(1)).all()) and bool((inner == inner[0]).all())
+    scale = None if element.scale is None else element.scale.reshape(tokens, features)
+    if not alike or (scale is not None and bool((scale != scale[0]).any())):
+        raise refused
+    return tau, Monomial(inner[0], None if scale is None else scale[0])

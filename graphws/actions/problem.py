@@ -1,0 +1,152 @@
+"""The problem of extraction: one network in its gauge, a group on its ends, and probes that have run through it.
+
+Everything is prepared once: the network is moved to the gauge for matching (unit neurons, orthonormal bases), inputs
+and outputs to a basis in which the group is orthogonal, and, where the graph can be run, the probes are run for every
+element of the group.  What extraction finds in the gauge is conjugated back at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from graphws.actions.placing import Placed, place
+from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.wires import Wire, second_moments, wires
+from graphws.errors import UsageError
+from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
+from graphws.graph.element import SpaceElement, compose
+from graphws.graph.forward import OPERATIONS, run_steps
+from graphws.matching import Metric, balanced_metric, matching_gauge
+
+Maps = dict[str, SpaceElement]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network, a group and probes, in the gauge.
+
+    Attributes:
+        weights: The network, moved to the gauge.
+        gauge: The element that moved it, with the change of basis at its ends.
+        placed: The group on the free spaces, before the change of basis.
+        fixed: The same after it: for each element of the group, maps of the free spaces.
+        metrics: ``weights``, and with probes ``probes``, which weighs by second moments.
+        runs: For each element g every value of the computation on the first half of the probes, moved by g.
+        held: The same on the second half, which errors are measured on.
+        layers: The wires of the computation; none where the graph cannot be run.
+    """
+
+    weights: Weights
+    gauge: GroupElement
+    placed: Placed
+    fixed: tuple[Maps, ...]
+    metrics: Mapping[str, Metric]
+    runs: tuple[dict[str, Tensor], ...] = ()
+    held: tuple[dict[str, Tensor], ...] = ()
+    layers: tuple[Wire, ...] = field(default=())
+
+    @property
+    def graph(self) -> NetworkGraph:
+        """The network's graph."""
+        return self.weights.graph
+
+    @property
+    def table(self) -> Tensor:
+        """The group's multiplication table."""
+        return self.placed.symmetry.table
+
+    @property
+    def order(self) -> int:
+        """Number of elements of the group."""
+        return self.placed.symmetry.order
+
+    def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
+        """A family of maps found in the gauge, as an element for the network as it was given."""
+        found = self.gauge.inverse() @ GroupElement(self.graph, dict(maps)) @ self.gauge
+        return GroupElement(self.graph, {name: found.maps[name] for name in maps})
+
+
+def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data: Tensor | None = None) -> Problem:
+    """The problem of finding how `symmetry` acts inside a network.
+
+    Args:
+        weights: The network, a batch of one.
+        symmetry: The group on its inputs and outputs.
+        shape: Shape of one input as the user gives it.
+        data: Probes (points, …), each of `shape` or flattened; None for weights alone.
+
+    Raises:
+        UsageError: On several networks at once, too few probes, or a group that does not fit.
+        WeightsError: Where weights are not finite.
+    """
+    graph = weights.graph
+    if weights.batch != 1:
+        raise UsageError(f"actions are looked for in one network at a time, got {weights.batch}")
+    weights.check_finite()
+    placed = place(graph, symmetry, shape)
+    ends = _orthogonal_ends(placed, weights)
+    based = GroupElement(graph, ends).act(weights)
+    gauge = matching_gauge(based) @ GroupElement(graph, ends)
+    moved = gauge.act(weights)
+    fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
+    metrics = {"weights": balanced_metric(moved)}
+    runnable = bool(graph.operations) and all(operation.kind in OPERATIONS for operation in graph.operations)
+    if data is None or not runnable:
+        return Problem(moved, gauge, placed, fixed, metrics, layers=tuple(wires(graph)) if runnable else ())
+    if len(data) < 4:
+        raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
+    points = data.reshape(len(data), *placed.shape).to(device=weights.device, dtype=weights.dtype)
+    halves = []
+    for part in (points[: len(points) // 2], points[len(points) // 2 :]):
+        inputs = (symmetry.on_inputs(g, part) for g in range(symmetry.order))
+        halves.append(tuple(run_steps(graph, moved, _rebase(x, ends)) for x in inputs))
+    moments = second_moments(graph, *halves[0])
+    metrics["probes"] = balanced_metric(moved, moments)
+    return Problem(moved, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
+
+
+def _orthogonal_ends(placed: Placed, weights: Weights) -> Maps:
+    """A change of basis of each free space in which the group is orthogonal; none where it is already."""
+    ends: Maps = {}
+    for name in placed.maps[0]:
+        linear = [maps[name] for maps in placed.maps if not _isometric(maps[name])]
+        if linear:
+            gram = torch.stack([m[name].matrix().mT @ m[name].matrix() for m in placed.maps]).mean(0)
+            ends[name] = LinearMap(torch.linalg.cholesky(gram).mT.to(weights.device, weights.dtype))
+    return ends
+
+
+def _isometric(element: SpaceElement) -> bool:
+    if isinstance(element, LinearMap):
+        eye = torch.eye(element.size, dtype=element.weight.dtype)
+        return torch.allclose(element.weight @ element.weight.mT, eye, atol=1e-9)
+    return element.scale is None or bool((element.scale.abs() == 1).all())
+
+
+def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -> Maps:
+    result: Maps = {}
+    for name, element in maps.items():
+        moved = on_device(element, device)
+        if name in ends:
+            moved = compose(compose(ends[name], moved), ends[name].inverse())
+        result[name] = moved
+    return result
+
+
+def _rebase(x: Tensor, ends: Maps) -> Tensor:
+    """Inputs in the basis in which the group is orthogonal (features are the last axis)."""
+    for end in ends.values():
+        if isinstance(end, LinearMap) and end.size == x.shape[-1]:
+            return end.apply(x.unsqueeze(0), x.ndim, 1).squeeze(0)
+    return x
+
+
+def on_device(element: SpaceElement, device: torch.device) -> SpaceElement:
+    """The map on another device."""
+    if isinstance(element, LinearMap):
+        return LinearMap(element.weight.to(device))
+    return type(element)(element.perm.to(device), None if element.scale is None else element.scale.to(device))

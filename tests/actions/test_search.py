@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphws.actions.measures import layer_errors, weight_errors
+from graphws.actions.planted import Planted, recovery
+from graphws.actions.problem import pose
+from graphws.actions.projection import homomorphism, linear_defect, newton
+from graphws.actions.search import Candidate, refine, search
+from graphws.errors import UsageError, WeightsError
+from graphws.graph import GroupElement, LinearMap, Monomial, Weights, forward, mlp_graph
+from graphws.graph.element import compose
+from graphws.matching import Score, families
+from graphws.matching.match import same_map
+from tests.actions.planting import Case, attention, linear_gap, pictures, rng, violation
+
+SHAPE = (3, 6, 6)
+
+
+def deep(group: object = "mirror", output: str = "same", seed: int = 0) -> Case:
+    outputs = 108 if output == "same" else 10
+    graph = mlp_graph([108, 24, 32, 24, outputs], ["tanh", "relu", "gelu"])
+    return pictures(graph, group, SHAPE, output, seed)
+
+
+def solved(case: Case, weights: Weights, data: bool) -> tuple[Candidate, dict[str, float], dict[str, float], float]:
+    problem = pose(weights, case.symmetry, case.shape, case.probes(120) if data else None)
+    best = search(problem, generator=rng())
+    errors = layer_errors(problem, best.maps, held=True) if data else weight_errors(problem, best.maps)
+    found = [dict(problem.original(maps).maps) for maps in best.maps]
+    return best, errors, recovery(found, case.planted.actions), linear_gap(case, found)  # type: ignore[arg-type]
+
+
+def is_homomorphism(best: Candidate, table: torch.Tensor) -> bool:
+    return all(
+        same_map(compose(best.maps[g][name], best.maps[h][name]), best.maps[int(table[g, h])][name])
+        for g in range(len(table))
+        for h in range(len(table))
+        for name in best.maps[0]
+    )
+
+
+@pytest.mark.parametrize("group", ["mirror", "rotations:4", "dihedral"])
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_planted_action_is_recovered_exactly(group: str, data: bool, seed: int) -> None:
+    case = deep(group, "same" if seed else "invariant", seed)
+    assert violation(case) < 1e-14
+    best, errors, shares, _ = solved(case, case.planted.weights, data)
+    assert shares == dict.fromkeys(shares, 1.0)
+    assert max(errors.values()) < 1e-10
+    assert is_homomorphism(best, case.symmetry.table)
+    assert not any(bool(mask.any()) for mask in best.unmatched.values())
+
+
+@pytest.mark.parametrize("name", ["Z2", "Z4", "S3"])
+@pytest.mark.parametrize("data", [False, True])
+def test_heads_and_their_matrices_are_recovered(name: str, data: bool) -> None:
+    case = attention(name)
+    assert violation(case) < 1e-13
+    best, errors, shares, gap = solved(case, case.planted.weights, data)
+    assert shares == dict.fromkeys(shares, 1.0)
+    assert gap < 1e-8
+    assert max(errors.values()) < 1e-9
+    assert is_homomorphism(best, case.symmetry.table)
+
+
+def test_noise_is_withstood() -> None:
+    case = pictures(mlp_graph([108, 32, 32, 32, 108], "tanh"), "mirror", SHAPE)
+    _, _, shares, _ = solved(case, case.planted.noisy(0.5, rng(3)), data=False)
+    assert min(shares.values()) == 1.0
+
+
+def test_the_identity_traps_a_search_that_is_not_debiased() -> None:
+    """Seven layers and ten logits: descent from the identity keeps it, the search does not."""
+    graph = mlp_graph([108, *[32] * 7, 10], "tanh")
+    case = pictures(graph, "mirror", SHAPE, "invariant")
+    problem = pose(case.planted.weights, case.symmetry, SHAPE)
+    nothing = [{s.name: Monomial(torch.arange(s.size)) for s in graph.spaces} for _ in range(2)]
+    start = Candidate("identity", tuple({**maps, **problem.fixed[g]} for g, maps in enumerate(nothing)), {})
+    trapped = refine(problem, start, "weights", generator=rng())
+    wrong = recovery([problem.original(maps).maps for maps in trapped.maps], case.planted.actions)
+    assert min(wrong.values()) < 0.9
+    _, _, shares, _ = solved(case, case.planted.weights, data=False)
+    assert min(shares.values()) == 1.0
+
+
+def test_an_equivariant_network_computes_an_equivariant_function() -> None:
+    for case in (deep("dihedral"), attention("S3")):
+        x = case.probes(10)
+        y = forward(case.graph, case.planted.weights, x)[0]
+        for g in range(case.symmetry.order):
+            moved = forward(case.graph, case.planted.weights, case.symmetry.on_inputs(g, x))[0]
+            torch.testing.assert_close(moved, case.symmetry.on_outputs(g, y))
+
+
+def test_planted_networks_are_not_symmetric_under_something_else() -> None:
+    case = deep()
+    wrong = Planted(case.planted.weights, tuple(reversed(case.planted.actions)))
+    for maps, space in ((case.planted.actions[1], "hidden1"), (case.planted.actions[1], "hidden3")):
+        bent = {**maps, space: Monomial(torch.arange(case.graph.extent(space)))}
+        gap = GroupElement(case.graph, bent).act(case.planted.weights).flatten() - case.planted.weights.flatten()
+        assert float(gap.norm()) > 0.1
+    assert recovery(list(wrong.actions), case.planted.actions)["hidden1"] < 1.0
+
+
+def test_a_matrix_group_that_is_not_orthogonal() -> None:
+    """An involution with a skew basis on the inputs: the ends are moved to a basis in which it is orthogonal."""
+    skew = torch.eye(8).double() + 0.3 * torch.randn(8, 8, generator=rng(5), dtype=torch.float64)
+    matrix = skew @ torch.diag(torch.tensor([1.0, 1, 1, 1, -1, -1, -1, -1]).double()) @ torch.linalg.inv(skew)
+    graph = mlp_graph([8, 16, 16, 3], "tanh")
+    group = {"kind": "generated", "generators": {"a": matrix.tolist()}, "relations": ["a^2"]}
+    case = pictures(graph, group, (8,), "invariant")
+    for data in (False, True):
+        _, errors, shares, _ = solved(case, case.planted.weights, data)
+        assert shares["hidden1"] == shares["hidden2"] == 1.0
+        assert max(errors.values()) < 1e-9
+
+
+def test_inconsistent_neurons_are_left_unmatched() -> None:
+    graph = mlp_graph([4, 6, 2], "gelu")
+    table = torch.tensor([[0, 1, 2], [1, 2, 0], [2, 0, 1]])
+    cycle, swap = torch.eye(6).double()[[1, 2, 0, 3, 4, 5]], torch.eye(6).double()[[0, 1, 2, 4, 3, 5]]
+    cycle[3:], swap[:3] = 0, 0  # an honest orbit of three, and a swap that is of order 2 and so none of Z3
+    scores = [{}, *({"hidden1": Score(10 * m, torch.zeros(6, 6).double())} for m in (cycle + swap, cycle.T + swap))]
+    maps, unmatched = homomorphism(graph, families(graph)[0], scores, table, rounds=1)
+    assert [int(m["hidden1"].perm[0]) for m in maps] == [0, 1, 2]  # type: ignore[union-attr]
+    assert unmatched.tolist() == [False, False, False, True, True, False]
+    assert all(m["hidden1"].perm[3:].tolist() == [3, 4, 5] for m in maps)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_newton_makes_a_homomorphism(orthogonal: bool) -> None:
+    table = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2]])
+    turn = torch.linalg.matrix_power
+    base = torch.eye(4).double()[[1, 2, 3, 0]]
+    mixed = torch.linalg.qr(torch.randn(4, 4, generator=rng(), dtype=torch.float64))[0]
+    exact = [mixed @ turn(base, k) @ mixed.T for k in range(4)]
+    noisy = [m + 0.05 * torch.randn(4, 4, generator=rng(k), dtype=torch.float64) for k, m in enumerate(exact)]
+    assert linear_defect(noisy, table) > 0.01
+    fixed = newton(noisy, table, orthogonal=orthogonal)
+    assert linear_defect(fixed, table) < 1e-12
+    assert max(float((a - b).norm()) for a, b in zip(fixed, exact, strict=True)) < 0.3
+
+
+def test_what_cannot_be_posed_is_refused() -> None:
+    case = deep()
+    two = Weights.cat([case.planted.weights, case.planted.weights])
+    with pytest.raises(UsageError) as error:
+        pose(two, case.symmetry, SHAPE)
+    assert str(error.value) == "actions are looked for in one network at a time, got 2"
+    with pytest.raises(UsageError) as error:
+        pose(case.planted.weights, case.symmetry, SHAPE, case.probes(3))
+    assert str(error.value) == "probes are split in two halves: give at least 4, got 3"
+    broken = case.planted.weights.map(torch.clone)
+    broken["W2"][0, 0, 0] = float("nan")
+    with pytest.raises(WeightsError, match="parameter 'W2' of network 0 holds 1 NaN or inf"):
+        pose(broken, case.symmetry, SHAPE)
+    other = mlp_graph([100, 8, 108], "tanh")
+    with pytest.raises(UsageError) as error:
+        pose(Weights.unflatten(other, torch.zeros(1, other.numel)), case.symmetry, SHAPE)
+    assert str(error.value) == "the network has no input space of 108 numbers; it has input (100)"
+    line = mlp_graph([108, 108])
+    with pytest.raises(UsageError) as error:
+        search(pose(Weights.unflatten(line, torch.ones(1, line.numel)), case.symmetry, SHAPE), generator=rng())
+    assert str(error.value) == "the network has no hidden space that anything may act on"
+
+
+def test_results_are_linear_maps_on_linear_spaces() -> None:
+    case = attention("Z2")
+    problem = pose(case.planted.weights, case.symmetry, case.shape)
+    best = search(problem, generator=rng())
+    assert isinstance(best.maps[1]["model1"], LinearMap)
+    for maps in best.maps:
+        element = problem.original(maps)
+        hidden = {k: v for k, v in element.maps.items() if case.graph.space(k).moves or case.graph.space(k).parent}
+        assert case.graph.group().contains(GroupElement(case.graph, hidden))
