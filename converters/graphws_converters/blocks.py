@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphws_converters.algebra.dims import Dim, free, is_free, leaves, normal, terms
+from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.powers import Place
 
@@ -126,14 +126,25 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
     for whole, group in itertools.groupby(terms(dim) if not is_free(dim) else [dim], key=is_free):
         parts = list(group)
         if whole:
-            size, first = sum(part.size for part in parts), next(iter(leaves(parts[0])), None)
-            reason = first.reason if first is not None else ""
-            atom = first if first is not None and first.size == size else Dim(size, reason or "one element")
+            size, inner = sum(part.size for part in parts), [leaf for part in parts for leaf in leaves(part)]
+            atom = (
+                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
+            )
             runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else ()))
-            offset, at = offset + size, at + sum(len(leaves(part)) for part in parts)
+            offset, at = offset + size, at + len(inner)
             continue
         for part in parts:
-            atoms = leaves(part)
-            runs.append(Run(offset, offset + part.size, tuple((a, (leg, at + k)) for k, a in enumerate(atoms))))
-            offset, at = offset + part.size, at + len(atoms)
+            atoms = []
+            for factor in factors(part):
+                inner = leaves(factor)
+                atoms.append((_one(factor), (leg, at)))
+                at += len(inner)
+            runs.append(Run(offset, offset + part.size, tuple(atoms)))
+            offset += part.size
     return runs
+
+
+def _one(factor: Dim) -> Dim:
+    """A factor as one atom: what is free need not be told apart."""
+    inner = leaves(factor)
+    return inner[0] if inner[0].size == factor.size else Dim(factor.size, inner[0].reason)

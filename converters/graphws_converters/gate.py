@@ -9,7 +9,7 @@ Where a draw fails, single spaces are tried one after the other, and the first a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -34,9 +34,10 @@ class Outcome:
     reason: str = ""
 
 
-def tolerance_of(dtype: torch.dtype) -> float:
-    """The largest relative change of the outputs that counts as rounding."""
-    return {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 5e-2)
+def tolerance_of(dtypes: Iterable[torch.dtype]) -> float:
+    """The largest relative change of the outputs that counts as rounding, by the coarsest type that takes part."""
+    coarsest = max((torch.finfo(dtype).eps for dtype in dtypes if dtype.is_floating_point), default=0.0)
+    return max(1e-8, min(5e-2, 100 * coarsest))
 
 
 def gate(

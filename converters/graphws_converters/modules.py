@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from graphws.errors import GraphError, UsageError, WeightsError
+from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.graph.conversion import Conversion, Hints
 from graphws_converters.assembly import Stored, assemble
 from graphws_converters.fronts import Front, trace
 from graphws_converters.gate import gate, tolerance_of
+from graphws_converters.hugging import prepare
 from graphws_converters.interpreter import Analysis, analyse
 from graphws_converters.mlp_form import input_shape, may_be_mlp, mlp_form
 
@@ -34,6 +35,7 @@ def convert_module(
     generator: torch.Generator,
     front: Front = "auto",
     hints: Hints | None = None,
+    output: str | int | None = None,
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -47,6 +49,8 @@ def convert_module(
         generator: Source of randomness of the gate.
         front: Which front end traces: ``auto`` is torch.export, then the recorder.
         hints: What the caller says of the activations of an MLP; tried on the module, where it is one.
+        output: Which of several outputs counts, by name or position; the group has to leave all of them alone where
+            None, so an output of hidden values makes their space free.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -55,19 +59,25 @@ def convert_module(
     _check(module, front)
     state = module.state_dict()
     meta = any(tensor.is_meta for tensor in state.values())
-    twin = module.eval() if meta and not module.training else _twin(module)
+    twin = _twin(module)
+    prepare(twin)
+    if output is not None:
+        twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
     args, kwargs = _arguments(twin, inputs, meta)
     if not meta:
         args, kwargs = _sharpen(twin, args, kwargs, generator)
-    graph, notes = _as_mlp(twin, args, kwargs, generator, hints), ("a chain of linear layers",)
+    graph = _as_mlp(twin, args, kwargs, generator, hints)
+    notes: tuple[str, ...] = ("a chain of linear layers",)
+    types = {tensor.dtype for tensor in twin.state_dict().values()}
     if graph is None:
         analysis = analyse(trace(twin, args, kwargs, front))
+        types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
         graph, notes = assemble(analysis, _stored(twin)), _notes(analysis)
     if meta:
         return Conversion(graph, reason="the weights are on the meta device: there are no numbers", notes=notes)
     run = _runner(twin, args, kwargs)
     sharp = Weights.from_state_dict(graph, twin.state_dict())
-    outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(sharp.dtype))
+    outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
     return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes)
 
@@ -192,6 +202,15 @@ def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
             return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
+
+
+def pick(outputs: Any, output: str | int) -> Any:
+    """One of several outputs."""
+    try:
+        return outputs[output]
+    except (KeyError, IndexError, TypeError):
+        names = list(outputs) if isinstance(outputs, Mapping) else []
+        raise UsageError(f"the module has no output {output!r}" + nearest(str(output), names)) from None
 
 
 def _flat(outputs: object) -> Tensor:

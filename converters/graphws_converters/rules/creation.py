@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphws_converters.algebra.dims import product
+from graphws_converters.algebra.dims import Dim, product
 from graphws_converters.algebra.tensors import Leg
 from graphws_converters.engine import Engine
 from graphws_converters.rules.registry import Call, Result, is_tensor, rule
@@ -55,7 +55,7 @@ def expand(e: Engine, call: Call) -> Result:
         if leg is not None and leg.size == size:
             legs.append(leg)
         else:
-            legs += e.fresh([size]).legs
+            legs.append(Leg(Dim(size)))
             if not x.zero:
                 e.pin(legs[-1:])
     return e.tensor(legs, x)
@@ -66,7 +66,7 @@ def repeat(e: Engine, call: Call) -> Result:
     """Copies of the whole axis: a product whose slow factor counts the copies."""
     x = e.plain(call["self"])
     times = list(call.get("repeats", call.get("dims")))
-    legs: list[Leg] = [*e.fresh([1] * (len(call.shape) - len(x.legs))).legs, *x.legs]
+    legs: list[Leg] = [*(Leg(Dim(1)) for _ in call.shape[len(x.legs) :]), *x.legs]
     times = [1] * (len(call.shape) - len(times)) + times
     return e.tensor([copies(e, leg, k, slow=True) for leg, k in zip(legs, times, strict=True)], x)
 
@@ -85,7 +85,7 @@ def copies(e: Engine, leg: Leg, times: int, slow: bool) -> Leg:
     """An axis repeated."""
     if times == 1:
         return leg
-    counter = e.fresh([times]).legs[0]
+    counter = Leg(Dim(times))
     e.pin([counter])
     pair = [counter, leg] if slow else [leg, counter]
     made = Leg(product([part.dim for part in pair]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphws_converters.algebra.dims import Dim
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.algebra.unify import regroup, unify
 from graphws_converters.engine import Engine
@@ -51,7 +52,7 @@ def layer_norm(e: Engine, call: Call) -> Result:
     count = len(call["normalized_shape"])
     y = e.mixing(x, range(-count, 0))
     legs = _affine_axes(e, y.legs, count, _given(e, call, "weight"), _given(e, call, "bias"))
-    statistics = [e.tensor([*x.legs[:-count], *e.fresh([1] * count).legs]) for _ in call.shapes[1:]]
+    statistics = [e.tensor([*x.legs[:-count], *(Leg(Dim(1)) for _ in range(count))]) for _ in call.shapes[1:]]
     return [e.tensor(legs), *statistics]
 
 
@@ -64,7 +65,7 @@ def rms_norm(e: Engine, call: Call) -> Result:
     e.pin(x.legs[:-count])
     e.pin(x.legs[-count:], "scale")
     legs = _affine_axes(e, x.legs, count, _given(e, call, "weight"), None)
-    statistics = [e.tensor([*x.legs[:-count], *e.fresh([1] * count).legs]) for _ in call.shapes[1:]]
+    statistics = [e.tensor([*x.legs[:-count], *(Leg(Dim(1)) for _ in range(count))]) for _ in call.shapes[1:]]
     return [e.tensor(legs), *statistics]
 
 

@@ -203,7 +203,7 @@ def pad(e: Engine, call: Call) -> Result:
         if low == high == 0:
             continue
         if constant and low >= 0 and high >= 0:
-            ends = [e.fresh([n]).legs[0] for n in (low, high)]
+            ends = [Leg(Dim(n)) for n in (low, high)]
             if call.get("value", 0):
                 e.pin([*ends, *x.legs])
             legs[axis] = _joined(e, [ends[0], legs[axis], ends[1]])
