@@ -143,15 +143,18 @@ def main() -> None:
         line: Barrier = barrier(first, moved, loss, 25)
         halfway = 100 * accuracy(average(Weights.cat([first, moved])), test_x, test_y)
         plain = closeness(first, moved, Metric())
-        print(f"{name:34s} {line.height:8.4f} {line.middle:8.4f} {halfway:9.2f} {plain:12.2f} {spent:8.1f}")
+        print(f"{name:36s} {line.height:8.4f} {line.middle:8.4f} {halfway:9.2f} {plain:12.2f} {spent:8.1f}")
         results[name] = {"barrier": line.height, "halfway_loss": line.middle, "halfway_accuracy": halfway,
                          "objective": plain, "seconds": spent, "losses": list(line.losses)}  # fmt: skip
 
     heads = ("barrier", "halfway", "accuracy", "sum <A,PB>", "CPU s")
-    print("{:34s} {:>8s} {:>8s} {:>9s} {:>12s} {:>8s}".format("test loss, network 1 to 2", *heads))
+    print("{:36s} {:>8s} {:>8s} {:>9s} {:>12s} {:>8s}".format("test loss, network 1 to 2", *heads))
     show("as trained", second, 0.0)
     options: dict[str, Callable[[], Any]] = {
         "weights, permutations": lambda: align(first, second, actions="permutation", generator=fresh(), restarts=2),
+        "weights, permutations, unbalanced": lambda: align(
+            first, second, actions="permutation", generator=fresh(), restarts=2, balanced=False
+        ),
         "weights, permutations and scales": lambda: align(first, second, generator=fresh(), restarts=2),
         "activations on 2000 pictures": lambda: align(
             first, second, method="activations", inputs=probe, actions="permutation", generator=fresh()
@@ -177,7 +180,8 @@ def main() -> None:
         element, spent = reference(arguments.reference, arguments.python, first, second, arguments.seed)
         show("public implementation, weights", element.act(second), spent)
         ours, theirs = (
-            results[name]["objective"] for name in ("weights, permutations", "public implementation, weights")
+            results[name]["objective"]
+            for name in ("weights, permutations, unbalanced", "public implementation, weights")
         )
         print(f"objective, ours over theirs: {ours / theirs:.4f}")
     if arguments.networks > 2:

@@ -67,6 +67,7 @@ def align(
     generator: torch.Generator | None = None,
     restarts: int = 2,
     sweeps: int = 50,
+    balanced: bool = True,
 ) -> Alignment:
     """Brings the second network to the first.
 
@@ -83,6 +84,7 @@ def align(
         generator: Order of the descent, random starts and random functions; the graph's order and none where None.
         restarts: Random starts of ``weights``, besides the two fixed ones; they need a generator.
         sweeps: At most so many sweeps of a descent.
+        balanced: Every layer counts the same; else every number does, as in git re-basin, and wide layers decide.
 
     Raises:
         GraphError: On different graphs, batches other than one, or a space that nothing speaks about.
@@ -92,7 +94,7 @@ def align(
     a, b = restricted(first, actions), restricted(second, actions)
     gauges = [matching_gauge(a), matching_gauge(b)]
     ours, theirs = gauges[0].act(a), gauges[1].act(b)
-    metric = balanced_metric(ours)
+    metric = balanced_metric(ours) if balanced else Metric()
     if method == "weights":
         found, record = _by_weights(ours, theirs, metric, generator, restarts, sweeps)
     elif method == "activations":

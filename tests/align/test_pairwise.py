@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from graphws.align import align
+from graphws.align.objective import closeness
 from graphws.errors import GraphError, UsageError
 from graphws.graph import GroupElement, NetworkGraph, Weights, forward, mlp_graph
+from graphws.matching import Metric, balanced_metric
 from tests.align.cases import ATTENTION, GRAPHS, MLPS, distance, network, points
 
 each_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -87,6 +89,18 @@ def test_more_starts_never_hurt() -> None:
     few = align(first, second, generator=rng(), restarts=0).record[-1]
     assert align(first, second, generator=rng(), restarts=6).record[-1] >= few
     assert align(first, second).record == align(first, second).record  # without a generator nothing is drawn
+
+
+def test_unbalanced_closeness_lets_wide_layers_decide() -> None:
+    """The objective of git re-basin, sum <A, B>: each way of counting wins by its own measure."""
+    graph = mlp_graph([10, 40, 40, 40, 5], "gelu")
+    loud = {"W3": 30.0}
+    networks = [Weights(graph, {n: loud.get(n, 1.0) * x for n, x in network(graph, k).items()}) for k in (1, 2)]
+    found = {b: align(*networks, actions="permutation", generator=rng(), balanced=b) for b in (True, False)}
+    for metric, winner in ((balanced_metric(networks[0]), True), (Metric(), False)):
+        values = {b: closeness(networks[0], each.aligned, metric) for b, each in found.items()}
+        assert max(values, key=lambda b: values[b]) is winner
+        assert found[winner].record[-1] == pytest.approx(values[winner])
 
 
 def test_unrelated_networks_do_not_come_to_agree() -> None:

@@ -15,6 +15,7 @@ EXAMPLES = {
         ("explain-mlp.png", "explain-convolution.png", "explain-attention.png"),
     ),
     "03_augmented_weights": (("60 networks, median PSNR ",), ("augmented.png",)),
+    "06_align": (("aligned by activations: barrier ", "neurons in the same place, aligned: "), ("align.png",)),
 }
 
 
