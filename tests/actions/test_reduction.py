@@ -11,7 +11,7 @@ from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodel import check_submodel
 from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import ACTIVATIONS, GroupElement, Monomial, Weights, canonical_gauge, forward, mlp_graph
-from tests.actions.planting import plant, random_mlp
+from tests.actions.redundancy import plant, random_mlp
 
 POINTWISE = sorted(set(ACTIVATIONS) - {"identity"})
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from graphws.cli import app
-from tests.actions.planting import plant, random_mlp
+from tests.actions.redundancy import plant, random_mlp
 
 
 def _run(*arguments: str | Path):

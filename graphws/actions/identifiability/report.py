@@ -1,0 +1,177 @@
+"""The identifiability report: theorem, conditions, what follows, and how linear the network is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
+from graphws.actions.identifiability.conditions import Condition, conditions
+from graphws.actions.identifiability.theorems import Theorem, theorem_for
+from graphws.actions.reduction.constants import Layer
+from graphws.actions.reduction.diagram import chain_of
+from graphws.actions.reduction.tolerance import Choice, choose
+from graphws.errors import GraphError, UsageError
+from graphws.graph import ACTIVATIONS, NetworkGraph, Weights
+from graphws.graph.forward import run_steps
+
+NEARLY_LINEAR = 0.02
+"""A neuron with ν below it is called nearly linear."""
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """What was measured in one hidden layer.
+
+    Args:
+        space: Its name.
+        activation: Its activation.
+        bypass: c with σ(x) - σ(-x) = c x, or None.
+        negated: Share of neurons with a negated copy, where there is a bypass.
+        nu: Smallest, median and largest ν of the neurons, where probe data were given.
+        nearly_linear: Share of neurons with ν below `NEARLY_LINEAR`.
+    """
+
+    space: str
+    activation: str
+    bypass: float | None
+    negated: float | None
+    nu: tuple[float, float, float] | None
+    nearly_linear: float | None
+
+
+@dataclass(frozen=True)
+class IdentifiabilityReport:
+    """What is known, and measured, about the identifiability of one network.
+
+    Args:
+        theorem: The theorem or conjecture.
+        conditions: Its conditions at this θ.
+        layers: Figures of every hidden layer.
+    """
+
+    theorem: Theorem
+    conditions: tuple[Condition, ...]
+    layers: tuple[LayerFigures, ...]
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether all conditions hold; None where there are none to measure."""
+        return all(condition.holds for condition in self.conditions) if self.conditions else None
+
+    @property
+    def licence(self) -> str:
+        """What follows for a symmetry of the function (theorem 4.1, corollary 5.3)."""
+        failing = sorted({c.space for c in self.conditions if not c.holds})
+        bypassed = [x.space for x in self.layers if (x.negated or 0) > 0]
+        linear = [x.space for x in self.layers if (x.nearly_linear or 0) > 0]
+        if self.theorem.proven and self.holds:
+            text = (
+                "an exact symmetry of this function acts on every layer, by " + self.theorem.symmetries
+                + "; how well an approximate one does must be measured"
+            )  # fmt: skip
+        elif failing:
+            text = (
+                f"not at this θ, which is not minimal ({', '.join(failing)}): reduce it first; then "
+                + ("the theorem speaks" if self.theorem.proven else "it is still a conjecture")
+                + " about the reduced network"
+            )
+        else:
+            text = "nothing is proven: a latent action may or may not exist, and only measuring it can tell"
+        if bypassed:
+            text += f"; negated copies in {', '.join(bypassed)} may carry other matrices than permutations"
+        if linear:
+            text += f"; nearly linear neurons in {', '.join(linear)} are only nearly identifiable"
+        return text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        plain = asdict(self)
+        for entry, condition in zip(plain["conditions"], self.conditions, strict=True):
+            entry["holds"] = condition.holds
+        return {**plain, "holds": self.holds, "licence": self.licence}
+
+    def __str__(self) -> str:
+        known = "proven" if self.theorem.proven else "not proven"
+        lines = [f"{self.theorem.name}: {known} ({self.theorem.source})"]
+        if self.theorem.remark:
+            lines.append(f"  {self.theorem.remark}")
+        for c in self.conditions:
+            verdict = "holds" if c.holds else f"fails for {c.failing}"
+            lines.append(f"  {c.space}, {c.name}: {verdict} (least {c.figure:.1e}, threshold {c.threshold:.1e})")
+        for x in self.layers:
+            parts = [] if x.negated is None else [f"{x.negated:.0%} of the neurons have a negated copy (bypass)"]
+            if x.nu is not None and x.nearly_linear is not None:
+                low, middle, high = x.nu
+                parts.append(f"ν from {low:.3f} over {middle:.3f} to {high:.3f}, {x.nearly_linear:.0%} nearly linear")
+            lines += [f"  {x.space}, {x.activation}: {'; '.join(parts)}"] if parts else []
+        return "\n".join([*lines, f"licence: {self.licence}"])
+
+
+def identifiability(
+    weights: Weights, probe: Tensor | None = None, *, tolerance: Choice = "dtype"
+) -> IdentifiabilityReport:
+    """Reports on one network.
+
+    Args:
+        weights: A batch of one.
+        probe: Inputs from the data, on which ν is measured.
+        tolerance: What counts as zero in the conditions: ``dtype`` or a number.
+
+    Raises:
+        UsageError: On a batch of several networks, or tolerance ``gap``, which only a reduction can use.
+    """
+    if weights.batch != 1:
+        raise UsageError(f"one network is reported on at a time: got a batch of {weights.batch}")
+    if tolerance == "gap":
+        raise UsageError("a report needs a tolerance that does not depend on the weights: 'dtype' or a number")
+    graph = weights.graph
+    tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
+    threshold = choose(tolerance, weights.dtype, torch.zeros(0)).value
+    chain = _chain(graph)
+    found = [c for name, layer in chain for c in conditions(graph, tensors, name, layer, threshold)]
+    values = _values(graph, tensors, probe)
+    layers = tuple(_figures(name, layer, tensors, values) for name, layer in chain)
+    kinds = [x.activation for x in layers]
+    widths = [graph.space(name).size for name, _ in chain]
+    theorem = theorem_for(graph, kinds, widths, any(x.bypass is not None for x in layers))
+    return IdentifiabilityReport(theorem, tuple(found), layers)
+
+
+def _chain(graph: NetworkGraph) -> list[tuple[str, Layer]]:
+    try:
+        return chain_of(graph)
+    except GraphError:
+        return []
+
+
+def _values(graph: NetworkGraph, tensors: Mapping[str, Tensor], probe: Tensor | None) -> Mapping[str, Tensor] | None:
+    if probe is None:
+        return None
+    weights = Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})
+    return run_steps(graph, weights, probe.detach().cpu().double())
+
+
+def _figures(
+    space: str, layer: Layer, tensors: Mapping[str, Tensor], values: Mapping[str, Tensor] | None
+) -> LayerFigures:
+    operation = layer.activation
+    if operation is None or operation.kind not in ACTIVATIONS:
+        return LayerFigures(space, "identity", None, None, None, None)
+    bypass = None if operation.kind == "identity" else bypass_constant(operation)
+    negated = None if bypass is None else negated_share(tensors[layer.weight])
+    nu = None
+    if values is not None:
+        nu = nonlinearity(values[operation.inputs[0]][0], values[operation.outputs[0]][0])
+    return LayerFigures(
+        space,
+        operation.kind,
+        bypass,
+        negated,
+        None if nu is None else (float(nu.min()), float(nu.median()), float(nu.max())),
+        None if nu is None else float((nu < NEARLY_LINEAR).double().mean()),
+    )

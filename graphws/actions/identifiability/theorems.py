@@ -1,0 +1,119 @@
+"""Which theorem says that a network's parameters are determined by its function (paper I, sections 5.1 and 5.2).
+
+The table repeats what paper I lists and claims no more.  A theorem needs one activation in all hidden layers and no
+skip connections; for everything else, weak identifiability is paper I's conjecture 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphws.graph import NetworkGraph
+
+
+@dataclass(frozen=True)
+class Theorem:
+    """What is known about an architecture and its activation.
+
+    Args:
+        name: How paper I calls the case.
+        proven: Whether weak identifiability is proven there, rather than conjectured.
+        symmetries: The group that remains, per layer.
+        source: Who proved it, or where the conjecture stands.
+        remark: What else to know.
+    """
+
+    name: str
+    proven: bool
+    symmetries: str
+    source: str
+    remark: str = ""
+
+
+TANH = Theorem(
+    "hyperbolic tangent",
+    True,
+    "permutations and signs",
+    "Sussmann 1992 (one hidden layer); Vlačić & Bölcskei 2021 (any depth)",
+)
+LINEAR = Theorem("linear, hidden layers of equal width", True, "every invertible matrix", "Trager, Kohn & Bruna 2020")
+POWERS = Theorem(
+    "large powers",
+    True,
+    "permutations and non-zero scales",
+    "Kileel, Trager & Bruna 2019; Finkel et al. 2025",
+    "the power must be large with respect to the widths; how large is not evaluated here",
+)
+SIGMOID = Theorem(
+    "logistic sigmoid",
+    False,
+    "permutations; and σ(-x) = 1 - σ(x), which flips a neuron's sign and moves its reader's biases",
+    "paper I, conjecture 5.1; the proven sigmoidal family is dense, but need not hold this function",
+    "σ(0) = 1/2, while paper I assumes σ(0) = 0; a latent action may be affine, not a permutation",
+)
+RECTIFIED = Theorem(
+    "ReLU-style",
+    False,
+    "permutations (and positive scales for ReLU and leaky ReLU)",
+    "paper I, conjecture 5.1; partial results by Grigsby et al. 2023, Petzka et al. 2020, Phuong & Lampert 2020",
+    "σ(x) - σ(-x) is linear in x, so pairs of negated neurons can bypass the nonlinearity",
+)
+ODD = Theorem("odd activation", False, "permutations and signs", "paper I, conjecture 5.1")
+OTHER = Theorem("pointwise activation", False, "permutations", "paper I, conjecture 5.1")
+MIXED = Theorem(
+    "different activations in one network",
+    False,
+    "what each layer's activation allows",
+    "paper I, conjecture 5.1",
+    "every theorem of paper I's list fixes one activation for all layers",
+)
+LINEAR_UNEQUAL = Theorem(
+    "linear, hidden layers of unequal widths", False, "every invertible matrix", "paper I, conjecture 5.1"
+)
+SINGLE_HEAD = Theorem(
+    "linear attention with a single head", True, "every invertible matrix on the values", "Henry, Marchetti & Kohn 2025"
+)
+ATTENTION = Theorem(
+    "multi-head attention",
+    False,
+    "permutations of heads, invertible matrices inside them",
+    "paper I, section 5.2: expected, open for softmax attention and for several heads",
+)
+UNKNOWN = Theorem(
+    "architecture outside of paper I",
+    False,
+    "the group of the graph",
+    "none",
+    "no chain of linear maps and activations could be read off the graph; skip connections reduce identifiability",
+)
+
+_ODD = ("sine", "hardtanh", "softsign", "tanhshrink")
+
+
+def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequence[int], bypassing: bool) -> Theorem:
+    """The theorem, or conjecture, that an architecture falls under.
+
+    Args:
+        graph: The graph.
+        activations: Of the hidden layers, in order; empty where the graph is no MLP.
+        widths: Of the hidden layers.
+        bypassing: Whether some activation has σ(x) - σ(-x) proportional to x, and is not odd.
+    """
+    kinds = {operation.kind for operation in graph.operations}
+    if "attend" in kinds or "attend_matrix" in kinds:
+        heads = [s.size for s in graph.spaces if s.role == "head"]
+        single = all(h == 1 for h in heads) and "softmax" not in kinds
+        pure = not any(kind in kinds for kind in ("add", *activations))
+        return SINGLE_HEAD if single and pure and len(heads) <= 1 else ATTENTION
+    if not activations:
+        return UNKNOWN
+    if len(set(activations)) > 1:
+        return MIXED
+    kind = activations[0]
+    if kind == "identity":
+        return LINEAR if len(set(widths)) == 1 else LINEAR_UNEQUAL
+    named = {"tanh": TANH, "power": POWERS, "sigmoid": SIGMOID}
+    if kind in named:
+        return named[kind]
+    return ODD if kind in _ODD else RECTIFIED if bypassing else OTHER

@@ -1,0 +1,182 @@
+"""The identifiability report: which theorem, which conditions, what follows; appendix B as a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from graphws.actions.identifiability import bypass_constant, identifiability, negated_share, nonlinearity
+from graphws.actions.reduction import layer_parameters, reduce, submodel_of
+from graphws.actions.submodel import check_submodel
+from graphws.errors import UsageError
+from graphws.graph import ACTIVATIONS, Monomial, Operation, Weights, forward, mlp_graph
+from graphws.graph.attention import AttentionLayer, attention_graph
+from tests.actions.redundancy import plant, random_mlp
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "checkpoints" / "cifar-mirror"
+
+
+def rng(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "relu"])
+def test_appendix_b(activation):
+    """Equations 17 to 21: θ₀ has an invariant function and a first layer that is not equivariant; θ₀' has both."""
+    graph = mlp_graph([2, 2, 1], activation, bias=False)
+    first = torch.tensor([[[1.0, 1.0], [2.0, 3.0]]], dtype=torch.float64)
+    theta = Weights(graph, {"W1": first, "W2": torch.tensor([[[-2.0, 0.0]]], dtype=torch.float64)})
+    swap = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    x = normal(60, 2)
+    assert torch.allclose(forward(graph, theta, x @ swap), forward(graph, theta, x))
+    assert not torch.allclose(theta["W1"][0] @ swap, theta["W1"][0])
+    assert not torch.allclose(theta["W1"][0] @ swap, swap @ theta["W1"][0])
+    found = reduce(theta)
+    prime = found.equivalent()
+    assert prime["W1"][0].tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    assert prime["W2"][0].tolist() == [[-2.0, 0.0]]
+    assert torch.allclose(forward(graph, prime, x), forward(graph, theta, x))
+    assert torch.equal(prime["W1"][0] @ swap, prime["W1"][0])
+    points, small = [normal(50, n) for n in (2, 2, 1)], [normal(50, n) for n in (2, 1, 1)]
+    trivial = [[], [Monomial(torch.tensor([0]))], []]
+    check = check_submodel(submodel_of(found), layer_parameters(found.weights), points, small, trivial)
+    assert check.largest == 0
+    theta_zero = [(theta["W1"][0], torch.zeros(2)), (theta["W2"][0], torch.zeros(1))]
+    model, sub = submodel_of(found).model, submodel_of(found)
+    ours = model.layers[0](points[0], theta_zero[0])
+    through = sub.alpha[1](sub.sub.layers[0](points[0], layer_parameters(found.weights)[0]))
+    assert not torch.allclose(ours, through)  # θ₀ itself comes from no submodel: its diagram does not commute
+
+
+@pytest.mark.parametrize(
+    ("activations", "widths", "name", "proven"),
+    [
+        ("tanh", [3, 5, 5, 2], "hyperbolic tangent", True),
+        ("identity", [3, 5, 5, 6], "linear, hidden layers of equal width", True),
+        ("identity", [3, 5, 4, 6], "linear, hidden layers of unequal widths", False),
+        ("power", [3, 5, 5, 2], "large powers", True),
+        ("sigmoid", [3, 5, 5, 2], "logistic sigmoid", False),
+        ("relu", [3, 5, 5, 2], "ReLU-style", False),
+        ("gelu", [3, 5, 5, 2], "ReLU-style", False),
+        ("sine", [3, 5, 5, 2], "odd activation", False),
+        ("elu", [3, 5, 5, 2], "pointwise activation", False),
+        (["tanh", "gelu"], [3, 5, 5, 2], "different activations in one network", False),
+    ],
+)
+def test_theorems_of_mlps(activations, widths, name, proven):
+    graph = mlp_graph(widths, activations)
+    report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+    assert (report.theorem.name, report.theorem.proven) == (name, proven)
+    assert report.theorem.source
+    text = json.dumps(report.to_dict())
+    assert json.loads(text)["theorem"]["name"] == name
+    assert report.licence in str(report)
+
+
+def test_theorems_of_attention():
+    for heads, scores, proven in [(1, "linear", True), (1, "softmax", False), (2, "linear", False)]:
+        graph = attention_graph(4, [AttentionLayer(heads, 3)], output=2, scores=scores)
+        report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+        assert report.theorem.proven is proven
+        assert report.holds is None
+        assert report.conditions == ()
+
+
+def test_conditions_fail_exactly_where_something_is_planted():
+    core = random_mlp([3, 6, 6, 2], "tanh", rng(0))
+    report = identifiability(core)
+    assert report.holds
+    assert report.licence.startswith(
+        "an exact symmetry of this function acts on every layer, by permutations and signs"
+    )
+    large = plant(core, 2, "tanh", rng(1), unread=3, constant=2, duplicates=4)
+    failing = {(c.space, c.name): c.failing for c in identifiability(large).conditions if not c.holds}
+    assert failing == {("hidden2", "read"): 3, ("hidden2", "not constant"): 2, ("hidden2", "not parallel"): 4}
+    assert identifiability(large).licence.startswith("not at this θ, which is not minimal (hidden2): reduce it first")
+    assert identifiability(reduce(large).weights).holds
+
+
+def test_low_rank_fails_for_linear_networks():
+    weights = Weights.unflatten(mlp_graph([5, 4, 5], "identity"), normal(1, 49))
+    assert identifiability(weights).holds
+    weights["W1"][0, 3] = weights["W1"][0, :3].sum(0)
+    (condition,) = identifiability(weights).conditions
+    assert (condition.name, condition.failing, condition.holds) == ("full rank", 1, False)
+
+
+BYPASSING = {
+    "relu": 1.0, "leaky_relu": 1.01, "gelu": 1.0, "gelu_tanh": 1.0, "silu": 1.0, "softplus": 1.0, "hardswish": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(set(ACTIVATIONS) - {"identity"}))
+def test_the_bypass_is_found_where_the_identity_holds(kind):
+    operation = Operation(kind, ("x",), ("y",))
+    assert bypass_constant(operation) == BYPASSING.get(kind)
+
+
+def test_negated_copies_are_counted():
+    rows = normal(10, 50)
+    assert negated_share(rows) == 0
+    assert negated_share(torch.cat([rows, -rows[:4], rows[5:6]])) == pytest.approx(8 / 15)
+    graph = mlp_graph([50, 14, 1], "gelu")
+    weights = Weights.unflatten(graph, normal(1, graph.numel))
+    weights["W1"][0, 10:] = -weights["W1"][0, :4]
+    report = identifiability(weights)
+    assert report.layers[0].negated == pytest.approx(8 / 14)
+    assert "negated copies in hidden1 may carry other matrices" in report.licence
+    assert "57% of the neurons have a negated copy (bypass)" in str(report)
+    assert identifiability(Weights(mlp_graph([50, 14, 1], "tanh"), weights.tensors)).layers[0].negated is None
+
+
+def test_nonlinearity_runs_from_straight_to_bent():
+    z = normal(4000, 3)
+    nu = nonlinearity(z, torch.stack([z[:, 0] * 3 + 1, torch.tanh(0.1 * z[:, 1]), z[:, 2].abs()], dim=1))
+    assert nu[0] == pytest.approx(0, abs=1e-12)
+    assert 0 < nu[1] < 1e-4
+    assert nu[2] > 0.99
+    assert nonlinearity(torch.ones(5, 1), torch.ones(5, 1)).tolist() == [0.0]
+
+
+def test_probe_data_give_nu():
+    graph = mlp_graph([4, 8, 2], "tanh")
+    weights = Weights.unflatten(graph, normal(1, graph.numel))
+    assert identifiability(weights).layers[0].nu is None
+    bent = identifiability(weights, normal(500, 4)).layers[0]
+    straight = identifiability(weights.map(lambda x: 0.02 * x), normal(500, 4)).layers[0]
+    assert bent.nearly_linear == 0
+    assert straight.nearly_linear == 1
+    assert straight.nu[2] < bent.nu[0]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/checkpoints/cifar-mirror")
+def test_the_trained_gelu_autoencoder_bypasses():
+    """56 of 64 filters of the GELU autoencoder's first layer have a negated copy; few of the tanh network's do."""
+    state = torch.load(SHARED / "ae_gelu.pt", weights_only=True)["state"]
+    tensors = {
+        f"{k}{i + 1}": state[f"lin.{i}.{n}"].unsqueeze(0) for i in range(4) for k, n in (("W", "weight"), ("b", "bias"))
+    }
+    graph = mlp_graph([588, 64, 256, 256, 588], "gelu")
+    report = identifiability(Weights(graph, tensors))
+    assert report.layers[0].negated == pytest.approx(56 / 64, abs=0.04)
+    assert not report.theorem.proven
+    tensors = torch.load(SHARED / "ae_tanh.pt", weights_only=True)["state"]
+    assert negated_share(tensors["lin.0.weight"]) < 0.5
+
+
+def test_errors():
+    graph = mlp_graph([2, 3, 1])
+    two = Weights.unflatten(graph, normal(2, graph.numel))
+    with pytest.raises(UsageError) as error:
+        identifiability(two)
+    assert str(error.value) == "one network is reported on at a time: got a batch of 2"
+    with pytest.raises(UsageError) as error:
+        identifiability(two.select([0]), tolerance="gap")
+    assert str(error.value) == ("a report needs a tolerance that does not depend on the weights: 'dtype' or a number")
