@@ -169,3 +169,12 @@ def _factor(element: SpaceElement, tokens: int, features: int) -> tuple[Tensor, 
     if not alike or (scale is not None and bool((scale != scale[0]).any())):
         raise refused
     return tau, Monomial(inner[0], None if scale is None else scale[0])
+
+
+def output_size(graph: NetworkGraph) -> int:
+    """Numbers in the network's output (per token, where it writes tokens).
+
+    Raises:
+        UsageError: Where no space is written and never read.
+    """
+    return graph.extent(_end(graph, None, reads=False).name)

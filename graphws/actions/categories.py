@@ -1,0 +1,88 @@
+"""Neurons by how they take part in an action: the colours of paper I's figure 2.
+
+A neuron (or head) i is *matched* under g where what is written into it, and the image of what is written into the
+neuron that takes its place, have a cosine of at least 0.9.  Then it is
+
+* self-symmetric, if it stays: its filter is its own mirror image;
+* self-negated, if it stays with its sign changed;
+* mirrored, if another neuron takes its place: the two filters are mirror images;
+* mirrored and negated, if with the sign changed.
+
+Of the others, a *negated copy* has a neuron with the opposite filter (cosine at most -0.9), which lets ReLU and GELU
+pass values around the activation, σ(x) - σ(-x) = x; the rest is none of these.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphws.actions.problem import Maps, Problem
+from graphws.graph import LinearMap, Monomial
+from graphws.matching import Family, Metric
+
+MATCHED = 0.9
+"""Least cosine of a matched neuron."""
+CATEGORIES = ("self-symmetric", "self-negated", "mirrored", "mirrored+negated", "negated copy", "none")
+
+
+def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> Tensor:
+    """The cosine of every element of a family's root with its image under ρ(g): 1 where it is as equivariant as can be.
+
+    Biases count only where nothing else is written.
+    """
+    graph, weights = problem.graph, problem.weights
+    root = graph.space(family.root)
+    sums = [torch.zeros(root.size, dtype=weights.dtype, device=weights.device) for _ in range(3)]
+    for biases in (False, True):
+        for parameter in graph.parameters:
+            places = [k for k, a in enumerate(parameter.axes) if a.space in family.spaces and a.power >= 0]
+            if not places or (parameter.kind == "bias") != biases:
+                continue
+            tensor = weights[parameter.name]
+            moved = tensor
+            for k, axis in enumerate(parameter.axes):
+                if axis.space in maps:
+                    moved = maps[axis.space].apply(moved, k + 1, axis.power)
+            weighed = (metric.weigh(parameter, tensor), metric.weigh(parameter, moved))
+            factor = metric.of(parameter.name)
+            for total, product in zip(sums, (weighed[0] * moved, weighed[0] * tensor, weighed[1] * moved), strict=True):
+                total += factor * product.movedim(places[0] + 1, 0).reshape(root.size, -1).sum(1)
+        if float(sums[1].abs().sum()) > 0:
+            break
+    scale = (sums[1] * sums[2]).clamp_min(0).sqrt()
+    return torch.where(scale > 0, sums[0] / scale.clamp_min(torch.finfo(scale.dtype).tiny), torch.zeros_like(scale))
+
+
+def negated_copies(problem: Problem, space: str) -> Tensor:
+    """Which elements of a set have another with the opposite incoming weights, (size,) of bool."""
+    rows = []
+    for parameter in problem.graph.parameters:
+        places = [k for k, axis in enumerate(parameter.axes) if axis.space == space and axis.power >= 0]
+        if len(places) == 1 and parameter.kind != "bias":
+            tensor = problem.weights[parameter.name]
+            rows.append(tensor.movedim(places[0] + 1, 1).reshape(tensor.shape[places[0] + 1], -1))
+    if not rows:
+        return torch.zeros(problem.graph.extent(space), dtype=torch.bool)
+    unit = torch.nn.functional.normalize(torch.cat(rows, 1), dim=1)
+    lowest: Tensor = (unit @ unit.mT).amin(1)
+    return lowest <= -MATCHED
+
+
+def categories(problem: Problem, family: Family, maps: Maps, cosine: Tensor, unmatched: Tensor) -> Tensor:
+    """The category of every element of a family's root, as an index into `CATEGORIES`."""
+    element = maps[family.root]
+    size = len(cosine)
+    kind = torch.full((size,), CATEGORIES.index("none"))
+    if isinstance(element, LinearMap):
+        return kind
+    assert isinstance(element, Monomial)
+    matched = (cosine.cpu() >= MATCHED) & ~unmatched
+    stays = element.perm.cpu() == torch.arange(size)
+    negated = torch.zeros(size, dtype=torch.bool) if element.scale is None else element.scale.cpu() < 0
+    kind[negated_copies(problem, family.root).cpu()] = CATEGORIES.index("negated copy")
+    kind[matched & stays & ~negated] = CATEGORIES.index("self-symmetric")
+    kind[matched & stays & negated] = CATEGORIES.index("self-negated")
+    kind[matched & ~stays & ~negated] = CATEGORIES.index("mirrored")
+    kind[matched & ~stays & negated] = CATEGORIES.index("mirrored+negated")
+    return kind

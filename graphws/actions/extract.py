@@ -1,0 +1,206 @@
+"""Latent actions of a network in one call.
+
+>>> import torch
+>>> from graphws.graph import Weights, mlp_graph
+>>> graph, rng = mlp_graph([16, 8, 16], activation="tanh"), torch.Generator().manual_seed(0)
+>>> weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
+>>> print(find_actions(weights, "mirror", (1, 4, 4)).verdict.outcome)
+no action found
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphws.actions.categories import CATEGORIES, MATCHED, categories, negated_copies, similarity
+from graphws.actions.decoys import decoys as make_decoys
+from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.linear_action import linear_errors
+from graphws.actions.measures import (
+    cumulative_errors,
+    end_to_end_error,
+    layer_errors,
+    linearity,
+    weight_errors,
+)
+from graphws.actions.naming import named_symmetry
+from graphws.actions.placing import output_size
+from graphws.actions.problem import Problem, pose
+from graphws.actions.projection import linear_defect
+from graphws.actions.result import Actions
+from graphws.actions.search import Candidate, search
+from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.verdict import judge
+from graphws.errors import UsageError
+from graphws.graph import LinearMap, Weights
+from graphws.graph.conversion import Conversion
+from graphws.graph.element import compose
+from graphws.matching import Family, families
+from graphws.matching.match import same_map
+
+
+def find_actions(
+    network: Weights | Conversion,
+    group: str | Mapping[str, Any] | DataSymmetry,
+    input_shape: Sequence[int],
+    output: str | Mapping[str, Any] = "same",
+    *,
+    data: Tensor | None = None,
+    decoys: int = 3,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = torch.float64,
+    device: torch.device | str | None = None,
+    sweeps: int = 30,
+) -> Actions:
+    """How a group on data acts on every layer of a network, or why it cannot be said.
+
+    Args:
+        network: A network (a batch of one), or what `graphws.convert` gave.
+        group: The group's name or mapping (see `graphws.actions.naming`), or the group itself.
+        input_shape: Shape of one input.
+        output: How the group acts on outputs: ``same``, ``invariant`` or another representation.
+        data: Probes (points, …); without them the weights alone decide, and there is no GL-error and no ν.
+        decoys: How many decoy groups to compare with.
+        generator: Source of randomness; seeded with 0 where None.
+        dtype: Type to compute in; the network's own where None.
+        device: Where to compute scores; the network's own where None.
+        sweeps: At most so many rounds of each refinement.
+
+    Returns:
+        Actions: The verdict, ρ(g) on every space, and the figures of every layer.
+
+    Raises:
+        UsageError: On a group that does not fit the network, or too few probes.
+        WeightsError: Where weights are not finite.
+    """
+    weights = network.weights if isinstance(network, Conversion) else network
+    if weights is None:
+        raise UsageError("this graph has no weights: give a checkpoint, or a converted network's file")
+    weights = weights.to(device=device, dtype=dtype)
+    shape = tuple(int(n) for n in input_shape)
+    rng = generator or torch.Generator().manual_seed(0)
+    if not isinstance(group, DataSymmetry):
+        group = named_symmetry(group, shape, output, outputs=output_size(weights.graph))
+    problem = pose(weights, group, shape, data)
+    best = search(problem, generator=rng, sweeps=sweeps)
+    rivals: dict[str, dict[str, Rival]] = {}
+    end_to_end: dict[str, float] = {}
+    for decoy in make_decoys(group, shape, count=decoys, generator=rng):
+        other = pose(weights, decoy, shape, data)
+        errors, matched = _quick(other, search(other, generator=rng, sweeps=sweeps))
+        rivals[decoy.name] = {space: Rival(errors[space], matched.get(space, 0.0)) for space in errors}
+        whole = end_to_end_error(other)
+        if whole is not None:
+            end_to_end[decoy.name] = whole
+    return _report(problem, best, rivals, end_to_end, 0 if data is None or not problem.runs else len(data))
+
+
+def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:
+    """K-error and matched share of each layer."""
+    errors = layer_errors(problem, best.maps, held=True) if problem.runs else weight_errors(problem, best.maps)
+    shares: dict[str, float] = {}
+    for family in families(problem.graph):
+        share = float(_matched(problem, best, family).double().mean())
+        shares.update(dict.fromkeys(family.spaces, share))
+    return errors, shares
+
+
+def _cosine(problem: Problem, best: Candidate, family: Family, g: int) -> Tensor:
+    metric = problem.metrics.get("probes", problem.metrics["weights"])
+    return similarity(problem, family, best.maps[g], metric)
+
+
+def _matched(problem: Problem, best: Candidate, family: Family) -> Tensor:
+    """Which elements of the root are matched under every element of the group."""
+    good = ~best.unmatched[family.root].clone()
+    for g in range(1, problem.order):
+        good &= _cosine(problem, best, family, g).cpu() >= MATCHED
+    return good
+
+
+def _defect(problem: Problem, best: Candidate, space: str) -> float:
+    """How far ρ on a space is from a homomorphism."""
+    table, elements = problem.table, [maps[space] for maps in best.maps]
+    if any(isinstance(element, LinearMap) for element in elements):
+        return linear_defect([element.matrix() for element in elements], table)
+    pairs = [(g, h) for g in range(problem.order) for h in range(problem.order)]
+    wrong = [not same_map(compose(elements[g], elements[h]), elements[int(table[g, h])]) for g, h in pairs]
+    return sum(wrong) / len(wrong)
+
+
+def _report(
+    problem: Problem,
+    best: Candidate,
+    rivals: Mapping[str, Mapping[str, Rival]],
+    end_to_end: Mapping[str, float],
+    probes: int,
+) -> Actions:
+    graph = problem.graph
+    in_weights = weight_errors(problem, best.maps)
+    errors = layer_errors(problem, best.maps, held=True) if problem.runs else in_weights
+    cumulative = cumulative_errors(problem, best.maps) if problem.held else {}
+    gl_errors, gl_defects = linear_errors(problem)
+    nus = linearity(problem) if problem.runs else {}
+    roots = {name: family for family in families(graph) for name in family.spaces}
+    generators = problem.placed.symmetry.generators
+    layers = []
+    for space, error in errors.items():
+        family = roots.get(space)
+        kinds: dict[str, Tensor] = {}
+        matched, unmatched, defect, negated, size = 1.0, 0.0, 0.0, 0.0, graph.extent(space)
+        if family is not None:
+            size = graph.space(family.root).size
+            alone = best.unmatched[family.root]
+            matched, unmatched = float(_matched(problem, best, family).double().mean()), float(alone.double().mean())
+            defect = max(_defect(problem, best, name) for name in family.spaces)
+            negated = float(negated_copies(problem, family.root).double().mean())
+            kinds = {
+                key: categories(problem, family, best.maps[g], _cosine(problem, best, family, g), alone)
+                for key, g in generators.items()
+            }
+        nu = nus.get(space)
+        layers.append(
+            LayerFigures(
+                space=space,
+                size=size,
+                action=str(graph.space(space).action) if family is not None else "given",
+                k_error=error,
+                weight_error=in_weights.get(space, error),
+                cumulative=cumulative.get(space),
+                gl_error=gl_errors.get(space),
+                gl_defect=gl_defects.get(space),
+                nu=None if nu is None else float(nu.median()),
+                nu_low=None if nu is None else float(nu.double().quantile(0.1)),
+                defect=defect,
+                matched=matched,
+                unmatched=unmatched,
+                negated=negated,
+                categories={
+                    key: {name: int((kind == k).sum()) for k, name in enumerate(CATEGORIES)}
+                    for key, kind in kinds.items()
+                },
+                kinds=kinds,
+                rivals={name: figures[space] for name, figures in rivals.items() if space in figures},
+            )
+        )
+    whole = end_to_end_error(problem)
+    hidden = [layer for layer in layers if layer.space in roots]
+    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(end_to_end.values()))
+    elements = tuple(problem.original(maps) for maps in best.maps)
+    symmetry = problem.placed.symmetry
+    return Actions(
+        symmetry.name,
+        symmetry.words,
+        symmetry.table,
+        elements,
+        tuple(layers),
+        whole,
+        best.name,
+        probes,
+        verdict,
+        dict(end_to_end),
+    )
