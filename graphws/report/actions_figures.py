@@ -1,0 +1,142 @@
+"""Pictures of a latent action: errors beside those of decoys, categories of neurons, and filters framed by category.
+
+Each function draws on a figure of its own and returns it; pyplot's global state is not touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
+
+from graphws.actions.categories import CATEGORIES
+from graphws.actions.figures import LayerFigures
+from graphws.graph import Monomial
+
+COLOURS = {
+    "self-symmetric": "#2f8f4e",
+    "self-negated": "#9acd6a",
+    "mirrored": "#2aa7c9",
+    "mirrored+negated": "#7a4fb5",
+    "negated copy": "#e0a100",
+    "none": "#b9c0c7",
+}
+"""One colour a category, as in paper I's figure 2."""
+MOST_FILTERS = 256
+"""Filters that are drawn at most."""
+
+
+def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
+    """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good."""
+    figure = Figure(figsize=(max(5.0, 1.5 + 1.3 * len(layers)), 3.4), layout="constrained")
+    axes = figure.subplots()
+    floor = 1e-16
+    for place, layer in enumerate(layers):
+        rivals = [max(rival.k_error, floor) for rival in layer.rivals.values()]
+        for number, value in enumerate(rivals):
+            axes.plot(
+                [place - 0.16, place + 0.16], [value, value], color="0.65", lw=2, label=_once(place + number, "decoys")
+            )
+        axes.plot(
+            place, max(layer.k_error, floor), "o", color="#c0392b", ms=8, label=_once(place, "by neurons (K-error)")
+        )
+        if layer.gl_error is not None:
+            label = _once(place, "by a matrix (GL-error)")
+            axes.plot(place, max(layer.gl_error, floor), "D", color="#2c6fbb", ms=6, label=label)
+    shown = [max(layer.k_error, floor) for layer in layers]
+    axes.set_yscale("log") if min(shown, default=1) < 0.02 else axes.set_ylim(0, None)
+    axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    axes.set(ylabel="relative error", title="How far each layer is from equivariant")
+    axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _once(place: int, label: str) -> str | None:
+    return label if place == 0 else None
+
+
+def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
+    """The share of every category of neurons, one bar a hidden layer."""
+    hidden = [layer for layer in layers if generator in layer.categories]
+    figure = Figure(figsize=(7.6, 1.3 + 0.42 * len(hidden)), layout="constrained")
+    axes = figure.subplots()
+    for row, layer in enumerate(reversed(hidden)):
+        left = 0.0
+        for name in CATEGORIES:
+            share = 100 * layer.categories[generator].get(name, 0) / max(1, layer.size)
+            axes.barh(row, share, left=left, color=COLOURS[name], height=0.7)
+            if share >= 6:
+                axes.text(left + share / 2, row, f"{share:.0f}", ha="center", va="center", color="white", fontsize=9)
+            left += share
+    axes.set_yticks(range(len(hidden)), [layer.space for layer in reversed(hidden)])
+    axes.set(xlim=(0, 100), xlabel=f"% of neurons under {generator}")
+    axes.spines[["top", "right"]].set_visible(False)
+    handles = [Patch(color=COLOURS[name], label=name) for name in CATEGORIES]
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+def filter_order(kinds: Tensor, element: Monomial) -> list[int]:
+    """Neurons sorted by category, partners side by side."""
+    order: list[int] = []
+    placed: set[int] = set()
+    for category in range(len(CATEGORIES)):
+        for neuron in (kinds == category).nonzero().flatten().tolist():
+            for candidate in (neuron, int(element.perm[neuron])):
+                if candidate not in placed and int(kinds[candidate]) == category:
+                    order.append(candidate)
+                    placed.add(candidate)
+    return order
+
+
+def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: Monomial) -> Figure:
+    """First-layer filters as pictures, sorted and framed by category (paper I, figure 2).
+
+    Args:
+        weight: (neurons, numbers of an input).
+        shape: (channels, height, width) with 1 or 3 channels, or (height, width).
+        kinds: Category of each neuron, an index into `CATEGORIES`.
+        element: What takes each neuron's place.
+    """
+    order = filter_order(kinds, element.inverse())[:MOST_FILTERS]
+    columns = min(16, max(4, math.ceil(math.sqrt(len(order) * 1.8))))
+    rows = math.ceil(len(order) / columns)
+    figure = Figure(figsize=(0.62 * columns + 0.2, 0.62 * rows + 0.9), layout="constrained")
+    axes = figure.subplots()
+    for place, neuron in enumerate(order):
+        x, y = place % columns, rows - 1 - place // columns
+        colour = COLOURS[CATEGORIES[int(kinds[neuron])]]
+        axes.add_patch(Rectangle((x + 0.01, y + 0.01), 0.98, 0.98, color=colour, lw=0))
+        picture = _picture(weight[neuron], shape)
+        axes.imshow(
+            picture,
+            extent=(x + 0.09, x + 0.91, y + 0.09, y + 0.91),
+            interpolation="nearest",
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+        )
+    axes.set(xlim=(0, columns), ylim=(0, rows), aspect="equal")
+    axes.axis("off")
+    present = [name for k, name in enumerate(CATEGORIES) if bool((kinds == k).any())]
+    labels = [f"{name} ({int((kinds == CATEGORIES.index(name)).sum())})" for name in present]
+    handles = [Patch(color=COLOURS[name], label=label) for name, label in zip(present, labels, strict=True)]
+    axes.legend(handles=handles, frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+def _picture(row: Tensor, shape: Sequence[int]) -> NDArray[np.float64]:
+    """Values of one filter from 0 to 1, 0 at one half; (height, width) or (height, width, 3)."""
+    values = row.detach().double().cpu().numpy()
+    values = values / max(float(np.abs(values).max()), 1e-30) / 2 + 0.5
+    if len(shape) == 2 or shape[0] == 1:
+        return np.asarray(values.reshape(tuple(shape[-2:])))
+    return np.asarray(values.reshape(tuple(shape)).transpose(1, 2, 0))

@@ -1,0 +1,110 @@
+"""The report of a latent action: one page that leads with the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphws.actions.result import Actions
+from graphws.graph import Monomial, Weights
+from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
+from graphws.report.figures import png
+from graphws.report.page import Page, Picture, Table, html
+
+COLUMNS = ("layer", "size", "action", "outcome", "K-error", "decoys", "matched", "decoys", "GL-error", "ν", "defect")
+
+
+def actions_table(actions: Actions) -> list[list[str]]:
+    """One row a layer, as text, for `COLUMNS`."""
+    rows = []
+    for layer in actions.layers:
+        rival = layer.best_rival
+        hidden = bool(layer.kinds)
+        rows.append(
+            [
+                layer.space,
+                str(layer.size),
+                layer.action,
+                actions.verdict.layers.get(layer.space, "-"),
+                _figure(layer.k_error),
+                _figure(rival.k_error if rival else None),
+                f"{layer.matched:.0%}" if hidden else "-",
+                f"{rival.matched:.0%}" if rival and hidden else "-",
+                _figure(layer.gl_error),
+                _figure(layer.nu),
+                _figure(layer.defect) if hidden else "-",
+            ]
+        )
+    return rows
+
+
+def actions_page(actions: Actions, weights: Weights, shape: Sequence[int], source: str) -> str:
+    """The report as one self-contained HTML document.
+
+    Args:
+        actions: What was found.
+        weights: The network.
+        shape: Shape of one input.
+        source: Where the network came from, for the title.
+    """
+    generator = next((word for word in actions.words if word != "1" and " " not in word), "")
+    pictures = [
+        Picture(
+            "Layer errors beside those of decoy groups. A dot far below every grey line is evidence; a dot among them "
+            "is not. A diamond far below its dot: the layer carries an action by matrices, not by neurons.",
+            png(draw_errors(actions.layers)),
+        )
+    ]
+    if any(layer.kinds for layer in actions.layers):
+        pictures.append(
+            Picture("Neurons by how they take part in the action.", png(draw_categories(actions.layers, generator)))
+        )
+    filters = _filters(actions, weights, shape, generator)
+    if filters is not None:
+        pictures.append(filters)
+    facts = {
+        "network": source,
+        "group": f"{actions.group}, elements {', '.join(actions.words[:8])}{' …' if len(actions.words) > 8 else ''}",
+        "probes": str(actions.probes) if actions.probes else "none: weights alone",
+        "end-to-end error": _figure(actions.end_to_end),
+        "end-to-end error of decoys": ", ".join(f"{k}: {v:.2g}" for k, v in actions.decoy_end_to_end.items()) or "-",
+        "found by": actions.origin,
+        "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
+        "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",
+        "ν": "median of 1 - corr(z, σ(z))² over neurons: near 0 they act linearly and are not identifiable",
+        "defect": "how far the action found is from a homomorphism",
+    }
+    return html(
+        Page(
+            title=f"Latent action of {actions.group} in {source}",
+            lead=actions.verdict.text,
+            results=Table(COLUMNS, actions_table(actions)),
+            pictures=pictures,
+            facts=facts,
+        )
+    )
+
+
+def _filters(actions: Actions, weights: Weights, shape: Sequence[int], generator: str) -> Picture | None:
+    """The first layer's filters, where inputs are pictures and a weight reads them directly."""
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)) or not generator:
+        return None
+    first = next((layer for layer in actions.layers if layer.kinds), None)
+    if first is None:
+        return None
+    element = actions.elements[actions.words.index(generator)].maps.get(first.space)
+    size = 1
+    for n in shape:
+        size *= n
+    for parameter in weights.graph.parameters:
+        if parameter.spaces[:1] == (first.space,) and weights[parameter.name].shape[1:] == (first.size, size):
+            if not isinstance(element, Monomial):
+                return None
+            figure = draw_filters(weights[parameter.name][0], shape, first.kinds[generator], element)
+            return Picture(f"The {first.size} filters of the first layer, sorted and framed by category.", png(figure))
+    return None
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3f}"
