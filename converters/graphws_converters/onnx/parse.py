@@ -1,0 +1,178 @@
+"""From ONNX protobuf messages to plain nodes, and which of a file's constants are parameters.
+
+ONNX knows only constants.  Which of them are weights is decided by form: a floating array of more than one number,
+stored as an initialiser or in a Constant node, is a *parameter*, unless all that reads it takes it as a setting (the
+scales of a Resize).  Single numbers and whole numbers are *known* values.  Parameters keep their names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
+from torch import Tensor
+
+from graphws.errors import DataError
+
+DEEPEST = 16
+"""How deep graphs may be nested in graphs."""
+MOST_NODES = 200_000
+SETTINGS: dict[str, tuple[int, ...]] = {
+    "Resize": (1, 2, 3), "Upsample": (1,), "Pad": (1, 2, 3), "Range": (0, 1, 2), "Clip": (1, 2), "OneHot": (2,),
+    "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2),
+}  # fmt: skip
+"""Inputs of operators that set something and are no weights."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation: its operator, the names that it reads and writes, its attributes as plain values."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {(self.name or next(iter(self.outputs), ''))[:80]!r}"
+
+
+@dataclass
+class Graph:
+    """A graph, of the model or of an attribute.
+
+    Attributes:
+        inputs: Names that the caller gives values for.
+        outputs: Names whose values the caller gets.
+        nodes: In order.
+        known: Constants that are no parameters.
+        parameters: Arrays that are, until the module takes them; then empty.
+        keys: For each parameter its name in the module.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: list[Node]
+    known: dict[str, NDArray[Any]]
+    parameters: dict[str, Tensor]
+    keys: dict[str, str] = field(default_factory=dict)
+
+    def subgraphs(self) -> Iterator[Graph]:
+        """This graph and all inside it."""
+        yield self
+        for node in self.nodes:
+            for value in node.attributes.values():
+                if isinstance(value, Graph):
+                    yield from value.subgraphs()
+
+
+def parse(model: ModelProto) -> Graph:
+    """The plain graph of a model whose local functions are inlined.
+
+    Raises:
+        DataError: On a constant that cannot be read, on too many or too deep graphs.
+    """
+    graph = _graph(model.graph, 0)
+    count = sum(len(inner.nodes) for inner in graph.subgraphs())
+    if count > MOST_NODES:
+        raise DataError(f"ONNX model: {count} nodes, at most {MOST_NODES} are read")
+    _divide(graph)
+    return graph
+
+
+def _graph(proto: GraphProto, depth: int) -> Graph:
+    if depth > DEEPEST:
+        raise DataError(f"ONNX model: graphs are nested more than {DEEPEST} deep")
+    if proto.sparse_initializer:
+        raise DataError(f"ONNX model: sparse tensors are not supported ({proto.sparse_initializer[0].values.name!r})")
+    known = {tensor.name: array_of(tensor) for tensor in proto.initializer}
+    nodes = []
+    for entry in proto.node:
+        attributes = {attribute.name: _attribute(attribute, depth) for attribute in entry.attribute}
+        domain = "" if entry.domain in ("", "ai.onnx") else f"{entry.domain}."
+        if entry.op_type == "Constant" and not domain and entry.output:
+            known[entry.output[0]] = _constant(attributes)
+            continue
+        nodes.append(Node(domain + entry.op_type, tuple(entry.input), tuple(entry.output), attributes, entry.name))
+    inputs = tuple(value.name for value in proto.input if value.name not in known)
+    return Graph(inputs, tuple(value.name for value in proto.output), nodes, known, {})
+
+
+def _attribute(attribute: AttributeProto, depth: int) -> Any:
+    if attribute.type == AttributeProto.GRAPH:
+        return _graph(attribute.g, depth + 1)
+    if attribute.type == AttributeProto.TENSOR:
+        return array_of(attribute.t)
+    if attribute.ref_attr_name:
+        raise DataError(f"ONNX model: attribute {attribute.name!r} refers to a function's that is not there")
+    try:
+        value = onnx.helper.get_attribute_value(attribute)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"ONNX model: attribute {attribute.name!r} cannot be read: {error}") from None
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, int | float | str):
+        return value
+    if all(isinstance(item, int | float) for item in value):
+        return list(value)
+    if all(isinstance(item, bytes) for item in value):
+        return [item.decode(errors="replace") for item in value]
+    raise DataError(f"ONNX model: attribute {attribute.name!r} of type {attribute.type} is not supported")
+
+
+def array_of(tensor: TensorProto) -> NDArray[Any]:
+    """The numbers of a constant.
+
+    Raises:
+        DataError: Where its numbers do not fit its shape, or are no numbers.
+    """
+    if tensor.data_type in (TensorProto.STRING, TensorProto.UNDEFINED):
+        raise DataError(f"ONNX model: constant {tensor.name[:80]!r} holds no numbers")
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
+        text = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise DataError(f"ONNX model: constant {tensor.name[:80]!r} cannot be read: {text}") from None
+
+
+def _constant(attributes: dict[str, Any]) -> NDArray[Any]:
+    for name in ("value_float", "value_floats", "value_int", "value_ints"):
+        if name in attributes:
+            return np.asarray(attributes[name], dtype=np.float32 if "float" in name else np.int64)
+    value = attributes.get("value")
+    if not isinstance(value, np.ndarray):
+        raise DataError("ONNX model: a Constant without numbers")
+    return value
+
+
+def _divide(graph: Graph) -> None:
+    """Moves the weights among the known values of all graphs to their parameters."""
+    settings, readers = Counter[str](), Counter[str]()
+    for inner in graph.subgraphs():
+        for node in inner.nodes:
+            for place, name in enumerate(node.inputs):
+                readers[name] += 1
+                settings[name] += place in SETTINGS.get(node.kind, ())
+    for inner in graph.subgraphs():
+        for name, array in list(inner.known.items()):
+            if array.size > 1 and not (readers[name] and readers[name] == settings[name]):
+                tensor = _floating(array)
+                if tensor is not None:
+                    inner.parameters[name] = tensor
+                    del inner.known[name]
+
+
+def _floating(array: NDArray[Any]) -> Tensor | None:
+    if array.dtype.kind == "f":
+        return torch.from_numpy(array.copy())
+    if array.dtype.name == "bfloat16":  # no type of numpy's own
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return None
