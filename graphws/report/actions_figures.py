@@ -64,7 +64,7 @@ def _once(place: int, label: str) -> str | None:
 
 
 def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
-    """The share of every category of neurons, one bar a hidden layer."""
+    """The share of every category of neurons, one bar a hidden layer, beside the most that a decoy matches."""
     hidden = [layer for layer in layers if generator in layer.categories]
     figure = Figure(figsize=(7.6, 1.3 + 0.42 * len(hidden)), layout="constrained")
     axes = figure.subplots()
@@ -74,8 +74,20 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
             share = 100 * layer.categories[generator].get(name, 0) / max(1, layer.size)
             axes.barh(row, share, left=left, color=COLOURS[name], height=0.7)
             if share >= 6:
-                axes.text(left + share / 2, row, f"{share:.0f}", ha="center", va="center", color="white", fontsize=9)
+                axes.text(
+                    left + share / 2,
+                    row,
+                    f"{share:.0f}",
+                    ha="center",
+                    va="center",
+                    color="#30363c" if name == "none" else "white",
+                    fontsize=9,
+                )
             left += share
+        if layer.best_rival is not None:
+            axes.text(
+                101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color="0.35"
+            )
     axes.set_yticks(range(len(hidden)), [layer.space for layer in reversed(hidden)])
     axes.set(xlim=(0, 100), xlabel=f"% of neurons under {generator}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -121,6 +133,7 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
             extent=(x + 0.09, x + 0.91, y + 0.09, y + 0.91),
             interpolation="nearest",
             cmap="gray",
+            zorder=2,
             vmin=0,
             vmax=1,
         )

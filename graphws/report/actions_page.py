@@ -56,7 +56,10 @@ def actions_page(actions: Actions, weights: Weights, shape: Sequence[int], sourc
     ]
     if any(layer.kinds for layer in actions.layers):
         pictures.append(
-            Picture("Neurons by how they take part in the action.", png(draw_categories(actions.layers, generator)))
+            Picture(
+                "Neurons by how they take part in the action. Where decoys match as many, the colours say nothing.",
+                png(draw_categories(actions.layers, generator)),
+            )
         )
     filters = _filters(actions, weights, shape, generator)
     if filters is not None:
