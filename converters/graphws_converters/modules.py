@@ -186,14 +186,20 @@ def _stored(module: nn.Module) -> dict[str, Stored]:
 
 
 def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """Runs the module with other weights, on given inputs or on the example's."""
+    """Runs the module with other weights, on given inputs or on the example's; differentiable where the weights are."""
 
     def run(weights: Weights, *given: Any) -> Tensor:
-        state = weights.to_state_dict()
+        learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
+        state = weights.to_state_dict(detach=not learns)
         own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
-        fresh = pytree.tree_map_only(Tensor, torch.clone, (given or args, {} if given else dict(kwargs)))
+        dtype = next((x.dtype for _, x in weights.items() if x.is_floating_point()), torch.float32)
+
+        def ready(x: Tensor) -> Tensor:
+            return x.to(dtype, copy=True) if x.is_floating_point() else x.clone()
+
+        fresh = pytree.tree_map_only(Tensor, ready, (given or args, {} if given else dict(kwargs)))
         twin.train().eval()  # empties what some modules keep from their last run
-        with torch.no_grad():
+        with torch.set_grad_enabled(learns and not isinstance(twin, torch.jit.ScriptModule)):
             if isinstance(twin, torch.jit.ScriptModule):
                 for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
                     if name in state:

@@ -89,7 +89,7 @@ class Weights:
 
     def flatten(self) -> Tensor:
         """All numbers of each network in a row, shape (batch, graph.numel)."""
-        return torch.cat([tensor.flatten(1) for tensor in self.tensors.values()], dim=1)
+        return torch.cat([tensor.reshape(self.batch, -1) for tensor in self.tensors.values()], dim=1)
 
     @staticmethod
     def unflatten(graph: NetworkGraph, flat: Tensor) -> Weights:
@@ -150,11 +150,17 @@ class Weights:
             raise WeightsError(f"state dict holds {sorted(left)[0]!r}, which the graph does not know")
         return Weights(graph, tensors)
 
-    def to_state_dict(self, network: int = 0) -> dict[str, Tensor]:
-        """The state dict of one network of the batch: the inverse of `from_state_dict`, bit for bit."""
+    def to_state_dict(self, network: int = 0, *, detach: bool = True) -> dict[str, Tensor]:
+        """The state dict of one network of the batch: the inverse of `from_state_dict`, bit for bit.
+
+        Args:
+            network: Which network of the batch.
+            detach: False keeps the tensors differentiable in these weights.
+        """
         state: dict[str, Tensor] = {}
         for parameter in self.graph.parameters:
-            tensor, storage = self[parameter.name][network].detach(), parameter.storage
+            tensor, storage = self[parameter.name][network], parameter.storage
+            tensor = tensor.detach() if detach else tensor
             if storage is None:
                 state[parameter.name] = tensor.clone()
                 continue

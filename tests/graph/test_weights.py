@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from graphws.errors import GraphError, WeightsError
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Weights, mlp_graph
 from tests.graph import samples
 
 GRAPH = mlp_graph([2, 3, 1])
@@ -111,3 +111,9 @@ def test_tied_tensors_that_differ_are_refused() -> None:
         Weights.from_state_dict(samples.heads(), state)
     del state["head"]
     Weights.from_state_dict(samples.heads(), state)
+
+
+def test_networks_with_scalars_are_flattened_too() -> None:
+    graph = NetworkGraph((), (Parameter("s", ()),))
+    weights = Weights(graph, {"s": torch.tensor([1.0, 2.0])})
+    assert torch.equal(weights.flatten(), torch.tensor([[1.0], [2.0]]))

@@ -42,8 +42,9 @@ def unify(a: Dim, b: Dim, why: str) -> Dim:
     else:
         matched = _match_mixed(*((left, right) if shape == "sum" else (right, left)), why)
     if not matched:
+        reason = f"two structures clash: {a} and {b} in {why}"
         for dim in (a, b):
-            free(dim, f"two structures clash: {a} and {b} in {why}")
+            free(dim, reason)
     return a
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from graphws.errors import GraphwsError
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.ir import Node, Program, Value, base_name, bind, tags_of
 
@@ -36,6 +37,8 @@ def export_program(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
             exported = torch.export.export(module, args, dict(kwargs), strict=False)
             if any(_mutates(graph) for graph in _graphs(exported.graph_module)):
                 exported = exported.run_decompositions({})
+    except GraphwsError:
+        raise
     except Exception as error:  # torch.export raises whatever the module and its own passes raise
         raise TraceFailure(f"torch.export: {_first_line(error)}") from error
     program = Program(front="export")

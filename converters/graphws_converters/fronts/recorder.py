@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from graphws.errors import GraphwsError
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.ir import Node, Program, Value, base_name, bind, tags_of
 
@@ -58,6 +59,8 @@ def record_program(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         with warnings.catch_warnings(), torch.no_grad(), recorder, _KeepWhole(recorder):
             warnings.simplefilter("ignore")
             result = module(*args, **kwargs)
+    except GraphwsError:
+        raise
     except Exception as error:  # the module is the user's: whatever it raises is a reason
         text = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TraceFailure(f"recorder: {text}") from error

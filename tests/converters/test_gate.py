@@ -1,0 +1,159 @@
+"""The gate: a wrong rule is caught and the space at fault is named; a gate that shows nothing says so."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphws.errors import UsageError, VerificationError
+from graphws.graph import Weights
+from graphws_converters.engine import Engine
+from graphws_converters.gate import disturb, gate, tolerance_of
+from graphws_converters.modules import convert_module
+from graphws_converters.rules import RULES
+from graphws_converters.rules.registry import Call, Entry, Result
+
+
+def _rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+class Rolled(nn.Module):
+    """The middle layer's neurons have an order: they are shifted by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(3, 6), nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.sigmoid(self.middle(torch.sigmoid(self.first(x)))).roll(1, -1))
+
+
+@pytest.fixture
+def rolled() -> Rolled:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Rolled()
+
+
+def test_a_wrong_rule_is_caught_and_its_space_is_named(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = convert_module(rolled, torch.randn(4, 3), generator=_rng())
+    assert [(s.name, s.reason) for s in right.graph.spaces if not s.moves and s.size == 8] == [("fixed8", "roll")]
+
+    def wrong(e: Engine, call: Call) -> Result:
+        return e.tensor(e.plain(call["self"]).legs)
+
+    monkeypatch.setitem(RULES, "roll", Entry(wrong, powers=True))
+    message = (
+        r"^a random element changes the outputs by \S+ \(allowed 1e-08\); the first space at fault is 'middle' "
+        r"\(middle: set, 8, permutation\): alone it changes them by \S+$"
+    )
+    with pytest.raises(VerificationError, match=message):
+        convert_module(rolled, torch.randn(4, 3), generator=_rng())
+
+
+def test_a_wrong_claim_about_signs_is_caught(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sigmoid taken for an odd function: permutations pass, a flip of signs does not."""
+    module = nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.LayerNorm(6, elementwise_affine=False), nn.Linear(6, 2))
+    convert_module(module, torch.randn(4, 3), generator=_rng())
+    monkeypatch.setitem(RULES, "sigmoid", RULES["tanh"])
+    plain = nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.Linear(6, 2), nn.Flatten(), nn.Softmax(-1))
+    message = r"the first space at fault is '0' \(0: set, 6, signed\)"
+    with pytest.raises(VerificationError, match=message):
+        convert_module(plain, torch.randn(4, 3), generator=_rng())
+
+
+class Half(nn.Module):
+    """Insists on its own type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype != torch.float32:
+            raise TypeError("float32 only")
+        return self.last(torch.softmax(self.first(x), -1))
+
+
+def test_the_tolerance_follows_the_coarsest_type() -> None:
+    assert tolerance_of([torch.float64, torch.int64]) == 1e-8
+    assert tolerance_of([torch.float64, torch.float32]) == pytest.approx(1.2e-5, rel=0.01)
+    assert tolerance_of([torch.bfloat16]) == 5e-2
+    result = convert_module(Half(), torch.randn(4, 3), generator=_rng())
+    assert result.verification is not None
+    assert 1e-9 < result.verification.error < 1.2e-5
+
+
+def test_nothing_to_see_is_not_called_verified() -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 0 * self.last(torch.sigmoid(self.first(x))) + 1
+
+    verdict = convert_module(Constant(), torch.randn(4, 3), generator=_rng()).verdict
+    assert verdict == (
+        "UNVERIFIED (leaving a parameter behind changes the outputs by 0.0e+00 only: too little to tell)"
+    )
+
+    class Infinite(Constant):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) / 0
+
+    verdict = convert_module(Infinite(), torch.randn(4, 3), generator=_rng()).verdict
+    assert verdict == "UNVERIFIED (the outputs are not finite numbers on these inputs)"
+
+
+def test_disturbed_weights_keep_what_is_positive(rolled: Rolled) -> None:
+    module = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    result = convert_module(module, torch.randn(4, 3), generator=_rng())
+    assert isinstance(result.weights, Weights)
+    shaken = disturb(result.weights, _rng())
+    assert bool((shaken["1.running_var"] > 0).all())
+    assert torch.equal(shaken["1.num_batches_tracked"], result.weights["1.num_batches_tracked"])
+    assert shaken["1.running_mean"].unique().numel() == 6, "zeros would hide mistakes"
+    assert result.run is not None
+    outcome = gate(result.graph, result.weights, result.run, _rng(), tolerance=1e-3, draws=1)
+    assert outcome.verification is not None
+
+
+def test_what_users_can_get_wrong() -> None:
+    cases = [
+        (
+            nn.Linear(3, 2),
+            torch.zeros(4, 5),
+            None,
+            r"^the module cannot be run on these inputs: torch\.export: .*; recorder: ",
+        ),
+        (nn.LazyLinear(3), torch.zeros(4, 5), None, r"^parameter 'weight' has no numbers yet: run the module once"),
+        (nn.Linear(3, 2), torch.zeros(4, 3), "logits", r"^the module has no output 'logits'$"),
+    ]
+    for module, inputs, output, message in cases:
+        with pytest.raises(UsageError, match=message):
+            convert_module(module, inputs, generator=_rng(), output=output)
+    assert re.match("UNVERIFIED", convert_module(nn.Linear(3, 2), torch.zeros(4, 3), generator=_rng()).verdict)
+
+
+def test_one_of_several_outputs() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            hidden = torch.sigmoid(self.first(x))
+            return {"hidden": hidden, "logits": self.last(hidden)}
+
+    both = convert_module(Pair(), torch.randn(4, 3), generator=_rng())
+    assert not any(space.moves for space in both.graph.spaces)
+    one = convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logits")
+    assert one.verified
+    assert [space.size for space in one.graph.spaces if space.moves] == [6]
+    with pytest.raises(UsageError, match=r"^the module has no output 'logit'; did you mean 'logits'\?$"):
+        convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logit")

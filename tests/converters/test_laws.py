@@ -1,0 +1,112 @@
+"""Laws of converted graphs: permuting commutes with converting, layers stay equivariant, orbits are counted right."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import itertools
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from graphws.graph import NetworkGraph, from_networkx, from_pyg, to_networkx, to_pyg
+from graphws.layers import EquivariantLinear
+from graphws.layers.plan import plan_by_name
+from graphws.messages import expand_blocks
+from graphws.testing import check_equivariance
+from graphws_converters.modules import convert_module
+from tests.converters.architectures import build
+from tests.graph import samples
+
+
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _graph(name: str) -> NetworkGraph:
+    module, inputs = build(name)
+    return convert_module(module, inputs, generator=_rng()).graph
+
+
+@pytest.mark.parametrize("name", ["ResNet, option B", "ViT", "LSTM, projected", "experts in one tensor"])
+def test_permute_then_convert_is_convert_then_permute(name: str) -> None:
+    module, inputs = build(name)
+    module = module.double()
+    result = convert_module(module, inputs, generator=_rng())
+    assert result.weights is not None
+    element = result.graph.group().random(_rng(1), actions="rich")
+    after = element.act(result.weights)
+    twin = copy.deepcopy(module)
+    twin.load_state_dict(after.to_state_dict())
+    again = convert_module(twin, inputs, generator=_rng())
+    assert again.graph == result.graph
+    assert again.weights is not None
+    assert samples.same_bits(again.weights, after)
+    assert result.run is not None
+    doubled = [x.double() if x.is_floating_point() else x for x in inputs]
+    moved, before = result.run(after, *doubled), result.run(result.weights, *doubled)
+    torch.testing.assert_close(moved, before)
+    assert not torch.equal(torch.cat([x.flatten() for _, x in after.items()]), result.weights.flatten()[0])
+
+
+@pytest.mark.parametrize("name", ["CNN + flatten", "ResNet, option A", "ViT", "GroupNorm, grouped convolution"])
+def test_equivariant_layers_run_on_converted_graphs(name: str) -> None:
+    graph = _graph(name)
+    layer = EquivariantLinear(graph, 1, 2).double()
+    check_equivariance(layer, graph, _rng(2), channels=1, batch=2, draws=2)
+
+
+@pytest.fixture(scope="module")
+def oracle(shared: Path) -> ModuleType:
+    """The independent orbit count."""
+    path = shared / "oracle" / "orbits.py"
+    spec = importlib.util.spec_from_file_location("orbits_oracle", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["orbits_oracle"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _small(graph: NetworkGraph, oracle: ModuleType) -> dict[str, object]:
+    """The graph's spaces for the oracle, cut down to sizes that show every orbit."""
+    return {
+        s.name: oracle.Space(
+            min(s.size, 4 if s.parent is None else 3) if s.moves else 1, "set" if s.moves else "free", s.parent
+        )
+        for s in graph.spaces
+    }
+
+
+def test_a_layer_on_a_vit_block_has_as_many_parameters_as_there_are_orbits(oracle: ModuleType) -> None:
+    """Every pair of tensors of one attention block: q, k, v in heads, the output weight, both parts of the MLP."""
+    graph = _graph("ViT")
+    plan = plan_by_name(graph, expand_blocks(pool="mean"))
+    names = [p.name for p in graph.parameters if p.name.startswith(("qkv", "out", "up", "down"))]
+    spaces = _small(graph, oracle)
+    assert len(names) == 12
+    assert any("head" in space.name and space.parent for space in graph.spaces)
+    for source, target in itertools.product(names, repeat=2):
+        axes = [graph.parameter(name).spaces for name in (source, target)]
+        if len({*axes[0], *axes[1]}) < len(axes[0]) + len(axes[1]) or "out" in source + target:
+            numel = 1
+            for axis in (*axes[0], *axes[1]):
+                numel *= oracle.extent(axis, spaces)
+            if numel > 40_000:
+                continue
+        assert plan.count(source, target) == oracle.orbit_count(*axes, spaces), (source, target)
+
+
+def test_neuron_level_views_of_a_converted_cnn_come_back() -> None:
+    module, inputs = build("CNN + flatten")
+    weights = convert_module(module, inputs, generator=_rng()).weights
+    assert weights is not None
+    neurons = to_networkx(weights)
+    assert samples.same_bits(from_networkx(neurons), weights)
+    assert samples.same_bits(from_pyg(to_pyg(weights)), weights)
+    assert neurons.number_of_nodes() > 500
