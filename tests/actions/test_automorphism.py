@@ -134,8 +134,7 @@ def test_dead_and_copied_neurons_have_automorphisms_of_their_own():
     large = plant(random_mlp([3, 6, 2], "gelu", rng(0)), 1, "gelu", rng(1), unread=0, constant=0, duplicates=2)
     large["W2"][:, :, :] = 1.0  # all neurons read alike: copies can be exchanged
     found = automorphisms(large)
-    assert found.order == 2 * 2 * 2  # two pairs of copies, and the two outputs once their biases agree
-    assert "hidden1" in str(found) or found.generators == ()
+    assert str(found) == "4 automorphisms, 2 generators, moving hidden1"  # two pairs of copies
 
 
 @pytest.mark.parametrize("size", [3, 6, 9])

@@ -3,10 +3,10 @@
 Refinement colours neurons by what they see until nothing more can be told apart.  If all colours are different, only
 the identity is left.  Else one vertex of a cell is singled out and colours are refined again, down to a discrete
 colouring: the *first path*, with base points v₁, v₂, ….  From its end upward, every other vertex w of the cell of v_k
-is tried: is there an automorphism that fixes v₁ … v_{k-1} and takes v_k to w?  A second path is refined in step with the
-first, and given up where the colours differ.  Vertices in the orbit of one that was found, or has failed, are skipped,
-so the search needs about as many paths as there are generators.  The generators found form a strong generating set: the
-order of the group is the product of the orbits' lengths.
+is tried: is there an automorphism that fixes v₁ … v_{k-1} and takes v_k to w?  A second path is refined in step with
+the first, and given up where the colours differ.  Vertices in the orbit of one that was found, or has failed, are
+skipped, so the search needs about as many paths as there are generators.  The generators found form a strong generating
+set: the order of the group is the product of the orbits' lengths.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def _single(element: GroupElement) -> GroupElement:
     """An element for a batch of one, without the batch."""
     maps = {}
     for name, m in element.maps.items():
-        assert isinstance(m, Monomial) and m.scale is not None  # what canonical_element gives
+        assert isinstance(m, Monomial)
+        assert m.scale is not None  # canonical_element gives every map a scale
         maps[name] = Monomial(m.perm[0], m.scale[0])
     return GroupElement(element.graph, maps)
 
@@ -256,4 +257,5 @@ def _cell(colours: Tensor) -> Tensor | None:
         return None
     smallest = counts[several].min()
     chosen = values[several & (counts == smallest)][0]
-    return (colours == chosen).nonzero().flatten()
+    cell: Tensor = (colours == chosen).nonzero().flatten()
+    return cell
