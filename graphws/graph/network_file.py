@@ -1,0 +1,124 @@
+"""A converted network in one file: its tensors, its graph, and what is known about both.
+
+The file is an ordinary ``.safetensors`` file, so that any tool can read the tensors under the names that the network's
+own state dict has (tied tensors once).  Its metadata hold the graph as JSON, the figures of the numeric gate and the
+reasons; a reader checks all of it, and a file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from graphws.errors import DataError, GraphwsError
+from graphws.files import whole_file
+from graphws.graph.checkpoint import read_state_dict
+from graphws.graph.conversion import Conversion
+from graphws.graph.network import NetworkGraph
+from graphws.graph.verify import Verification
+from graphws.graph.weights import Weights
+
+FORMAT = "1"
+MARK = "graphws_network"
+"""The metadata key that tells these files from other safetensors."""
+MOST_NOTES = 1000
+
+
+def save_network(conversion: Conversion, path: str | Path) -> None:
+    """Writes a converted network; the file's name should end in ``.safetensors``.
+
+    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason and notes.
+
+    Raises:
+        DataError: Where the name is another, or the file cannot be written; then what was there stays.
+    """
+    file = Path(path)
+    if file.suffix != ".safetensors":
+        raise DataError(f"{file}: a converted network is a .safetensors file; name it {file.stem}.safetensors")
+    metadata = {MARK: FORMAT, "graph": conversion.graph.to_json(), "reason": conversion.reason}
+    metadata["notes"] = json.dumps(list(conversion.notes)[:MOST_NOTES])
+    if conversion.verification is not None:
+        metadata["verification"] = json.dumps(asdict(conversion.verification))
+    with whole_file(file) as stream:
+        stream.write(save(_tensors(conversion), metadata))
+
+
+def _tensors(conversion: Conversion) -> dict[str, Tensor]:
+    """The state dict, each tied tensor once."""
+    if conversion.weights is None:
+        return {}
+    aliases = {a for p in conversion.graph.parameters if p.storage for a in p.storage.aliases}
+    state = conversion.weights.to_state_dict()
+    return {key: tensor.contiguous() for key, tensor in state.items() if key not in aliases}
+
+
+def is_network_file(path: Path) -> bool:
+    """Whether a file is a converted network (a cheap look at its metadata)."""
+    return path.suffix == ".safetensors" and path.is_file() and MARK in _metadata(path)
+
+
+def load_network(path: str | Path) -> Conversion:
+    """The converted network in a file.
+
+    Raises:
+        DataError: Where it is none, damaged, of another version, or its parts contradict each other.
+    """
+    file = Path(path)
+    metadata = _metadata(file)
+    if MARK not in metadata:
+        raise DataError(f"{file}: a safetensors file, but not of a converted network")
+    if metadata[MARK] != FORMAT:
+        raise DataError(f"{file}: a network file of format {metadata[MARK][:20]}; this version reads format {FORMAT}")
+    state = read_state_dict(file)
+    try:
+        graph = NetworkGraph.from_json(metadata.get("graph", ""))
+        weights = Weights.from_state_dict(graph, state) if state else None
+    except GraphwsError as error:
+        raise DataError(f"{file}: {error}") from None
+    verification = _verification(file, metadata["verification"]) if "verification" in metadata else None
+    reason = metadata.get("reason", "")
+    return Conversion(graph, weights, verification, reason, notes=_notes(file, metadata.get("notes", "[]")))
+
+
+def _metadata(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        with safe_open(str(file), framework="pt") as archive:
+            return dict(archive.metadata() or {})
+    except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError) as error:
+        text = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise DataError(f"{file}: not a safetensors file, or cut off: {text}") from None
+
+
+def _json(file: Path, what: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: its {what} cannot be read: {str(error)[:200]}") from None
+
+
+def _verification(file: Path, text: str) -> Verification:
+    entry = _json(file, "verification", text)
+    wanted = {"error": float, "control": float, "draws": int, "actions": str}
+    fits = isinstance(entry, dict) and set(entry) == set(wanted)
+    if not fits or not all(type(entry[name]) is kind for name, kind in wanted.items()):
+        raise DataError(f"{file}: its verification needs error, control, draws and actions")
+    good = math.isfinite(entry["error"]) and math.isfinite(entry["control"]) and entry["draws"] >= 1
+    if not good or min(entry["error"], entry["control"]) < 0 or entry["actions"] not in ("permutation", "rich"):
+        raise DataError(f"{file}: its verification holds impossible figures")
+    return Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+
+
+def _notes(file: Path, text: str) -> tuple[str, ...]:
+    notes = _json(file, "notes", text)
+    if not isinstance(notes, list) or len(notes) > MOST_NOTES or not all(isinstance(note, str) for note in notes):
+        raise DataError(f"{file}: its notes must be a list of at most {MOST_NOTES} texts")
+    return tuple(notes)
