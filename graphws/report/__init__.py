@@ -5,13 +5,21 @@ Nothing here computes results; it is given numbers and draws them, on figures of
 
 from __future__ import annotations
 
-from graphws.report.figures import confusion_matrix, curves, png, predicted_against_true, scores
+from graphws.report.figures import (
+    answered_pictures,
+    confusion_matrix,
+    curves,
+    png,
+    predicted_against_true,
+    scores,
+)
 from graphws.report.page import Page, Picture, Table, html
 
 __all__ = [
     "Page",
     "Picture",
     "Table",
+    "answered_pictures",
     "confusion_matrix",
     "curves",
     "html",

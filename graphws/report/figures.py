@@ -99,6 +99,37 @@ def predicted_against_true(
     return figure
 
 
+def answered_pictures(
+    pictures: NDArray[np.floating],
+    targets: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    names: Sequence[str] = (),
+) -> Figure:
+    """Pictures with the class that each was taken for; wrong answers are red and name the true class.
+
+    Args:
+        pictures: (count, rows, columns, channels), values from 0 to 1, of 1 or 3 channels.
+        targets: True classes.
+        predictions: What they were taken for.
+        names: Of the classes; their numbers where empty.
+    """
+
+    def name(number: int) -> str:
+        return names[number] if names else str(number)
+
+    columns = min(12, max(1, len(pictures)))
+    rows = -(-len(pictures) // columns)
+    figure = Figure(figsize=(0.75 * columns + 0.2, 0.95 * rows + 0.2), layout="constrained")
+    for k, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if k < len(pictures):
+            right = targets[k] == predictions[k]
+            title = name(predictions[k]) if right else f"{name(predictions[k])} (is {name(targets[k])})"
+            axes.set_title(title, fontsize=8, color="black" if right else "crimson", pad=2)
+            axes.imshow(np.clip(pictures[k], 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
+    return figure
+
+
 def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
     """The test metric of every model: a bar at the mean over seeds, a dot for each seed."""
     figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.2), layout="constrained")

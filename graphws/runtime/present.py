@@ -6,15 +6,31 @@ import csv
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
-from graphws.report import Page, Picture, Table, confusion_matrix, curves, html, png, predicted_against_true, scores
+from graphws.report import (
+    Page,
+    Picture,
+    Table,
+    answered_pictures,
+    confusion_matrix,
+    curves,
+    html,
+    png,
+    predicted_against_true,
+    scores,
+)
 from graphws.runtime.evaluate import Answers
 from graphws.runtime.files import read_json, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.results import Results
 from graphws.spec import Classification, InvariantHead, Regression, Spec, dump_spec
 from graphws.zoo import Zoo
+from graphws.zoo.figures import reconstruct
+
+SHOWN = 36
+"""How many test networks are shown as the pictures that they draw."""
 
 
 def present(spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]) -> None:
@@ -24,7 +40,7 @@ def present(spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: 
         RunError: When a file cannot be written.
     """
     pictures = []
-    for name, (caption, figure) in _figures(spec, folder, results, answers).items():
+    for name, (caption, figure) in _figures(spec, zoo, folder, results, answers).items():
         content = png(figure)
         write_bytes(folder.figure(name), content)
         pictures.append(Picture(caption, content))
@@ -41,7 +57,7 @@ def present(spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: 
 
 
 def _figures(
-    spec: Spec, folder: RunFolder, results: Results, answers: Mapping[str, Answers]
+    spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]
 ) -> dict[str, tuple[str, Figure]]:
     metric = results.metric.name
     values = {score.name: score.values(metric) for score in results.scores}
@@ -60,12 +76,25 @@ def _figures(
             answer.targets.numpy(), answer.predictions.numpy(), spec.head.outputs, f"{own}, test split"
         )
         figures["confusion"] = (f"What {own} takes each class for.", figure)
+        signal = zoo.provenance.get("signal", {})
+        if len(signal.get("shape", ())) == 2:
+            caption = f"What {own} read: test networks as the pictures that they draw, under its answer for each."
+            figures["networks"] = (caption, _networks(zoo, answer))
     if isinstance(spec.task, Regression):
         predictions = {name: answer.predictions.numpy().astype(np.float64) for name, answer in answers.items()}
         truth = answers[results.scores[0].name].targets.numpy().astype(np.float64)
         figure = predicted_against_true(truth, predictions, spec.task.targets)
         figures["predictions"] = ("Test split: the closer to the diagonal, the better.", figure)
     return figures
+
+
+def _networks(zoo: Zoo, answer: Answers) -> Figure:
+    """Some test networks, evenly spread, as the pictures that they draw."""
+    signal = zoo.provenance["signal"]
+    chosen = torch.linspace(0, len(answer.index) - 1, min(SHOWN, len(answer.index))).long()
+    pictures = reconstruct(zoo.weights(answer.index[chosen]), signal["shape"]) / signal["peak"]
+    targets, predictions = answer.targets[chosen].numpy(), answer.predictions[chosen].numpy()
+    return answered_pictures(pictures.double().numpy(), targets, predictions, signal["classes"])
 
 
 def _history(folder: RunFolder, trial: str) -> list[dict[str, float]]:

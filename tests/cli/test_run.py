@@ -71,7 +71,7 @@ def test_the_run_folder_holds_everything(finished: Path) -> None:
         "models/dwsnet.safetensors",
     ):
         assert (folder / name).stat().st_size > 0
-    assert {p.stem for p in (folder / "figures").iterdir()} == {"scores", "curves", "confusion"}
+    assert {p.stem for p in (folder / "figures").iterdir()} == {"scores", "curves", "confusion", "networks"}
     assert load_spec(folder / "spec.yaml") == load_spec(finished / "quick.yaml")
     with safe_open(str(folder / "models" / "dwsnet.safetensors"), framework="pt") as file:
         description = json.loads(file.metadata()["description"])

@@ -5,7 +5,18 @@ import re
 
 import numpy as np
 
-from graphws.report import Page, Picture, Table, confusion_matrix, curves, html, png, predicted_against_true, scores
+from graphws.report import (
+    Page,
+    Picture,
+    Table,
+    answered_pictures,
+    confusion_matrix,
+    curves,
+    html,
+    png,
+    predicted_against_true,
+    scores,
+)
 
 
 def _size(content: bytes) -> tuple[int, int]:
@@ -81,3 +92,17 @@ def test_scores_show_the_mean_and_each_seed() -> None:
 
 def test_the_same_figure_gives_the_same_file() -> None:
     assert png(scores({"a": [0.5]}, "mse")) == png(scores({"a": [0.5]}, "mse"))
+
+
+def test_wrong_answers_are_red_and_name_the_truth() -> None:
+    pictures = np.zeros((14, 4, 5, 1))
+    targets = np.arange(14) % 3
+    predictions = targets.copy()
+    predictions[13] = 2
+    figure = answered_pictures(pictures, targets, predictions, ["cat", "dog", "owl"])
+    titles = [axes.title for axes in figure.axes if axes.get_images()]
+    assert [title.get_text() for title in titles[:3]] == ["cat", "dog", "owl"]
+    assert (titles[13].get_text(), titles[13].get_color()) == ("owl (is dog)", "crimson")
+    assert len(titles) == 14
+    assert all(title.get_color() == "black" for title in titles[:13])
+    assert len(answered_pictures(np.zeros((2, 4, 4, 3)), targets[:2], predictions[:2]).axes) == 2
