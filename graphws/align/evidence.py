@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from graphws.errors import UsageError
 from graphws.graph import Action, GroupElement, Monomial, Weights
 from graphws.graph.element import SpaceElement
 from graphws.graph.latents import latents
 from graphws.graph.moment_maps import collect_evidence
 from graphws.graph.verify import Run
-from graphws.matching import Metric, Score, assign_family, families, match_forward, score
+from graphws.matching import Metric, Score, assign_family, families, score
 
 
-def activation_element(first: Weights, second: Weights, inputs: Tensor, metric: Metric) -> GroupElement:
-    """The element that makes the values on every space correlate most; what no value speaks about goes by weights.
+def activation_maps(first: Weights, second: Weights, inputs: Tensor) -> dict[str, SpaceElement]:
+    """The maps that make the values on every space correlate most; spaces that no value carries are missing.
 
     Neurons are compared by correlation, so their scale does not count; linear spaces by covariance.
     """
@@ -33,16 +30,16 @@ def activation_element(first: Weights, second: Weights, inputs: Tensor, metric: 
                 scores[name] = Score(matrix, torch.zeros_like(matrix))
         if scores:
             known.update(assign_family(graph, family, scores))
-    return match_forward(first, second, fixed=known, metric=metric)
+    return known
 
 
-def attribution_element(
-    first: Weights, second: Weights, run: Run, metric: Metric, generator: torch.Generator, losses: int = 64
-) -> GroupElement:
-    """The element that makes the moment maps of neurons correlate most over random losses, the same for both networks.
+def attribution_maps(
+    first: Weights, second: Weights, run: Run, generator: torch.Generator, losses: int = 64
+) -> dict[str, SpaceElement]:
+    """The maps that make the moment maps of neurons correlate most over random losses, the same for both networks.
 
-    diag(M) is the part that an element takes in a loss.  Scales do not change it, and neither do signs, which are read
-    off the weights afterwards.  Families with linear spaces, whose elements have no identity, go by weights.
+    diag(M) is the part that an element takes in a loss.  Scales do not change it, and neither do signs, which are left
+    for `with_signs`.  Families with linear spaces, whose elements have no identity, are missing.
     """
     graph = first.graph
     chosen = [
@@ -63,11 +60,9 @@ def attribution_element(
             if name in names and found[0][name].axes:
                 matrix = _correlation(*(_features(each[name].moments) for each in found))
                 scores[name] = Score(torch.zeros_like(matrix), matrix)
-        if not scores:
-            raise UsageError(f"nothing is known about space {family.root!r}: no parameter is labelled by it")
-        known.update(assign_family(graph, family, scores))
-    element = match_forward(first, second, fixed=known, metric=metric)
-    return GroupElement(graph, _signed(first, second, element.maps, metric))
+        if scores:
+            known.update(assign_family(graph, family, scores))
+    return known
 
 
 def _features(moments: Tensor) -> Tensor:
@@ -76,19 +71,17 @@ def _features(moments: Tensor) -> Tensor:
     return unit.movedim(2, 0).reshape(-1, moments.shape[1])
 
 
-def _signed(
-    first: Weights, second: Weights, maps: Mapping[str, SpaceElement], metric: Metric
-) -> dict[str, SpaceElement]:
-    """The maps with the signs that bring the weights closest, space after space, twice over."""
-    known = dict(maps)
+def with_signs(first: Weights, second: Weights, element: GroupElement, metric: Metric) -> GroupElement:
+    """The element with the signs that bring the weights closest, space after space, twice over."""
+    known = dict(element.maps)
     signed = [s.name for s in first.graph.spaces if s.moves and s.action in (Action.SIGNED, Action.MONOMIAL)]
     for name in signed * 2:
-        element, scored = known[name], score(first, second, name, known, metric=metric)
-        if scored is None or not isinstance(element, Monomial):
+        here, scored = known[name], score(first, second, name, known, metric=metric)
+        if scored is None or not isinstance(here, Monomial):
             continue
-        chosen = scored.odd.gather(-1, element.perm.unsqueeze(-1)).squeeze(-1)
-        known[name] = Monomial(element.perm, torch.where(chosen < 0, -torch.ones_like(chosen), torch.ones_like(chosen)))
-    return known
+        chosen = scored.odd.gather(-1, here.perm.unsqueeze(-1)).squeeze(-1)
+        known[name] = Monomial(here.perm, torch.where(chosen < 0, -torch.ones_like(chosen), torch.ones_like(chosen)))
+    return GroupElement(first.graph, known)
 
 
 def _covariance(first: Tensor, second: Tensor) -> Tensor:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import torch
 
+from graphws.align.gauge import settled_gauge
 from graphws.align.objective import climb, closeness, restricted, standing
+from graphws.align.view import matching_view
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
-from graphws.matching import balanced_metric, match_forward, matching_gauge
+from graphws.matching import balanced_metric, match_forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +62,8 @@ def align_many(
     if whole.batch < 2:
         raise GraphError(f"there is nothing to align: got {whole.batch} network, at least 2 are needed")
     graph = whole.graph
-    networks = [restricted(whole.select([k]), actions) for k in range(whole.batch)]
-    gauges = [matching_gauge(network) for network in networks]
+    networks = [matching_view(restricted(whole.select([k]), actions)) for k in range(whole.batch)]
+    gauges = [settled_gauge(network) for network in networks]
     fixed = [gauge.act(network) for gauge, network in zip(gauges, networks, strict=True)]
     metric = balanced_metric(Weights.cat(fixed))
     elements = [match_forward(fixed[0], each, metric=metric) for each in fixed]

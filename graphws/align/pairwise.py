@@ -22,13 +22,15 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from graphws.align.evidence import activation_element, attribution_element
+from graphws.align.evidence import activation_maps, attribution_maps, with_signs
+from graphws.align.gauge import settled_gauge
 from graphws.align.objective import check_pair, climb, closeness, restricted, standing
+from graphws.align.view import matching_view
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
 from graphws.graph.verify import Run
-from graphws.matching import agreement, balanced_metric, match_forward, matching_gauge
+from graphws.matching import agreement, balanced_metric, match_forward
 from graphws.matching.metric import Metric
 
 Method = Literal["weights", "activations", "attributions"]
@@ -91,28 +93,31 @@ def align(
         UsageError: On an unknown method, or one without the inputs, run or generator that it needs.
     """
     graph = check_pair(first, second)
-    a, b = restricted(first, actions), restricted(second, actions)
-    gauges = [matching_gauge(a), matching_gauge(b)]
-    ours, theirs = gauges[0].act(a), gauges[1].act(b)
+    given = [restricted(first, actions), restricted(second, actions)]
+    views = [matching_view(weights) for weights in given]
+    gauges = [settled_gauge(view) for view in views]
+    ours, theirs = (gauge.act(view) for gauge, view in zip(gauges, views, strict=True))
     metric = balanced_metric(ours) if balanced else Metric()
+    one, other = (GroupElement(w.graph, gauge.maps).act(w) for gauge, w in zip(gauges, given, strict=True))
     if method == "weights":
         found, record = _by_weights(ours, theirs, metric, generator, restarts, sweeps)
     elif method == "activations":
         if inputs is None:
             raise UsageError("activations are those on some data: give inputs")
-        found = activation_element(ours, theirs, inputs, metric)
+        known = activation_maps(one, other, inputs)
+        found = match_forward(ours, theirs, fixed=known, metric=metric)
     elif method == "attributions":
         if run is None or generator is None:
             raise UsageError("attributions are those of outputs: give run and a generator")
-        found = attribution_element(ours, theirs, run, metric, generator)
+        known = attribution_maps(one, other, run, generator)
+        found = with_signs(ours, theirs, match_forward(ours, theirs, fixed=known, metric=metric), metric)
     else:
         raise UsageError(
             f"method must be one of {', '.join(get_args(Method))}; got {method!r}" + nearest(method, get_args(Method))
         )
     if method != "weights":
         record = [closeness(ours, found.act(theirs), metric)]
-    whole = gauges[0].inverse() @ found @ gauges[1]
-    element = GroupElement(graph, whole.maps)
+    element = GroupElement(graph, (gauges[0].inverse() @ found @ gauges[1]).maps)
     aligned = element.act(second)
     plain = Metric()
     return Alignment(

@@ -65,10 +65,16 @@ def collect_evidence(
         matrices: Whether to look off the diagonal as well, for linear actions.
 
     Raises:
-        VerificationError: Where outputs are not finite, or not differentiable in the weights.
+        VerificationError: Where outputs are not finite, or not differentiable in the weights; PyTorch cannot
+            differentiate a batch norm in its running statistics.
     """
     leaves = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in weights.items()}
-    output = run(Weights(graph, leaves))
+    try:
+        output = run(Weights(graph, leaves))
+    except RuntimeError as error:  # torch's own refusal, as of running statistics
+        raise VerificationError(
+            f"the network cannot be differentiated in its weights: {error}".split("\n")[0]
+        ) from error
     if not bool(torch.isfinite(output).all()):
         raise VerificationError("the outputs hold NaN or infinity: nothing can be measured there")
     if not output.requires_grad:

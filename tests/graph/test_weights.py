@@ -117,3 +117,13 @@ def test_networks_with_scalars_are_flattened_too() -> None:
     graph = NetworkGraph((), (Parameter("s", ()),))
     weights = Weights(graph, {"s": torch.tensor([1.0, 2.0])})
     assert torch.equal(weights.flatten(), torch.tensor([[1.0], [2.0]]))
+
+
+def test_a_state_dict_can_stay_differentiable() -> None:
+    weights = samples.random_weights(samples.heads(), 1).map(lambda x: x.requires_grad_())
+    assert not any(x.requires_grad for x in weights.to_state_dict().values())
+    state = weights.to_state_dict(detach=False)
+    assert all(torch.equal(x, state[key]) for key, x in weights.to_state_dict().items())
+    total = sum((x.sum() for key, x in state.items() if key != "head"), torch.zeros(()))  # "head" is an alias
+    gradients = torch.autograd.grad(total, list(weights.tensors.values()))
+    assert all(torch.equal(g, torch.ones_like(g)) for g in gradients)
