@@ -87,7 +87,10 @@ class _Run:
         """The outputs of a graph; `values` holds its inputs and, for an inner graph, what is around it."""
         values.update(graph.known)
         for name, key in graph.keys.items():
-            values[name] = self.module.get_parameter(key)
+            path, _, last = key.rpartition(".")
+            values[name] = getattr(
+                self.module.get_submodule(path), last
+            )  # also where a caller put a plain tensor there
         for node in graph.nodes:
             self.steps += 1
             if self.steps > MOST_STEPS:
