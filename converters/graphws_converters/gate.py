@@ -53,7 +53,7 @@ def gate(
 
     Args:
         graph: The graph on trial.
-        weights: The network's own numbers, a batch of one.
+        weights: The network's own numbers, a batch of one; disturbed in place, because large networks fill memory.
         run: The source, with other weights.
         generator: Source of the elements and disturbances.
         tolerance: Largest relative change that counts as none.
@@ -64,20 +64,22 @@ def gate(
     """
     error, control = 0.0, 0.0
     for draw in range(draws):
-        here = weights if draw == 0 else disturb(weights, generator)
-        before = run(here)
+        if draw:
+            disturb(weights, generator)
+        before = run(weights)
         if not bool(torch.isfinite(before).all()):
             if draw == 0:
                 return Outcome(None, "the outputs are not finite numbers on these inputs")
             continue
         element = graph.group().random(generator, actions="rich", dtype=torch.float64)
-        moved = element.act(here)
+        moved = element.act(weights)
         change = relative_change(before, run(moved))
         if not change <= tolerance:
-            raise VerificationError(_blame(element, here, before, run, change, tolerance))
+            raise VerificationError(_blame(element, weights, before, run, change, tolerance))
         error = max(error, change)
         if control < LEAST_CONTROL:
-            control = max(control, _control(here, moved, before, run))
+            control = max(control, _control(weights, moved, before, run))
+        del moved
     if control >= LEAST_CONTROL:
         return Outcome(Verification(error, control, draws, "rich"))
     if graph.log10_order() == 0:
@@ -85,20 +87,18 @@ def gate(
     return Outcome(None, f"leaving a parameter behind changes the outputs by {control:.1e} only: too little to tell")
 
 
-def disturb(weights: Weights, generator: torch.Generator) -> Weights:
-    """Weights nearby, with no two entries equal by construction; what is positive stays so."""
-
-    def shaken(x: Tensor) -> Tensor:
+def disturb(weights: Weights, generator: torch.Generator) -> None:
+    """Moves weights nearby, in place, so that no two entries are equal by construction; what is positive stays so."""
+    for _, x in weights.items():
         if not x.is_floating_point() or x.numel() == 0:
-            return x
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
-        scaled = x * torch.exp(0.1 * noise)
-        if x.numel() > 1 and bool((x > 0).all()):
-            return scaled
-        spread = float(x.std()) if x.numel() > 1 else 0.0
-        return scaled + 0.1 * (spread or 0.1) * torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x)
-
-    return weights.map(shaken)
+            continue
+        positive = x.numel() > 1 and bool(x.min() > 0)
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
+        if positive:
+            x.mul_((0.1 * noise).exp_())
+        else:
+            spread = float(x.std()) if x.numel() > 1 else 0.0
+            x.add_(noise, alpha=0.1 * (spread or 0.1))
 
 
 def _control(weights: Weights, moved: Weights, before: Tensor, run: Run) -> float:

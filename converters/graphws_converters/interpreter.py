@@ -8,6 +8,7 @@ never soundness, and the reason is kept.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,8 +63,9 @@ def analyse(program: Program) -> Analysis:
         analysis.values[value] = engine.constant(tensor)
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
-    users = _users(program)
-    for node in program.nodes:
+    nodes = needed(program)
+    users = _users(nodes)
+    for node in nodes:
         _read(analysis, node, users)
     for value in program.outputs:
         output = engine.plain(analysis.values[value])
@@ -86,9 +88,19 @@ def analyse(program: Program) -> Analysis:
 Users = dict[Value, list[Node]]
 
 
-def _users(program: Program) -> Users:
+def needed(program: Program) -> list[Node]:
+    """The nodes that some output depends on: what others do cannot be seen from outside."""
+    wanted, kept = set(program.outputs), []
+    for node in reversed(program.nodes):
+        if any(value in wanted for value in node.outputs if value is not None):
+            wanted.update(node.values())
+            kept.append(node)
+    return kept[::-1]
+
+
+def _users(nodes: Iterable[Node]) -> Users:
     users: Users = {}
-    for node in program.nodes:
+    for node in nodes:
         for value in dict.fromkeys(node.values()):
             users.setdefault(value, []).append(node)
     return users

@@ -76,7 +76,7 @@ def convert_module(
     if meta:
         return Conversion(graph, reason="the weights are on the meta device: there are no numbers", notes=notes)
     run = _runner(twin, args, kwargs)
-    sharp = Weights.from_state_dict(graph, twin.state_dict())
+    sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=False)
     outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
     return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes)
@@ -190,7 +190,7 @@ def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 
     def run(weights: Weights, *given: Any) -> Tensor:
         learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
-        state = weights.to_state_dict(detach=not learns)
+        state = weights.to_state_dict(detach=not learns, copy=False)
         own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
         dtype = next((x.dtype for _, x in weights.items() if x.is_floating_point()), torch.float32)
 

@@ -124,8 +124,13 @@ class Weights:
                 )
 
     @staticmethod
-    def from_state_dict(graph: NetworkGraph, state: Mapping[str, Tensor]) -> Weights:
+    def from_state_dict(graph: NetworkGraph, state: Mapping[str, Tensor], *, copy: bool = True) -> Weights:
         """A batch of one from a state dict whose keys and shapes are those of the graph's storage.
+
+        Args:
+            graph: The graph.
+            state: The tensors.
+            copy: False lets the weights share the state dict's memory, as far as possible.
 
         Raises:
             WeightsError: On a missing, left-over or wrongly shaped tensor, and on tied tensors that differ.
@@ -145,27 +150,30 @@ class Weights:
                     raise WeightsError(f"{alias!r} and {key!r} should be one tensor (tied weights), but differ")
             left -= {key, *(storage.aliases if storage else ())}
             block = state[key].reshape(storage.seen)[storage.index] if storage and storage.block else state[key]
-            tensors[parameter.name] = block.detach().clone().reshape(1, *graph.shape(parameter.name))
+            block = block.detach().clone() if copy else block.detach()
+            tensors[parameter.name] = block.reshape(1, *graph.shape(parameter.name))
         if left:
             raise WeightsError(f"state dict holds {sorted(left)[0]!r}, which the graph does not know")
         return Weights(graph, tensors)
 
-    def to_state_dict(self, network: int = 0, *, detach: bool = True) -> dict[str, Tensor]:
+    def to_state_dict(self, network: int = 0, *, detach: bool = True, copy: bool = True) -> dict[str, Tensor]:
         """The state dict of one network of the batch: the inverse of `from_state_dict`, bit for bit.
 
         Args:
             network: Which network of the batch.
             detach: False keeps the tensors differentiable in these weights.
+            copy: False lets the state dict share the memory of the weights, as far as possible.
         """
         state: dict[str, Tensor] = {}
         for parameter in self.graph.parameters:
             tensor, storage = self[parameter.name][network], parameter.storage
             tensor = tensor.detach() if detach else tensor
             if storage is None:
-                state[parameter.name] = tensor.clone()
+                state[parameter.name] = tensor.clone() if copy else tensor
                 continue
             if storage.block is None:
-                state[storage.key] = tensor.reshape(storage.shape).clone()
+                whole = tensor.reshape(storage.shape)
+                state[storage.key] = whole.clone() if copy else whole
             else:
                 whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
                 whole.view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)

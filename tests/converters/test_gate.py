@@ -114,8 +114,10 @@ def test_disturbed_weights_keep_what_is_positive(rolled: Rolled) -> None:
     module = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
     result = convert_module(module, torch.randn(4, 3), generator=_rng())
     assert isinstance(result.weights, Weights)
-    shaken = disturb(result.weights, _rng())
+    shaken = result.weights.map(torch.clone)
+    disturb(shaken, _rng())
     assert bool((shaken["1.running_var"] > 0).all())
+    assert not torch.equal(shaken["1.running_var"], result.weights["1.running_var"])
     assert torch.equal(shaken["1.num_batches_tracked"], result.weights["1.num_batches_tracked"])
     assert shaken["1.running_mean"].unique().numel() == 6, "zeros would hide mistakes"
     assert result.run is not None
