@@ -13,16 +13,19 @@ Which converters there are is decided by the installed packages: they are regist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from graphws.errors import DataError, UsageError
+from graphws.graph.checkpoint import INDEX
 from graphws.graph.conversion import Conversion, Converter, Hints
 from graphws.graph.network import NetworkGraph
+from graphws.graph.network_file import is_network_file, load_network
 from graphws.graph.serialise import LONGEST
 
 GROUP = "graphws.converters"
@@ -36,12 +39,14 @@ def converters() -> dict[str, Converter]:
 
 def convert(
     source: object,
-    example_inputs: Tensor | None = None,
+    example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
     *,
+    example_outputs: Tensor | None = None,
     activation: str | Sequence[str] | None = None,
     omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
     generator: torch.Generator | None = None,
+    allow_code: bool = False,
 ) -> Conversion:
     """The typed graph and the weights of a network, and whether they were verified.
 
@@ -49,12 +54,16 @@ def convert(
     measured; anything that cannot be measured comes back UNVERIFIED with the reason, or is refused.
 
     Args:
-        source: An `nn.Module`, a state dict, or the path of a ``.pt``, ``.pth`` or ``.safetensors`` file.
-        example_inputs: A batch of inputs for a module whose input's shape cannot be seen from its layers.
+        source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
+            ``.safetensors`` or its index of shards), of a Hugging Face folder, of an ``.onnx`` file.
+        example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
+            position, or a mapping by name.
+        example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
         activation: Of the hidden layers (one name, or one each), for a source without code, or one that is unclear.
         omega: Frequency of sine activations (one, or one each).
         exponent: Power of ``power`` activations.
         generator: Source of randomness of the numeric gate; seeded with 0 where None.
+        allow_code: Whether a source that is a program (TorchScript) may run; never set it for files from strangers.
 
     Raises:
         UsageError: Where nothing is known about such a source, or a hint is needed.
@@ -65,7 +74,9 @@ def convert(
     installed = converters()
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
-    hints = Hints(example_inputs, activation, omega, exponent, generator)
+    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
+    if isinstance(source, str | Path) and is_network_file(Path(source)):
+        return load_network(source)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
@@ -75,33 +86,42 @@ def convert(
 
 def load_graph_file(
     path: str | Path,
+    example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None,
     *,
     activation: str | Sequence[str] | None = None,
     omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
+    allow_code: bool = False,
 ) -> Conversion:
-    """The graph of a file, whatever it is: a graph's JSON, a zoo's folder, or a checkpoint.
+    """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
 
     Args:
-        path: A ``.json`` file, a folder that holds ``graph.json``, or a checkpoint for `convert`.
-        activation: For a checkpoint; see `convert`.
-        omega: For a checkpoint.
-        exponent: For a checkpoint.
+        path: A ``.safetensors`` file that `graphws.graph.network_file.save_network` (``graphws convert -o``) wrote, a
+            ``.json`` file, a folder that holds ``graph.json``, or a source for `convert`.
+        example_inputs: For a source; see `convert`.
+        activation: For a source.
+        omega: For a source.
+        exponent: For a source.
+        allow_code: For a source.
 
     Raises:
-        DataError: Where there is no such file, or the folder is no zoo.
+        DataError: Where there is no such file, the folder is neither a zoo nor a model, or a file is damaged.
         GraphError: Where the JSON does not describe a graph.
-        UsageError: Where a checkpoint needs a hint.
+        UsageError: Where a source needs a hint.
     """
     place = Path(path)
-    if place.is_dir():
+    if place.is_dir() and not (place / "config.json").is_file():
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
         place = place / "graph.json"
-    if place.suffix != ".json":
+    if place.suffix != ".json" or place.name.endswith(INDEX):
         if not place.exists():
             raise DataError(f"{place}: no such file")
-        return convert(place, activation=activation, omega=omega, exponent=exponent)
+        if is_network_file(place):
+            return load_network(place)
+        return convert(
+            place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code
+        )
     try:
         if place.stat().st_size > 4 * LONGEST:
             raise DataError(f"{place}: {place.stat().st_size} bytes, too large for a graph")

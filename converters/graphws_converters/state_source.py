@@ -52,6 +52,15 @@ def convert_state_dict(state: Mapping[str, Tensor], hints: Hints, source: str = 
     return Conversion(graph, Weights.from_state_dict(graph, state), reason=reason)
 
 
+def is_chain(state: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors are those of linear layers that chain, and nothing else."""
+    try:
+        _ordered(_linear_layers(state), "")
+    except GraphError:
+        return False
+    return True
+
+
 def _activation(hint: Hint, source: str) -> Activation:
     assert hint.kind in ACTIVATIONS
     if hint.kind == "sine":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli import actions, align, experiments, graphs, reduce, specs, zoos
+from graphws.cli import actions, align, converting, experiments, graphs, reduce, specs, zoos
 from graphws.cli.guard import GuardedGroup
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.add_typer(zoos.app, name="zoo")
 app.command("check")(specs.check_command)
 app.command("schema")(specs.schema_command)
 app.command("explain")(specs.explain_command)
+app.command("convert")(converting.convert_command)
 app.command("inspect")(graphs.inspect_command)
 app.command("actions")(actions.actions_command)
 app.command("align")(align.align_command)

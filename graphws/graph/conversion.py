@@ -70,18 +70,28 @@ class Hints:
     """What the caller knows about a network, for what a converter cannot see.
 
     Attributes:
-        example_inputs: A batch of inputs; only its shape has to be right.
+        example_inputs: A batch of inputs: a tensor, a tuple by position or a mapping by name; only shapes and types
+            have to be right, unless outputs are given too.
         activation: Of the hidden layers: one name for all, or one each.
         omega: Frequency of sine activations: one for all, or one each.
         exponent: Power of ``power`` activations.
         generator: Source of randomness of the numeric gate.
+        example_outputs: What the network computes from the example inputs, to check a hypothesis against.
+        allow_code: Whether a source that is a program (TorchScript) may run.
     """
 
-    example_inputs: Tensor | None = None
+    example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None
     activation: str | Sequence[str] | None = None
     omega: float | Sequence[float] | None = None
     exponent: int | None = None
     generator: torch.Generator | None = None
+    example_outputs: Tensor | None = None
+    allow_code: bool = False
+
+    @property
+    def random(self) -> torch.Generator:
+        """The generator, or one seeded with 0."""
+        return self.generator if self.generator is not None else torch.Generator().manual_seed(0)
 
 
 class Converter(Protocol):

@@ -1,0 +1,70 @@
+"""ONNX files: read within bounds, run by rules of our own, traced by the recorder and tried."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphws.errors import UsageError
+from graphws.graph.conversion import Conversion, Hints
+from graphws_converters.modules import convert_module
+
+LARGEST_INPUT = 1 << 26
+"""Most numbers that an input made up here may have."""
+
+
+def convert_onnx(path: Path, hints: Hints) -> Conversion:
+    """The graph of an ONNX model; its parameters go by the names that the file gives them.
+
+    Raises:
+        UsageError: Where the package onnx is missing, or the inputs' shapes are not fixed and none are given.
+        DataError: Where the file cannot be read, or has operators without a rule.
+    """
+    if find_spec("onnx") is None:
+        raise UsageError("reading ONNX files needs the package onnx: pip install 'graphws[onnx]'")
+    from graphws_converters.onnx import OnnxModule, read_model
+
+    model = read_model(path)
+    module = OnnxModule(model)
+    inputs = _given(path, module.inputs, hints)
+    if inputs is None:
+        declared = {value.name: value.type.tensor_type for value in model.graph.input}
+        inputs = tuple(_made_up(path, name, declared[name], hints.random) for name in module.inputs)
+    return convert_module(module, inputs, generator=hints.random, front="recorder", hints=hints)
+
+
+def _given(path: Path, names: tuple[str, ...], hints: Hints) -> tuple[Any, ...] | None:
+    """The caller's inputs by position."""
+    given = hints.example_inputs
+    if given is None:
+        return None
+    if isinstance(given, Tensor):
+        return (given,)
+    if isinstance(given, tuple | list):
+        return tuple(given)
+    if set(given) != set(names):
+        raise UsageError(f"{path.name} has the inputs {', '.join(names)}; got {', '.join(given)}")
+    return tuple(given[name] for name in names)
+
+
+def _made_up(path: Path, name: str, kind: Any, generator: torch.Generator) -> Tensor:
+    """Random numbers of the declared shape; a first axis that is open is a batch of 2."""
+    shape = []
+    for k, axis in enumerate(kind.shape.dim):
+        if axis.dim_value < 1 and k:
+            raise UsageError(
+                f"{path.name}: axis {k} of input {name!r} may have any length: give example inputs (--inputs), "
+                f"as in {name}=1x3x224x224"
+            )
+        shape.append(axis.dim_value if axis.dim_value >= 1 else 2)
+    numbers = torch.Size(shape).numel()
+    if numbers > LARGEST_INPUT:
+        raise UsageError(f"{path.name}: input {name!r} of {numbers} numbers is large: give example inputs (--inputs)")
+    floating = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
+    if kind.elem_type not in floating:
+        raise UsageError(f"{path.name}: input {name!r} is of whole numbers: give example inputs (--inputs)")
+    return torch.randn(shape, generator=generator).to(floating[kind.elem_type])

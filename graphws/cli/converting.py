@@ -1,0 +1,76 @@
+"""``graphws convert``: a foreign network as a typed graph with its weights, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphws.cli.console import output
+
+InputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs", metavar="SPEC|FILE", help="Example inputs: 1x3x32x32, ids=2x16:int64<1000, or .npz, .safetensors."
+    ),
+]
+CodeOption = Annotated[
+    bool, typer.Option("--allow-code", help="Run a source that is a program (TorchScript); only if you trust it.")
+]
+ActivationOption = Annotated[
+    str | None, typer.Option(help="Of the hidden layers; a state dict does not say it: relu, sine, tanh, ...")
+]
+OmegaOption = Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")]
+
+
+def convert_command(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A checkpoint, an .onnx or TorchScript file, a Hugging Face folder."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="The .safetensors file to write.")
+    ] = None,
+    inputs: InputsOption = None,
+    activation: ActivationOption = None,
+    omega: OmegaOption = None,
+    allow_code: CodeOption = False,
+    why: Annotated[
+        str | None, typer.Option("--why", metavar="SPACE", help="Explain why a space is what it is.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the numeric gate.")] = 0,
+) -> None:
+    """Convert SOURCE to a typed graph, try its symmetry on the network itself, and write both into OUT."""
+    import torch
+
+    from graphws.converting import convert
+    from graphws.errors import DataError
+    from graphws.graph.example_inputs import example_inputs
+    from graphws.graph.network_file import save_network
+
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder")
+    generator = torch.Generator().manual_seed(seed)
+    given = None if inputs is None else example_inputs(inputs, generator)
+    found = convert(source, given, activation=activation, omega=omega, generator=generator, allow_code=allow_code)
+    graph, console = found.graph, output()
+    if out is not None:
+        save_network(found, out)
+    if why is not None:
+        space = graph.space(why)
+        users = ", ".join(p.name for p in graph.parameters if why in p.spaces)
+        console.print(
+            f"{space}\nwhy: {space.reason or 'no operation pins it down'}\nin: {users or 'no parameter'}", markup=False
+        )
+    moving = sum(space.moves for space in graph.spaces)
+    console.print(
+        f"{len(graph.spaces)} spaces ({moving} move), {len(graph.parameters)} parameters, {graph.numel:,} numbers, "
+        f"{found.coverage:.1%} of them on a space that moves; 10^{graph.log10_order():.1f} relabellings",
+        markup=False,
+    )
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(found.verdict, markup=False)
+    if out is not None:
+        console.print(f"written: {out}", markup=False)
