@@ -1,0 +1,93 @@
+"""Writes docs/architectures.md: what the converters make of every architecture that they are tested on.
+
+    python scripts/architectures.py [OUT]
+
+Networks are small and have random weights; each is traced, analysed and put to the test as `graphws.convert` would.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+
+from graphws.graph.conversion import Conversion  # noqa: E402
+from graphws_converters.modules import convert_module  # noqa: E402
+from tests.converters import architectures, hugging_face  # noqa: E402
+
+HEAD = """# Architectures
+
+What the converters make of each architecture that they are tested on. Written by `scripts/architectures.py`; the
+networks are small, with random weights, so sizes and groups are those of the test, not of a trained model.
+
+- **error**: largest relative change of the outputs under random elements of the rich group (permutations with the
+  signs, scales and matrices that each space allows), in float64; models whose norms compute in float32 whatever they
+  are given reach 1e-7.
+- **control**: the change when one weight is left behind. The gate wants at least 1e-6.
+- **spaces**: those that the group moves, and what acts on them beyond permutations: `±` signs, `+` positive scales,
+  `*` non-zero scales, `GL` invertible matrices.
+- **log10|G|**: digits of the number of permutations.
+- **coverage**: share of the numbers in the state dict that some moving space indexes.
+- **seconds**: CPU time of tracing, analysis and the gate, on one thread.
+"""
+MARKS = {"signed": "±", "scaling": "+", "monomial": "*", "linear": "GL"}
+
+
+def row(name: str, module: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any], output: str | None) -> str:
+    """One line of the table."""
+    start = time.process_time()
+    result = convert_module(module, inputs, generator=torch.Generator().manual_seed(0), output=output)
+    seconds = time.process_time() - start
+    return line(name, result, seconds)
+
+
+def line(name: str, result: Conversion, seconds: float) -> str:
+    """The figures of a conversion."""
+    found = result.verification
+    figures = f"VERIFIED | {found.error:.0e} | {found.control:.0e}" if found else f"{result.verdict} | | "
+    moving = [space for space in result.graph.spaces if space.moves]
+    counts = {mark: sum(str(space.action) == action for space in moving) for action, mark in MARKS.items()}
+    rich = ", ".join(f"{count} {mark}" for mark, count in counts.items() if count)
+    spaces = f"{len(moving)}" + (f" ({rich})" if rich else "")
+    return (
+        f"| {name} | {figures} | {spaces} | {result.graph.log10_order():.1f} | {result.coverage:.1%} | {seconds:.1f} |"
+    )
+
+
+def table() -> list[str]:
+    """Every architecture."""
+    head = "| architecture | gate | error | control | spaces | log10\\|G\\| | coverage | seconds |"
+    rule = "|---|---|---|---|---|---|---|---|"
+    lines = ["", "## Modules of PyTorch", "", head, rule]
+    for name in architectures.ARCHITECTURES:
+        lines.append(row(name, *architectures.build(name), None))
+        print(lines[-1], flush=True)
+    lines += ["", "## Models of Hugging Face", "", head, rule]
+    for name in hugging_face.MODELS:
+        lines.append(row(name, *hugging_face.build(name)))
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main(out: Path) -> None:
+    """Writes the page."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    module, inputs = architectures.build("CNN + flatten")
+    convert_module(module, inputs, generator=torch.Generator().manual_seed(0))  # what is loaded once is not timed
+    out.write_text(HEAD + "\n".join(table()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs" / "architectures.md")
