@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import json
@@ -87,7 +88,18 @@ def test_the_two_models_have_about_as_many_parameters(finished: Path) -> None:
 
 def test_the_report_opens_without_a_network(finished: Path) -> None:
     page = (finished / "runs" / "quick" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    drawn = {path.stem: path.read_bytes() for path in (finished / "runs" / "quick" / "figures").iterdir()}
+    shown = re.findall(r'src="data:image/png;base64,([^"]+)"><figcaption>([^<]+)</figcaption>', page)
+    assert [(base64.b64decode(data), caption) for data, caption in shown] == [
+        (drawn["scores"], "accuracy on the test split; dots are seeds."),
+        (drawn["curves"], "Training, one line a seed."),
+        (drawn["confusion"], "What dwsnet takes each class for."),
+        (
+            drawn["networks"],
+            "What dwsnet read: test networks as the pictures that they draw, under its answer for each.",
+        ),
+    ]
+    assert page.count("<img") == len(shown) == len(drawn)
     assert not re.search(r"(src|href)=\"(?!data:)|@import|url\(|<script|<link", page)
     assert "https:" not in page
     assert "name: quick" in page
