@@ -1,0 +1,147 @@
+"""Arrangement: the same entries in another shape, order or company."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from graphws_converters.algebra.dims import Dim, total
+from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
+from graphws_converters.algebra.unify import cut, regroup
+from graphws_converters.primitives.demands import Demands
+
+
+class Arranging(Demands):
+    """Demands of operations that move entries and leave them as they are."""
+
+    def permute(self, x: Any, order: Sequence[int]) -> Any:
+        """Axes in another order."""
+        if isinstance(x, Stacked):
+            order = [k % (len(x.parts[0].legs) + 1) for k in order]
+            inner = [k - (k > x.axis) for k in order if k != x.axis]
+            return Stacked(order.index(x.axis), [self.permute(part, inner) for part in x.parts])
+        return self.tensor([x.legs[k] for k in order], x)
+
+    def reshape(self, x: Any, shape: Sequence[int]) -> Abstract:
+        """The same entries, row-major, in another shape."""
+        plain: Abstract = self.plain(x)
+        if math.prod(shape) == 0:
+            return self.unknown([plain], [shape], "a reshape of nothing")[0]
+        legs: list[Leg | None] = [None] * len(shape)
+        for before, after in groups(plain.shape, shape):
+            if len(before) == len(after) == 1:
+                legs[after[0]] = plain.legs[before[0]]
+                continue
+            old = [plain.legs[k] for k in before]
+            dims = regroup([leg.dim for leg in old], [shape[k] for k in after])
+            if dims is None:
+                self.release(old, "a reshape that cuts across its structure")
+                dims = [Dim(shape[k], "a reshape that cuts across its structure") for k in after]
+            new = [Leg(dim) for dim in dims]
+            self.regrouped(old, new)
+            for k, leg in zip(after, new, strict=True):
+                legs[k] = leg
+        return self.tensor([leg for leg in legs if leg is not None], plain)
+
+    def split_stacked(self, x: Abstract, axis: int, sizes: Sequence[int], counted: int) -> Stacked | None:
+        """One axis viewed as several, of which `counted` will be taken apart; None where that is impossible."""
+        before, count, after = list(sizes[:counted]), sizes[counted], list(sizes[counted + 1 :])
+        whole = x.legs[axis]
+        dims = regroup([whole.dim], [*before, count * math.prod(after)])
+        pieces = cut(dims[-1], [math.prod(after)] * count) if dims else None
+        inner = [regroup([piece], after) for piece in pieces] if pieces else []
+        if not inner or None in inner:
+            return None
+        outer = [Leg(dim) for dim in dims[:-1]] if dims else []
+        parts, legs = [], []
+        for finer in inner:
+            legs.append([Leg(dim) for dim in finer or []])
+            parts.append(self.tensor([*x.legs[:axis], *outer, *legs[-1], *x.legs[axis + 1 :]], x))
+        self.regrouped([whole], [*outer, *(leg for group in legs for leg in group)])
+        return Stacked(axis + counted, parts)
+
+    def cut(self, x: Any, axis: int, sizes: Sequence[int]) -> list[Abstract]:
+        """Consecutive pieces along one axis."""
+        plain: Abstract = self.plain(x)
+        axis %= len(plain.legs)
+        whole = plain.legs[axis]
+        dims = cut(whole.dim, sizes)
+        if dims is None:
+            self.release([whole], "a cut across its structure")
+            dims = [Dim(size, "a cut across its structure") for size in sizes]
+        legs = [Leg(dim) for dim in dims]
+        self.regrouped([whole], legs)
+        return [self.tensor([*plain.legs[:axis], leg, *plain.legs[axis + 1 :]], plain) for leg in legs]
+
+    def slice(self, x: Any, axis: int, start: int, stop: int, step: int = 1) -> Abstract:
+        """Part of one axis; `start` and `stop` are inside it."""
+        plain: Abstract = self.plain(x)
+        axis %= len(plain.legs)
+        size = plain.shape[axis]
+        if step != 1:
+            return self._strided(plain, axis, start, stop, step)
+        if (start, stop) == (0, size):
+            return plain
+        sizes = [n for n in (start, stop - start, size - stop) if n] if stop > start else []
+        if not sizes:
+            return self.tensor([*plain.legs[:axis], Leg(Dim(0)), *plain.legs[axis + 1 :]], plain)
+        return self.cut(plain, axis, sizes)[1 if start else 0]
+
+    def _strided(self, x: Abstract, axis: int, start: int, stop: int, step: int) -> Abstract:
+        size, count = x.shape[axis], max(0, -(-(stop - start) // step))
+        if size % step == 0 and start < step and count == size // step:
+            stacked = self.split_stacked(x, axis, [count, step], 1)
+            if stacked is not None:
+                return stacked.parts[start]
+        self.release([x.legs[axis]], "a strided slice")
+        return self.tensor([*x.legs[:axis], Leg(Dim(count, "a strided slice")), *x.legs[axis + 1 :]], x)
+
+    def select(self, x: Any, axis: int, at: int) -> Abstract:
+        """One element of an axis, which disappears."""
+        if isinstance(x, Stacked):
+            if axis % (len(x.parts[0].legs) + 1) == x.axis:
+                return x.parts[at]
+            x = self.plain(x)
+        axis %= len(x.legs)
+        at %= x.shape[axis]
+        piece = self.slice(x, axis, at, at + 1)
+        return self.tensor([*piece.legs[:axis], *piece.legs[axis + 1 :]], piece)
+
+    def concat(self, xs: Sequence[Any], axis: int) -> Abstract:
+        """One after the other along an axis."""
+        plain: list[Abstract] = [self.plain(x) for x in xs]
+        plain = [x for x in plain if x.shape != (0,)]
+        axis %= len(plain[0].legs)
+        legs = []
+        for k in range(len(plain[0].legs)):
+            column = [x.legs[k] for x in plain]
+            if k == axis:
+                legs.append(Leg(total([leg.dim for leg in column])))
+                self.regrouped(column, [legs[-1]])
+                continue
+            for leg in column[1:]:
+                self.same(column[0], leg, "a concatenation")
+            legs.append(column[0])
+        return self.tensor(legs)
+
+
+def groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """The smallest groups of consecutive axes of two shapes that hold the same numbers of entries."""
+    found: list[tuple[list[int], list[int]]] = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        left, right = [i] if i < len(before) else [], [j] if j < len(after) else []
+        a, b = before[i] if left else 1, after[j] if right else 1
+        i, j = i + len(left), j + len(right)
+        while a != b:
+            if a < b:
+                a *= before[i]
+                left.append(i)
+                i += 1
+            else:
+                b *= after[j]
+                right.append(j)
+                j += 1
+        found.append((left, right))
+    return found
