@@ -212,7 +212,7 @@ def test_published_checkpoints(shared: Path) -> None:
     content = torch.load(public / "resnet20_cifar.th", map_location="cpu", weights_only=True)
     assert _same(read_state_dict(public / "resnet20_cifar.th"), content["state_dict"])
     found = read_checkpoint(public / "resnet20_cifar.th")
-    assert list(found.state)[0] == "conv1.weight"
+    assert next(iter(found.state)) == "conv1.weight"
     assert found.story == (
         "the state dict is the entry 'state_dict', beside best_prec1; the prefix 'module.' before every name is dropped"
     )

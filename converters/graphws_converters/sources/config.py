@@ -50,9 +50,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not a JSON file: {str(error)[:200]}") from None
     if not isinstance(config, dict):
         raise DataError(f"{file}: a config is a mapping, got a {type(config).__name__}")
-    entries = 0
-    for key, value, depth in _entries(config, "", 0):
-        entries += 1
+    for entries, (key, value, depth) in enumerate(_entries(config, "", 0), start=1):
         if depth > DEEPEST or entries > MOST_ENTRIES:
             raise DataError(f"{file}: more than {MOST_ENTRIES} entries, or nested more than {DEEPEST} deep")
         if key == "auto_map":
