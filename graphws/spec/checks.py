@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from graphws.spec.experiment_checks import experiment_alone, experiment_layers, experiment_pictures
 from graphws.spec.finding import Finding, duplicates
 from graphws.spec.inputs import ZooInput
 from graphws.spec.model import MlpModel
 from graphws.spec.model_checks import attention_heads, layer_messages, reductions
 from graphws.spec.networks import coordinates
-from graphws.spec.schema import Spec
+from graphws.spec.schema import READING, Spec
 from graphws.spec.sources import SineSource
 from graphws.spec.task import Classification, InvariantHead, Regression, WeightsTask
 from graphws.spec.train import Train
@@ -140,5 +141,8 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_noise_to_remove, ("task", "augment")),
     (_training, ("train",)),
     (_comparison, ("compare", "model", "train")),
+    (experiment_alone, ("experiment", *READING)),
+    (experiment_layers, ("experiment",)),
+    (experiment_pictures, ("experiment",)),
 )
 """Every check and the sections that it reads."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from graphws.spec import scalars
-from graphws.spec.schema import Spec
+from graphws.spec.schema import READING, Spec
 
 
 class _Dumper(yaml.SafeDumper):
@@ -25,9 +25,10 @@ for _pattern in (scalars.INT, scalars.FLOAT):
 
 
 def dump_spec(spec: Spec) -> str:
-    """The resolved spec as YAML; ``parse_spec(dump_spec(spec)) == spec``."""
+    """The resolved spec as YAML, without the sections of the other kind of job; ``parse_spec(dump_spec(s)) == s``."""
+    other = {"experiment"} if spec.experiment is None else set(READING)
     text: str = yaml.dump(
-        _ordered(spec.model_dump(mode="json", by_alias=True)),
+        _ordered(spec.model_dump(mode="json", by_alias=True, exclude=other)),
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=None,

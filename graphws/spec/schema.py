@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Strict
 
+from graphws.spec.experiment import SymmetryExperiment
 from graphws.spec.inputs import Augment, Input, Preprocess
 from graphws.spec.model import Model
 from graphws.spec.section import Flag, Section, Text
@@ -47,7 +48,7 @@ class Baseline(Section):
 
 
 class Spec(Section):
-    """A spec: what the networks are, the model, the task, the data and the training.
+    """A spec: what the networks are, the model, the task, the data and the training; or an experiment.
 
     What a command does not need may be left out: fitting needs `zoo`, explaining `input` and `model`, training also
     `head` and `task`.
@@ -78,6 +79,16 @@ class Spec(Section):
     compare: Annotated[
         tuple[Baseline, ...], Field(description="Other models, trained on the same data for comparison.")
     ] = ()
+    experiment: Annotated[
+        SymmetryExperiment | None,
+        Field(
+            description="Another kind of job, which excludes the other sections: a network trained on symmetric data."
+        ),
+    ] = None
+
+
+READING = ("zoo", "input", "preprocess", "augment", "model", "head", "task", "train", "compare")
+"""The sections of a job that reads networks; an experiment has none of them."""
 
 
 def json_schema() -> dict[str, Any]:

@@ -59,6 +59,10 @@ class PicturesSource(SourceSection):
     coordinates = 2
     kind: Annotated[Literal["pictures"], Field(description="Picture files, one folder a class.")]
     path: Annotated[Text, Field(description=f"Zip or folder that holds one folder a class, {_PLACE}.")]
+    test_path: Annotated[
+        Text | None,
+        Field(description="Another one with the test set; null: `path` holds it, in a folder test, or none."),
+    ] = None
     size: Annotated[
         Count | None, Field(description="Side in pixels to which pictures are scaled; null keeps their size.")
     ] = None
