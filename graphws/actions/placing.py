@@ -64,7 +64,7 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
         ]
         return Placed(symmetry, tuple(maps), None, (size,))
     order = torch.arange(size)
-    patch = next((int(o.attribute("size", 1)) for o in graph.operations if o.kind == "patches"), None)
+    patch = patch_side(graph)
     if patch is not None:
         if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
             raise UsageError(f"this network cuts pictures into {patch} x {patch} patches; inputs {shape} do not divide")
@@ -169,6 +169,11 @@ def _factor(element: SpaceElement, tokens: int, features: int) -> tuple[Tensor, 
     if not alike or (scale is not None and bool((scale != scale[0]).any())):
         raise refused
     return tau, Monomial(inner[0], None if scale is None else scale[0])
+
+
+def patch_side(graph: NetworkGraph) -> int | None:
+    """Side of the patches that the network cuts pictures into, None where it reads them otherwise."""
+    return next((int(o.attribute("size", 1)) for o in graph.operations if o.kind == "patches"), None)
 
 
 def output_size(graph: NetworkGraph) -> int:

@@ -21,7 +21,7 @@ from torch import Tensor
 from graphws.graph import ACTIVATIONS, NetworkGraph, Operation, Weights
 from graphws.graph.forward import OPERATIONS
 
-_SAME_FEATURES = {*ACTIVATIONS, "add", "position", "token", "patches", "mean_tokens"}
+_SAME_FEATURES = {*ACTIVATIONS, "add", "position", "patches", "mean_tokens"}
 
 _READ = {"linear": (0, 1), "bilinear_scores": (0, 2), "attend_matrix": (1, 2)}
 """Which inputs of a step are multiplied by its weight."""
@@ -62,6 +62,8 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
             matrix = parameters[operation.inputs[2]]
             found.setdefault(operation.inputs[1], matrix.axes[-1].space)
             found[out] = matrix.axes[1].space
+        elif operation.kind == "token":
+            found[out] = parameters[operation.inputs[1]].axes[-1].space
         elif operation.kind == "attend" and operation.inputs[1] in found:
             found[out] = found[operation.inputs[1]]
         elif operation.kind in _SAME_FEATURES:
@@ -76,14 +78,18 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
 
 
 def wires(graph: NetworkGraph) -> list[Wire]:
-    """The wires in the order of the computation; the last is the output.  None for a graph without steps."""
+    """The wires in the order of the computation; the last is the output.  None for a graph without steps.
+
+    What no input reaches, such as a learned query, is no wire: it is part of the layer that reads it.
+    """
     spaces, made = feature_spaces(graph), {o.outputs[0]: o for o in graph.operations}
+    constant = _constants(graph)
     names = []
     for operation in graph.operations:
         out = operation.outputs[0]
         if out in graph.outputs:
             names.append(out)
-        elif out in spaces and graph.lineage(spaces[out])[0].moves:
+        elif out in spaces and out not in constant and graph.lineage(spaces[out])[0].moves:
             readers = [later for later in graph.operations if out in later.inputs]
             if any(spaces.get(reader.outputs[0]) != spaces[out] for reader in readers):
                 names.append(out)
@@ -94,6 +100,15 @@ def wires(graph: NetworkGraph) -> list[Wire]:
             activation = operation if operation.kind in ACTIVATIONS else None
             found.append(Wire(name, spaces[name], _steps(graph, name, set(names) - {name}), activation))
     return found
+
+
+def _constants(graph: NetworkGraph) -> set[str]:
+    """Parameters and the values that are made of nothing else."""
+    constant = {parameter.name for parameter in graph.parameters}
+    for operation in graph.operations:
+        if operation.kind == "token" or constant.issuperset(operation.inputs):
+            constant |= set(operation.outputs)
+    return constant
 
 
 def _steps(graph: NetworkGraph, value: str, sources: set[str]) -> tuple[Operation, ...]:
