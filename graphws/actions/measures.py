@@ -22,12 +22,13 @@ from graphws.matching.metric import written_spaces
 
 
 def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
-    """For each parameter the space by whose name its layer goes: the first moving space that it writes."""
+    """For each parameter the space by whose name its layer goes: the first that it writes, or else reads."""
     names = {}
     for parameter in graph.parameters:
         written = written_spaces(graph, parameter)
         ordered = [axis.space for axis in parameter.axes if axis.space in written]
-        names[parameter.name] = ordered[0] if ordered else parameter.name
+        read = [axis.space for axis in parameter.axes if graph.lineage(axis.space)[0].moves]
+        names[parameter.name] = [*ordered, *read, parameter.name][0]
     return names
 
 
