@@ -74,5 +74,5 @@ class Augment(Section):
         NotNegative, Field(description="Greatest random shift, in the units of the coordinates; a picture spans 2.")
     ] = 0.0
     scaling: Annotated[
-        Probability, Field(description="Greatest random change of size: a factor between 1 − s and 1 + s.")
+        Probability, Field(description="Greatest random change of size: a factor between 1/(1 + s) and 1 + s.")
     ] = 0.0
