@@ -21,9 +21,9 @@ Spaces and what acts on them, for a layer i:
 ``input``, ``output``, ``token``                      free
 =============  =====================================  ==============================================================
 
-With grouped queries (``key_value_heads`` < ``heads``), each key-value head serves heads/key_value_heads queries, and
-``head{i}`` are the key-value heads.  The queries become parameters of their own, ``Q{i}.0, Q{i}.1, …``, as do their
-shares of the output projection: the k-th of every group.  Their order inside a group is not part of the group.
+With grouped queries (``key_value_heads`` < ``heads``) ``head{i}`` are the key-value heads, and the heads that share one
+are a space ``asker{i}`` inside it: S_r wr S_g.  ``Q{i}`` then has an axis for all askers and one inside a head,
+``asker1 ~query1 model1*``, and so has the projection that reads the heads.
 
     >>> print(attention_graph(8, [AttentionLayer(heads=2, head_dim=3, width=6)], output=8))
     NetworkGraph(5 spaces, 4 parameters, 204 numbers, log10|G| = 4.7)
@@ -138,23 +138,24 @@ def attention_graph(
     features = build.free("input", inputs * (patch or 1) ** 2)
     if patch is not None:
         value = build.step("patches", "t0", value, size=patch)
-    sources = [(value, "")]  # what the next projection reads: one value for each query of a group
+    asker = ""  # the heads that share values in the layer below, where they do
     for i, layer in enumerate(layers, start=1):
         if layer.width is not None:
             model = build.add(Space(f"model{i}", layer.width, action=Action.LINEAR, role="model"))
-            value = build.project(f"O{i}", model, features, sources, f"t{i}", bias, first=i == 1)
+            role = "embedding" if i == 1 else "attention.output"
+            value = build.linear(f"O{i}", model, features, value, f"t{i}", bias, role, asker)
             features = model
         if i == 1 and positions is not None:
             build.free("token", positions)
             build.parameters.append(Parameter("P", f"token {features}", "position", "position"))  # type: ignore[arg-type]
             value = build.step("position", "p1", value, "P")
         last = output is None and i == len(layers)
-        sources = build.attention(i, layer, value, features, scores, scale, bias, free=last)
+        value = build.attention(i, layer, value, features, scores, scale, bias, free=last)
         features = "output" if last else f"value{i}"
-    value = sources[0][0]
+        asker = f"asker{i}" if layer.queries > 1 else ""
     if output is not None:
         build.free("output", output)
-        value = build.project(f"O{len(layers) + 1}", "output", features, sources, "y", bias)
+        value = build.linear(f"O{len(layers) + 1}", "output", features, value, "y", bias, "attention.output", asker)
     return build.graph("x0", value)
 
 
@@ -178,7 +179,7 @@ class GraphBuilder:
     def weight(self, name: str, axes: str, role: str, kind: str = "weight") -> str:
         """Adds a parameter.  Its role ends in ``.free`` where it reads or writes the network's ends: such a tensor
         folds differently, so layers that share by role must not mix it with the others."""
-        names = [axis.rstrip("*") for axis in axes.split()]
+        names = [axis.strip("~*") for axis in axes.split()]
         ends = any(s.kind == "free" and s.parent is None for s in self.spaces if s.name in names)
         self.parameters.append(Parameter(name, axes, kind, f"{role}.free" if ends else role))  # type: ignore[arg-type]
         return name
@@ -188,32 +189,18 @@ class GraphBuilder:
         self.operations.append(Operation(kind, read, (out,), tuple(attributes.items())))
         return out
 
-    def linear(self, name: str, out: str, features: str, value: str, result: str, bias: bool, role: str) -> str:
-        """A linear map ``name`` from the space ``features`` to the axis ``out``, with bias ``b{name}``."""
-        read = [value, self.weight(name, f"{out} {features}*", role)]
+    def linear(
+        self, name: str, out: str, features: str, value: str, result: str, bias: bool, role: str, asker: str = ""
+    ) -> str:
+        """A linear map ``name`` from the space ``features`` to the axes ``out``, with bias ``b{name}``.
+
+        Where heads share their values, it reads the features of every asker.
+        """
+        source = f"{asker}* ~{features}*" if asker else f"{features}*"
+        read = [value, self.weight(name, f"{out} {source}", role)]
         if bias:
             read.append(self.weight(f"b{name}", out, f"{role}.bias", "bias"))
-        return self.step("linear", result, *read)
-
-    def project(
-        self,
-        name: str,
-        out: str,
-        features: str,
-        sources: Sequence[tuple[str, str]],
-        result: str,
-        bias: bool,
-        first: bool = False,
-    ) -> str:
-        """Makes tokens of what the heads wrote, summed over the queries of a group."""
-        role = "embedding" if first else "attention.output"
-        if len(sources) == 1:
-            return self.linear(name, out, features, sources[0][0], result, bias, role)
-        parts = [
-            self.linear(f"{name}{mark}", out, features, value, f"{result}{mark}", bias and k == 0, role)
-            for k, (value, mark) in enumerate(sources)
-        ]
-        return self.step("add", result, *parts)
+        return self.step("linear", result, *read, **({"reads": 2} if asker else {}))
 
     def attention(
         self,
@@ -225,44 +212,33 @@ class GraphBuilder:
         scale: float | None,
         bias: bool,
         free: bool,
-    ) -> list[tuple[str, str]]:
-        """Attention of tokens to themselves; gives the values that heads wrote, with the mark of their query."""
+    ) -> str:
+        """Attention of tokens to themselves; gives the value that the heads wrote."""
         pinned = free and layer.groups > 1  # a single head has nothing to be exchanged with
         head = self.free(f"head{i}", layer.groups) if pinned else self.add(Space(f"head{i}", layer.groups, role="head"))
+        shared: dict[str, Attribute] = {"groups": layer.groups} if layer.queries > 1 else {}
+        asker = self.add(Space(f"asker{i}", layer.queries, "nested", head, role="asker")) if shared else head
         width = layer.groups * layer.head_dim
         values = self.free("output", width) if free else self.nested(f"value{i}", layer.head_dim, head, "value")
-        marks = [""] if layer.queries == 1 else [f".{k}" for k in range(layer.queries)]
         if layer.query_dim is None:
-            maps = [
-                self.step(
-                    "bilinear_scores",
-                    f"s{i}{mark}",
-                    value,
-                    value,
-                    self.weight(f"A{i}{mark}", f"{head} {features}* {features}*", "attention.matrix"),
-                    scale=1.0 if scale is None else scale,
-                )
-                for mark in marks
-            ]
+            matrix = self.weight(f"A{i}", f"{asker} {features}* {features}*", "attention.matrix")
+            factor = 1.0 if scale is None else scale
+            maps = self.step("bilinear_scores", f"s{i}", value, value, matrix, scale=factor)
         else:
             query = (
                 self.free(f"query{i}", layer.groups * layer.query_dim)
                 if pinned
                 else self.nested(f"query{i}", layer.query_dim, head, "query")
             )
-            queries = [
-                self.linear(f"Q{i}{m}", query, features, value, f"q{i}{m}", bias, "attention.query") for m in marks
-            ]
+            out = f"{asker} ~{query}" if shared else query
+            queries = self.linear(f"Q{i}", out, features, value, f"q{i}", bias, "attention.query")
             keys = self.linear(f"K{i}", f"{query}*", features, value, f"k{i}", bias, "attention.key")
             factor = layer.query_dim**-0.5 if scale is None else scale
-            maps = [
-                self.step("dot_scores", f"s{i}{mark}", q, keys, heads=layer.groups, scale=factor)
-                for q, mark in zip(queries, marks, strict=True)
-            ]
+            maps = self.step("dot_scores", f"s{i}", queries, keys, heads=layer.heads, scale=factor, **shared)
         if scores == "softmax":
-            maps = [self.step("softmax", f"a{i}{mark}", s) for s, mark in zip(maps, marks, strict=True)]
+            maps = self.step("softmax", f"a{i}", maps)
         written = self.linear(f"V{i}", values, features, value, f"v{i}", bias, "attention.value")
-        return [(self.step("attend", f"h{i}{m}", a, written), m) for a, m in zip(maps, marks, strict=True)]
+        return self.step("attend", f"h{i}", maps, written, **shared)
 
     def nested(self, name: str, size: int, head: str, role: str) -> str:
         """Adds dimensions inside heads on which every invertible matrix acts."""

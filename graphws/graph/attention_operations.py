@@ -15,10 +15,18 @@ from graphws.graph.operation import Operation
 
 
 def linear(operation: Operation, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (batch, ..., in) times weight (batch, out, in), plus bias (batch, out)."""
+    """x (batch, ..., in) times weight (batch, out, in), plus bias (batch, out).
+
+    A weight with more axes is read as one whose last ``reads`` axes (1 where the step says nothing) are the inputs.
+    """
+    reads = int(operation.attribute("reads", 1))
+    weight = weight.flatten(weight.ndim - reads).flatten(1, -2)
     batch, middle = weight.shape[0], x.shape[1:-1]
     rows = x.expand(batch, *x.shape[1:]).flatten(1, -2)
-    product = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+    if bias is None:
+        product = torch.bmm(rows, weight.mT)
+    else:
+        product = torch.baddbmm(bias.flatten(1).unsqueeze(1), rows, weight.mT)
     return product.reshape(batch, *middle, weight.shape[1])
 
 
@@ -86,8 +94,13 @@ def bilinear_scores(
 
 
 def dot_scores(operation: Operation, queries: Tensor, keys: Tensor) -> Tensor:
-    """q_s · k_t within every head, times the attribute ``scale``; attribute ``heads`` says how many there are."""
-    q, k = (_split(x, int(operation.attribute("heads", 1))) for x in (queries, keys))
+    """q_s · k_t within every head, times the attribute ``scale``.
+
+    Attribute ``heads`` says how many heads there are; where ``groups`` is given, so many heads of keys, each for the
+    next heads/groups heads of queries.
+    """
+    heads = int(operation.attribute("heads", 1))
+    q, k = _split(queries, heads), _shared(operation, keys, heads)
     return (q @ k.mT) * float(operation.attribute("scale", 1.0))
 
 
@@ -97,8 +110,11 @@ def softmax(operation: Operation, scores: Tensor) -> Tensor:
 
 
 def attend(operation: Operation, attention: Tensor, values: Tensor) -> Tensor:
-    """The values of every head, summed over keys with the head's attention; heads are concatenated."""
-    return (attention @ _split(values, attention.shape[2])).transpose(2, 3).flatten(3)
+    """The values of every head, summed over keys with the head's attention; heads are concatenated.
+
+    Where the attribute ``groups`` is given there are so many heads of values, shared as the keys are.
+    """
+    return (attention @ _shared(operation, values, attention.shape[2])).transpose(2, 3).flatten(3)
 
 
 def attend_matrix(
@@ -132,6 +148,12 @@ def mean_tokens(operation: Operation, x: Tensor) -> Tensor:
 def _split(x: Tensor, heads: int) -> Tensor:
     """(batch, points, tokens, heads * d) to (batch, points, heads, tokens, d)."""
     return x.reshape(*x.shape[:-1], heads, -1).transpose(2, 3)
+
+
+def _shared(operation: Operation, x: Tensor, heads: int) -> Tensor:
+    """Keys or values of every head; those of a group come once for each of its heads."""
+    groups = int(operation.attribute("groups", heads))
+    return _split(x, groups).repeat_interleave(heads // groups, dim=2)
 
 
 POINT_AXES = {

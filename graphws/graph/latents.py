@@ -57,9 +57,11 @@ def _label(graph: NetworkGraph, operation: Operation, labels: dict[str, str]) ->
     """The space of the features that a step writes, if a space of power 1 labels them."""
     if operation.kind in _WRITTEN_AXIS:
         position = 2 if operation.kind == "attend_matrix" else 1
-        axis = graph.parameter(operation.inputs[position]).axes[_WRITTEN_AXIS[operation.kind]]
-        return axis.space if axis.power == 1 else None
-    if operation.kind == "attend":
+        parameter = graph.parameter(operation.inputs[position])
+        axis = parameter.axes[_WRITTEN_AXIS[operation.kind]]
+        several = any(other.inner and other.power == 1 for other in parameter.axes)  # queries of several askers
+        return axis.space if axis.power == 1 and not several else None
+    if operation.kind == "attend" and not operation.attribute("groups", 0):  # else values come once for each asker
         return labels.get(operation.inputs[1])
     return labels.get(operation.inputs[0]) if operation.kind in _PASSING else None
 

@@ -98,23 +98,44 @@ def merge_vo(weights: Weights) -> Weights:
 class _Pair:
     """A linear space inside heads and the parameters on its two sides: weights of two axes, biases of one."""
 
+    graph: NetworkGraph
     space: Space
-    head: Axis
     into: tuple[Parameter, ...]  # power 1: they write the space
     out: tuple[Parameter, ...]  # power -1
     into_bias: tuple[Parameter, ...]
     out_bias: tuple[Parameter, ...]
 
-    def other(self, parameter: Parameter) -> Axis:
-        """The axis of a weight that is not the space's."""
-        return next(axis for axis in parameter.axes if axis.space != self.space.name)
+    def axis(self, parameter: Parameter) -> int:
+        """Position of the space's axis."""
+        return parameter.spaces.index(self.space.name)
 
-    def columns(self, weights: Weights, parameter: Parameter) -> Tensor:
-        """A parameter as (batch, heads, d, rest)."""
-        axis = parameter.spaces.index(self.space.name) + 1
-        tensor = weights[parameter.name].movedim(axis, 1)
-        heads = tensor.shape[1] // self.space.size
-        return tensor.reshape(tensor.shape[0], heads, self.space.size, -1)
+    def host(self, parameter: Parameter) -> int | None:
+        """Position of the axis of the heads, where they stand apart from their dimensions (grouped queries)."""
+        k = self.axis(parameter)
+        return self.graph.host(parameter, k) if parameter.axes[k].inner else None
+
+    def other(self, parameter: Parameter) -> Axis:
+        """The axis of a weight that is neither the space's nor that of its heads."""
+        taken = {self.axis(parameter), self.host(parameter)}
+        return next(axis for k, axis in enumerate(parameter.axes) if k not in taken)
+
+    def head(self, *parameters: Parameter) -> Axis:
+        """The heads of a product of parameters: the askers of one of them, or the heads themselves."""
+        hosts = [parameter.axes[host].space for parameter in parameters if (host := self.host(parameter)) is not None]
+        return Axis(hosts[0] if hosts else self.space.parent or "")
+
+    def columns(self, weights: Weights, parameter: Parameter, heads: Axis) -> Tensor:
+        """A parameter as (batch, heads, d, rest); heads that share it get it once each."""
+        axis, host = self.axis(parameter) + 1, self.host(parameter)
+        tensor = weights[parameter.name]
+        if host is None:
+            tensor = tensor.movedim(axis, 1)
+            tensor = tensor.reshape(tensor.shape[0], tensor.shape[1] // self.space.size, self.space.size, -1)
+        else:
+            tensor = tensor.movedim((host + 1, axis), (1, 2)).reshape(
+                tensor.shape[0], tensor.shape[host + 1], self.space.size, -1
+            )
+        return tensor.repeat_interleave(self.graph.extent(heads.space) // tensor.shape[1], dim=1)
 
 
 def _pairs(graph: NetworkGraph) -> Iterator[_Pair]:
@@ -123,16 +144,19 @@ def _pairs(graph: NetworkGraph) -> Iterator[_Pair]:
         if not (space.moves and space.parent and space.action is Action.LINEAR):
             continue
         sides: dict[tuple[int, int], list[Parameter]] = {(2, 1): [], (2, -1): [], (1, 1): [], (1, -1): []}
-        plain = True
+        plain, hosts = True, set()
         for parameter in graph.parameters:
-            powers = [axis.power for axis in parameter.axes if axis.space == space.name]
-            if powers:
-                kind = (len(parameter.axes), sum(powers))
-                plain = plain and len(powers) == 1 and kind in sides
+            axes = [(k, axis) for k, axis in enumerate(parameter.axes) if axis.space == space.name]
+            if axes:
+                k, axis = axes[0]
+                kind = (len(parameter.axes) - axis.inner, axis.power)
+                plain = plain and len(axes) == 1 and kind in sides
                 sides.get(kind, []).append(parameter)
+                host = graph.host(parameter, k) if axis.inner else None
+                hosts |= {parameter.spaces[host]} if host is not None else set()
         into, out, into_bias, out_bias = map(tuple, sides.values())
-        if plain and into and out:
-            yield _Pair(space, Axis(space.parent), into, out, into_bias, out_bias)
+        if plain and into and out and len(hosts) <= 1:
+            yield _Pair(graph, space, into, out, into_bias, out_bias)
 
 
 def _merge_queries(rewrite: Rewrite, pair: _Pair) -> None:
@@ -143,22 +167,22 @@ def _merge_queries(rewrite: Rewrite, pair: _Pair) -> None:
         return
     if not rewrite.runs and len(pair.into) > 1 and pair.into_bias:
         return  # nothing says which bias belongs to which query
-    k = pair.columns(rewrite.weights, key)
     for query, found in zip(pair.into, steps, strict=True):
         bias = _bias_of(pair.into_bias, found)
-        q = pair.columns(rewrite.weights, query)
+        head = pair.head(query, key)
+        q, k = (pair.columns(rewrite.weights, each, head) for each in (query, key))
         name, after = _name("A", "Q", query, key), query.name
         asking, asked = pair.other(query), pair.other(key)
-        made = Parameter(name, (pair.head, asking, asked), "weight", query.role.replace("query", "matrix"))
+        made = Parameter(name, (head, asking, asked), "weight", query.role.replace("query", "matrix"))
         read = [rewrite.add(made, q.mT @ k, after)]
         softmax = found is not None and all(step.kind == "softmax" for step in rewrite.readers(found[2].outputs[0]))
         if bias is not None or (key_bias is not None and not softmax):
-            bq = torch.zeros_like(q[..., :1]) if bias is None else pair.columns(rewrite.weights, bias)
-            bk = torch.zeros_like(k[..., :1]) if key_bias is None else pair.columns(rewrite.weights, key_bias)
-            terms: list[tuple[str, tuple[Axis, ...], Tensor]] = [("u", (pair.head, asked), (k.mT @ bq).squeeze(-1))]
+            bq = torch.zeros_like(q[..., :1]) if bias is None else pair.columns(rewrite.weights, bias, head)
+            bk = torch.zeros_like(k[..., :1]) if key_bias is None else pair.columns(rewrite.weights, key_bias, head)
+            terms: list[tuple[str, tuple[Axis, ...], Tensor]] = [("u", (head, asked), (k.mT @ bq).squeeze(-1))]
             if not softmax:
-                terms.append(("w", (pair.head, asking), (q.mT @ bk).squeeze(-1)))
-                terms.append(("c", (pair.head,), (bq * bk).sum((-1, -2))))
+                terms.append(("w", (head, asking), (q.mT @ bk).squeeze(-1)))
+                terms.append(("c", (head,), (bq * bk).sum((-1, -2))))
             for letter, axes, term in terms:
                 role = f"{made.role}.{letter}" if made.role else ""
                 read.append(rewrite.add(Parameter(f"{letter}{name}", axes, "bias", role), term, after))
@@ -193,17 +217,17 @@ def _merge_values(rewrite: Rewrite, pair: _Pair) -> None:
     steps = [_output_steps(rewrite, value, out) for out in pair.out]
     if len(pair.into) > 1 or pair.out_bias or (rewrite.runs and any(found is None for found in steps)):
         return
-    v = pair.columns(rewrite.weights, value)
     for k, (out, found) in enumerate(zip(pair.out, steps, strict=True)):
-        o = pair.columns(rewrite.weights, out)
+        head = pair.head(out, value)
+        o, v = (pair.columns(rewrite.weights, each, head) for each in (out, value))
         name = _name("M", "V", value, out) + (f".{k}" if len(pair.out) > 1 else "")
         wrote, role = pair.other(out), out.role.replace("output", "value-output")
-        made = Parameter(name, (pair.head, wrote, pair.other(value)), "weight", role)
+        made = Parameter(name, (head, wrote, pair.other(value)), "weight", role)
         read = [rewrite.add(made, o.mT @ v, out.name)]
-        term = None if bias is None else (o.mT @ pair.columns(rewrite.weights, bias)).squeeze(-1)
+        term = None if bias is None else (o.mT @ pair.columns(rewrite.weights, bias, head)).squeeze(-1)
         softmax = found is not None and _is_softmax(rewrite, found[1].inputs[0])
         if term is not None and not softmax:
-            apart = Parameter(f"c{name}", (pair.head, wrote), "bias", f"{role}.c" if role else "")
+            apart = Parameter(f"c{name}", (head, wrote), "bias", f"{role}.c" if role else "")
             read.append(rewrite.add(apart, term, out.name))
             term = None
         if found is None:

@@ -72,44 +72,35 @@ def slow(graph: NetworkGraph, weights: Weights, network: int, point: Tensor) -> 
     softmax = any(o.kind == "softmax" for o in graph.operations)
     depth = sum(name.startswith("V") for name in w)
     for i in range(1, depth + 1):
-        if i == 1 and "O1" in w:
-            x = x @ w["O1"].T + w.get("bO1", 0)
+        if f"O{i}" in w:
+            x = x @ w[f"O{i}"].flatten(1).T + w.get(f"bO{i}", 0)
         if i == 1 and "P" in w:
             x = x + w["P"]
-        marks = [""] if f"A{i}" in w or f"Q{i}" in w else [f".{k}" for k in range(graph_queries(w, i))]
-        scale = next(float(o.attribute("scale", 1.0)) for o in graph.operations if o.outputs[0] in (f"s{i}", f"s{i}.0"))
+        scale = next(float(o.attribute("scale", 1.0)) for o in graph.operations if o.outputs[0] == f"s{i}")
         groups = graph.space(f"head{i}").size
+        askers = w[f"A{i}"] if f"A{i}" in w else w[f"Q{i}"]
+        heads = len(askers) if askers.ndim == 3 else groups
         values = (x @ w[f"V{i}"].T + w.get(f"bV{i}", 0)).reshape(len(x), groups, -1)
-        out: Tensor | None = None
         written = []
-        for g in range(groups):
-            for mark in marks:
-                score = torch.zeros(len(x), len(x), dtype=x.dtype)
-                for s in range(len(x)):
-                    for t in range(len(x)):
-                        if f"A{i}{mark}" in w:
-                            score[s, t] = scale * (x[s] @ w[f"A{i}{mark}"][g] @ x[t])
-                        else:
-                            q = (w[f"Q{i}{mark}"] @ x[s] + w.get(f"bQ{i}{mark}", 0)).reshape(groups, -1)[g]
-                            k = (w[f"K{i}"] @ x[t] + w.get(f"bK{i}", 0)).reshape(groups, -1)[g]
-                            score[s, t] = scale * (q @ k)
-                if softmax:
-                    score = torch.exp(score) / torch.exp(score).sum(1, keepdim=True)
-                head = score @ values[:, g]
-                if f"O{i + 1}{mark}" not in w:
-                    written.append(head)
-                    continue
-                columns = w[f"O{i + 1}{mark}"].reshape(-1, groups, head.shape[1])[:, g]
-                out = head @ columns.T if out is None else out + head @ columns.T
-        if out is None:
-            return torch.cat(written, -1)
-        bias = w.get(f"bO{i + 1}", w.get(f"bO{i + 1}.0", 0))
-        x = out + bias
+        for j in range(heads):
+            group = j // (heads // groups)
+            score = torch.zeros(len(x), len(x), dtype=x.dtype)
+            for s in range(len(x)):
+                for t in range(len(x)):
+                    if f"A{i}" in w:
+                        score[s, t] = scale * (x[s] @ w[f"A{i}"][j] @ x[t])
+                        continue
+                    q_bias = w[f"bQ{i}"].reshape(heads, -1)[j] if f"bQ{i}" in w else 0
+                    q = w[f"Q{i}"].reshape(heads, -1, x.shape[1])[j] @ x[s] + q_bias
+                    k = (w[f"K{i}"] @ x[t] + w.get(f"bK{i}", 0)).reshape(groups, -1)[group]
+                    score[s, t] = scale * (q @ k)
+            if softmax:
+                score = torch.exp(score) / torch.exp(score).sum(1, keepdim=True)
+            written.append(score @ values[:, group])
+        x = torch.cat(written, -1)
+        if f"O{i + 1}" in w and i == depth:
+            x = x @ w[f"O{i + 1}"].flatten(1).T + w.get(f"bO{i + 1}", 0)
     return x
-
-
-def graph_queries(w: dict[str, Tensor], layer: int) -> int:
-    return sum(name.startswith((f"A{layer}.", f"Q{layer}.")) for name in w)
 
 
 @each_graph
@@ -249,13 +240,31 @@ def test_scaled_dot_product_attention_agrees() -> None:
     weights = samples.random_weights(graph, 1)
     x = torch.randn(2, 7, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     w = {name: tensor[0] for name, tensor in weights.items()}
-    keys, values = ((x @ w[n].T).unflatten(-1, (2, -1)).transpose(1, 2) for n in ("K1", "V1"))
-    wanted = torch.zeros((), dtype=torch.float64)
-    for mark in (".0", ".1"):
-        queries = (x @ w[f"Q1{mark}"].T).unflatten(-1, (2, -1)).transpose(1, 2)
-        heads = functional.scaled_dot_product_attention(queries, keys, values)
-        wanted = wanted + heads.transpose(1, 2).flatten(2) @ w[f"O2{mark}"].T
+    queries, keys, values = (
+        (x @ w[n].reshape(-1, 8).T).unflatten(-1, (h, -1)).transpose(1, 2) for n, h in (("Q1", 4), ("K1", 2), ("V1", 2))
+    )
+    heads = functional.scaled_dot_product_attention(queries, keys, values, enable_gqa=True)
+    wanted = heads.transpose(1, 2).flatten(2) @ w["O2"].flatten(1).T
     torch.testing.assert_close(forward(graph, weights, x)[0], wanted)
+
+
+def test_grouped_heads_change_places_inside_their_group_and_with_it() -> None:
+    graph = attention_graph(8, [AttentionLayer(6, 3, query_dim=5, key_value_heads=2)], output=6)
+    assert [str(p) for p in graph.parameters if p.name in ("Q1", "K1", "O2")] == [
+        "Q1[asker1, ~query1, input*]",
+        "K1[query1*, input*]",
+        "O2[output, asker1*, ~value1*]",
+    ]
+    assert graph.group().factors == ("S_2", "S_3 wr S_2", "S_3 wr S_2", "S_5 wr S_2")
+    weights = samples.random_weights(graph, 1)
+    x = torch.randn(2, 7, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    before = forward(graph, weights, x)
+    inside = GroupElement(graph, {"asker1": Monomial(torch.tensor([2, 0, 1, 3, 5, 4]))})
+    across = GroupElement(graph, {"asker1": Monomial(torch.tensor([0, 1, 3, 2, 4, 5]))})
+    assert graph.group().contains(inside)
+    assert not graph.group().contains(across)
+    torch.testing.assert_close(forward(graph, inside.act(weights), x), before)
+    assert (forward(graph, across.act(weights), x) - before).norm() > 1e-2 * before.norm()
 
 
 def test_patches_are_those_of_a_convolution() -> None:

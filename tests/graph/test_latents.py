@@ -19,16 +19,23 @@ def test_a_layer_carries_its_activations_and_the_input_itself() -> None:
 
 
 def test_attention_carries_tokens_queries_and_what_heads_attended_to() -> None:
-    layers = [AttentionLayer(4, 3, 5, query_dim=2, key_value_heads=2), AttentionLayer(2, 2, 6)]
+    layers = [AttentionLayer(4, 3, 5, query_dim=2), AttentionLayer(2, 2, 6)]
     graph = attention_graph(4, layers, output=3, positions=6)
     found = carriers(graph)
     assert found["model1"] == "p1"  # with its positions
-    assert found["query1"].startswith("q1")  # keys carry the dual of the space
-    assert found["value1"].startswith("h1")
+    assert (found["query1"], found["value1"]) == ("q1", "h1")  # keys carry the dual of the space
     assert (found["model2"], found["value2"], found["output"]) == ("t2", "h2", "y")
     x = torch.randn(3, 6, 4, dtype=torch.float64)
     weights = samples.random_weights(graph, 2)
     assert latents(graph, weights, x)["value2"].shape == (2, 18, 4)
+
+
+def test_shared_values_are_carried_before_they_are_attended_to() -> None:
+    graph = attention_graph(4, [AttentionLayer(4, 3, 5, query_dim=2, key_value_heads=2)], output=3)
+    found = carriers(graph)
+    assert found["value1"] == "v1"
+    assert not {"query1", "asker1"} & set(found)  # queries come once for each asker: no value has one for each
+    assert latents(graph, samples.random_weights(graph, 1), torch.randn(2, 6, 4).double())["value1"].shape == (1, 12, 6)
 
 
 def test_a_group_element_moves_latents_as_it_moves_its_spaces() -> None:

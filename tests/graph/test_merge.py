@@ -6,11 +6,14 @@ from torch import Tensor, nn
 
 from graphws.errors import GraphError
 from graphws.graph import (
+    Action,
     AttentionLayer,
     GroupElement,
     LinearMap,
     NetworkGraph,
     Operation,
+    Parameter,
+    Space,
     Weights,
     attention_graph,
     attention_pool_graph,
@@ -69,7 +72,7 @@ def test_merging_keeps_the_function_and_the_result_runs_and_verifies(graph: Netw
     again = merge_qk(merge_vo(weights))
     assert set(again.tensors) == set(merged["both"].tensors)
     assert largest(again, merged["both"]) < 1e-12
-    assert not [space for space in again.graph.spaces if space.kind == "nested"]
+    assert not [space for space in again.graph.spaces if space.role in ("query", "value")]
 
 
 @each_graph
@@ -149,7 +152,11 @@ def test_attention_to_other_tokens_merges() -> None:
 
 
 def test_labels_are_enough_where_the_steps_are_foreign() -> None:
-    graph = GRAPHS["plain, softmax, biased"]
+    for name in ("plain, softmax, biased", "grouped, softmax, biased"):
+        check_foreign(GRAPHS[name])
+
+
+def check_foreign(graph: NetworkGraph) -> None:
     steps = (Operation("aten.linear", ("x0",), ("y",)),)
     foreign = NetworkGraph(graph.spaces, graph.parameters, steps, ("x0",), ("y",))
     weights = Weights(foreign, networks(graph).tensors)
@@ -159,10 +166,16 @@ def test_labels_are_enough_where_the_steps_are_foreign() -> None:
     for role in ("query1", "value2"):
         moved = matrices(foreign, role).act(weights)
         assert largest(merge_vo(merge_qk(moved)), merged) < 1e-9
-    grouped = GRAPHS["grouped, softmax, biased"]
-    bare = NetworkGraph(grouped.spaces, grouped.parameters)
+
+
+def test_biases_that_could_belong_to_several_queries_are_not_guessed() -> None:
+    spaces = (Space("x", 4, "free"), Space("h", 2), Space("k", 3, "nested", "h", Action.LINEAR))
+    axes = {"first": "k x*", "second": "k x*", "bias": "k", "key": "k* x*"}
+    graph = NetworkGraph(spaces, tuple(Parameter(name, text) for name, text in axes.items()))  # type: ignore[arg-type]
     with pytest.raises(GraphError, match=r"^no linear space of queries and keys inside heads: nothing to merge$"):
-        merge_qk(Weights(bare, networks(grouped).tensors))  # nothing says whose bias is whose
+        merge_qk(networks(graph))
+    plain = NetworkGraph(spaces, tuple(p for p in graph.parameters if p.name != "bias"))
+    assert [p.name for p in merge_qk(networks(plain)).graph.parameters] == ["first|key", "second|key"]
 
 
 def test_a_value_that_something_else_reads_is_left_alone() -> None:
