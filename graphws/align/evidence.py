@@ -16,7 +16,8 @@ from graphws.matching import Metric, Score, assign_family, families, score
 def activation_maps(first: Weights, second: Weights, inputs: Tensor) -> dict[str, SpaceElement]:
     """The maps that make the values on every space correlate most; spaces that no value carries are missing.
 
-    Neurons are compared by correlation, so their scale does not count; linear spaces by covariance.
+    Neurons are compared by correlation, so their scale does not count; linear spaces by covariance.  Of a family come
+    the spaces with values and those above them.
     """
     graph = first.graph
     ours, theirs = (latents(graph, weights, inputs) for weights in (first, second))
@@ -29,7 +30,9 @@ def activation_maps(first: Weights, second: Weights, inputs: Tensor) -> dict[str
                 matrix = _covariance(a, b) if graph.space(name).action is Action.LINEAR else _correlation(a, b)
                 scores[name] = Score(matrix, torch.zeros_like(matrix))
         if scores:
-            known.update(assign_family(graph, family, scores))
+            seen = {space.name for name in scores for space in graph.lineage(name)}
+            found = assign_family(graph, family, scores)
+            known.update({name: element for name, element in found.items() if name in seen})
     return known
 
 

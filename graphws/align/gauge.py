@@ -35,7 +35,7 @@ def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
 
     Law: weights that differ by an element of the group come out alike up to signs, permutations and orthogonal maps.
     A neuron without incoming or without outgoing weights is left alone, and so is a linear space without full rank on
-    both sides; one that nothing reads gets orthonormal incoming weights.
+    both sides; one with weights on one side only gets orthonormal ones there.
 
     Args:
         weights: A batch of one.
@@ -95,10 +95,11 @@ def _linear(weights: Weights, space: Space) -> SpaceElement | None:
     for power, rows in _axes(weights, space):
         blocks = rows.reshape(-1, space.size, rows.shape[1])
         grams[power] = grams.get(power, 0) + blocks @ blocks.mT
-    if not {1} <= set(grams) <= {1, -1} or not all(_full(gram) for gram in grams.values()):
+    if not grams or not set(grams) <= {1, -1} or not all(_full(gram) for gram in grams.values()):
         return None
-    if -1 not in grams:  # nothing that matching can read reads it: unit squares, as in the other gauge
-        return LinearMap(torch.block_diag(*_power(grams[1], -0.5)))
+    if len(grams) == 1:  # matching can read one side only: unit squares, as in the other gauge
+        ((power, gram),) = grams.items()
+        return LinearMap(torch.block_diag(*_power(gram, -0.5 * power)))
     root, back = _power(grams[1], 0.5), _power(grams[1], -0.5)
     square = back @ _power(root @ grams[-1] @ root, 0.5) @ back  # the geometric mean of P⁻¹ and Q
     return LinearMap(torch.block_diag(*_power(square, 0.5)))

@@ -49,7 +49,12 @@ def signs_of(odd: Tensor, perm: Tensor, action: Action) -> Tensor | None:
     return torch.where(chosen < 0, -torch.ones_like(chosen), torch.ones_like(chosen))
 
 
-def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Score]) -> dict[str, SpaceElement]:
+def assign_family(
+    graph: NetworkGraph,
+    family: Family,
+    scores: Mapping[str, Score],
+    fixed: Mapping[str, SpaceElement] | None = None,
+) -> dict[str, SpaceElement]:
     """The best map of every space of a family.
 
     Law: the result is an element of the graph's group restricted to the family: children follow their parents, scales
@@ -59,6 +64,7 @@ def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Scor
         graph: The graph.
         family: The spaces to solve for.
         scores: Scores of its spaces; one that is missing has none.
+        fixed: Maps that are given; with a space's map come those of its parents.
 
     Raises:
         GraphError: Where scores are missing for all of them, or are not finite.
@@ -66,7 +72,7 @@ def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Scor
     if not scores:
         raise GraphError(f"nothing is known about space {family.root!r}: no parameter speaks about it")
     like = next(iter(scores.values())).odd
-    solver = FamilySolver(graph, scores, like)
+    solver = FamilySolver(graph, scores, like, fixed)
     maps: dict[str, SpaceElement] = {}
     solver.pick(graph.space(family.root), torch.zeros(1, dtype=torch.long, device=like.device), maps)
     return maps
@@ -75,9 +81,15 @@ def assign_family(graph: NetworkGraph, family: Family, scores: Mapping[str, Scor
 class FamilySolver:
     """The inner problems of one family: what each pair of parents is worth, and the maps between their children."""
 
-    def __init__(self, graph: NetworkGraph, scores: Mapping[str, Score], like: Tensor) -> None:
+    def __init__(
+        self,
+        graph: NetworkGraph,
+        scores: Mapping[str, Score],
+        like: Tensor,
+        fixed: Mapping[str, SpaceElement] | None = None,
+    ) -> None:
         self.graph, self.like = graph, like
-        self.scores = scores
+        self.scores, self.fixed = scores, fixed or {}
         self._totals: dict[str, Score] = {}
 
     def children(self, space: Space) -> list[Space]:
@@ -122,6 +134,13 @@ class FamilySolver:
 
     def pick(self, space: Space, origin: Tensor, maps: dict[str, SpaceElement]) -> None:
         """Fixes the map of a space whose parents are moved by `origin`, then those of its children."""
+        given = self.fixed.get(space.name)
+        if given is not None:
+            maps[space.name] = given
+            if isinstance(given, Monomial):
+                for child in self.children(space):
+                    self.pick(child, given.perm, maps)
+            return
         blocks, parents = self.blocks(space), torch.arange(len(origin), device=origin.device)
         odd, even = blocks.odd[parents, origin], blocks.even[parents, origin]
         if space.moves and space.action is Action.LINEAR:

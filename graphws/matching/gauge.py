@@ -3,7 +3,8 @@
 Scores compare numbers, so scales and bases that leave the function alone must be removed first.  In this gauge
 
 * a neuron of a positively homogeneous activation has incoming norm 1;
-* a linear space has incoming weights with W Wᵀ = 1, inside each head for a nested one (a QR gauge of the values).
+* a linear space has incoming weights with W Wᵀ = 1, inside each head for a nested one (a QR gauge of the values); one
+  that nothing writes has such outgoing weights.
 
 If a finite group acts on the inputs by orthogonal matrices and the network is exactly equivariant, every latent action
 is then a signed permutation, or orthogonal on linear spaces: nothing is lost by looking only for those.
@@ -32,25 +33,27 @@ def matching_gauge(weights: Weights) -> GroupElement:
     for space in graph.spaces:  # in order: a space's incoming norms depend on the gauge of the spaces before it
         if not space.moves or space.action in (Action.PERMUTATION, Action.SIGNED):
             continue
-        incoming = _incoming(GroupElement(graph, maps).act(weights), space)
-        if incoming is None:
-            continue
+        moved = GroupElement(graph, maps).act(weights)
+        incoming = _beside(moved, space, power=1)
         if space.action is Action.LINEAR:
-            maps[space.name] = LinearMap(_whitening(incoming, space))
-        else:
+            rows = incoming if incoming is not None else _beside(moved, space, power=-1)
+            if rows is not None:
+                whitening = LinearMap(_whitening(rows, space))  # symmetric, so its inverse moves the other side by it
+                maps[space.name] = whitening if incoming is not None else whitening.inverse()
+        elif incoming is not None:
             norm = incoming.norm(dim=1)
             scale = torch.where(norm > 0, 1 / norm, torch.ones_like(norm))
             maps[space.name] = Monomial(torch.arange(len(scale), device=scale.device), scale)
     return GroupElement(graph, maps)
 
 
-def _incoming(weights: Weights, space: Space) -> Tensor | None:
-    """Everything that is written into the space with power 1, (extent, numbers): weights, or biases where none."""
+def _beside(weights: Weights, space: Space, power: int) -> Tensor | None:
+    """Everything on the space's axes of one power, (extent, numbers): weights, or biases where there are none."""
     for biases in (False, True):
         rows = []
         for parameter in weights.graph.parameters:
             places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name]
-            if len(places) != 1 or parameter.axes[places[0]].power != 1 or (parameter.kind == "bias") != biases:
+            if len(places) != 1 or parameter.axes[places[0]].power != power or (parameter.kind == "bias") != biases:
                 continue
             tensor = weights[parameter.name]
             rows.append(tensor.movedim(places[0] + 1, 1).reshape(tensor.shape[places[0] + 1], -1))

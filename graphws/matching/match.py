@@ -29,7 +29,8 @@ def match_forward(
     Args:
         first: The network to be met, a batch of one.
         second: The network to be moved.
-        fixed: Maps of spaces that are given, such as those of inputs and outputs.
+        fixed: Maps of spaces that are given, such as those of inputs and outputs; of a family they may be the upper
+            part, then the rest of it is found below them.
         metric: How parameters are compared; `balanced_metric` of `first` where None.
 
     Raises:
@@ -38,12 +39,11 @@ def match_forward(
     graph, metric = first.graph, metric or balanced_metric(first)
     known = dict(fixed or {})
     for family in solving_order(graph):
-        if family.root in known:
+        if set(family.spaces) <= set(known):
             continue
-        scores = family_scores(first, second, family, known, metric=metric, side="in")
-        if not scores:
-            scores = family_scores(first, second, family, known, metric=metric, side="both")
-        known.update(assign_family(graph, family, scores))
+        scores = family_scores(first, second, family, known, metric=metric, side="both")
+        scores |= family_scores(first, second, family, known, metric=metric, side="in")  # better, where there is any
+        known.update(assign_family(graph, family, scores, known))
     return GroupElement(graph, known)
 
 

@@ -52,6 +52,12 @@ ATTENTION = {
         positions=6,
     ),
 }
+ATTENTION["grouped queries"] = attention_graph(
+    6,
+    [AttentionLayer(6, 3, query_dim=4, key_value_heads=2), AttentionLayer(4, 2, 6, key_value_heads=2)],
+    output=3,
+    bias=True,
+)
 GRAPHS = {**MLPS, **ATTENTION, "residual": residual()}
 
 

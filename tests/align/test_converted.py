@@ -132,17 +132,21 @@ def test_the_moment_map_test_confirms_transformers(name: str) -> None:
     assert {m.verdict for m in measured} == {"confirmed", "plain"}
 
 
-def test_experts_are_read_with_both_axes_as_one_and_what_else_is_inner_is_left_out() -> None:
+def test_axes_inside_a_parent_are_read_as_one_or_multiplied_away() -> None:
     spaces = (Space("e", 3), Space("h", 4, "nested", "e"), Space("q", 2, "nested", "e"), Space("d", 5))
-    axes = {"U": "e d* ~h", "D": "e ~h* d", "G": "e d*", "O": "q ~h* d", "n": ""}
+    axes = {"U": "e d* ~h", "D": "e ~h* d", "G": "e d*", "V": "h d*", "O": "q ~h* d", "n": ""}
     graph = NetworkGraph(spaces, tuple(Parameter(n, a) for n, a in axes.items()))  # type: ignore[arg-type]
     weights = network(graph)
     view = matching_view(weights)
-    assert [str(p) for p in view.graph.parameters] == ["U[h, d*]", "D[h*, d]", "G[e, d*]"]
+    names = [str(p) for p in view.graph.parameters]
+    assert names == ["U[h, d*]", "D[h*, d]", "G[e, d*]", "V[h, d*]", "O|V[q, d, d*]"]
+    blocks = weights["O"][0].reshape(3, 2, 4, 5), weights["V"][0].reshape(3, 4, 5)
+    wanted = torch.einsum("eqhx,ehy->eqxy", *blocks).reshape(6, 5, 5)
+    torch.testing.assert_close(view["O|V"][0], wanted)
     assert torch.equal(view["U"][0].reshape(3, 4, 5), weights["U"][0].transpose(1, 2))
     element = graph.group().random(rng())
     seen = matching_view(element.act(weights))
     for name, moved in type(element)(view.graph, element.maps).act(view).items():
-        assert torch.equal(seen[name], moved)
+        torch.testing.assert_close(seen[name], moved)
     plain = NetworkGraph(spaces, (Parameter("G", (Axis("e"), Axis("d", -1))),))
     assert matching_view(network(plain)).graph is plain
