@@ -22,6 +22,7 @@ Where to look:
 * `graphws.zoo`: fitting, storing and augmenting data sets of networks
 * `graphws.runtime`: training and evaluation;  `graphws.report`: figures and pages
 * `graphws.converting`: foreign networks as graphs;  `graphws.testing`: checks for your own layers
+* `graphws.actions`: how a symmetry of the data acts inside a network;  `graphws.align`: two networks in one order
 
 Submodules are imported on first use, so that ``import graphws`` and the command line's help stay fast.
 """
@@ -33,6 +34,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphws.actions import find_actions as find_actions
     from graphws.converting import convert as convert
     from graphws.errors import GraphwsError as GraphwsError
     from graphws.graph import NetworkGraph as NetworkGraph
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from graphws.zoo import Zoo as Zoo
 
 _PLACES = {
+    "find_actions": "graphws.actions",
     "convert": "graphws.converting",
     "GraphwsError": "graphws.errors",
     "NetworkGraph": "graphws.graph",
