@@ -43,8 +43,8 @@ def decoys(
         patch: Side of the patches that the network cuts pictures into; 1 where it does not.
     """
     found: list[DataSymmetry] = []
-    same_output = _same(symmetry.input, symmetry.output)
-    invariant = all(_is_identity(element) for element in symmetry.output)
+    same_output = same_action(symmetry.input, symmetry.output)
+    invariant = all(is_identity(element) for element in symmetry.output)
     if len(shape) == 3 and symmetry.order == 2 and (same_output or invariant):
         for name in _MOVES:
             if PICTURES[name].square and shape[-1] != shape[-2]:
@@ -54,14 +54,12 @@ def decoys(
             if len(found) + 1 < count and overlap(symmetry.input, [move]) < 1:
                 output = "same" if same_output else "invariant"
                 found.append(close(name, dict(maps), output, outputs=symmetry.output[0].size))
-    number = 0
-    for _ in range(count - len(found)):
+    for number in range(1, count - len(found) + 1):
         draws = [_conjugate(symmetry, _shuffle(symmetry, shape, generator, patch)) for _ in range(_DRAWS)]
         shared = [overlap([*symmetry.input, *_moving(found)], inputs[1:]) for inputs in draws]
         best = min(range(_DRAWS), key=shared.__getitem__)
         if shared[best] == 1:
             break
-        number += 1
         outputs = draws[best] if same_output else symmetry.output
         name = f"{symmetry.name}, inputs shuffled" + (f" ({number})" if number > 1 else "")
         found.append(DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, draws[best], outputs))
@@ -115,7 +113,8 @@ def _moves_tokens(element: SpaceElement, shape: Sequence[int]) -> bool:
     return bool((element.perm // shape[1] != torch.arange(element.size) // shape[1]).any())
 
 
-def _same(first: Sequence[SpaceElement], second: Sequence[SpaceElement]) -> bool:
+def same_action(first: Sequence[SpaceElement], second: Sequence[SpaceElement]) -> bool:
+    """Whether a group acts in the same way on two spaces."""
     return all(a.size == b.size and _close(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -125,5 +124,6 @@ def _close(first: SpaceElement, second: SpaceElement) -> bool:
     return torch.allclose(first.matrix(), second.matrix())
 
 
-def _is_identity(element: SpaceElement) -> bool:
+def is_identity(element: SpaceElement) -> bool:
+    """Whether a map leaves everything in its place."""
     return _close(element, Monomial(torch.arange(element.size)))

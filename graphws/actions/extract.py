@@ -28,6 +28,8 @@ from graphws.actions.measures import (
     weight_errors,
 )
 from graphws.actions.naming import named_symmetry
+from graphws.actions.picture_decoys import picture_decoys
+from graphws.actions.picture_view import convolves
 from graphws.actions.placing import output_size, patch_side
 from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import linear_defect
@@ -89,7 +91,11 @@ def find_actions(
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals: dict[str, dict[str, Rival]] = {}
     end_to_end: dict[str, float] = {}
-    for decoy in make_decoys(group, shape, count=decoys, generator=rng, patch=patch_side(weights.graph) or 1):
+    if convolves(weights.graph):
+        chosen = picture_decoys(group, shape, count=decoys, generator=rng)
+    else:
+        chosen = make_decoys(group, shape, count=decoys, generator=rng, patch=patch_side(weights.graph) or 1)
+    for decoy in chosen:
         other = pose(weights, decoy, shape, data)
         errors, matched = _quick(other, search(other, generator=rng, sweeps=sweeps))
         rivals[decoy.name] = {space: Rival(errors[space], matched.get(space, 0.0)) for space in errors}

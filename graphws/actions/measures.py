@@ -22,9 +22,14 @@ from graphws.matching.metric import written_spaces
 
 
 def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
-    """For each parameter the space by whose name its layer goes: the first that it writes, or else reads."""
+    """For each parameter the space by whose name its layer goes: the first that it writes, or else reads.
+
+    Numbers without a space (a counter) belong to no layer.
+    """
     names = {}
     for parameter in graph.parameters:
+        if not parameter.axes:
+            continue
         written = written_spaces(graph, parameter)
         ordered = [axis.space for axis in parameter.axes if axis.space in written]
         read = [axis.space for axis in parameter.axes if graph.lineage(axis.space)[0].moves]

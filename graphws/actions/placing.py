@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.grid_moves import GridMove, grid_move
+from graphws.actions.picture_view import TAPS, convolves, grids
 from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement
@@ -29,15 +32,22 @@ class Placed:
         maps: For each element, the map of every free space that it moves.
         tokens: For each element the permutation of tokens, or None where inputs are no tokens.
         shape: Shape of one input as the network reads it.
+        moves: For each element the move of pictures, in a network that convolves.
     """
 
     symmetry: DataSymmetry
     maps: tuple[dict[str, SpaceElement], ...]
     tokens: tuple[Tensor, ...] | None
     shape: tuple[int, ...]
+    moves: tuple[GridMove, ...] = ()
 
     def move_tokens(self, element: int, value: Tensor) -> Tensor:
-        """(batch, points, tokens, features) with its tokens permuted; any other value stays."""
+        """(batch, points, tokens, features) with its tokens permuted, or (…, rows, columns, channels) with its pixels.
+
+        Any other value stays.
+        """
+        if self.moves:
+            return self.moves[element].on_values(value) if value.ndim == 5 else value
         if self.tokens is None or value.ndim != 4 or value.shape[2] != len(self.tokens[element]):
             return value
         return value.index_select(2, self.tokens[element].to(value.device))
@@ -54,6 +64,8 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
     Raises:
         UsageError: Where no space fits, or tokens are not moved as wholes.
     """
+    if convolves(graph):
+        return _place_pictures(graph, symmetry, shape)
     axes = point_axes(graph) if graph.operations else 1
     size = symmetry.input[0].size
     if axes == 1:
@@ -84,6 +96,44 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
                 maps[-1][space.name] = Monomial(tau)
     _place_outputs(graph, symmetry, maps, moved, order, tokens)
     return Placed(symmetry, tuple(maps), tuple(moved), shape)
+
+
+def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
+    """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
+    spaces = feature_spaces(graph)
+    read, written = (spaces.get(end) for end in (graph.inputs[0], graph.outputs[0]))
+    if read is None or written is None:
+        raise UsageError("the network's steps do not say which spaces its inputs and outputs have")
+    channels = graph.extent(read)
+    if len(shape) != 3 or shape[0] != channels:
+        raise UsageError(f"this network reads pictures of {channels} channels; inputs {shape} are no such pictures")
+    grid, maps, moves = (shape[1], shape[2]), [], []
+    joined = grids(graph)
+    for element, output in zip(symmetry.input, symmetry.output, strict=True):
+        pixels, colours = picture_map(element, channels)
+        move = grid_move(pixels, grid)
+        found: dict[str, SpaceElement] = {read: colours}
+        for name, size in joined.items():
+            found[name] = move.on_taps(*size) if graph.space(name).role == TAPS else move.on_pixels(*size)
+        if output.size == graph.extent(written):
+            found[written] = output
+        elif output.size == graph.extent(written) * grid[0] * grid[1]:
+            outer, found[written] = picture_map(output, graph.extent(written))
+            if grid_move(outer, grid) != move:
+                raise UsageError("the group moves the pixels of outputs in another way than those of inputs")
+        else:
+            has = graph.extent(written)
+            raise UsageError(f"the group acts on {output.size} outputs, the network writes {has} (per pixel)")
+        maps.append(found)
+        moves.append(move)
+    return Placed(symmetry, tuple(maps), None, shape, tuple(moves))
+
+
+def picture_map(element: SpaceElement, channels: int) -> tuple[Tensor, SpaceElement]:
+    """The permutation of pixels and the map of channels that a map of flattened pictures consists of."""
+    pixels = element.size // channels
+    order = torch.arange(element.size).reshape(channels, pixels).mT.flatten()
+    return _factor(_reordered(element, order), pixels, channels, "pixels")
 
 
 def _place_outputs(
@@ -146,13 +196,13 @@ def _reordered(element: SpaceElement, order: Tensor) -> SpaceElement:
     return Monomial(back[element.perm[order]], None if element.scale is None else element.scale[order])
 
 
-def _factor(element: SpaceElement, tokens: int, features: int) -> tuple[Tensor, SpaceElement]:
+def _factor(element: SpaceElement, tokens: int, features: int, what: str = "tokens") -> tuple[Tensor, SpaceElement]:
     """τ and φ with element = τ ⊗ φ.
 
     Raises:
         UsageError: Where the map is no such product.
     """
-    refused = UsageError("the group does not move whole tokens alike: it must permute them and act on all in one way")
+    refused = UsageError(f"the group does not move whole {what} alike: it must permute them and act on all in one way")
     if isinstance(element, LinearMap):
         blocks = element.weight.reshape(tokens, features, tokens, features).transpose(1, 2)
         tau = blocks.abs().sum((2, 3)).argmax(1)

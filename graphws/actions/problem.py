@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from graphws.actions.picture_steps import missing, run_network
+from graphws.actions.picture_view import picture_view
 from graphws.actions.placing import Placed, place
 from graphws.actions.symmetry import DataSymmetry
 from graphws.actions.wires import Wire, second_moments, wires
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
-from graphws.graph.forward import OPERATIONS, run_steps
 from graphws.matching import Metric, balanced_metric, matching_gauge
 
 Maps = dict[str, SpaceElement]
@@ -38,6 +39,7 @@ class Problem:
         runs: For each element g every value of the computation on the first half of the probes, moved by g.
         held: The same on the second half, which errors are measured on.
         layers: The wires of the computation; none where the graph cannot be run.
+        note: Why probes that were given are not used.
     """
 
     weights: Weights
@@ -48,6 +50,7 @@ class Problem:
     runs: tuple[dict[str, Tensor], ...] = ()
     held: tuple[dict[str, Tensor], ...] = ()
     layers: tuple[Wire, ...] = field(default=())
+    note: str = ""
 
     @property
     def graph(self) -> NetworkGraph:
@@ -83,10 +86,11 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
         UsageError: On several networks at once, too few probes, or a group that does not fit.
         WeightsError: Where weights are not finite.
     """
-    graph = weights.graph
     if weights.batch != 1:
         raise UsageError(f"actions are looked for in one network at a time, got {weights.batch}")
     weights.check_finite()
+    weights = picture_view(weights)
+    graph = weights.graph
     placed = place(graph, symmetry, shape)
     ends = _orthogonal_ends(placed, weights)
     based = GroupElement(graph, ends).act(weights)
@@ -94,16 +98,17 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
     moved = gauge.act(weights)
     fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
     metrics = {"weights": balanced_metric(moved)}
-    runnable = bool(graph.operations) and all(operation.kind in OPERATIONS for operation in graph.operations)
-    if data is None or not runnable:
-        return Problem(moved, gauge, placed, fixed, metrics, layers=tuple(wires(graph)) if runnable else ())
+    unable = missing(graph)
+    if data is None or unable is not None:
+        note = f"Probes were not used: {unable}." if unable is not None and data is not None else ""
+        return Problem(moved, gauge, placed, fixed, metrics, layers=() if unable else tuple(wires(graph)), note=note)
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
     points = data.reshape(len(data), *placed.shape).to(device=weights.device, dtype=weights.dtype)
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part) for g in range(symmetry.order))
-        halves.append(tuple(run_steps(graph, moved, _rebase(x, ends)) for x in inputs))
+        halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
     moments = second_moments(graph, *halves[0])
     metrics["probes"] = balanced_metric(moved, moments)
     return Problem(moved, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
@@ -138,10 +143,11 @@ def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -
 
 
 def _rebase(x: Tensor, ends: Maps) -> Tensor:
-    """Inputs in the basis in which the group is orthogonal (features are the last axis)."""
+    """Inputs in the basis in which the group is orthogonal (features are the last axis, or channels of pictures)."""
+    axis = 1 if x.ndim == 4 else x.ndim - 1
     for end in ends.values():
-        if isinstance(end, LinearMap) and end.size == x.shape[-1]:
-            return end.apply(x.unsqueeze(0), x.ndim, 1).squeeze(0)
+        if isinstance(end, LinearMap) and end.size == x.shape[axis]:
+            return end.apply(x.unsqueeze(0), axis + 1, 1).squeeze(0)
     return x
 
 

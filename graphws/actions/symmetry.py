@@ -130,11 +130,11 @@ def close(
                 seen.append(mark)
         place += 1
     table = torch.zeros(len(elements), len(elements), dtype=torch.long)
+    marks = torch.stack(seen)
     for g, (a, b) in enumerate(elements):
-        for h, mark in enumerate(seen):
-            found = _find(seen, torch.cat([_times(a, mark[: a.size]), _times(b, mark[a.size :])]))
-            assert found is not None, "a closed set of products is a group"
-            table[g, h] = found
+        moved = torch.cat([a.apply(marks[:, : a.size], 1, 1), b.apply(marks[:, a.size :], 1, 1)], dim=1)
+        gap, table[g] = torch.cdist(moved, marks).min(1)
+        assert bool((gap <= _SAME * (1 + marks.norm(dim=1).max())).all()), "a closed set of products is a group"
     indices = {key: int(_find(seen, prints(pair)) or 0) for key, pair in pairs.items()}
     return DataSymmetry(
         name, tuple(words), table, indices, tuple(a for a, _ in elements), tuple(b for _, b in elements)

@@ -83,6 +83,9 @@ def judge(
     whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
     if hidden and len(good) == len(hidden):
         worst = max(layer.k_error for layer in hidden)
+        against = (
+            "no decoy does as well" if all(layer.rivals for layer in hidden) else "there is no decoy to compare with"
+        )
         if all(outcome == "exact" for outcome in outcomes.values()):
             return Verdict(
                 "exact action",
@@ -93,7 +96,7 @@ def judge(
         return Verdict(
             "action found",
             f"Action found: {group} acts on every layer by the intertwiners of its activation, approximately "
-            f"(largest error {worst:.2g}); no decoy does as well.{whole}",
+            f"(largest error {worst:.2g}); {against}.{whole}",
             outcomes,
         )
     if not good:

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.picture_steps import steps_of
+from graphws.actions.picture_view import PIXELS
 from graphws.graph import ACTIVATIONS, NetworkGraph, Operation, Weights
-from graphws.graph.forward import OPERATIONS
 
-_SAME_FEATURES = {*ACTIVATIONS, "add", "position", "patches", "mean_tokens"}
+_POOLS = ("batch_norm", "pad", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean")
+_SHAPES = ("flatten", "view", "reshape", "dropout")
+_SAME_FEATURES = {*ACTIVATIONS, *_POOLS, *_SHAPES, "add", "position", "patches", "mean_tokens"}
 
-_READ = {"linear": (0, 1), "bilinear_scores": (0, 2), "attend_matrix": (1, 2)}
+_READ = {"linear": (0, 1), "conv2d": (0, 1), "bilinear_scores": (0, 2), "attend_matrix": (1, 2)}
 """Which inputs of a step are multiplied by its weight."""
 
 
@@ -48,12 +51,20 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
     """The space of the features of every value, as far as the steps say it."""
     found: dict[str, str] = {}
     parameters = {parameter.name: parameter for parameter in graph.parameters}
-    for operation in graph.operations:
+    steps = [operation for operation in graph.operations if operation.inputs]  # constants read nothing
+    for operation in steps:
         first, out = operation.inputs[0], operation.outputs[0]
         if operation.kind == "linear":
             weight = parameters[operation.inputs[1]]
-            found.setdefault(first, weight.axes[-1].space)
+            read = [a.space for a in weight.axes if a.power < 0 and graph.space(a.space).role != PIXELS]
+            if read:
+                found.setdefault(first, read[-1])
             found[out] = weight.axes[0].space
+        elif operation.kind == "conv2d":
+            kernel = parameters[operation.inputs[1]]
+            if operation.attribute("groups", 1) == 1:
+                found.setdefault(first, kernel.axes[1].space)
+            found[out] = kernel.axes[0].space
         elif operation.kind == "bilinear_scores":
             asks, asked, name = operation.inputs[:3]
             found.setdefault(asks, parameters[name].axes[1].space)
@@ -70,7 +81,7 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
             known = next((found[name] for name in operation.inputs if name in found), None)
             if known is not None:
                 found[out] = known
-    for operation in reversed(graph.operations):  # what stands before the first weight
+    for operation in reversed(steps):  # what stands before the first weight
         first, out = operation.inputs[0], operation.outputs[0]
         if operation.kind in _SAME_FEATURES and first not in found and out in found:
             found[first] = found[out]
@@ -91,7 +102,7 @@ def wires(graph: NetworkGraph) -> list[Wire]:
             names.append(out)
         elif out in spaces and out not in constant and graph.lineage(spaces[out])[0].moves:
             readers = [later for later in graph.operations if out in later.inputs]
-            if any(spaces.get(reader.outputs[0]) != spaces[out] for reader in readers):
+            if any(_turns(reader, out) or spaces.get(reader.outputs[0]) != spaces[out] for reader in readers):
                 names.append(out)
     found = []
     for name in names:
@@ -100,6 +111,11 @@ def wires(graph: NetworkGraph) -> list[Wire]:
             activation = operation if operation.kind in ACTIVATIONS else None
             found.append(Wire(name, spaces[name], _steps(graph, name, set(names) - {name}), activation))
     return found
+
+
+def _turns(reader: Operation, value: str) -> bool:
+    """Whether a step multiplies a value by a weight (into the same space, in a residual network)."""
+    return value in reader.inputs[slice(*_READ.get(reader.kind, (0, 0)))]
 
 
 def _constants(graph: NetworkGraph) -> set[str]:
@@ -124,7 +140,7 @@ def _steps(graph: NetworkGraph, value: str, sources: set[str]) -> tuple[Operatio
 def recompute(wire: Wire, weights: Weights, source: Callable[[str], Tensor]) -> Tensor:
     """The wire's value when the values that its steps start from are given by `source`."""
     values: dict[str, Tensor] = {}
-    known = set(weights.tensors)
+    known, table = set(weights.tensors), steps_of(weights.graph)
 
     def read(name: str) -> Tensor:
         if name in known:
@@ -132,7 +148,7 @@ def recompute(wire: Wire, weights: Weights, source: Callable[[str], Tensor]) -> 
         return values[name] if name in values else source(name)
 
     for operation in wire.steps:
-        values[operation.outputs[0]] = OPERATIONS[operation.kind](operation, *(read(n) for n in operation.inputs))
+        values[operation.outputs[0]] = table[operation.kind](operation, *(read(n) for n in operation.inputs))
     return values[wire.value]
 
 

@@ -68,10 +68,9 @@ def balanced_metric(weights: Weights, moments: Mapping[str, Tensor] | None = Non
 
 
 def written_spaces(graph: NetworkGraph, parameter: Parameter) -> frozenset[str]:
-    """The moving spaces that a parameter writes, or where there are none all that it writes."""
-    written = {axis.space for axis in parameter.axes if axis.power > 0}
-    moving = {name for name in written if graph.space(name).moves}
-    return frozenset(moving or written)
+    """The moving spaces that a parameter writes (scales or not), or where there are none all that it writes."""
+    moving = {axis.space for axis in parameter.axes if axis.power >= 0 and graph.space(axis.space).moves}
+    return frozenset(moving or {axis.space for axis in parameter.axes if axis.power > 0})
 
 
 def agreement(first: Weights, second: Weights, metric: Metric) -> dict[str, float]:

@@ -260,7 +260,7 @@ def cifar(shared: Path, points: int) -> Tensor:
 )
 def test_networks_trained_on_cifar(shared: Path, name: str, activations: list[str], output: str, outcome: str) -> None:
     network = load_graph_file(shared / "checkpoints" / "cifar-mirror" / f"{name}.pt", activation=activations)
-    found = find_actions(network, "mirror", SHAPE[:1] + (14, 14), output, data=cifar(shared, 1500), decoys=4)
+    found = find_actions(network, "mirror", (3, 14, 14), output, data=cifar(shared, 1500), decoys=4)
     first = found.layer("hidden1")
     assert found.verdict.outcome == outcome
     assert found.end_to_end is not None

@@ -1,0 +1,102 @@
+"""Decoys for networks that convolve: other actions of the same group by moves of pictures and of their channels.
+
+Pixels cannot be shuffled at random where kernels slide over them.  But the group may act in other ways by the eight
+symmetries of a square and by permutations of three channels: any map of its generators there that respects the group's
+table.  A mirror's decoys are a flip, a half turn, a transposition, or these and an exchange of two colours.
+
+What moves pixels as the group does is no decoy, whatever it does to colours: behind the first layer a network that
+knows the group knows that too.  So all eight symmetries of the square together have no decoys.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from graphws.actions.decoys import is_identity, overlap, same_action
+from graphws.actions.grid_moves import SQUARE
+from graphws.actions.moves import channel_permutation
+from graphws.actions.placing import picture_map
+from graphws.actions.symmetry import DataSymmetry
+from graphws.graph import Monomial
+from graphws.graph.element import SpaceElement, compose
+
+
+def picture_decoys(
+    symmetry: DataSymmetry, shape: Sequence[int], *, count: int, generator: torch.Generator
+) -> list[DataSymmetry]:
+    """Up to `count` decoys of a group that acts on pictures (channels, rows, columns).
+
+    Args:
+        symmetry: The group.
+        shape: Shape of one input.
+        count: How many.
+        generator: Which of the possible ones are taken.
+    """
+    channels, grid = int(shape[0]), (int(shape[1]), int(shape[2]))
+    moves = _moves((channels, *grid))
+    known = {tuple(picture_map(element, channels)[0].tolist()) for element in symmetry.input}
+    wrong = {
+        name
+        for name, element in moves.items()
+        if tuple(picture_map(element, channels)[0].tolist()) not in known or is_identity(element)
+    }
+    same = same_action(symmetry.input, symmetry.output)
+    names, keys = [name for name in moves if name in wrong], list(symmetry.generators)
+    tried = list(itertools.product(names, repeat=len(keys)))
+    found: list[DataSymmetry] = []
+    for number in torch.randperm(len(tried), generator=generator).tolist():
+        if len(found) == count:
+            break
+        images = {key: moves[name] for key, name in zip(keys, tried[number], strict=True)}
+        inputs = _extended(symmetry, images)
+        if inputs is None or all(is_identity(element) for element in inputs):
+            continue
+        places = {tuple(picture_map(e, channels)[0].tolist()) for e in inputs if not is_identity(e)}
+        earlier = [e for decoy in found for e in decoy.input if not is_identity(e)]
+        if places & known or overlap([inputs[0], *earlier], inputs[1:]) == 1:
+            continue
+        name = ", ".join(f"{key} as {move}" for key, move in zip(keys, tried[number], strict=True))
+        outputs = inputs if same else symmetry.output
+        found.append(DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, inputs, outputs))
+    return found
+
+
+def _moves(shape: tuple[int, int, int]) -> dict[str, Monomial]:
+    """Every symmetry of the grid with every permutation of the first three channels, by name."""
+    channels, height, width = shape
+    table = torch.arange(channels * height * width).reshape(shape)
+    found = {}
+    for turn, move in SQUARE.items():
+        moved = move(table)
+        if moved.shape != table.shape:
+            continue
+        for order in itertools.permutations(range(min(channels, 3))):
+            colours = channel_permutation([*order, *range(len(order), channels)], shape)
+            plain = list(order) == sorted(order)
+            name = turn if plain else f"{turn} and channels {','.join(map(str, order))}"
+            found[name] = compose(colours, Monomial(moved.flatten()))
+    return {name: element for name, element in found.items() if isinstance(element, Monomial)}
+
+
+def _extended(symmetry: DataSymmetry, images: dict[str, Monomial]) -> tuple[SpaceElement, ...] | None:
+    """The images of all elements when those of the generators are given; None where the table is not respected."""
+    size = symmetry.input[0].size
+    elements: list[Monomial | None] = [None] * symmetry.order
+    elements[0], waiting = Monomial(torch.arange(size)), [0]
+    while waiting:
+        g = waiting.pop()
+        here = elements[g]
+        assert here is not None
+        for key, index in symmetry.generators.items():
+            place = int(symmetry.table[index, g])
+            product = images[key].compose(here)
+            known = elements[place]
+            if known is None:
+                elements[place] = product
+                waiting.append(place)
+            elif not torch.equal(known.perm, product.perm):
+                return None
+    return tuple(element for element in elements if element is not None)

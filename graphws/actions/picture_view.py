@@ -1,0 +1,109 @@
+"""Convolutional networks as actions see them: the two axes of a kernel, or of a feature map, as one.
+
+A converted kernel has axes (out, in, rows, columns), the last two labelled by spaces of their own.  A turn of pictures
+exchanges rows and columns, which no pair of maps of two spaces does; one map of the space of all taps does.  So
+
+* ``[out, in*, kernel3, kernel3]`` becomes ``[out, in*, taps3x3^0]``, 9 taps;
+* ``[out, in*, pixels8*, pixels8*]``, a dense layer on a flattened feature map, ``[out, in*, pixels8x8*]``.
+
+Numbers and their order stay; `unfolded` is the way back.
+
+>>> from graphws.graph import NetworkGraph, Operation, Parameter, Space
+>>> graph = NetworkGraph(
+...     (Space("colour", 3, "free"), Space("hidden", 8), Space("kernel3", 3, "free")),
+...     (Parameter("K", "hidden colour* kernel3 kernel3"),),
+...     (Operation("conv2d", ("x", "K"), ("y",)),),
+...     ("x",),
+...     ("y",),
+... )
+>>> print(picture_graph(graph).parameters[0])
+K[hidden, colour*, taps3x3^0]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Weights
+
+TAPS, PIXELS = "taps", "pixels"
+"""Roles of the joined spaces."""
+_JOINED = re.compile(r"(?P<role>taps|pixels)(?P<height>[0-9]+)x(?P<width>[0-9]+)")
+
+
+def convolves(graph: NetworkGraph) -> bool:
+    """Whether a network convolves pictures."""
+    return any(operation.kind == "conv2d" for operation in graph.operations)
+
+
+def picture_graph(graph: NetworkGraph) -> NetworkGraph:
+    """The graph with pairs of spatial axes joined; it has no storage, and `graphws.actions.picture_steps` runs it.
+
+    A graph whose axes are joined already stays as it is.
+    """
+    if any(name == "taps" for operation in graph.operations for name, _ in operation.attributes):
+        return graph
+    kernels = {o.inputs[1] for o in graph.operations if o.kind == "conv2d"}
+    joined: dict[str, Space] = {}
+    parameters = []
+    for parameter in graph.parameters:
+        kernel = parameter.name in kernels
+        place = len(parameter.axes) - 2 if kernel else _pixels(graph, parameter)
+        axes = parameter.axes
+        if place is not None:
+            height, width = graph.shape(parameter.name)[place : place + 2]
+            role = TAPS if kernel else PIXELS
+            name = f"{role}{height}x{width}"
+            joined[name] = Space(name, height * width, "free", role=role)
+            axes = (*axes[:place], Axis(name, 0 if kernel else -1), *axes[place + 2 :])
+        parameters.append(replace(parameter, axes=axes, storage=None))
+    used = {name for parameter in parameters for name in parameter.spaces}
+    kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
+    steps = tuple(_with_taps(graph, operation) for operation in graph.operations)
+    return NetworkGraph((*kept, *joined.values()), tuple(parameters), steps, graph.inputs, graph.outputs)
+
+
+def _with_taps(graph: NetworkGraph, operation: Operation) -> Operation:
+    """A convolution with the size of its kernel written on it, as the kernel's shape no longer shows it."""
+    if operation.kind != "conv2d":
+        return operation
+    height, width = graph.shape(operation.inputs[1])[-2:]
+    return replace(operation, attributes=(*operation.attributes, ("taps", f"{height},{width}")))
+
+
+def picture_view(weights: Weights) -> Weights:
+    """A convolutional network with pairs of spatial axes joined; any other network as it is."""
+    if not convolves(weights.graph):
+        return weights
+    graph = picture_graph(weights.graph)
+    tensors = {p.name: weights[p.name].reshape(weights.batch, *graph.shape(p.name)) for p in graph.parameters}
+    return Weights(graph, tensors)
+
+
+def unfolded(weights: Weights, graph: NetworkGraph) -> Weights:
+    """The inverse of `picture_view`: the numbers for the graph that the view was made of."""
+    tensors = {p.name: weights[p.name].reshape(weights.batch, *graph.shape(p.name)) for p in graph.parameters}
+    return Weights(graph, tensors)
+
+
+def grids(graph: NetworkGraph) -> dict[str, tuple[int, int]]:
+    """Rows and columns of every joined space of a picture graph."""
+    found = {}
+    for space in graph.spaces:
+        match = _JOINED.fullmatch(space.name)
+        if match is not None and space.role == match["role"]:
+            found[space.name] = (int(match["height"]), int(match["width"]))
+    return found
+
+
+def _pixels(graph: NetworkGraph, parameter: Parameter) -> int | None:
+    """The first of two neighbouring axes that read the rows and columns of a flattened feature map."""
+    for k in range(len(parameter.axes) - 2, 0, -1):
+        if all(axis.power == -1 and _flattened(graph.space(axis.space)) for axis in parameter.axes[k : k + 2]):
+            return k
+    return None
+
+
+def _flattened(space: Space) -> bool:
+    return not space.moves and space.parent is None and space.name.startswith(PIXELS)

@@ -1,0 +1,209 @@
+"""Actions in networks that convolve: channels are permuted, taps and pixels moved with the pictures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graphws.actions import find_actions
+from graphws.actions.grid_moves import SQUARE, GridMove, grid_move
+from graphws.actions.measures import end_to_end_error
+from graphws.actions.moves import channel_permutation
+from graphws.actions.naming import named_symmetry
+from graphws.actions.picture_decoys import picture_decoys
+from graphws.actions.picture_steps import missing, run_network
+from graphws.actions.picture_view import picture_view, unfolded
+from graphws.actions.placing import place
+from graphws.actions.planted import Planted, plant, recovery
+from graphws.actions.problem import pose
+from graphws.actions.symmetry import DataSymmetry, close
+from graphws.converting import convert
+from graphws.errors import UsageError
+from graphws.graph import GroupElement, Monomial, Weights
+from graphws.graph.conversion import Conversion
+from tests.actions.planting import rng
+from tests.actions.test_symmetry import is_group_action
+
+SHAPE = (3, 8, 8)
+
+
+def classifier(padding: Literal["zeros", "circular"] = "zeros") -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, padding_mode=padding), nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1, padding_mode=padding), nn.Tanh(), nn.AvgPool2d(2),
+        nn.Conv2d(12, 12, 3, padding=1, padding_mode=padding), nn.GELU(), nn.Flatten(), nn.Linear(192, 10),
+    ).double()  # fmt: skip
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.second, self.last = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.norm(self.first(x)))
+        h = nn.functional.max_pool2d(h + torch.relu(self.second(h)), 2)
+        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
+        return y
+
+
+def pictures(points: int, seed: int = 1, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return torch.randn(points, *shape, generator=rng(seed), dtype=torch.float64)
+
+
+def planted(module: nn.Module, group: object, seed: int = 0) -> tuple[Conversion, DataSymmetry, Planted]:
+    """The module with a hidden action drawn at random, converted."""
+    found = convert(module, pictures(2))
+    assert found.weights is not None
+    view = picture_view(found.weights)
+    symmetry = named_symmetry(group, SHAPE, "invariant", outputs=10)  # type: ignore[arg-type]
+    drawn = plant(view.graph, place(view.graph, symmetry, SHAPE), rng(seed))
+    positive = {name: x.abs() + 0.5 if name.endswith("running_var") else x for name, x in drawn.weights.items()}
+    case = Planted(Weights(view.graph, positive), drawn.actions)  # variances are positive
+    module.load_state_dict(unfolded(case.weights, found.graph).to_state_dict())
+    return convert(module, pictures(2)), symmetry, case
+
+
+@pytest.mark.parametrize("module", [classifier(), classifier("circular"), Residual().double().eval()])
+def test_the_view_computes_what_the_module_does(module: nn.Module) -> None:
+    found = convert(module, pictures(2))
+    assert found.weights is not None
+    view = picture_view(found.weights)
+    assert missing(view.graph) is None
+    x = pictures(5)
+    got = run_network(view.graph, view, x)[view.graph.outputs[0]]
+    torch.testing.assert_close(got[0], module(x))
+    back = unfolded(view, found.graph)
+    torch.testing.assert_close(back.flatten(), found.weights.flatten(), rtol=0, atol=0)
+
+
+def test_a_convolution_commutes_with_moves_of_pictures_and_taps() -> None:
+    """g (x * K) = (g x) * (g K), around the edge; the wrong taps break it."""
+    x, kernel = pictures(4, shape=(1, 6, 6)), pictures(1, 2, (1, 3, 3))
+
+    def convolve(pixels: Tensor, taps: Tensor) -> Tensor:
+        return nn.functional.conv2d(nn.functional.pad(pixels, (1, 1, 1, 1), "circular"), taps)
+
+    for turn in SQUARE:
+        move = GridMove(turn, (2, 5), (6, 6))
+        moved = kernel.flatten()[move.on_taps(3, 3).perm].reshape(kernel.shape)
+        torch.testing.assert_close(move.on_table(convolve(x, kernel)), convolve(move.on_table(x), moved))
+        if turn != "stay":
+            wrong = move.on_table(convolve(x, kernel)) - convolve(move.on_table(x), kernel)
+            assert float(wrong.norm()) > 0.1
+
+
+@pytest.mark.parametrize("turn", sorted(SQUARE))
+def test_moves_are_recognised(turn: str) -> None:
+    for shift in ((0, 0), (3, 0), (1, 4)):
+        move = GridMove(turn, shift, (5, 5))
+        assert grid_move(move.on_pixels(5, 5).perm, (5, 5)) == move
+    with pytest.raises(UsageError) as error:
+        grid_move(torch.randperm(25, generator=rng()), (5, 5))
+    assert str(error.value) == (
+        "a network that convolves needs a group that moves whole pictures: mirrors, turns and cyclic shifts, "
+        "with or without a map of the channels"
+    )
+
+
+@pytest.mark.parametrize("group", ["mirror", "rotations:4"])
+@pytest.mark.parametrize("data", [False, True])
+def test_a_hidden_action_on_channels_is_recovered(group: str, data: bool) -> None:
+    module = classifier()
+    network, symmetry, case = planted(module, group)
+    x = pictures(6)
+    for g in range(symmetry.order):
+        torch.testing.assert_close(module(symmetry.on_inputs(g, x)), module(x))
+    found = find_actions(network, symmetry, SHAPE, data=pictures(40) if data else None)
+    assert found.verdict.outcome == "exact action"
+    assert recovery([e.maps for e in found.elements], case.actions) == dict.fromkeys(case.actions[0], 1.0)
+    assert max(layer.k_error for layer in found.layers) < 1e-10
+    assert max(layer.defect for layer in found.layers) == 0.0
+    assert all(layer.best_rival is not None for layer in found.layers)
+    for element in found.elements:
+        torch.testing.assert_close(element.act(case.weights).flatten(), case.weights.flatten())
+
+
+@pytest.mark.slow
+def test_all_symmetries_of_the_square_and_residual_networks() -> None:
+    network, symmetry, _ = planted(classifier(), "dihedral")
+    found = find_actions(network, symmetry, SHAPE, data=pictures(20))
+    assert found.verdict.outcome == "exact action"
+    assert all(layer.best_rival is None for layer in found.layers)  # whatever moves pixels there is in the group
+    network, symmetry, case = planted(Residual().double().eval(), "mirror")
+    found = find_actions(network, symmetry, SHAPE, data=pictures(40))
+    assert max(layer.k_error for layer in found.layers) < 1e-10
+    assert found.end_to_end is not None
+    assert found.end_to_end < 1e-10
+    assert set(found.verdict.layers.values()) == {"exact"}
+    assert min(recovery([e.maps for e in found.elements], case.actions).values()) == 1.0
+
+
+@pytest.mark.slow
+def test_noise_and_networks_without_the_symmetry() -> None:
+    network, symmetry, case = planted(classifier(), "mirror")
+    noisy = case.noisy(0.02, rng(3))
+    found = find_actions(noisy, symmetry, SHAPE, data=pictures(40))
+    assert recovery([e.maps for e in found.elements], case.actions) == dict.fromkeys(case.actions[0], 1.0)
+    assert found.verdict.outcome == "action found"
+    assert network.weights is not None
+    torch.manual_seed(0)
+    other = convert(classifier(), pictures(2))
+    for data in (None, pictures(40)):
+        assert find_actions(other, symmetry, SHAPE, data=data).verdict.outcome == "no action found"
+    assert find_actions(network, "flip", SHAPE, "invariant", data=pictures(40)).verdict.outcome == "no action found"
+
+
+def test_shifts_around_the_edge_leave_every_channel_in_its_place() -> None:
+    """A convolution around the edge and a mean over pixels know all shifts, with the trivial action on channels."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular"), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+    ).double()  # fmt: skip
+    network = convert(module, pictures(2, shape=(3, 4, 4)))
+    assert network.weights is not None
+    symmetry = named_symmetry("translations", (3, 4, 4), "invariant", outputs=10)
+    problem = pose(network.weights, symmetry, (3, 4, 4), pictures(8, shape=(3, 4, 4)))
+    assert (end_to_end_error(problem) or 0) < 1e-10
+    found = find_actions(network, symmetry, (3, 4, 4), data=pictures(8, shape=(3, 4, 4)), decoys=0)
+    assert found.layers[0].k_error < 1e-10
+    first = found.elements[1].maps[found.layers[0].space]
+    assert isinstance(first, Monomial)
+    assert first.perm.tolist() == list(range(8))
+
+
+def test_decoys_move_pixels_in_other_ways() -> None:
+    for group, some in (("mirror", True), ("rotations:4", True), ("dihedral", False)):
+        symmetry = named_symmetry(group, SHAPE, "invariant", outputs=10)
+        found = picture_decoys(symmetry, SHAPE, count=3, generator=rng())
+        assert len(found) == (3 if some else 0)
+        assert all(is_group_action(decoy) for decoy in found)
+
+
+def test_what_a_network_of_pictures_cannot_take() -> None:
+    network, _, case = planted(classifier(), "mirror")
+    shuffled = {"m": Monomial(torch.arange(192).reshape(3, 64)[:, torch.randperm(64, generator=rng())].flatten())}
+    with pytest.raises(UsageError, match="needs a group that moves whole pictures"):
+        pose(case.weights, close("mixed", {"m": _involution(shuffled["m"])}, "invariant", outputs=10), SHAPE)
+    with pytest.raises(UsageError) as error:
+        pose(case.weights, named_symmetry("mirror", (1, 8, 8), "invariant", outputs=10), (1, 8, 8))
+    assert str(error.value) == ("this network reads pictures of 3 channels; inputs (1, 8, 8) are no such pictures")
+    with pytest.raises(UsageError) as error:
+        pose(case.weights, named_symmetry("translations", SHAPE, "invariant", outputs=10), SHAPE)
+    assert str(error.value) == "a shift by 1 of 8 pixels is no whole number of pixels of a feature map 4 x 4"
+    colours = close("colours", {"c": channel_permutation([1, 0, 2], SHAPE)}, "invariant", outputs=10)
+    placed = place(case.weights.graph, colours, SHAPE)
+    assert placed.maps[1]["input"].perm.tolist() == [1, 0, 2]  # type: ignore[union-attr]
+    assert isinstance(GroupElement(case.weights.graph, placed.maps[1]), GroupElement)
+    assert network.weights is not None
+
+
+def _involution(shuffle: Monomial) -> Monomial:
+    """A random exchange of pixels: the mirror, conjugated."""
+    mirror = named_symmetry("mirror", SHAPE).input[1]
+    assert isinstance(mirror, Monomial)
+    return shuffle.compose(mirror).compose(shuffle.inverse())
