@@ -19,6 +19,7 @@ from graphws.errors import DataError, GraphwsError
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EFBIG: "larger than the limit on files allows (see ulimit -f); raise it and run the same command again",
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; choose another folder",
     errno.EPERM: "permission denied; choose another folder",

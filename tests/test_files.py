@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_a_failed_write_has_the_kind_that_was_asked_for(tmp_path: Path, monkeypa
         f"cannot write {tmp_path / 'file'}: the disk is full; free some space and run the same command again"
     )
     assert os.listdir(tmp_path) == []
+
+
+def test_a_limit_on_the_size_of_files_is_met_like_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(DataError) as caught, whole_file(path) as file:
+            file.write(bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value) == (
+        f"cannot write {path}: larger than the limit on files allows (see ulimit -f); "
+        "raise it and run the same command again"
+    )
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
