@@ -19,7 +19,7 @@ def prepare(module: nn.Module) -> None:
         config: Any = getattr(child, "config", None)
         if getattr(config, "use_cache", None):
             config.use_cache = False
-    setter = getattr(module, "set_experts_implementation", None)
-    if callable(setter):
-        with contextlib.suppress(ValueError, AttributeError, KeyError):  # models without experts
-            setter("batched_mm")
+        setter = getattr(child, "set_experts_implementation", None)
+        if callable(setter):
+            with contextlib.suppress(ValueError, AttributeError, KeyError):  # models without experts
+                setter("batched_mm")

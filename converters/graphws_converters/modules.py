@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,10 +18,13 @@ from torch.utils import _pytree as pytree
 
 from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.graph.conversion import Conversion, Hints
+from graphws.graph.conversion import ActionCheck, Conversion, Hints
 from graphws_converters.assembly import Stored, assemble
+from graphws_converters.confirming import confirm, unconfirmed
+from graphws_converters.crosscheck import cross_check
+from graphws_converters.differentiable import DifferentiableBatchNorm
 from graphws_converters.fronts import Front, trace
-from graphws_converters.gate import gate, tolerance_of
+from graphws_converters.gate import Outcome, gate, tolerance_of
 from graphws_converters.hugging import prepare
 from graphws_converters.interpreter import Analysis, analyse
 from graphws_converters.mlp_form import input_shape, may_be_mlp, mlp_form
@@ -70,16 +74,38 @@ def convert_module(
     notes: tuple[str, ...] = ("a chain of linear layers",)
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if graph is None:
-        analysis = analyse(trace(twin, args, kwargs, front))
+        analysis, stored = analyse(trace(twin, args, kwargs, front)), _stored(twin)
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
-        graph, notes = assemble(analysis, _stored(twin)), _notes(analysis)
+        graph, notes = assemble(analysis, stored), _notes(analysis)
+        if front == "auto" and analysis.program.front == "export" and not meta:
+            notes += (cross_check(graph, twin, args, kwargs, stored),)
     if meta:
-        return Conversion(graph, reason="the weights are on the meta device: there are no numbers", notes=notes)
+        reason = "the weights are on the meta device: there are no numbers"
+        return Conversion(graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"))
     run = _runner(twin, args, kwargs)
     sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=False)
     outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
-    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes)
+    checks = _confirmed(twin, weights, outcome, run, types, generator)
+    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks)
+
+
+def _confirmed(
+    twin: nn.Module,
+    weights: Weights,
+    outcome: Outcome,
+    run: Callable[..., Tensor],
+    types: set[torch.dtype],
+    generator: torch.Generator,
+) -> tuple[ActionCheck, ...]:
+    """The actions beyond permutations, measured where the gate was passed."""
+    if outcome.verification is None:
+        return unconfirmed(weights.graph, outcome.reason)
+    if isinstance(twin, torch.jit.ScriptModule):
+        return unconfirmed(weights.graph, "a TorchScript program is not differentiated")
+    kinds = {name: tensor.dtype for name, tensor in twin.state_dict().items() if tensor.is_floating_point()}
+    dtype = next(iter(kinds.values()), torch.float64)
+    return confirm(weights.graph, weights.to(dtype=dtype), run, types, generator)
 
 
 def _check(module: nn.Module, front: Front) -> None:
@@ -205,7 +231,8 @@ def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
                     if name in state:
                         tensor.copy_(state[name])
                 return _flat(twin(*fresh[0], **fresh[1]))
-            return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
+            with DifferentiableBatchNorm() if learns else nullcontext():
+                return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
 

@@ -71,6 +71,8 @@ def convert_command(
     )
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
+    if found.story:
+        console.print(found.story, markup=False)
     console.print(found.verdict, markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False)

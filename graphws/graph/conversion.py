@@ -8,16 +8,43 @@ them there.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from graphws.graph.network import NetworkGraph
+from graphws.graph.space import Action
 from graphws.graph.verify import Verification
 from graphws.graph.weights import Weights
+
+Verdict = Literal["confirmed", "refuted", "unconfirmed"]
+
+
+@dataclass(frozen=True)
+class ActionCheck:
+    """What gradients say about the signs, scales or matrices that a graph claims for one space.
+
+    Attributes:
+        space: Its name.
+        action: The claim.
+        verdict: ``confirmed``, ``refuted``, or ``unconfirmed`` where it could not be measured.
+        error: Largest residual of the moment maps; 0 where nothing was measured.
+        reason: Why it could not.
+    """
+
+    space: str
+    action: Action
+    verdict: Verdict
+    error: float = 0.0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        figures = self.reason or f"{self.error:.1e}"
+        return f"{self.space}: {self.action} {self.verdict} ({figures})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +61,7 @@ class Conversion:
             outputs gives its floating ones, flattened, in one vector.
         inputs: The example inputs, as the source takes them by position and by name.
         notes: What the converter noticed, for people to read: operations without a rule, unused parameters.
+        actions: For each space on which more than permutations are claimed to act, whether gradients confirm it.
     """
 
     graph: NetworkGraph
@@ -43,6 +71,7 @@ class Conversion:
     run: Callable[..., Tensor] | None = None
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
     notes: tuple[str, ...] = ()
+    actions: tuple[ActionCheck, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -61,8 +90,20 @@ class Conversion:
         """``VERIFIED (figures)`` or ``UNVERIFIED (reason)``."""
         return f"UNVERIFIED ({self.reason})" if self.verification is None else str(self.verification)
 
+    @property
+    def story(self) -> str:
+        """What became of the actions beyond permutations, in one line; empty where none is claimed or tried."""
+        if not self.actions:
+            return ""
+        counts = Counter(check.verdict for check in self.actions)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        first = next((check for check in self.actions if check.verdict == "unconfirmed"), None)
+        return f"actions beyond permutations, tried by gradients: {said}" + (
+            f", first {first}" if first is not None else ""
+        )
+
     def __str__(self) -> str:
-        return f"{self.verdict}\n{self.graph}"
+        return "\n".join(text for text in (self.verdict, self.story, str(self.graph)) if text)
 
 
 @dataclass(frozen=True, eq=False)

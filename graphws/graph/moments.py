@@ -47,6 +47,8 @@ _PARTS = {  # what each action consists of
 }
 LOUDNESS = (0.5, 1.0, 2.0)
 """Noise of the disturbed weights, in turn, relative to each parameter's root mean square."""
+FRESH = 0.1
+"""What stands for the root mean square of a tensor of zeros, which would hide what multiplies it."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def settle_actions(graph: NetworkGraph, measured: Sequence[MeasuredAction]) -> N
 
 
 def _disturbed(weights: Weights, loudness: float, generator: torch.Generator) -> Weights:
-    """Weights with noise; tensors without negative entries (scales, variances) keep none."""
+    """Weights with noise; tensors without negative entries (scales, variances) keep none, fresh zeros get some."""
 
     def shake(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point() or not tensor.numel():
@@ -186,7 +188,8 @@ def _disturbed(weights: Weights, loudness: float, generator: torch.Generator) ->
         noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
         if bool((tensor > 0).all()):
             return tensor * torch.exp(0.5 * loudness * noise)
-        return tensor + loudness * tensor.square().mean().sqrt() * noise
+        size = tensor.square().mean().sqrt()
+        return tensor + loudness * torch.where(size > 0, size, FRESH) * noise
 
     return weights.map(lambda tensor: shake(tensor.detach()))
 

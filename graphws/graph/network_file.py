@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -20,8 +20,9 @@ from torch import Tensor
 from graphws.errors import DataError, GraphwsError
 from graphws.files import whole_file
 from graphws.graph.checkpoint import read_state_dict
-from graphws.graph.conversion import Conversion
+from graphws.graph.conversion import ActionCheck, Conversion, Verdict
 from graphws.graph.network import NetworkGraph
+from graphws.graph.space import Action
 from graphws.graph.verify import Verification
 from graphws.graph.weights import Weights
 
@@ -34,7 +35,7 @@ MOST_NOTES = 1000
 def save_network(conversion: Conversion, path: str | Path) -> None:
     """Writes a converted network; the file's name should end in ``.safetensors``.
 
-    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason and notes.
+    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason, notes and verdicts on actions.
 
     Raises:
         DataError: Where the name is another, or the file cannot be written; then what was there stays.
@@ -44,6 +45,7 @@ def save_network(conversion: Conversion, path: str | Path) -> None:
         raise DataError(f"{file}: a converted network is a .safetensors file; name it {file.stem}.safetensors")
     metadata = {MARK: FORMAT, "graph": conversion.graph.to_json(), "reason": conversion.reason}
     metadata["notes"] = json.dumps(list(conversion.notes)[:MOST_NOTES])
+    metadata["actions"] = json.dumps([asdict(check) for check in conversion.actions])
     if conversion.verification is not None:
         metadata["verification"] = json.dumps(asdict(conversion.verification))
     with whole_file(file) as stream:
@@ -83,8 +85,9 @@ def load_network(path: str | Path) -> Conversion:
     except GraphwsError as error:
         raise DataError(f"{file}: {error}") from None
     verification = _verification(file, metadata["verification"]) if "verification" in metadata else None
-    reason = metadata.get("reason", "")
-    return Conversion(graph, weights, verification, reason, notes=_notes(file, metadata.get("notes", "[]")))
+    reason, notes = metadata.get("reason", ""), _notes(file, metadata.get("notes", "[]"))
+    actions = _actions(file, graph, metadata.get("actions", "[]"))
+    return Conversion(graph, weights, verification, reason, notes=notes, actions=actions)
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -115,6 +118,26 @@ def _verification(file: Path, text: str) -> Verification:
     if not good or min(entry["error"], entry["control"]) < 0 or entry["actions"] not in ("permutation", "rich"):
         raise DataError(f"{file}: its verification holds impossible figures")
     return Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+
+
+def _actions(file: Path, graph: NetworkGraph, text: str) -> tuple[ActionCheck, ...]:
+    """The verdicts; each must be about a space of the graph and the action that it has."""
+    entries = _json(file, "verdicts on actions", text)
+    wanted = {"space": str, "action": str, "verdict": str, "error": float, "reason": str}
+    known = {space.name: space.action for space in graph.spaces}
+    if not isinstance(entries, list) or len(entries) > len(known):
+        raise DataError(f"{file}: its verdicts on actions must be a list, one for a space at most")
+    found = []
+    for entry in entries:
+        fits = isinstance(entry, dict) and set(entry) == set(wanted)
+        if not fits or not all(type(entry[name]) is kind for name, kind in wanted.items()):
+            raise DataError(f"{file}: a verdict on an action needs {', '.join(wanted)}")
+        if known.get(entry["space"]) != entry["action"] or entry["verdict"] not in get_args(Verdict):
+            raise DataError(f"{file}: its verdict on {entry['space'][:100]!r} does not belong to its graph")
+        if not math.isfinite(entry["error"]) or entry["error"] < 0:
+            raise DataError(f"{file}: its verdict on {entry['space'][:100]!r} holds an impossible figure")
+        found.append(ActionCheck(**{**entry, "action": Action(entry["action"])}))
+    return tuple(found)
 
 
 def _notes(file: Path, text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.graph import NetworkGraph, Weights
+from graphws.graph import Action, NetworkGraph, Weights
 from graphws_converters.modules import convert_module
 from tests.converters.architectures import ARCHITECTURES, GROUPS, build
 from tests.graph import samples
@@ -24,6 +24,9 @@ def test_each_architecture_gets_its_group_verified(name: str) -> None:
     assert result.verification.control > 1e-3
     assert _factors(result.graph) == GROUPS[name]
     assert not any(note.startswith("no rule") for note in result.notes)
+    rich = [space.name for space in result.graph.spaces if space.moves and space.action is not Action.PERMUTATION]
+    assert [check.space for check in result.actions] == rich
+    assert {check.verdict for check in result.actions} <= {"confirmed"}
     assert isinstance(result.weights, Weights)
     state, back = module.state_dict(), result.weights.to_state_dict()
     assert sorted(state) == sorted(back)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError, VerificationError
-from graphws.graph import Weights
+from graphws.graph import NetworkGraph, Weights
 from graphws_converters.engine import Engine
-from graphws_converters.gate import disturb, gate, tolerance_of
+from graphws_converters.gate import Outcome, Run, disturb, gate, tolerance_of
 from graphws_converters.modules import convert_module
 from graphws_converters.rules import RULES
 from graphws_converters.rules.registry import Call, Entry, Result
 
 
-def _rng() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def _rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 class Rolled(nn.Module):
@@ -55,15 +56,86 @@ def test_a_wrong_rule_is_caught_and_its_space_is_named(rolled: Rolled, monkeypat
         convert_module(rolled, torch.randn(4, 3), generator=_rng())
 
 
-def test_a_wrong_claim_about_signs_is_caught(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sigmoid taken for an odd function: permutations pass, a flip of signs does not."""
-    module = nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.LayerNorm(6, elementwise_affine=False), nn.Linear(6, 2))
-    convert_module(module, torch.randn(4, 3), generator=_rng())
-    monkeypatch.setitem(RULES, "sigmoid", RULES["tanh"])
-    plain = nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.Linear(6, 2), nn.Flatten(), nn.Softmax(-1))
-    message = r"the first space at fault is '0' \(0: set, 6, signed\)"
+@pytest.mark.parametrize(
+    ("action", "stand_in"), [("signed", "tanh"), ("scaling", "relu"), ("monomial", "square"), ("linear", "neg")]
+)
+def test_a_wrong_claim_about_signs_scales_or_matrices_is_caught(
+    action: str, stand_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sigmoid taken for another function: permutations pass, what is claimed beyond them does not."""
+    module = nn.Sequential(nn.Linear(3, 6), nn.Sigmoid(), nn.Linear(6, 2), nn.Flatten(), nn.Softmax(-1))
+    right = convert_module(module, torch.randn(4, 3), generator=_rng())
+    assert [str(space) for space in right.graph.spaces if space.moves] == ["0: set, 6, permutation"]
+    monkeypatch.setitem(RULES, "sigmoid", RULES[stand_in])
+    with pytest.raises(VerificationError, match=rf"the first space at fault is '0' \(0: set, 6, {action}\): alone it "):
+        convert_module(module, torch.randn(4, 3), generator=_rng())
+
+
+class Heads(nn.Module):
+    """Three heads of four dimensions; a softmax looks across heads, dimension by dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(3, 12), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.into(x).reshape(-1, 3, 4).softmax(1).reshape(-1, 12))
+
+
+def test_a_wrong_nesting_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its barrier, each head would permute its dimensions on its own: a wreath product that is not there."""
+    right = convert_module(Heads(), torch.randn(4, 3), generator=_rng())
+    assert right.verified
+    assert right.graph.group().factors == ("S_3", "S_4")
+
+    def wrong(e: Engine, call: Call) -> Result:
+        return e.tensor(e.plain(call["self"]).legs)
+
+    monkeypatch.setitem(RULES, "softmax", Entry(wrong, powers=False))
+    message = r"the first space at fault is 'into/head' \(into/head: nested in into/heads, 4, permutation\): alone it"
     with pytest.raises(VerificationError, match=message):
-        convert_module(plain, torch.randn(4, 3), generator=_rng())
+        convert_module(Heads(), torch.randn(4, 3), generator=_rng())
+
+
+class Deep(nn.Module):
+    """Sixteen hidden layers, of which one has an order."""
+
+    def __init__(self, ordered: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(5, 5) for _ in range(17))
+        self.ordered = ordered
+
+    def forward(self, x: Tensor) -> Tensor:
+        for k, layer in enumerate(self.layers):
+            x = nn.functional.gelu(layer(x))
+            x = x.roll(1, -1) if k == self.ordered else x
+        return x
+
+
+@pytest.mark.parametrize("ordered", [0, 10, 15])
+def test_bisection_finds_the_space_at_fault(ordered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(e: Engine, call: Call) -> Result:
+        return e.tensor(e.plain(call["self"]).legs)
+
+    monkeypatch.setitem(RULES, "roll", Entry(wrong, powers=True))
+    runs: list[int] = []
+    module = Deep(ordered)
+    with torch.no_grad():
+        for k, layer in enumerate(module.layers):
+            layer.weight.copy_(1.4 * torch.linalg.qr(torch.randn(5, 5, generator=_rng(k)))[0])
+            layer.bias.copy_(torch.rand(5, generator=_rng(k)))
+
+    def counted(graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, **rest: Any) -> Outcome:
+        def counting(candidate: Weights) -> Tensor:
+            runs.append(1)
+            return run(candidate)
+
+        return gate(graph, weights, counting, generator, **rest)
+
+    monkeypatch.setattr("graphws_converters.modules.gate", counted)
+    with pytest.raises(VerificationError, match=rf"the first space at fault is 'layers\.{ordered}' "):
+        convert_module(module, torch.randn(4, 5, generator=_rng()), generator=_rng(3))
+    assert len(runs) <= 2 + 4 + 1, "outputs, the element, bisection over 16 spaces, the space alone"
 
 
 class Half(nn.Module):

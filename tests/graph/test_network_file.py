@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from graphws.errors import DataError
-from graphws.graph import NetworkGraph, Parameter, Space, Storage, Verification, Weights, mlp_graph
-from graphws.graph.conversion import Conversion
+from graphws.graph import Action, NetworkGraph, Parameter, Space, Storage, Verification, Weights, mlp_graph
+from graphws.graph.conversion import ActionCheck, Conversion
 from graphws.graph.network_file import is_network_file, load_network, save_network
 from tests.graph import samples
 
@@ -21,7 +21,12 @@ def _conversion(graph: NetworkGraph, **fields: object) -> Conversion:
     return Conversion(graph, Weights.unflatten(graph, flat), **fields)  # type: ignore[arg-type]
 
 
-VERIFIED = _conversion(mlp_graph([2, 5, 1], "tanh"), verification=Verification(1e-15, 0.5, 3, "rich"), notes=("a", "ß"))
+VERIFIED = _conversion(
+    mlp_graph([2, 5, 1], "tanh"),
+    verification=Verification(1e-15, 0.5, 3, "rich"),
+    notes=("a", "ß"),
+    actions=(ActionCheck("hidden1", Action.SIGNED, "confirmed", 1e-16),),
+)
 TIED = _conversion(
     NetworkGraph(
         (Space("h", 4), Space("v", 7, "free")),
@@ -36,8 +41,8 @@ def test_what_was_saved_comes_back(tmp_path: Path, conversion: Conversion) -> No
     save_network(conversion, tmp_path / "net.safetensors")
     assert is_network_file(tmp_path / "net.safetensors")
     found = load_network(tmp_path / "net.safetensors")
-    assert (found.graph, found.verification, found.reason, found.notes) == (
-        conversion.graph, conversion.verification, conversion.reason, conversion.notes
+    assert (found.graph, found.verification, found.reason, found.notes, found.actions) == (
+        conversion.graph, conversion.verification, conversion.reason, conversion.notes, conversion.actions
     )  # fmt: skip
     if conversion.weights is None:
         assert found.weights is None
@@ -67,6 +72,7 @@ def _altered(path: Path, **metadata: str) -> Path:
     return path
 
 
+CHECK = {"space": "hidden1", "action": "signed", "verdict": "confirmed", "error": 1e-9, "reason": ""}
 GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
 
 
@@ -82,6 +88,14 @@ GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
         ({"verification": json.dumps({**GOOD, "error": float("nan")})}, r"its verification holds impossible figures$"),
         ({"verification": json.dumps({**GOOD, "draws": 0})}, r"its verification holds impossible figures$"),
         ({"verification": json.dumps({**GOOD, "actions": "all"})}, r"its verification holds impossible figures$"),
+        ({"actions": "{}"}, r"its verdicts on actions must be a list, one for a space at most$"),
+        ({"actions": json.dumps([CHECK, CHECK, CHECK, CHECK])}, r"its verdicts on actions must be a list, one for a "),
+        ({"actions": json.dumps([{}])}, r"a verdict on an action needs space, action, verdict, error, reason$"),
+        ({"actions": json.dumps([{**CHECK, "error": 1}])}, r"a verdict on an action needs space, action, verdict, "),
+        ({"actions": json.dumps([{**CHECK, "space": "x"}])}, r"its verdict on 'x' does not belong to its graph$"),
+        ({"actions": json.dumps([{**CHECK, "action": "linear"}])}, r"its verdict on 'hidden1' does not belong to its "),
+        ({"actions": json.dumps([{**CHECK, "verdict": "sure"}])}, r"its verdict on 'hidden1' does not belong to its "),
+        ({"actions": json.dumps([{**CHECK, "error": -1.0}])}, r"its verdict on 'hidden1' holds an impossible figure$"),
         ({"notes": '["a", 1]'}, r"its notes must be a list of at most 1000 texts$"),
     ],
 )
