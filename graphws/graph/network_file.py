@@ -35,7 +35,7 @@ MOST_NOTES = 1000
 def save_network(conversion: Conversion, path: str | Path) -> None:
     """Writes a converted network; the file's name should end in ``.safetensors``.
 
-    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason, notes and verdicts on actions.
+    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason, notes and verdicts.
 
     Raises:
         DataError: Where the name is another, or the file cannot be written; then what was there stays.
