@@ -107,3 +107,7 @@ def test_the_measure_ignores_a_constant_offset_but_no_change() -> None:
     assert relative_change(x, x) == 0
     assert relative_change(x + 1e6, x + 1e6 + 0.1 * _points(50)) == pytest.approx(0.1, rel=0.01)
     assert relative_change(torch.zeros(3), torch.ones(3)) > 1e30
+    flat = torch.full((1000,), 0.4610, dtype=torch.float64)
+    rounded = flat * (1 + torch.finfo(torch.float64).eps * (torch.arange(1000) % 2))
+    assert relative_change(rounded, flat) < 1e-15, "outputs that agree up to rounding have no spread"
+    assert relative_change(rounded, 2 * flat) == pytest.approx(1)
