@@ -6,6 +6,7 @@ Cast to float64 it computes in float64 throughout, whatever types the file asks 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,10 @@ from graphws_converters.onnx.rules import Call, Value, is_known
 
 MOST_STEPS = 1_000_000
 """Most operations of one run, those of every turn of a loop included."""
+MOST_MADE = 1 << 30
+"""Most numbers that all operations of one run may make: all are kept until it ends."""
+MOST_SECONDS = 600.0
+"""Longest run."""
 
 
 class OnnxModule(nn.Module):
@@ -77,10 +82,10 @@ class OnnxModule(nn.Module):
 
 
 class _Run:
-    """One run of a module: its parameters now, and how many operations it took."""
+    """One run of a module: its parameters now, how many operations it took, and how many numbers they made."""
 
     def __init__(self, module: OnnxModule) -> None:
-        self.module, self.steps = module, 0
+        self.module, self.steps, self.made, self.start = module, 0, 0, time.monotonic()
         self.dtypes = (module.native, module.working)
 
     def graph(self, graph: Graph, values: dict[str, Value]) -> list[Value]:
@@ -95,7 +100,12 @@ class _Run:
             self.steps += 1
             if self.steps > MOST_STEPS:
                 raise DataError(f"ONNX model: a run takes more than {MOST_STEPS} operations")
+            if time.monotonic() - self.start > MOST_SECONDS:
+                raise DataError(f"ONNX model: a run takes more than {MOST_SECONDS:.0f} seconds")
             outputs = self.node(node, values)
+            self.made += sum(value.numel() if isinstance(value, Tensor) else np.size(value) for value in outputs)
+            if self.made > MOST_MADE:
+                raise DataError("ONNX model: a run makes more than 2^30 numbers; try smaller example inputs")
             values.update({name: value for name, value in zip(node.outputs, outputs, strict=False) if name})
         return [_lookup(values, name, "the outputs") for name in graph.outputs]
 

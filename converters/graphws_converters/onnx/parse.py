@@ -1,12 +1,14 @@
 """From ONNX protobuf messages to plain nodes, and which of a file's constants are parameters.
 
 ONNX knows only constants.  Which of them are weights is decided by form: a floating array of more than one number,
-stored as an initialiser or in a Constant node, is a *parameter*, unless all that reads it takes it as a setting (the
-scales of a Resize).  Single numbers and whole numbers are *known* values.  Parameters keep their names.
+stored as an initialiser, in a Constant node or as one number with a stored shape (ConstantOfShape), is a *parameter*,
+unless all that reads it takes it as a setting (the scales of a Resize).  Single numbers and whole numbers are *known*
+values.  Parameters keep their names.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,10 +22,13 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_help
 from torch import Tensor
 
 from graphws.errors import DataError
+from graphws.graph.scan import MOST_AXES
 
 DEEPEST = 16
 """How deep graphs may be nested in graphs."""
 MOST_NODES = 200_000
+MOST_FILLED = 1 << 28
+"""Most numbers that all arrays stored as one number with a shape may have."""
 SETTINGS: dict[str, tuple[int, ...]] = {
     "Resize": (1, 2, 3), "Upsample": (1,), "Pad": (1, 2, 3), "Range": (0, 1, 2), "Clip": (1, 2), "OneHot": (2,),
     "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2),
@@ -84,6 +89,7 @@ def parse(model: ModelProto) -> Graph:
     count = sum(len(inner.nodes) for inner in graph.subgraphs())
     if count > MOST_NODES:
         raise DataError(f"ONNX model: {count} nodes, at most {MOST_NODES} are read")
+    _fill(graph)
     _divide(graph)
     return graph
 
@@ -112,20 +118,20 @@ def _attribute(attribute: AttributeProto, depth: int) -> Any:
     if attribute.type == AttributeProto.TENSOR:
         return array_of(attribute.t)
     if attribute.ref_attr_name:
-        raise DataError(f"ONNX model: attribute {attribute.name!r} refers to a function's that is not there")
+        raise DataError(f"ONNX model: attribute {attribute.name[:80]!r} refers to a function's that is not there")
     try:
         value = onnx.helper.get_attribute_value(attribute)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"ONNX model: attribute {attribute.name!r} cannot be read: {error}") from None
+    except (ValueError, TypeError):
+        raise DataError(f"ONNX model: attribute {attribute.name[:80]!r} cannot be read") from None
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, int | float | str):
         return value
-    if all(isinstance(item, int | float) for item in value):
+    if isinstance(value, list) and all(isinstance(item, int | float) for item in value):
         return list(value)
-    if all(isinstance(item, bytes) for item in value):
+    if isinstance(value, list) and all(isinstance(item, bytes) for item in value):
         return [item.decode(errors="replace") for item in value]
-    raise DataError(f"ONNX model: attribute {attribute.name!r} of type {attribute.type} is not supported")
+    raise DataError(f"ONNX model: attribute {attribute.name[:80]!r} of type {attribute.type} is not supported")
 
 
 def array_of(tensor: TensorProto) -> NDArray[Any]:
@@ -151,6 +157,27 @@ def _constant(attributes: dict[str, Any]) -> NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise DataError("ONNX model: a Constant without numbers")
     return value
+
+
+def _fill(graph: Graph) -> None:
+    """Writes out the floating arrays that are stored as one number and a shape."""
+    made = 0
+    for inner in graph.subgraphs():
+        left = []
+        for node in inner.nodes:
+            shape = inner.known.get(node.inputs[0]) if node.inputs else None
+            value = np.asarray(node.attributes.get("value", np.float32(0)))
+            stored = shape is not None and shape.dtype.kind == "i" and min(shape.ravel().tolist(), default=0) > 0
+            if node.kind != "ConstantOfShape" or not node.outputs or not stored or value.dtype.kind != "f":
+                left.append(node)
+                continue
+            lengths = [int(length) for length in shape.ravel()]  # type: ignore[union-attr]
+            made += math.prod(lengths)
+            if made > MOST_FILLED or value.size != 1 or len(lengths) > MOST_AXES:
+                text = "x".join(map(str, lengths[:8]))
+                raise DataError(f"ONNX node {node}: a value of shape {text} is larger than 2^28 numbers, or impossible")
+            inner.known[node.outputs[0]] = np.full(lengths, value.reshape(-1)[0])
+        inner.nodes[:] = left
 
 
 def _divide(graph: Graph) -> None:

@@ -31,7 +31,7 @@ Value = Tensor | Known | None
 Results = Value | Sequence[Value]
 Function = Callable[..., Results]
 
-MOST_NUMBERS = 1 << 31
+MOST_NUMBERS = 1 << 28
 """Most numbers that one value of a run may have."""
 
 
@@ -139,7 +139,7 @@ class Call:
         if min(shape, default=0) < 0 or math.prod(shape) > MOST_NUMBERS:
             text = "x".join(map(str, shape[:8]))
             raise DataError(
-                f"ONNX node {self.node}: a value of shape {text} is larger than 2^31 numbers, or impossible"
+                f"ONNX node {self.node}: a value of shape {text} is larger than 2^28 numbers, or impossible"
             )
         return shape
 
