@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,7 +173,9 @@ def _read_torch(file: Path, limit: int) -> Checkpoint:
     try:
         storages = _check_archive(file)
         _scan(file, storages)
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on old protocols, which the scan has allowed
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:  # its text advises to run what is inside
         raise _not_plain(file, "PyTorch's reader of weights refuses it") from None
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError,

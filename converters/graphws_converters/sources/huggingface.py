@@ -90,13 +90,16 @@ def _class(file: Path, config: Mapping[str, Any]) -> Any:
     for table in (getattr(modeling_auto, name) for name in dir(modeling_auto) if name.endswith("_MAPPING_NAMES")):
         names = table.get(kind, ())
         allowed |= dict.fromkeys([names] if isinstance(names, str) else names)
-    names = config.get("architectures") or []
-    wanted = names[0] if isinstance(names, list) and names else modeling_auto.MODEL_MAPPING_NAMES.get(kind)
-    wanted = wanted if isinstance(wanted, str) or wanted is None else wanted[0]
-    if wanted not in allowed:
+    wanted = _first(config.get("architectures")) or _first(modeling_auto.MODEL_MAPPING_NAMES.get(kind))
+    if not isinstance(wanted, str) or wanted not in allowed:
         hint = nearest(wanted, allowed) if isinstance(wanted, str) else ""
         raise DataError(f"{file}: architecture {str(wanted)[:80]!r} is no model of type {kind!r} in transformers{hint}")
     return getattr(transformers, wanted)
+
+
+def _first(names: Any) -> Any:
+    """The first of several names, or the only one."""
+    return names[0] if isinstance(names, list | tuple) and names else names
 
 
 def _on_meta(inputs: Any) -> Any:
