@@ -131,7 +131,7 @@ def linearity(problem: Problem) -> dict[str, Tensor]:
             continue
         halves = (problem.runs[0], problem.held[0])
         before = torch.cat([run[wire.activation.inputs[0]].flatten(0, -2) for run in halves])
-        after = torch.cat([run[wire.value].flatten(0, -2) for run in halves])
+        after = torch.cat([run[wire.activation.outputs[0]].flatten(0, -2) for run in halves])
         z, h = before - before.mean(0), after - after.mean(0)
         scale = z.norm(dim=0) * h.norm(dim=0)
         corr = (z * h).sum(0) / scale.clamp_min(torch.finfo(z.dtype).tiny)  # 0 where a neuron is constant

@@ -38,7 +38,7 @@ class Wire:
         value: Its name in the computation.
         space: The space of its features.
         steps: The steps that recompute it from the wires before it.
-        activation: The activation that made it, or None.
+        activation: The activation that made it (what pools it comes between), or None.
     """
 
     value: str
@@ -101,15 +101,29 @@ def wires(graph: NetworkGraph) -> list[Wire]:
         if out in graph.outputs:
             names.append(out)
         elif out in spaces and out not in constant and graph.lineage(spaces[out])[0].moves:
-            readers = [later for later in graph.operations if out in later.inputs]
-            if any(_turns(reader, out) or spaces.get(reader.outputs[0]) != spaces[out] for reader in readers):
+            if operation.kind == "pad":
+                continue
+            readers = _readers(graph, out)
+            if any(_turns(reader, name) or spaces.get(reader.outputs[0]) != spaces[out] for reader, name in readers):
                 names.append(out)
     found = []
     for name in names:
         if name in spaces:
-            operation = made[name]
-            activation = operation if operation.kind in ACTIVATIONS else None
+            activation: Operation | None = made[name]
+            while activation is not None and activation.kind in (*_POOLS, *_SHAPES):
+                activation = made.get(activation.inputs[0])
+            if activation is not None and activation.kind not in ACTIVATIONS:
+                activation = None
             found.append(Wire(name, spaces[name], _steps(graph, name, set(names) - {name}), activation))
+    return found
+
+
+def _readers(graph: NetworkGraph, value: str) -> list[tuple[Operation, str]]:
+    """The steps that read a value, each with the name that it reads; the edge that padding adds is looked through."""
+    found = []
+    for later in graph.operations:
+        if value in later.inputs:
+            found += _readers(graph, later.outputs[0]) if later.kind == "pad" else [(later, value)]
     return found
 
 
