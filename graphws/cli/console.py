@@ -15,7 +15,7 @@ from rich.table import Table
 from graphws.runtime.reporter import Reporter
 
 _PIPED = 200  # columns, where no terminal says how many there are
-_SHOWN = ("train_loss", "val_loss", "psnr")
+_SHOWN = ("train_loss", "val_loss", "psnr", "r2", "accuracy", "equivariance")
 
 
 def output() -> Console:

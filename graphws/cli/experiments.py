@@ -1,4 +1,4 @@
-"""``graphws run``, ``train`` and ``eval``.
+"""``graphws run``, ``train`` and ``eval``: the jobs that specs describe.
 
 Imports of the runtime are inside the functions: they take seconds, which ``--help`` and mistakes should not cost.
 """
@@ -17,7 +17,7 @@ from graphws.errors import RunError, UsageError, nearest
 
 if TYPE_CHECKING:
     from graphws.runtime.folder import RunFolder
-    from graphws.runtime.results import Results
+    from graphws.runtime.results import Outcome
     from graphws.spec import Spec
 
 RunOption = Annotated[
@@ -27,7 +27,7 @@ RunOption = Annotated[
 
 
 def run_command(spec: SpecArgument, overrides: Overrides = None, run: RunOption = None) -> None:
-    """Fit the zoo of SPEC, train its model and the baselines, compare, and write a report.
+    """Fit the zoo of SPEC, train its model and the baselines, compare, and write a report; or do its experiment.
 
     Stopped runs go on: run the same command again.
     """
@@ -74,6 +74,8 @@ def eval_command(
     if split not in SPLITS:
         raise UsageError(f"no split {split!r}; there are {', '.join(SPLITS)}" + nearest(split, SPLITS))
     folder = RunFolder(Path(target) if Path(target).is_dir() else _latest(load_spec(target)))
+    if _spec_of(folder.path).experiment is not None:
+        raise UsageError(f"{folder.path} holds an experiment, whose figures are in {folder.report}; eval is for models")
     answers = evaluate_run(folder, split, processes(), Bars(), zoo)
     metrics = list(next(iter(answers.values())).metrics)
     rows = [[name, *(in_words(m, [found.metrics[m]]) for m in metrics)] for name, found in answers.items()]
@@ -84,7 +86,7 @@ def eval_command(
 
 def _execute(spec: Spec, path: Path | None) -> None:
     """Do what a spec says, on this process or together with the others that torchrun started."""
-    from graphws.runtime import job
+    from graphws.runtime import job, symmetry
     from graphws.runtime.environment import join, leave, processes, share
     from graphws.runtime.folder import RunFolder
     from graphws.runtime.reporter import Reporter
@@ -96,9 +98,10 @@ def _execute(spec: Spec, path: Path | None) -> None:
         reporter = Bars() if group.first else Reporter()
         started = time.perf_counter()
         if group.first and folder.path.exists():
-            reporter.note(f"{folder.path}: " + ("done already" if _complete(folder) else "going on"))
+            reporter.note(f"{folder.path}: " + ("done already" if folder.complete() else "going on"))
         try:
-            results = job.run(spec, folder, group, reporter)
+            work = job.run if spec.experiment is None else symmetry.run
+            results: Outcome = work(spec, folder, group, reporter)
         except KeyboardInterrupt:
             raise RunError(f"interrupted; go on with: graphws train {folder.path}") from None
     finally:
@@ -107,11 +110,7 @@ def _execute(spec: Spec, path: Path | None) -> None:
         _show(results, folder, time.perf_counter() - started)
 
 
-def _complete(folder: RunFolder) -> bool:
-    return (folder.path / "run.json").exists() and folder.status() == "complete"
-
-
-def _show(results: Results, folder: RunFolder, seconds: float) -> None:
+def _show(results: Outcome, folder: RunFolder, seconds: float) -> None:
     console = output()
     console.print()
     console.print(table(*results.table()))

@@ -71,6 +71,11 @@ def explain_model(spec: Spec) -> ModelExplanation:
     Raises:
         UsageError: When the spec has no model or no input.
     """
+    if spec.experiment is not None:
+        raise UsageError(
+            "explain is for models that read weights, and this spec is an experiment; `graphws check SPEC --show` "
+            "spells it out and `graphws run SPEC` does it"
+        )
     if spec.model is None:
         raise UsageError("the spec has no model; add `model: {kind: dwsnet}` or another one")
     graph, section = graph_of(spec), spec.model

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphws.errors import RunError
+from graphws.errors import GraphwsError, RunError
 from graphws.runtime.files import make_folder, read_json, write_json, write_text
 
 try:
@@ -123,6 +123,30 @@ class RunFolder:
                         f"another process is at work in {self.path}; wait for it or choose another folder"
                     ) from None
             yield
+
+    @contextlib.contextmanager
+    def work(self, spec: str, versions: dict[str, str]) -> Iterator[None]:
+        """Hold the run while it is worked on: start it or go on, and say in ``run.json`` how the work ended.
+
+        Raises:
+            RunError: When another process holds it, or the folder cannot be made or holds something else.
+        """
+        with self.lock():
+            if (self.path / "run.json").exists():
+                self.mark("running")
+            else:
+                self.create(spec, versions)
+            try:
+                yield
+            except (Exception, KeyboardInterrupt) as error:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                with contextlib.suppress(GraphwsError):  # a disk too full even for that must not hide the reason
+                    self.mark(status, error=str(error) or type(error).__name__)
+                raise
+
+    def complete(self) -> bool:
+        """Whether a finished run is here."""
+        return (self.path / "run.json").exists() and self.status() == "complete"
 
     def busy(self) -> bool:
         """Whether another process holds the run."""

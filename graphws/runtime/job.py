@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from graphws.errors import GraphwsError, RunError, UsageError
+from graphws.errors import RunError, UsageError
 from graphws.runtime.contenders import contenders, target_columns, task_of
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
@@ -83,20 +83,12 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
         KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
     """
-    if group.first and (folder.path / "run.json").exists() and folder.status() == "complete":
+    if group.first and folder.complete():
         return Results.from_json(read_json(folder.path / "results.json", "a finished run"))
     if not group.first:
         return _work(spec, folder, group, reporter)
-    with folder.lock():
-        if (folder.path / "run.json").exists():
-            folder.mark("running")
-        else:
-            folder.create(dump_spec(spec), versions())
-        try:
-            results = _work(spec, folder, group, reporter)
-        except (Exception, KeyboardInterrupt) as error:
-            _mark_stopped(folder, error)
-            raise
+    with folder.work(dump_spec(spec), versions()):
+        results = _work(spec, folder, group, reporter)
         folder.mark("complete", outcome=results.sentence())
     return results
 
@@ -109,15 +101,6 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
         present(spec, ready.zoo, folder, results, answers)
     group.barrier()
     return results
-
-
-def _mark_stopped(folder: RunFolder, error: BaseException) -> None:
-    """Say in ``run.json`` how the run ended; a disk too full even for that must not hide the reason."""
-    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-    try:
-        folder.mark(status, error=str(error) or type(error).__name__)
-    except GraphwsError:
-        return
 
 
 def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> _Ready:

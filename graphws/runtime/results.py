@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from graphws.runtime.tasks import Metric
+
+
+class Outcome(Protocol):
+    """What any kind of run found, as a terminal shows it."""
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Column titles and ready text."""
+        ...
+
+    def sentence(self) -> str:
+        """The outcome in a sentence or two."""
+        ...
 
 
 @dataclass(frozen=True)
