@@ -19,11 +19,11 @@ from graphws_converters.onnx.ops import RULES
 from graphws_converters.onnx.parse import Graph, Node, parse
 from graphws_converters.onnx.rules import Call, Value, is_known
 
-MOST_STEPS = 1_000_000
-"""Most operations of one run, those of every turn of a loop included."""
+MOST_STEPS = 100_000
+"""Most operations and turns of loops in one run."""
 MOST_MADE = 1 << 30
 """Most numbers that all operations of one run may make: all are kept until it ends."""
-MOST_SECONDS = 600.0
+MOST_SECONDS = 300.0
 """Longest run."""
 
 
@@ -48,7 +48,7 @@ class OnnxModule(nn.Module):
             name = sorted(missing)[0]
             raise DataError(
                 f"ONNX model: no rule for {'operator' if len(missing) == 1 else 'operators'} "
-                f"{', '.join(sorted(missing))[:300]}" + nearest(name, RULES)
+                f"{', '.join(map(_printable, sorted(missing)))[:300]}" + nearest(name, RULES)
             )
         self.inputs = self.graph.inputs
         taken: set[str] = set()
@@ -96,18 +96,22 @@ class _Run:
             values[name] = getattr(
                 self.module.get_submodule(path), last
             )  # also where a caller put a plain tensor there
+        self._step()
         for node in graph.nodes:
-            self.steps += 1
-            if self.steps > MOST_STEPS:
-                raise DataError(f"ONNX model: a run takes more than {MOST_STEPS} operations")
-            if time.monotonic() - self.start > MOST_SECONDS:
-                raise DataError(f"ONNX model: a run takes more than {MOST_SECONDS:.0f} seconds")
+            self._step()
             outputs = self.node(node, values)
             self.made += sum(value.numel() if isinstance(value, Tensor) else np.size(value) for value in outputs)
             if self.made > MOST_MADE:
                 raise DataError("ONNX model: a run makes more than 2^30 numbers; try smaller example inputs")
             values.update({name: value for name, value in zip(node.outputs, outputs, strict=False) if name})
         return [_lookup(values, name, "the outputs") for name in graph.outputs]
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise DataError(f"ONNX model: a run takes more than {MOST_STEPS} operations and turns of loops")
+        if time.monotonic() - self.start > MOST_SECONDS:
+            raise DataError(f"ONNX model: a run takes more than {MOST_SECONDS:.0f} seconds")
 
     def node(self, node: Node, values: Mapping[str, Value]) -> list[Value]:
         """The outputs of one operation."""
@@ -135,7 +139,7 @@ def _lookup(values: Mapping[str, Value], name: str, where: str) -> Value:
 
 def _free_key(module: nn.Module, name: str, taken: set[str]) -> str:
     """A key for `state_dict`: the name itself, where torch can hold it."""
-    printable = "".join(c if c.isprintable() else "_" for c in name)
+    printable = _printable(name)
     fits = all(part and not hasattr(nn.Module, part) for part in printable.split("."))
     key = stem = printable if fits else "w_" + printable.replace(".", "_")
     number = 1
@@ -143,6 +147,10 @@ def _free_key(module: nn.Module, name: str, taken: set[str]) -> str:
         number += 1
         key = f"{stem.replace('.', '_')}_{number}"
     return key
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else "_" for c in name)
 
 
 def _is_free(module: nn.Module, key: str) -> bool:

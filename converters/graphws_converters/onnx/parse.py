@@ -99,17 +99,30 @@ def _graph(proto: GraphProto, depth: int) -> Graph:
         raise DataError(f"ONNX model: graphs are nested more than {DEEPEST} deep")
     if proto.sparse_initializer:
         raise DataError(f"ONNX model: sparse tensors are not supported ({proto.sparse_initializer[0].values.name!r})")
-    known = {tensor.name: array_of(tensor) for tensor in proto.initializer}
+    known = {_text(tensor.name): array_of(tensor) for tensor in proto.initializer}
     nodes = []
     for entry in proto.node:
-        attributes = {attribute.name: _attribute(attribute, depth) for attribute in entry.attribute}
-        domain = "" if entry.domain in ("", "ai.onnx") else f"{entry.domain}."
-        if entry.op_type == "Constant" and not domain and entry.output:
-            known[entry.output[0]] = _constant(attributes)
+        attributes = {_text(attribute.name): _attribute(attribute, depth) for attribute in entry.attribute}
+        domain = "" if entry.domain in ("", "ai.onnx") else f"{_text(entry.domain)}."
+        outputs = tuple(map(_text, entry.output))
+        if entry.op_type == "Constant" and not domain and outputs:
+            known[outputs[0]] = _constant(attributes)
             continue
-        nodes.append(Node(domain + entry.op_type, tuple(entry.input), tuple(entry.output), attributes, entry.name))
-    inputs = tuple(value.name for value in proto.input if value.name not in known)
-    return Graph(inputs, tuple(value.name for value in proto.output), nodes, known, {})
+        inputs = tuple(map(_text, entry.input))
+        nodes.append(Node(domain + _text(entry.op_type), inputs, outputs, attributes, _text(entry.name)))
+    given = tuple(_text(value.name) for value in proto.input if value.name not in known)
+    return Graph(given, tuple(_text(value.name) for value in proto.output), nodes, known, {})
+
+
+def _text(name: str | bytes) -> str:
+    """A name; protobuf gives those that are no text as bytes.
+
+    Raises:
+        DataError: Where it is no text.
+    """
+    if isinstance(name, bytes):
+        raise DataError(f"ONNX model: the name {name[:40]!r} is not in UTF-8")
+    return name
 
 
 def _attribute(attribute: AttributeProto, depth: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from graphws.errors import UsageError
 
 BATCH, TOKENS = 2, 12
+LARGEST_INPUT = 1 << 26
+"""Most numbers that an input made up here may have."""
 
 
 def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> dict[str, Tensor]:
@@ -39,9 +42,10 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
                 "input_ids": _tokens(config.text_config, generator),
                 "pixel_values": _pictures(config.vision_config, generator),
             }
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        text = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise UsageError(
-            f"the config does not show the shape of {name!r} ({error}): give example inputs (--inputs)"
+            f"the config does not show the shape of {name!r} ({text}): give example inputs (--inputs)"
         ) from None
     return {key: value.to(device) for key, value in found.items()}
 
@@ -55,7 +59,7 @@ def _tokens(config: Any, generator: torch.Generator) -> Tensor:
 def _pictures(config: Any, generator: torch.Generator) -> Tensor:
     size = getattr(config, "image_size", 64)
     height, width = (size, size) if isinstance(size, int) else tuple(size)
-    return torch.randn(BATCH, getattr(config, "num_channels", 3), height, width, generator=generator)
+    return _random(generator, getattr(config, "num_channels", 3), height, width)
 
 
 def _waves(config: Any, generator: torch.Generator) -> Tensor:
@@ -63,8 +67,20 @@ def _waves(config: Any, generator: torch.Generator) -> Tensor:
     length = 1
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         length = (length + 3 if length == 1 else length - 1) * stride + kernel
-    return torch.randn(BATCH, length, generator=generator)
+    return _random(generator, length)
 
 
 def _features(config: Any, generator: torch.Generator) -> Tensor:
-    return torch.randn(BATCH, config.num_mel_bins, 2 * config.max_source_positions, generator=generator)
+    return _random(generator, config.num_mel_bins, 2 * config.max_source_positions)
+
+
+def _random(generator: torch.Generator, *shape: int) -> Tensor:
+    """Random numbers of a shape that may be made.
+
+    Raises:
+        ValueError: Where it is too large.
+    """
+    numbers = BATCH * math.prod(shape)
+    if numbers > LARGEST_INPUT:
+        raise ValueError(f"{numbers:.1e} numbers")
+    return torch.randn(BATCH, *shape, generator=generator)

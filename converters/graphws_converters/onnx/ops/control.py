@@ -13,7 +13,7 @@ from graphws_converters.onnx.rules import Call, Rules, Value, is_known
 
 rules = Rules()
 
-MOST_TURNS = 100_000
+MOST_TURNS = 10_000
 
 
 @rules("If")
