@@ -110,7 +110,9 @@ def _read(file: Path, limit: int) -> Checkpoint:
         return Checkpoint(_read_shards(file, limit))
     if file.suffix == ".safetensors":
         return Checkpoint(_read_safetensors(file, limit))
-    return _read_legacy(file, limit) if is_legacy(file) else _read_torch(file, limit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about old protocols and odd escapes, which are allowed or refused here
+        return _read_legacy(file, limit) if is_legacy(file) else _read_torch(file, limit)
 
 
 def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
@@ -173,9 +175,7 @@ def _read_torch(file: Path, limit: int) -> Checkpoint:
     try:
         storages = _check_archive(file)
         _scan(file, storages)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on old protocols, which the scan has allowed
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:  # its text advises to run what is inside
         raise _not_plain(file, "PyTorch's reader of weights refuses it") from None
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError,

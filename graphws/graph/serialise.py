@@ -73,6 +73,12 @@ def to_json(graph: NetworkGraph) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+def _shown(value: object) -> str:
+    """A value in a message, shortened."""
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
 class _Reader:
     """Typed access to a parsed document: every surprise becomes a `GraphError` that names the place."""
 
@@ -81,18 +87,20 @@ class _Reader:
             raise GraphError(f"graph file, {place}: a mapping expected, got {type(entry).__name__}")
         left = set(entry) - set(allowed)
         if left:
-            raise GraphError(f"graph file, {place}: unknown field {sorted(map(str, left))[0]!r}")
+            raise GraphError(f"graph file, {place}: unknown field {_shown(sorted(map(str, left))[0])}")
         self.entry, self.place = entry, place
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self.entry.get(key, default)
         if not isinstance(value, str):
-            raise GraphError(f"graph file, {self.place}: {key!r} must be text, got {value!r}")
+            raise GraphError(f"graph file, {self.place}: {key!r} must be text, got {_shown(value)}")
         return self._encodable(value, key)
 
     def _encodable(self, value: str, key: str) -> str:
         if any("\ud800" <= character <= "\udfff" for character in value):
-            raise GraphError(f"graph file, {self.place}: {key!r} holds half a character (a lone surrogate): {value!r}")
+            raise GraphError(
+                f"graph file, {self.place}: {key!r} holds half a character (a lone surrogate): {_shown(value)}"
+            )
         return value
 
     def whole(self, key: str) -> int:
@@ -100,19 +108,21 @@ class _Reader:
 
     def _size(self, value: object, key: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
-            raise GraphError(f"graph file, {self.place}: {key!r} must be a whole number up to 2^40, got {value!r}")
+            raise GraphError(
+                f"graph file, {self.place}: {key!r} must be a whole number up to 2^40, got {_shown(value)}"
+            )
         return value
 
     def items(self, key: str) -> list[Any]:
         value = self.entry.get(key, [])
         if not isinstance(value, list):
-            raise GraphError(f"graph file, {self.place}: {key!r} must be a list, got {value!r}")
+            raise GraphError(f"graph file, {self.place}: {key!r} must be a list, got {_shown(value)}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         items = self.items(key)
         if not all(isinstance(item, str) for item in items):
-            raise GraphError(f"graph file, {self.place}: {key!r} must be a list of texts, got {items!r}")
+            raise GraphError(f"graph file, {self.place}: {key!r} must be a list of texts, got {_shown(items)}")
         return tuple(self._encodable(item, key) for item in items)
 
     def sizes(self, key: str) -> tuple[int, ...]:
@@ -125,7 +135,7 @@ def _read_storage(entry: object, place: str) -> Storage:
     if "block" in reader.entry:
         pairs = reader.items("block")
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-            raise GraphError(f"graph file, {place}: 'block' must be a list of [start, stop], got {pairs!r}")
+            raise GraphError(f"graph file, {place}: 'block' must be a list of [start, stop], got {_shown(pairs)}")
         block = tuple((reader._size(a, "block"), reader._size(b, "block")) for a, b in pairs)
     view = reader.sizes("view") if "view" in reader.entry else None
     return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"), view)
