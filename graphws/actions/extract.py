@@ -11,6 +11,7 @@ no action found
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from graphws.actions.categories import CATEGORIES, MATCHED, categories, negated_copies, similarity
 from graphws.actions.decoys import decoys as make_decoys
 from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.identifiability import identifiability
 from graphws.actions.linear_action import linear_errors
 from graphws.actions.measures import (
     cumulative_errors,
@@ -29,7 +31,7 @@ from graphws.actions.measures import (
 )
 from graphws.actions.naming import named_symmetry
 from graphws.actions.picture_decoys import picture_decoys
-from graphws.actions.picture_view import convolves
+from graphws.actions.picture_view import convolves, picture_view
 from graphws.actions.placing import output_size, patch_side
 from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import linear_defect
@@ -102,7 +104,13 @@ def find_actions(
         whole = end_to_end_error(other)
         if whole is not None:
             end_to_end[decoy.name] = whole
-    return _report(problem, best, rivals, end_to_end, 0 if data is None or not problem.runs else len(data))
+    probes = data if problem.runs else None
+    probe = None
+    if probes is not None and not convolves(weights.graph):
+        probe = probes.reshape(len(probes), *problem.placed.shape)
+    theorem = identifiability(weights, probe)
+    seen = _report(problem, best, rivals, end_to_end, 0 if probes is None else len(probes))
+    return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note)
 
 
 def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:

@@ -6,13 +6,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import networkx as nx
 from torch import Tensor
 
 from graphws.actions.figures import LayerFigures
+from graphws.actions.identifiability import IdentifiabilityReport
+from graphws.actions.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.verdict import Verdict
-from graphws.graph import GroupElement
+from graphws.errors import UsageError
+from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
+from graphws.graph.element import SpaceElement
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,9 @@ class Actions:
         probes: Number of probes; 0 for weights alone.
         decoy_end_to_end: The decoys' end-to-end errors.
         verdict: The conclusion.
+        network: The network that the elements act on: the one given, or its picture view if it convolves.
+        identifiability: Which theorem covers the network, and which of its conditions hold.
+        note: Why probes that were given were not used.
     """
 
     group: str
@@ -42,6 +51,45 @@ class Actions:
     probes: int
     verdict: Verdict
     decoy_end_to_end: Mapping[str, float] = field(default_factory=dict)
+    network: Weights | None = None
+    identifiability: IdentifiabilityReport | None = None
+    note: str = ""
+
+    @property
+    def generators(self) -> dict[str, GroupElement]:
+        """ρ of every generator, by its name."""
+        return {w: e for w, e in zip(self.words, self.elements, strict=True) if w != "1" and " " not in w}
+
+    def orbits(self) -> dict[str, Orbits]:
+        """The orbits of neurons under ρ, for every space on which no matrix acts."""
+        graph = self.elements[0].graph
+        matrices = {name for e in self.elements for name, m in e.maps.items() if isinstance(m, LinearMap)}
+        plain = [
+            GroupElement(graph, {name: m for name, m in e.maps.items() if name not in matrices}) for e in self.elements
+        ]
+        return {name: found for name, found in orbits_of(graph, plain).items() if name not in matrices}
+
+    def quotient(self) -> Weights:
+        """The network folded along the action, one neuron an orbit; see `graphws.actions.quotient`.
+
+        Raises:
+            GraphError: Where a matrix acts, or elements of nested spaces are moved.
+        """
+        return quotient(self._network(), self.elements)
+
+    def to_networkx(self) -> nx.MultiDiGraph:
+        """The network neuron by neuron; nodes carry their ``orbit``, its ``orbit_size`` and their ``ratio`` in it.
+
+        Nodes of spaces on which a matrix acts have no orbit.
+        """
+        view = to_networkx(self._network())
+        mark_orbits(view, self.orbits())
+        return view
+
+    def _network(self) -> Weights:
+        if self.network is None:
+            raise UsageError("this result was made without its network, so there is nothing to fold or to draw")
+        return self.network
 
     def layer(self, space: str) -> LayerFigures:
         """The figures of one space."""
@@ -57,7 +105,9 @@ class Actions:
             "end_to_end": _number(self.end_to_end),
             "decoy_end_to_end": {name: _number(value) for name, value in self.decoy_end_to_end.items()},
             "probes": self.probes,
+            "note": self.note,
             "origin": self.origin,
+            "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
             "layers": [self._layer(layer) for layer in self.layers],
         }
 
@@ -80,6 +130,8 @@ class Actions:
             "unexplained": _number(layer.unexplained),
             "unmatched": _number(layer.unmatched),
             "negated_copies": _number(layer.negated),
+            "orbits": self._orbit_sizes(layer.space),
+            "generators": {key: map_to_dict(e.maps.get(layer.space)) for key, e in self.generators.items()},
             "categories": {key: dict(counts) for key, counts in layer.categories.items()},
             "decoy_k_error": _number(rival.k_error) if rival else None,
             "decoy_matched": _number(rival.matched) if rival else None,
@@ -88,12 +140,43 @@ class Actions:
             },
         }
 
+    def _orbit_sizes(self, space: str) -> dict[str, int] | None:
+        """How many orbits of each size there are; None where a matrix acts."""
+        found = self._orbits.get(space)
+        if found is None:
+            return None
+        sizes = found.sizes.tolist()
+        return {str(size): sizes.count(size) for size in sorted(set(sizes))}
+
+    @cached_property
+    def _orbits(self) -> dict[str, Orbits]:
+        return self.orbits()
+
     def to_json(self) -> str:
         """JSON text, indented; numbers that are not finite become null."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def __str__(self) -> str:
         return self.verdict.text
+
+
+def map_to_dict(element: SpaceElement | None) -> dict[str, Any] | None:
+    """What a generator does to a space: x'[i] = scales[i] · x[places[i]], or x' = matrix · x."""
+    if element is None:
+        return None
+    if isinstance(element, LinearMap):
+        return {"matrix": [[_number(value) for value in row] for row in element.weight.tolist()]}
+    scales = None if element.scale is None else [_number(value) for value in element.scale.tolist()]
+    return {"places": element.perm.tolist(), "scales": scales}
+
+
+def _finite(value: Any) -> Any:
+    """Plain data in which numbers that are not finite are null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(value: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphws.actions.lie import LieFigures
 from graphws.actions.result import Actions
 from graphws.graph import Monomial, Weights
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
@@ -37,7 +38,9 @@ def actions_table(actions: Actions) -> list[list[str]]:
     return rows
 
 
-def actions_page(actions: Actions, weights: Weights, shape: Sequence[int], source: str) -> str:
+def actions_page(
+    actions: Actions, weights: Weights, shape: Sequence[int], source: str, rates: Sequence[LieFigures] = ()
+) -> str:
     """The report as one self-contained HTML document.
 
     Args:
@@ -45,6 +48,7 @@ def actions_page(actions: Actions, weights: Weights, shape: Sequence[int], sourc
         weights: The network.
         shape: Shape of one input.
         source: Where the network came from, for the title.
+        rates: Lie derivatives that were measured besides.
     """
     generator = next((word for word in actions.words if word != "1" and " " not in word), "")
     pictures = [
@@ -71,20 +75,45 @@ def actions_page(actions: Actions, weights: Weights, shape: Sequence[int], sourc
         "end-to-end error": _figure(actions.end_to_end),
         "end-to-end error of decoys": ", ".join(f"{k}: {v:.2g}" for k, v in actions.decoy_end_to_end.items()) or "-",
         "found by": actions.origin,
+        **_theory(actions),
+        "orbits of neurons": _orbits(actions),
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
         "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",
         "ν": "median of 1 - corr(z, σ(z))² over neurons: near 0 they act linearly and are not identifiable",
+        **{f"Lie derivative, {rate.generator}": rate.text for rate in rates},
         "defect": "how far the action found is from a homomorphism",
     }
     return html(
         Page(
             title=f"Latent action of {actions.group} in {source}",
-            lead=actions.verdict.text,
+            lead=" ".join(filter(None, (actions.verdict.text, actions.note))),
             results=Table(COLUMNS, actions_table(actions)),
             pictures=pictures,
             facts=facts,
         )
     )
+
+
+def _theory(actions: Actions) -> dict[str, str]:
+    """What is known about such networks, and what it licenses here."""
+    known = actions.identifiability
+    if known is None:
+        return {}
+    status = "proven" if known.theorem.proven else "not proven"
+    failing = [f"{c.space}: {c.name} fails for {c.failing}" for c in known.conditions if not c.holds]
+    held = "; ".join(failing) or ("all hold" if known.conditions else "none to measure")
+    return {
+        "theory": f"{known.theorem.name}, {status} ({known.theorem.source})",
+        "conditions of the theory": held,
+        "what it licenses": known.licence,
+    }
+
+
+def _orbits(actions: Actions) -> str:
+    """Number of orbits of every hidden space that neurons are permuted on."""
+    hidden = {layer.space: layer for layer in actions.layers if layer.kinds}
+    found = {name: orbits for name, orbits in actions.orbits().items() if name in hidden}
+    return ", ".join(f"{name}: {orbits.count} of {len(orbits.label)}" for name, orbits in found.items()) or "-"
 
 
 def _filters(actions: Actions, weights: Weights, shape: Sequence[int], generator: str) -> Picture | None:

@@ -1,0 +1,127 @@
+"""``graphws actions`` and what a result gives besides its verdict: orbits, quotient, neurons, theory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from graphws.actions import find_actions
+from graphws.cli.app import app
+from graphws.errors import UsageError
+from graphws.graph import Weights, forward, mlp_graph
+from graphws.report.actions_neurons import neuron_file
+from tests.actions.planting import Case, pictures, rng
+
+SHAPE = (1, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return pictures(mlp_graph([16, 8, 8, 16], "gelu"), "mirror", SHAPE)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output + (str(result.exception) if result.exception else "")
+
+
+@pytest.fixture
+def place(case: Case, tmp_path: Path) -> Path:
+    state = {}
+    for k in (1, 2, 3):
+        state[f"{2 * k - 2}.weight"] = case.planted.weights[f"W{k}"][0].contiguous()
+        state[f"{2 * k - 2}.bias"] = case.planted.weights[f"b{k}"][0].contiguous()
+    save_file(state, tmp_path / "net.safetensors")
+    save_file({"inputs": case.probes(40)}, tmp_path / "probes.safetensors")
+    return tmp_path
+
+
+def test_the_command_writes_all_there_is_to_say(place: Path) -> None:
+    code, text = run(
+        "actions", place / "net.safetensors", "--activation", "gelu", "--group", "mirror", "--input-shape", "1,4,4",
+        "--data", place / "probes.safetensors", "--json", place / "f.json", "--report", place / "r.html",
+        "--neurons", place / "n.graphml", "--lie", "rotation", "--lie", "scaling", "--decoys", 2,
+    )  # fmt: skip
+    assert code == 0, text
+    assert "Exact action: mirror acts on every layer" in " ".join(text.split())
+    assert "Theory:" in text
+    figures = json.loads((place / "f.json").read_text())
+    assert figures["outcome"] == "exact action"
+    assert figures["identifiability"]["theorem"]["name"]
+    assert [rate["generator"] for rate in figures["lie"]] == ["rotation", "scaling"]
+    assert figures["lie"][0]["end_to_end"] > 0.1  # it knows mirrors, not turns
+    first = figures["layers"][0]
+    assert sorted(first["generators"]["m"]["places"]) == list(range(8))
+    assert sum(int(size) * count for size, count in first["orbits"].items()) == 8
+    page = (place / "r.html").read_text()
+    assert "what it licenses" in page
+    assert "orbits of neurons" in page
+    assert "Lie derivative, rotation" in page
+    view = nx.read_graphml(place / "n.graphml")
+    assert view.number_of_nodes() == 48
+    assert {values["orbit_size"] for _, values in view.nodes(data=True)} <= {1, 2}
+
+
+def test_unknown_symmetries_are_searched_for(place: Path, case: Case) -> None:
+    code, text = run("actions", place / "net.safetensors", "--activation", "gelu", "--group", "unknown",
+                     "--json", place / "u.json")  # fmt: skip
+    assert code == 0, text
+    assert "2 exact symmetries, from 1 generator." in text
+    found = json.loads((place / "u.json").read_text())
+    wanted = case.placed.maps[1]["input"].perm.tolist()  # type: ignore[union-attr]
+    assert found["order"] == 2
+    assert found["generators"][0]["input"]["places"] == wanted
+    state = {"0.weight": torch.randn(3, 4, generator=rng()), "2.weight": torch.randn(2, 3, generator=rng())}
+    save_file(state, place / "other.safetensors")
+    code, text = run("actions", place / "other.safetensors", "--activation", "gelu", "--group", "unknown")
+    assert code == 0, text
+    assert "No symmetry found: only the identity leaves all weights as they are." in text
+
+
+def test_what_the_command_needs(place: Path) -> None:
+    for arguments, text in (
+        (("--group", "mirror"), "--input-shape says what the group moves: give it, as 3,14,14"),
+        (("--group", "mirror", "--input-shape", "1,4,4", "--lie", "rotation"),
+         "a Lie derivative is measured on probes: give --data"),
+    ):  # fmt: skip
+        code, said = run("actions", place / "net.safetensors", "--activation", "gelu", *arguments)
+        assert code != 0
+        assert text in " ".join(said.split())
+
+
+def test_orbits_and_the_quotient_of_a_result(case: Case) -> None:
+    found = find_actions(case.planted.weights, "mirror", SHAPE)
+    orbits = found.orbits()
+    truth = case.planted.actions[1]["hidden1"].perm  # type: ignore[union-attr]
+    label = orbits["hidden1"].label
+    assert torch.equal(label, label[truth])  # a neuron and its image are in one orbit
+    assert orbits["hidden1"].count == len({frozenset((i, int(j))) for i, j in enumerate(truth)})
+    small = found.quotient()
+    assert small.graph.extent("input") == 8
+    x = torch.randn(5, 1, 4, 4, generator=rng(), dtype=torch.float64)
+    fixed = (x + x.flip(-1)).flatten(1)
+    first = [int((orbits["input"].label == k).nonzero()[0, 0]) for k in range(8)]
+    whole = forward(case.graph, case.planted.weights, fixed)[0]
+    folded = forward(small.graph, small, fixed[:, first])[0]
+    torch.testing.assert_close(folded[:, orbits["output"].label], whole)
+    view = found.to_networkx()
+    assert view.nodes[("hidden1", 0)]["orbit"] == 0
+    assert json.loads(neuron_file(view, ".json"))["nodes"]
+
+
+def test_results_without_a_network_and_files_of_another_kind(case: Case) -> None:
+    found = find_actions(case.planted.weights, "mirror", SHAPE, decoys=0)
+    assert isinstance(found.network, Weights)
+    with pytest.raises(UsageError) as error:
+        neuron_file(found.to_networkx(), ".dot")
+    assert str(error.value) == "neurons are written as .json or .graphml, got '.dot'"
+    with pytest.raises(UsageError) as error:
+        replace(found, network=None).to_networkx()
+    assert str(error.value) == "this result was made without its network, so there is nothing to fold or to draw"
