@@ -98,7 +98,9 @@ def actions_command(
     console.print()
     console.print(table(COLUMNS, actions_table(result)))
     if json_file is not None:
-        figures = {**result.to_dict(), "lie": [rate.to_dict() for rate in rates]}
+        figures = result.to_dict()
+        if rates:
+            figures["lie"] = [rate.to_dict() for rate in rates]
         write_bytes(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
         console.print(f"figures: {json_file}", markup=False)
     if neurons is not None:

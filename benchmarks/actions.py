@@ -1,0 +1,341 @@
+"""Latent actions: what is recovered of hidden ones, on trained networks, in time and memory.
+
+    python benchmarks/actions.py [--quick] [--only planted,attention,...] [--shared FOLDER] [--device cuda]
+
+The named reference is joint weight matching from the identity (git-re-basin's default objective: coordinate descent on
+Σ <W, k W kᵀ>, one assignment a layer, no gauge, no debiasing, no constraint that k is of the group), written out in
+`reference`; times and recoveries are given beside its own.  Planted networks hide an action drawn at random; σ is noise
+relative to each tensor's root mean square.  ``--shared`` names a folder with ``checkpoints/cifar-mirror`` and
+``data/cifar10/cifar10-test.zip``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from graphws.actions import find_actions, named_symmetry
+from graphws.actions.measures import weight_errors
+from graphws.actions.placing import place
+from graphws.actions.planted import Planted, plant, recovery
+from graphws.actions.problem import Problem, pose
+from graphws.actions.reduction import reduce
+from graphws.actions.search import search, start_forward
+from graphws.actions.symmetry import DataSymmetry, close
+from graphws.converting import load_graph_file
+from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph, Weights, forward, mlp_graph
+from graphws.graph.attention import AttentionLayer, attention_graph
+
+PICTURE = (3, 14, 14)
+NUMBERS = 588
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def reference(weights: Weights, inside: Tensor, outside: Tensor, sweeps: int = 30) -> list[Tensor]:
+    """Permutations of an MLP's hidden layers: joint weight matching of the network with its own image, identity start.
+
+    inside and outside are the group's permutations of inputs and outputs.
+    """
+    names = [p.name for p in weights.graph.parameters if p.kind == "weight"]
+    layers = [weights[name][0].double().cpu() for name in names]
+    perms = [inside, *(torch.arange(len(layer)) for layer in layers[:-1]), outside]
+    for _ in range(sweeps):
+        changed = False
+        for k in torch.randperm(len(layers) - 1, generator=rng()).tolist():
+            into, out = layers[k], layers[k + 1]
+            score = into @ into[:, perms[k]].mT + out.mT @ out[perms[k + 2]]
+            found = torch.from_numpy(linear_sum_assignment(score.numpy(), maximize=True)[1])
+            changed |= not torch.equal(found, perms[k + 1])
+            perms[k + 1] = found
+        if not changed:
+            break
+    return perms[1:-1]
+
+
+def solve(problem: Problem) -> tuple[list[dict[str, object]], float]:
+    """The maps found for the network as given, and the largest weight error."""
+    best = search(problem, generator=rng())
+    found = [dict(problem.original(maps).maps) for maps in best.maps]
+    return found, max(weight_errors(problem, best.maps).values())  # type: ignore[return-value]
+
+
+def hidden(graph: NetworkGraph, shares: dict[str, float]) -> float:
+    """The mean share over spaces that move."""
+    moving = [share for name, share in shares.items() if graph.space(name).moves]
+    return sum(moving) / len(moving)
+
+
+def planted(
+    widths: Sequence[int], activation: str | Sequence[str], group: str, seed: int
+) -> tuple[Planted, DataSymmetry, NetworkGraph]:
+    graph = mlp_graph(list(widths), activation if isinstance(activation, str) else list(activation))
+    symmetry = named_symmetry(
+        group, PICTURE, "same" if widths[-1] == NUMBERS else "invariant", outputs=widths[-1]
+    )  # fmt: skip
+    return plant(graph, place(graph, symmetry, PICTURE), rng(seed)), symmetry, graph
+
+
+def table_planted(quick: bool, device: str) -> None:
+    print("planted MLPs: share of hidden neurons recovered, by σ (reference: joint weight matching from the identity)")
+    levels = [0.0, 0.1, 0.5, 1.0]
+    cases: list[tuple[str, list[int], str | list[str], str]] = [
+        ("588-64-64-64-588, mirror", [588, 64, 64, 64, 588], "tanh", "mirror"),
+        ("588-64-256-256-588, mirror", [588, 64, 256, 256, 588], ["tanh", "gelu", "gelu"], "mirror"),
+        ("10 logits, mirror", [588, 64, 64, 64, 10], "tanh", "mirror"),
+        ("7 hidden layers, 10 outputs", [588, *[64] * 7, 10], "tanh", "mirror"),
+        ("ReLU, scales hidden", [588, 64, 64, 588], "relu", "mirror"),
+        ("Z4, turns", [588, 64, 64, 588], "tanh", "rotations:4"),
+        ("D4, turns and mirrors", [588, 64, 64, 588], "tanh", "dihedral"),
+    ]
+    print(f"  {'case':32}" + "".join(f"  σ={level:<4}" for level in levels) + "   error at 0   reference at 0")
+    for name, widths, activation, group in cases[:3] if quick else cases:
+        case, symmetry, graph = planted(widths, activation, group, 0)
+        shares, exact = [], 0.0
+        for level in levels:
+            weights = case.noisy(level, rng(1)) if level else case.weights
+            found, error = solve(pose(weights.to(device=device), symmetry, PICTURE))
+            shares.append(hidden(graph, recovery(_host(found), case.actions)))
+            exact = error if level == 0 else exact
+        other = "-"
+        if symmetry.order == 2:
+            perms = reference(case.weights, *(_perm(case, name) for name in ("input", "output")))
+            truth = [_perm(case, f"hidden{k + 1}") for k in range(len(perms))]
+            good = sum(float((a == b).double().mean()) for a, b in zip(perms, truth, strict=True)) / len(perms)
+            other = f"{good:.1%} (signs not counted)"
+        print(f"  {name:32}" + "".join(f"  {share:6.1%}" for share in shares) + f"   {exact:.1e}      {other}")
+
+
+def _perm(case: Planted, space: str) -> Tensor:
+    element = case.actions[1][space]
+    assert isinstance(element, Monomial)
+    return element.perm
+
+
+def _host(found: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [
+        {
+            name: Monomial(m.perm.cpu(), None if m.scale is None else m.scale.cpu()) if isinstance(m, Monomial) else m
+            for name, m in maps.items()
+        }
+        for maps in found
+    ]
+
+
+def table_redundant(quick: bool, device: str) -> None:
+    print("64 neurons, 16 dead and 16 copied a layer: weight error, raw and after reduction")
+    case, symmetry, graph = planted([588, 64, 64, 588], "tanh", "mirror", 3)
+    for level in (0.0, 0.1):
+        weights = case.noisy(level, rng(1)) if level else case.weights
+        padded = redundant(weights, 16, 16)
+        _, raw = solve(pose(padded, symmetry, PICTURE))
+        small = reduce(padded).weights
+        found, error = solve(pose(small, symmetry, PICTURE))
+        widths = [space.size for space in small.graph.spaces if space.moves]
+        print(f"  σ={level:<4} raw {raw:.2e}, reduced to {widths} {error:.2e}")
+
+
+def redundant(weights: Weights, dead: int, copied: int) -> Weights:
+    """An MLP of the same function with neurons in every hidden layer that nothing reads, and copies that share."""
+    matrices = [weights[p.name][0] for p in weights.graph.parameters if p.kind == "weight"]
+    biases = [weights[p.name][0] for p in weights.graph.parameters if p.kind == "bias"]
+    for k in range(len(matrices) - 1):
+        rows = torch.randn(dead, matrices[k].shape[1], generator=rng(9 + k), dtype=matrices[k].dtype)
+        matrices[k] = torch.cat([matrices[k], rows, matrices[k][:copied]])
+        biases[k] = torch.cat([biases[k], torch.ones(dead, dtype=biases[k].dtype), biases[k][:copied]])
+        after = matrices[k + 1]
+        shared = torch.cat([after[:, :copied] / 2, after[:, copied:]], 1)
+        zeros = torch.zeros(len(after), dead, dtype=after.dtype)
+        matrices[k + 1] = torch.cat([shared, zeros, after[:, :copied] / 2], 1)
+    graph = mlp_graph([matrices[0].shape[1], *(len(m) for m in matrices)], "tanh")
+    names = [p.name for p in graph.parameters]
+    numbers = {n: matrices[int(n[1:]) - 1] if n[0] == "W" else biases[int(n[1:]) - 1] for n in names}
+    return Weights(graph, {name: tensor.unsqueeze(0) for name, tensor in numbers.items()})
+
+
+def table_attention(quick: bool, device: str) -> None:
+    print("planted attention, 3 layers: heads recovered; relative error of the matrices, over σ in brackets")
+    generators = {"Z2": {"a": [1, 0]}, "Z4": {"a": [1, 2, 3, 0]}, "S3": {"a": [1, 0, 2], "b": [1, 2, 0]}}
+    for name, given in list(generators.items())[: 1 if quick else 3]:
+        base = close(name, {key: Monomial(torch.tensor(value)) for key, value in given.items()})
+        m, heads, dim, tokens = base.order, 12, 12, 6
+        features = 12 * m // m if 12 % m == 0 else 2 * m
+        maps = {}
+        for key, index in base.generators.items():
+            perm = torch.empty(m, dtype=torch.long)
+            perm[base.table[index]] = torch.arange(m)
+            inner = torch.cat([perm + m * c for c in range(features // m)])
+            maps[key] = Monomial(torch.cat([inner + features * t for t in range(tokens)]))
+        symmetry = close(name, maps)
+        layers = [AttentionLayer(heads, dim, features) for _ in range(3)]
+        graph = attention_graph(features, layers, output=features)
+        case = plant(graph, place(graph, symmetry, (tokens, features)), rng(2))
+        parts = []
+        for level in (0.0, 0.01, 0.03, 0.1):
+            weights = case.noisy(level, rng(1)) if level else case.weights
+            found, _ = solve(pose(weights.to(device=device), symmetry, (tokens, features)))
+            shares = recovery(_host(found), case.actions)
+            share = min(value for space, value in shares.items() if space.startswith("head"))
+            gap = _matrix_gap(found, case)
+            parts.append(f"σ={level}: {share:.1%}, {gap:.1e}" + (f" [{gap / level:.1f}σ]" if level else ""))
+        print(f"  {name}: " + "; ".join(parts))
+
+
+def _matrix_gap(found: list[dict[str, object]], case: Planted) -> float:
+    gaps = [0.0]
+    for ours, theirs in list(zip(found, case.actions, strict=True))[1:]:
+        for name, element in theirs.items():
+            if isinstance(element, LinearMap):
+                wanted = element.matrix()
+                gaps.append(float((ours[name].matrix().cpu() - wanted).norm() / wanted.norm()))  # type: ignore[attr-defined]
+    return max(gaps)
+
+
+def table_student(quick: bool, device: str) -> None:
+    print("one hidden layer, tanh students of a symmetric teacher at its width: end-to-end error, K-error (bar 1e-5)")
+    symmetry = close("swap", {"m": Monomial(torch.tensor([1, 0, 3, 2]))}, "invariant", outputs=1)
+    graph = mlp_graph([4, 4, 1], "tanh")
+    teacher = plant(graph, place(graph, symmetry, (4,)), rng(5))
+    x = torch.randn(2000, 4, generator=rng(6), dtype=torch.float64)
+    y = forward(graph, teacher.weights, x)[0]
+    for seed in range(1 if quick else 4):
+        student = train(graph, x, y, seed)
+        found = find_actions(student, symmetry, (4,), data=x[:500], decoys=0)
+        print(f"  seed {seed}: end to end {found.end_to_end:.1e}, K-error {found.layers[0].k_error:.1e}")
+
+
+def train(graph: NetworkGraph, x: Tensor, y: Tensor, seed: int) -> Weights:
+    """The best of a few fits by L-BFGS: small tanh networks have poor minima."""
+    best: tuple[float, Weights] | None = None
+    for attempt in range(12):
+        start = torch.randn(1, graph.numel, generator=rng(100 * seed + attempt), dtype=torch.float64)
+        numbers = start.requires_grad_()
+        optimiser = torch.optim.LBFGS([numbers], max_iter=4000, tolerance_grad=1e-14, tolerance_change=1e-18,
+                                      history_size=50, line_search_fn="strong_wolfe")  # fmt: skip
+
+        def loss(numbers: Tensor = numbers) -> Tensor:
+            return (forward(graph, Weights.unflatten(graph, numbers), x)[0] - y).square().mean()
+
+        def step(optimiser: torch.optim.Optimizer = optimiser, loss: Callable[[], Tensor] = loss) -> Tensor:
+            optimiser.zero_grad()
+            value = loss()
+            value.backward()
+            return value
+
+        optimiser.step(step)  # type: ignore[arg-type]
+        final = float(loss())
+        if best is None or final < best[0]:
+            best = (final, Weights.unflatten(graph, numbers.detach()))
+        if final < 1e-20:
+            break
+    assert best is not None
+    return best[1]
+
+
+def table_untrained(quick: bool, device: str) -> None:
+    print("networks without the symmetry, and decoy groups (must be: no action found)")
+    graph = mlp_graph([588, 64, 64, 588], "tanh")
+    draw = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng(), dtype=torch.float64))
+    print(
+        f"  random weights: {find_actions(draw.map(lambda x: x / x.shape[-1] ** 0.5), 'mirror', PICTURE).verdict.outcome}"
+    )
+    case, _, _ = planted([588, 64, 64, 588], "tanh", "mirror", 0)
+    for group in ("flip", "rotations:2", "transpose"):
+        print(f"  {group} on a mirror network: {find_actions(case.weights, group, PICTURE).verdict.outcome}")
+
+
+def table_width(quick: bool, device: str) -> None:
+    print("time and memory against width, 588-n-n-588 with a mirror: forward start against the reference's descent")
+    for width in (256, 1024) if quick else (256, 1024, 2048, 4096):
+        case, symmetry, graph = planted([588, width, width, 588], "gelu", "mirror", 0)
+        weights = case.weights.to(device=device, dtype=torch.float32)
+        began = time.perf_counter()
+        problem = pose(weights, symmetry, PICTURE)
+        found = start_forward(problem, "weights")
+        ours = time.perf_counter() - began
+        share = hidden(graph, recovery(_host([dict(problem.original(m).maps) for m in found.maps]), case.actions))
+        del problem, found
+        began = time.perf_counter()
+        perms = reference(case.weights, _perm(case, "input"), _perm(case, "output"), sweeps=30)
+        theirs = time.perf_counter() - began
+        good = sum(float((p == _perm(case, f"hidden{k + 1}")).double().mean()) for k, p in enumerate(perms)) / 2
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(
+            f"  n={width}: {ours:.2f} s, {share:.1%}; reference {theirs:.2f} s, {good:.1%}; ratio {ours / theirs:.2f}; "
+            f"peak {peak:.2f} GiB so far"
+        )
+
+
+def table_cifar(shared: Path, points: int) -> None:
+    print("CIFAR-10 checkpoints trained with a mirror loss (layer 1 must match 5 times what any decoy does)")
+    pictures = read_pictures(shared / "data" / "cifar10" / "cifar10-test.zip", points)
+    for name, first, output in (
+        ("ae_tanh", "tanh", "same"),
+        ("cls_tanh", "tanh", "invariant"),
+        ("ae_gelu", "gelu", "same"),
+    ):
+        path = shared / "checkpoints" / "cifar-mirror" / f"{name}.pt"
+        network = load_graph_file(path, activation=[first, "gelu", "gelu"])
+        began = time.perf_counter()
+        found = find_actions(network, "mirror", PICTURE, output, data=pictures, decoys=4)
+        layer = found.layers[0]
+        rival = layer.best_rival.matched if layer.best_rival else 0.0
+        ratio = layer.matched / rival if rival else float("inf")
+        print(f"  {name}: layer 1 matched {layer.matched:.0%}, decoys {rival:.0%}, ratio {ratio:.1f}")
+        print("    K-error " + " ".join(f"{x.k_error:.3f}" for x in found.layers)
+              + "; GL-error " + " ".join(f"{x.gl_error or 0:.3f}" for x in found.layers)
+              + f"; end to end {found.end_to_end:.3f}; {time.perf_counter() - began:.0f} s")  # fmt: skip
+        print(f"    {found.verdict.text}")
+
+
+def read_pictures(archive: Path, points: int) -> Tensor:
+    """Test pictures as the checkpoints saw them: a 28 x 28 crop, averaged to 14 x 14, standardised."""
+    with zipfile.ZipFile(archive) as opened:
+        names = sorted(name for name in opened.namelist() if name.endswith(".jpg"))
+        order = torch.randperm(len(names), generator=rng())[:points].tolist()
+        read = [np.asarray(Image.open(io.BytesIO(opened.read(names[k]))).convert("RGB")) for k in order]
+    crops = torch.from_numpy(np.stack(read))[:, 2:30, 2:30].double().permute(0, 3, 1, 2)
+    return (torch.nn.functional.avg_pool2d(crops, 2) / 255 - 0.47) / 0.25
+
+
+TABLES: dict[str, Callable[[bool, str], None]] = {
+    "planted": table_planted,
+    "redundant": table_redundant,
+    "attention": table_attention,
+    "student": table_student,
+    "untrained": table_untrained,
+    "width": table_width,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer cases, smaller widths")
+    parser.add_argument("--only", default=",".join([*TABLES, "cifar"]), help="tables, separated by commas")
+    parser.add_argument("--shared", type=Path, help="folder with checkpoints and data for the CIFAR table")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}")
+    for name, table in TABLES.items():
+        if name in chosen:
+            table(arguments.quick, arguments.device)
+    if "cifar" in chosen and arguments.shared is not None:
+        table_cifar(arguments.shared, 500 if arguments.quick else 2000)
+
+
+if __name__ == "__main__":
+    main()
