@@ -16,14 +16,19 @@ EXAMPLES = {
     ),
     "03_augmented_weights": (("60 networks, median PSNR ",), ("augmented.png",)),
     "06_align": (("aligned by activations: barrier ", "neurons in the same place, aligned: "), ("align.png",)),
+    "07_latent_actions": (
+        ("Action in part: mirror acts on hidden1 ", "hidden1: 100% of 16 neurons matched, decoys at most "),
+        ("mirror-filters.png", "mirror-categories.png", "mirror-errors.png", "mirror-training.png"),
+    ),
 }
+SLOW = {"07_latent_actions"}
 
 
 def test_every_example_is_listed() -> None:
     assert sorted(path.stem for path in FOLDER.glob("*.py")) == sorted(EXAMPLES)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in EXAMPLES])
 def test_the_example_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = importlib.util.spec_from_file_location(name[3:], FOLDER / f"{name}.py")
     assert spec is not None
