@@ -121,7 +121,7 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
     order = filter_order(kinds, element.inverse())[:MOST_FILTERS]
     columns = min(16, max(4, math.ceil(math.sqrt(len(order) * 1.8))))
     rows = math.ceil(len(order) / columns)
-    figure = Figure(figsize=(0.62 * columns + 0.2, 0.62 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(max(6.4, 0.62 * columns + 0.2), 0.62 * rows + 0.9), layout="constrained")
     axes = figure.subplots()
     for place, neuron in enumerate(order):
         x, y = place % columns, rows - 1 - place // columns
