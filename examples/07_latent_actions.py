@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
     print(f"hidden1: {first.matched:.0%} of {first.size} neurons matched, decoys at most {decoys:.0%}")
     print(", ".join(f"{count} {name}" for name, count in first.categories["m"].items() if count))
 
-    no_loss = SymmetryTraining(**{**experiment.train.model_dump(), "equivariance": 0.0, "steps": 1500})
+    no_loss = SymmetryTraining(**{**experiment.train.model_dump(), "equivariance": 0.0})
     control = train(experiment.model_copy(update={"train": no_loss}), pictures)
     print(f"without the loss f(gx) and g f(x) differ by {score(control, pictures)['equivariance']:.3f}")
 
