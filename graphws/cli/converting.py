@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphws.cli.console import output
+from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
 InputsOption = Annotated[
     str | None,
@@ -40,6 +41,7 @@ def convert_command(
         str | None, typer.Option("--why", metavar="SPACE", help="Explain why a space is what it is.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the numeric gate.")] = 0,
+    figure: FigureOption = None,
 ) -> None:
     """Convert SOURCE to a typed graph, try its symmetry on the network itself, and write both into OUT."""
     import torch
@@ -51,6 +53,8 @@ def convert_command(
 
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
+    if figure is not None:
+        check_figure(figure)
     generator = torch.Generator().manual_seed(seed)
     given = None if inputs is None else example_inputs(inputs, generator)
     found = convert(source, given, activation=activation, omega=omega, generator=generator, allow_code=allow_code)
@@ -76,3 +80,6 @@ def convert_command(
     console.print(found.verdict, markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False)
+    if figure is not None:
+        write_figure(found, figure, source.name)
+        console.print(f"graph: {figure}", markup=False)

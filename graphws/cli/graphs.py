@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphws.cli.console import output, table
+from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
 
 def inspect_command(
@@ -18,16 +19,15 @@ def inspect_command(
         str | None, typer.Option(help="Of the hidden layers; a state dict does not say it: relu, sine, tanh, ...")
     ] = None,
     omega: Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the typed graph into this .png file.")] = None,
+    figure: FigureOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON instead.")] = False,
 ) -> None:
     """Print the spaces, parameters, orbits and the symmetry group of the network in FILE."""
     from graphws.converting import load_graph_file
     from graphws.graph.summary import summary_table
-    from graphws.report.figures import png
-    from graphws.report.graph_figure import draw_graph
-    from graphws.runtime.files import write_bytes
 
+    if figure is not None:
+        check_figure(figure)
     found = load_graph_file(path, activation=activation, omega=omega)
     console = output()
     if as_json:
@@ -50,5 +50,5 @@ def inspect_command(
     console.print(f"group: {group}, 10^{summary.log10_order:.1f} relabellings", markup=False)
     console.print(found.verdict, markup=False)
     if figure is not None:
-        write_bytes(figure, png(draw_graph(found.graph)))
+        write_figure(found, figure, path.name)
         console.print(f"graph: {figure}", markup=False)

@@ -4,6 +4,9 @@ Data flow from left to right.  A disc is as large as the logarithm of its space'
 group moves it.  A weight is an arrow from the space that it reads to the space that it writes; a bias a stub below its
 space; a space that labels two axes of one tensor gets a loop; a parameter with more than two axes is a small square
 with a line for each axis; a child space hangs on its parent by a dotted line.  Long chains wind through several rows.
+
+Networks of modules within modules are drawn in blocks instead (`graphws.report.graph_blocks_figure`), with what many
+blocks share as a rail and equal blocks as one card.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from graphws.graph import NetworkGraph, Parameter, Space
+from graphws.report.graph_blocks import blocks
+from graphws.report.graph_blocks_figure import COLOURS, draw_blocks
+from graphws.report.graph_page_data import FEW, page_data
 from graphws.report.graph_places import COLUMN, Disc, Point, kernel_spaces, place
 
-COLOURS = {"set": "#4C78A8", "nested": "#72B7B2", "free": "#E9C46A"}
 MEANINGS = {"set": "set: permuted by G", "nested": "nested: within its parent", "free": "free: stays in place"}
 INK, PALE = "#1b1f24", "#8a94a0"
 DIP = 1.35
@@ -34,11 +39,14 @@ def draw_graph(graph: NetworkGraph, ax: Axes | None = None) -> Figure:
 
     Args:
         graph: The graph.
-        ax: Axes to draw on; a new figure where None.
+        ax: Axes to draw on, space by space; a new figure where None, in blocks where the graph has some.
 
     Returns:
         Figure: The figure drawn on; pyplot does not know it.
     """
+    made = blocks(graph) if ax is None else None
+    if made is not None and (made.root.blocks or len(graph.spaces) > FEW):
+        return draw_blocks(page_data(graph, made), _title(graph), MEANINGS)
     discs = place(graph)
     low_x = min((d.at[0] for d in discs.values()), default=0.0) - 1.0
     high_x = max((d.at[0] for d in discs.values()), default=0.0) + 1.0
@@ -203,10 +211,13 @@ def _draw_frame(ax: Axes, graph: NetworkGraph) -> None:
     handles = [Line2D([], [], marker="o", ls="", color=COLOURS[kind], ms=9, label=MEANINGS[kind]) for kind in kinds]
     if handles:
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False, fontsize=9)
-    title = f"{graph.numel:,} numbers, log$_{{10}}$|G| = {graph.log10_order():.1f}"
-    ax.set_title(title, size=10.5, color=INK)
+    ax.set_title(_title(graph), size=10.5, color=INK)
     ax.set_aspect("equal")
     ax.axis("off")
+
+
+def _title(graph: NetworkGraph) -> str:
+    return f"{graph.numel:,} numbers, log$_{{10}}$|G| = {graph.log10_order():.1f}"
 
 
 def _beside(ax: Axes, at: Point, text: str, points: float, size: float, colour: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from graphws.graph import NetworkGraph
+from graphws.graph import NetworkGraph, Parameter
 
 COLUMN, LANE, ROW = 2.3, 2.1, 3.0
 """Inches between neighbours in a row, spaces of one column, and rows."""
@@ -35,7 +35,10 @@ def radius_of(extent: int) -> float:
 
 def kernel_spaces(graph: NetworkGraph) -> list[str]:
     """Free spaces that only widen other edges (the taps of a kernel): they stand below the flow."""
-    users = {space.name: [p for p in graph.parameters if space.name in p.spaces] for space in graph.spaces}
+    users: dict[str, list[Parameter]] = {space.name: [] for space in graph.spaces}
+    for parameter in graph.parameters:
+        for name in dict.fromkeys(parameter.spaces):
+            users[name].append(parameter)
     return [
         space.name
         for space in graph.spaces
@@ -43,7 +46,7 @@ def kernel_spaces(graph: NetworkGraph) -> list[str]:
         and space.parent is None
         and users[space.name]
         and all(
-            len(p.axes) > 2 and any(a.power > 0 and a.space != space.name for a in p.axes) for p in users[space.name]
+            len(p.axes) > 2 and any(a.power >= 0 and a.space != space.name for a in p.axes) for p in users[space.name]
         )
         and not any(axis.power < 0 for p in users[space.name] for axis in p.axes if axis.space == space.name)
     ]
