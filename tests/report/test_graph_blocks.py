@@ -141,8 +141,6 @@ def test_folding_hides_what_is_inside_and_bundles_its_links() -> None:
     card = f"c{number['model.h.0']}"
     ends = [(edge.reads, edge.writes) for edge in folded.edges if card in edge.ends]
     assert sorted(map(str, ends)) == sorted(map(str, [(["r1"], [card]), ([card], ["r1"])]))
-        map(str, [(["r1"], [card]), ([card], ["r1"])])
-    )
     unfolded = _open(data, set(range(len(data["blocks"]))))
     assert sum(anchor[0] == "d" for anchor in unfolded.boxes) == len(data["spaces"]) - 1
     assert not any(anchor[0] == "c" for anchor in unfolded.boxes)
