@@ -49,7 +49,14 @@ class Planted:
         return self.weights.map(add)
 
 
-def plant(graph: NetworkGraph, placed: Placed, generator: torch.Generator, *, rich: bool = True) -> Planted:
+def plant(
+    graph: NetworkGraph,
+    placed: Placed,
+    generator: torch.Generator,
+    *,
+    rich: bool = True,
+    condition: float | None = None,
+) -> Planted:
     """An exactly equivariant network whose hidden action is drawn at random.
 
     Args:
@@ -57,6 +64,8 @@ def plant(graph: NetworkGraph, placed: Placed, generator: torch.Generator, *, ri
         placed: The group on the graph's free spaces.
         generator: Source of randomness.
         rich: Whether to hide the action behind random scales and bases too.
+        condition: Condition number of those bases; whatever normal numbers give where None.  Errors of a matrix that
+            noise makes grow with it.
     """
     table = placed.symmetry.table
     actions: list[Maps] = [dict(maps) for maps in placed.maps]
@@ -70,7 +79,7 @@ def plant(graph: NetworkGraph, placed: Placed, generator: torch.Generator, *, ri
     weights = Weights(graph, {name: _normalised(graph, name, tensor) for name, tensor in mean.items()})
     if not rich:
         return Planted(weights, tuple(actions))
-    hide = GroupElement(graph, {s.name: _scales(graph, s, generator) for s in graph.spaces if s.moves})
+    hide = GroupElement(graph, {s.name: _scales(graph, s, generator, condition) for s in graph.spaces if s.moves})
     back = hide.inverse()
     hidden = [(hide @ GroupElement(graph, maps) @ back).maps for maps in actions]
     return Planted(hide.act(weights), tuple(dict(maps) for maps in hidden))
@@ -105,7 +114,7 @@ def _normalised(graph: NetworkGraph, name: str, tensor: Tensor) -> Tensor:
     return tensor / norm
 
 
-def _scales(graph: NetworkGraph, space: Space, generator: torch.Generator) -> SpaceElement:
+def _scales(graph: NetworkGraph, space: Space, generator: torch.Generator, condition: float | None) -> SpaceElement:
     """A random scale of every neuron, or basis of every block, that the space's action allows."""
     single = NetworkGraph(
         (
@@ -119,7 +128,12 @@ def _scales(graph: NetworkGraph, space: Space, generator: torch.Generator) -> Sp
     if isinstance(element, Monomial):
         return identity if element.scale is None else Monomial(identity.perm, element.scale)
     blocks = element.weight.reshape(-1, space.size, element.size // space.size, space.size)
-    return type(element)(torch.block_diag(*blocks.sum(2)))  # one block a parent is not 0
+    mixed = blocks.sum(2)  # one block a parent is not 0
+    if condition is not None:
+        left, _, right = torch.linalg.svd(mixed)
+        stretch = condition ** torch.linspace(0, 1, space.size, dtype=mixed.dtype)
+        mixed = left @ (stretch.unsqueeze(-1) * right)
+    return type(element)(torch.block_diag(*mixed))
 
 
 class _Draw:
