@@ -14,12 +14,13 @@ from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage
 from graphws.graph.space import Kind
 from graphws_converters.algebra.dims import Dim, leaves
 from graphws_converters.algebra.tensors import Leg
-from graphws_converters.blocks import Block, blocks, settle
+from graphws_converters.blocks import Block, settle
+from graphws_converters.families import take_apart
 from graphws_converters.interpreter import Analysis
 from graphws_converters.naming import Names, module_of, name_of_free, role_of
 from graphws_converters.operations import operations
 from graphws_converters.powers import Place, Powers, solve_powers
-from graphws_converters.wreath import nesting
+from graphws_converters.wreath import companions_of, nesting
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,13 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
     settle(known)
     movable = [a for a in dict.fromkeys(a for x in known for leg in x.legs for a in leaves(leg.dim)) if not a.free]
     made = _Assembly(analysis, state)
-    made.parents = nesting(analysis, movable)
+    companions = companions_of(analysis)
+    made.parents = nesting(companions, movable)
     made.powers = solve_powers(engine, known)
-    pieces = [
-        _Piece(key, block, len(found) == 1)
-        for key in state
-        for found in [blocks(analysis.parameters[key])]
-        for block in found
-    ]
+    single = [atom for atom in movable if atom not in made.parents and atom not in made.parents.values()]
+    apart, copies = take_apart(known, companions, single)
+    made.powers |= {copy: made.powers[atom] for copy, atom in copies.items() if atom in made.powers}
+    pieces = [_Piece(key, block, len(found) == 1) for key, found in zip(state, apart, strict=True) for block in found]
     for atom in list(made.parents):
         if any(not _tells_parent(piece.block, atom, made.parents) for piece in pieces):
             del made.parents[atom]

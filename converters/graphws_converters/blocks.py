@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
 from graphws_converters.algebra.tensors import Abstract, Leg
@@ -30,11 +30,27 @@ class Run:
         start: Where it begins in its column.
         stop: Where it ends.
         atoms: Each atom with its place; a run of free atoms is one atom.
+        told: The free atom of which this run holds one element, and which; None where it was not taken apart.
+        first: Of a free run that is a product, its slowest factor.
     """
 
     start: int
     stop: int
     atoms: tuple[tuple[Dim, Place], ...]
+    told: tuple[Dim, int] | None = None
+    first: Dim | None = None
+
+    def apart(self, free: Collection[Dim]) -> list[Run]:
+        """A run for each element of its slowest atom, where that is one of the given free ones."""
+        slowest = self.first or (self.atoms[0][0] if self.atoms else None)
+        if slowest is None or slowest not in free:
+            return [self]
+        step = (self.stop - self.start) // slowest.size
+        inner = self.atoms[1:]
+        if self.first is not None and step > 1:
+            inner = ((Dim(step, self.first.reason), self.atoms[0][1]),)
+        starts = range(self.start, self.stop, step)
+        return [Run(start, start + step, inner, (slowest, k)) for k, start in enumerate(starts)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +62,14 @@ class Block:
         bounds: Start and stop for each column.
         atoms: Of each column its atoms, with their places.
         number: Its number along each column that is cut; empty where none is.
+        told: Free atoms of which it holds one element, and which.
     """
 
     view: tuple[int, ...]
     bounds: tuple[tuple[int, int], ...]
     atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
     number: tuple[int, ...]
+    told: Mapping[Dim, int] = field(default_factory=dict)
 
 
 def settle(parameters: list[Abstract]) -> None:
@@ -93,16 +111,22 @@ def _too_deep_in_run(dim: Dim) -> Iterator[Dim]:
         yield from (item for item in items if normal(item)[0] == "sum" and not is_free(item))
 
 
-def blocks(parameter: Abstract) -> list[Block]:
-    """The parameters inside one stored tensor, in row-major order; together they hold every number once."""
+def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[Block]:
+    """The parameters inside one stored tensor, in row-major order; together they hold every number once.
+
+    Args:
+        parameter: The tensor.
+        apart: Free atoms whose elements are to be blocks of their own, wherever they are the slowest of a run.
+    """
     read = [columns(leg) for leg in parameter.legs]
     view = tuple(size for sizes, _ in read for size in sizes)
-    cut = [runs for _, rows in read for runs in rows]
+    cut = [[part for run in runs for part in run.apart(apart)] for _, rows in read for runs in rows]
     found = []
     for chosen in itertools.product(*(range(len(runs)) for runs in cut)):
         runs = [cut[k][n] for k, n in enumerate(chosen)]
         number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
-        found.append(Block(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number))
+        told = dict(run.told for run in runs if run.told is not None)
+        found.append(Block(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told))
     return found
 
 
@@ -130,7 +154,9 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
             atom = (
                 inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
             )
-            runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else ()))
+            first = inner[0] if len(parts) == 1 and normal(parts[0])[0] == "product" else None
+            first = first if first is not None and first is factors(parts[0])[0] else None
+            runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else (), first=first))
             offset, at = offset + size, at + len(inner)
             continue
         for part in parts:

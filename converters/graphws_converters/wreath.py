@@ -13,14 +13,11 @@ from collections.abc import Iterable, Sequence
 from graphws_converters.algebra.dims import Dim, normal
 from graphws_converters.interpreter import Analysis
 
+Companions = dict[Dim, set[Dim]]
 
-def nesting(analysis: Analysis, movable: Sequence[Dim]) -> dict[Dim, Dim]:
-    """For each atom that may be nested, its parent; the largest group where there is a choice.
 
-    Args:
-        analysis: A program that was read.
-        movable: The atoms of the parameters that are not free, in order.
-    """
+def companions_of(analysis: Analysis) -> Companions:
+    """For each atom those that are known wherever it is: in every tensor, and in what every mixing holds fixed."""
     companions: dict[Dim, set[Dim]] = {}
     seen: set[frozenset[int]] = set()
     groups: Iterable[Sequence[Dim]] = [
@@ -35,6 +32,16 @@ def nesting(analysis: Analysis, movable: Sequence[Dim]) -> dict[Dim, Dim]:
         seen.add(key)
         for atom, others in _companions(dims).items():
             companions[atom] = companions[atom] & others if atom in companions else others
+    return companions
+
+
+def nesting(companions: Companions, movable: Sequence[Dim]) -> dict[Dim, Dim]:
+    """For each atom that may be nested, its parent; the largest group where there is a choice.
+
+    Args:
+        companions: For each atom those that are known wherever it is.
+        movable: The atoms of the parameters that are not free, in order.
+    """
     order = {atom: k for k, atom in enumerate(movable)}
     candidates = {
         atom: {p for p in companions.get(atom, ()) if p in order and not _mutual(atom, p, companions, order)}
@@ -48,7 +55,7 @@ def nesting(analysis: Analysis, movable: Sequence[Dim]) -> dict[Dim, Dim]:
     return parents
 
 
-def _mutual(atom: Dim, other: Dim, companions: dict[Dim, set[Dim]], order: dict[Dim, int]) -> bool:
+def _mutual(atom: Dim, other: Dim, companions: Companions, order: dict[Dim, int]) -> bool:
     """Of two atoms that always meet, only the larger is nested in the smaller."""
     if atom not in companions.get(other, ()):
         return False

@@ -126,6 +126,7 @@ MODELS: dict[str, Callable[[], Built]] = {
     ),
     "GPT-2": _language("GPT2LMHeadModel", "GPT2Config", n_embd=16, n_layer=2, n_head=4, vocab_size=31, n_positions=32),
     "GPT-NeoX": _language("GPTNeoXForCausalLM", "GPTNeoXConfig", **_BASE),
+    "BLOOM": _language("BloomForCausalLM", "BloomConfig", hidden_size=16, n_layer=1, n_head=4, vocab_size=31),
     "OPT": _language(
         "OPTForCausalLM",
         "OPTConfig",
@@ -227,6 +228,7 @@ GROUPS: dict[str, str] = {
     "ALBERT, shared layers": "S_8 · S_16 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_20",
     "GPT-2": "S_16 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_64 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_64",
     "GPT-NeoX": "S_16 · S_4 · S_2 wr S_4 · S_4 wr S_4 · S_20",
+    "BLOOM": " · ".join(["S_16", *["S_4"] * 8, "S_64"]),
     "OPT": "S_16 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_20",
     "Llama, grouped queries": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_20",
     "Mistral": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_20",
