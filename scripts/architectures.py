@@ -36,9 +36,10 @@ networks are small, with random weights, so sizes and groups are those of the te
 - **control**: the change when one weight is left behind. The gate wants at least 1e-6.
 - **spaces**: those that the group moves, and what acts on them beyond permutations: `±` signs, `+` positive scales,
   `*` non-zero scales, `GL` invertible matrices.
+- **confirmed**: how many of the actions beyond permutations a second test, by gradients, confirms on these inputs.
 - **log10|G|**: digits of the number of permutations.
 - **coverage**: share of the numbers in the state dict that some moving space indexes.
-- **seconds**: CPU time of tracing, analysis and the gate, on one thread.
+- **seconds**: CPU time of tracing twice, analysis, the gate and the gradients, on one thread.
 """
 MARKS = {"signed": "±", "scaling": "+", "monomial": "*", "linear": "GL"}
 
@@ -59,15 +60,15 @@ def line(name: str, result: Conversion, seconds: float) -> str:
     counts = {mark: sum(str(space.action) == action for space in moving) for action, mark in MARKS.items()}
     rich = ", ".join(f"{count} {mark}" for mark, count in counts.items() if count)
     spaces = f"{len(moving)}" + (f" ({rich})" if rich else "")
-    return (
-        f"| {name} | {figures} | {spaces} | {result.graph.log10_order():.1f} | {result.coverage:.1%} | {seconds:.1f} |"
-    )
+    tried = f"{sum(c.verdict == 'confirmed' for c in result.actions)}/{len(result.actions)}" if result.actions else ""
+    order, coverage = f"{result.graph.log10_order():.1f}", f"{result.coverage:.1%}"
+    return "| " + " | ".join([name, figures, spaces, tried, order, coverage, f"{seconds:.1f}"]) + " |"
 
 
 def table() -> list[str]:
     """Every architecture."""
-    head = "| architecture | gate | error | control | spaces | log10\\|G\\| | coverage | seconds |"
-    rule = "|---|---|---|---|---|---|---|---|"
+    head = "| architecture | gate | error | control | spaces | confirmed | log10\\|G\\| | coverage | seconds |"
+    rule = "|---|---|---|---|---|---|---|---|---|"
     lines = ["", "## Modules of PyTorch", "", head, rule]
     for name in architectures.ARCHITECTURES:
         lines.append(row(name, *architectures.build(name), None))

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import nn
 
 from graphws.graph import NetworkGraph, from_networkx, from_pyg, to_networkx, to_pyg
 from graphws.layers import EquivariantLinear
@@ -100,6 +101,21 @@ def test_a_layer_on_a_vit_block_has_as_many_parameters_as_there_are_orbits(oracl
             if numel > 40_000:
                 continue
         assert plan.count(source, target) == oracle.orbit_count(*axes, spaces), (source, target)
+
+
+@pytest.mark.slow
+def test_a_million_weights_become_neurons_and_come_back() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 128, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+        nn.Linear(2048, 448), nn.ReLU(), nn.Linear(448, 10),
+    )  # fmt: skip
+    weights = convert_module(module, torch.randn(1, 3, 8, 8, generator=_rng()), generator=_rng()).weights
+    assert weights is not None
+    assert weights.graph.numel > 990_000
+    data = to_pyg(weights)
+    entries = sum(data[kind].num_nodes for kind in data.node_types if kind.endswith("[]"))
+    assert entries == sum(p.numel() for p in module.parameters() if p.ndim > 2) + 2048 * 448
+    assert samples.same_bits(from_pyg(data), weights)
 
 
 def test_neuron_level_views_of_a_converted_cnn_come_back() -> None:
