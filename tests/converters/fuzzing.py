@@ -1,0 +1,196 @@
+"""What is fuzzed: good files of every kind, how they go wrong, and the public ways in that must bear it."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from hypothesis import strategies as st
+from torch import nn
+
+from graphws.converting import convert, load_graph_file
+from graphws.graph.conversion import Conversion
+from graphws.graph.network_file import save_network
+from tests.converters.mutations import bytes_like, json_like, message_like
+
+
+def network() -> nn.Module:
+    """A network that all files hold."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+
+
+def headers(content: bytes) -> st.SearchStrategy[bytes]:
+    """A safetensors file with another header: another document, or one that is none any more."""
+    length = struct.unpack("<Q", content[:8])[0]
+    header, data = content[8 : 8 + length], content[8 + length :]
+
+    def whole(text: bytes) -> bytes:
+        return struct.pack("<Q", len(text)) + text + data
+
+    documents = json_like(json.loads(header)).map(lambda document: json.dumps(document).encode())
+    return documents.map(whole) | bytes_like(header).map(whole) | bytes_like(content[: 8 + length]).map(
+        lambda start: start + data
+    )  # fmt: skip
+
+
+def safetensors_files() -> st.SearchStrategy[bytes]:
+    """Safetensors files gone wrong."""
+    return headers(safetensors.torch.save(dict(network().state_dict())))
+
+
+def network_files(folder: Path) -> st.SearchStrategy[bytes]:
+    """Converted networks whose graph or verdict went wrong."""
+    file = folder / "good.safetensors"
+    found = convert(network(), generator=torch.Generator().manual_seed(0))
+    save_network(found, file)
+    content = file.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
+    graph = json.loads(header["__metadata__"]["graph"])
+
+    def whole(graph: Any) -> bytes:
+        text = json.dumps({**header, "__metadata__": {**header["__metadata__"], "graph": json.dumps(graph)}}).encode()
+        return struct.pack("<Q", len(text)) + text + data
+
+    return json_like(graph).map(whole) | headers(content)
+
+
+def checkpoints(old: bool = False) -> st.SearchStrategy[bytes]:
+    """Checkpoints of PyTorch gone wrong, in the archive or in the pickle inside it."""
+    buffer = io.BytesIO()
+    content = {"epoch": 3, "best": [0.5, None, "x"], "state_dict": network().state_dict()}
+    torch.save(content, buffer, _use_new_zipfile_serialization=not old)
+    if old:
+        return bytes_like(buffer.getvalue())
+    with zipfile.ZipFile(buffer) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    def whole(pickled: bytes) -> bytes:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, pickled if name.endswith("data.pkl") else data)
+        return packed.getvalue()
+
+    pickled = next(data for name, data in members.items() if name.endswith("data.pkl"))
+    return bytes_like(pickled).map(whole) | bytes_like(buffer.getvalue())
+
+
+def onnx_models() -> dict[str, Any]:
+    """Small models with the operators that are hardest to bear."""
+    import onnx
+
+    from tests.converters.onnx import build
+
+    node, rng = onnx.helper.make_node, np.random.default_rng(0)
+
+    def floats(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    conv = [
+        node("Conv", ["x", "K", "b"], ["a"], pads=[1, 1, 1, 1], strides=[1, 1]),
+        node("BatchNormalization", ["a", "s", "b", "m", "v"], ["n"]),
+        node("Relu", ["n"], ["r"]),
+        node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Resize", ["p", "", "scales"], ["u"], mode="nearest"),
+        node("Pad", ["u", "pads"], ["e"], mode="constant"),
+        node("Shape", ["e"], ["size"]),
+        node("Gather", ["size", "zero"], ["batch"], axis=0),
+        node("Concat", ["batch", "rest"], ["to"], axis=0),
+        node("Reshape", ["e", "to"], ["f"]),
+        node("Gemm", ["f", "W", "c"], ["y"], transB=1, alpha=0.5),
+    ]
+    constants = {
+        "K": floats(4, 2, 3, 3), "b": floats(4), "s": floats(4), "m": floats(4), "v": np.ones(4, np.float32),
+        "scales": np.array([1, 1, 2, 2], np.float32), "pads": np.array([0, 0, 0, 0, 0, 0, 0, 1]), "zero": np.array([0]),
+        "rest": np.array([-1]), "W": floats(3, 4 * 4 * 5), "c": floats(3),
+    }  # fmt: skip
+    recurrent = [
+        node("LSTM", ["x", "W", "R", "B"], ["h", "last", ""], hidden_size=3, direction="forward"),
+        node("Squeeze", ["h", "one"], ["q"]),
+        node("Softmax", ["q"], ["y"], axis=-1),
+        node("TopK", ["y", "k"], ["best", "which"], axis=-1),
+    ]
+    lstm = {"W": floats(1, 12, 2), "R": floats(1, 12, 3), "B": floats(1, 24), "one": np.array([1]), "k": np.array([2])}
+    number, boolean = onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+    body = onnx.helper.make_graph(
+        [node("MatMul", ["h", "W"], ["g"]), node("Tanh", ["g"], ["n"]), node("Identity", ["go"], ["on"])],
+        "body",
+        [build.value("turn", [], number), build.value("go", [], boolean), build.value("h", None)],
+        [build.value("on", [], boolean), build.value("n", None)],
+    )
+    loop = [
+        node("Loop", ["turns", "", "x"], ["last"], body=body),
+        node("ConstantOfShape", ["shape"], ["zeros"]),
+        node("Expand", ["last", "shape"], ["wide"]),
+        node("Tile", ["wide", "times"], ["tiled"]),
+        node("Slice", ["tiled", "begin", "end", "axis"], ["part"]),
+        node("Add", ["part", "zeros"], ["z"]),
+        node("Cast", ["z"], ["c"], to=1),
+        node("ReduceMean", ["c", "axis"], ["y"], keepdims=1),
+    ]
+    turns = {"W": floats(3, 3), "turns": np.int64(2), "shape": np.array([2, 3]), "times": np.array([1, 2])}
+    turns |= {"begin": np.array([0]), "end": np.array([3]), "axis": np.array([1])}
+    return {
+        "conv": build.model(conv, {"x": (2, 2, 4, 4)}, ["y"], constants),
+        "lstm": build.model(recurrent, {"x": (4, 2, 2)}, ["y", "best"], lstm),
+        "loop": build.model(loop, {"x": (2, 3)}, ["y"], turns),
+    }
+
+
+def onnx_files() -> st.SearchStrategy[bytes]:
+    """ONNX files gone wrong, in their fields or in their bytes."""
+
+    def gone_wrong(model: Any) -> st.SearchStrategy[bytes]:
+        edited = message_like(model).map(lambda message: message.SerializePartialToString())
+        return edited | bytes_like(model.SerializeToString())
+
+    return st.sampled_from(list(onnx_models().values())).flatmap(gone_wrong)
+
+
+def configs() -> dict[str, dict[str, Any]]:
+    """Configs of small models of transformers."""
+    import transformers as t
+
+    tiny = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
+    made = [
+        (t.BertConfig(**tiny, vocab_size=20), "BertModel"),
+        (t.LlamaConfig(**tiny, vocab_size=20, num_key_value_heads=1), "LlamaForCausalLM"),
+        (t.ViTConfig(**tiny, image_size=8, patch_size=4), "ViTModel"),
+        (t.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=20, n_positions=16), "GPT2LMHeadModel"),
+        (t.T5Config(d_model=8, d_kv=4, d_ff=12, num_layers=1, num_heads=2, vocab_size=20), "T5Model"),
+        (t.MixtralConfig(**tiny, vocab_size=20, num_local_experts=3, num_key_value_heads=1), "MixtralForCausalLM"),
+        (t.Wav2Vec2Config(**tiny, conv_dim=(6, 6), conv_stride=(2, 2), conv_kernel=(3, 3), num_feat_extract_layers=2,
+                          num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2), "Wav2Vec2Model"),
+    ]  # fmt: skip
+    return {name: {**config.to_diff_dict(), "architectures": [name]} for config, name in made}
+
+
+def config_files() -> st.SearchStrategy[bytes]:
+    """Files ``config.json`` gone wrong, in their entries or in their bytes."""
+
+    def gone_wrong(config: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
+        documents = json_like(dict(config)).map(lambda document: json.dumps(document).encode())
+        return documents | bytes_like(json.dumps(config).encode())
+
+    return st.sampled_from(list(configs().values())).flatmap(gone_wrong)
+
+
+def opened(file: Path, content: bytes) -> Callable[[], Conversion]:
+    """Converts what is written; a folder where the file is a config, else a chain of tanh where it is a checkpoint."""
+    file.write_bytes(content)
+    if file.name == "config.json":
+        return lambda: convert(file.parent)
+    if file.suffix == ".onnx":
+        return lambda: convert(file)
+    return lambda: load_graph_file(file, torch.zeros(2, 3), activation="tanh")

@@ -1,0 +1,159 @@
+"""Files that went wrong at random: every public way in ends, with a result or with an error for readers.
+
+Hypothesis draws the edits, the same ones on every run.  What much longer runs of the same strategies found is at the
+end, one case each.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from graphws.converting import convert
+from graphws.errors import DataError, GraphwsError
+from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph.checkpoint import read_checkpoint
+from graphws_converters.onnx.ops import control
+from tests.converters import fuzzing
+from tests.converters.mutations import LONGEST, survives
+
+pytest.importorskip("onnx")
+pytest.importorskip("transformers")
+
+KINDS: dict[str, tuple[str, int]] = {
+    "safetensors": ("net.safetensors", 120),
+    "network": ("net.safetensors", 80),
+    "archive": ("net.pt", 120),
+    "old": ("net.pt", 80),
+    "onnx": ("net.onnx", 80),
+    "config": ("config.json", 12),
+}
+"""For each kind of file its name, and how many examples are drawn."""
+
+
+def _files(kind: str, folder: Path) -> st.SearchStrategy[bytes]:
+    makers: dict[str, Callable[[], st.SearchStrategy[bytes]]] = {
+        "safetensors": fuzzing.safetensors_files,
+        "network": lambda: fuzzing.network_files(folder),
+        "archive": fuzzing.checkpoints,
+        "old": lambda: fuzzing.checkpoints(old=True),
+        "onnx": fuzzing.onnx_files,
+        "config": fuzzing.config_files,
+    }
+    return makers[kind]()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_is_converted_or_refused(tmp_path: Path, kind: str) -> None:
+    name, examples = KINDS[kind]
+    place = tmp_path / "fuzzed" / name
+    place.parent.mkdir()
+    outcomes: list[bool] = []
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=60_000,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(_files(kind, tmp_path))
+    def bears(content: bytes) -> None:
+        outcomes.append(survives(fuzzing.opened(place, content)))
+
+    bears()
+    assert outcomes.count(False) > examples // 3, "the edits reach what is checked"
+
+
+def test_what_is_no_refusal_is_found() -> None:
+    """The test of the test."""
+
+    def crash() -> None:
+        raise KeyError("0")
+
+    def chatter() -> None:
+        raise DataError("a\nb")
+
+    def flood() -> None:
+        raise DataError("x" * (LONGEST + 1))
+
+    with pytest.raises(KeyError):
+        survives(crash)
+    for call in (chatter, flood):
+        with pytest.raises(AssertionError):
+            survives(call)
+    assert survives(lambda: None)
+    assert not survives(lambda: convert("none.pt"))
+
+
+def test_the_unedited_files_are_taken(tmp_path: Path) -> None:
+    """Otherwise every edit would be refused for what all of them have in common."""
+    for name, model in fuzzing.onnx_models().items():
+        assert survives(fuzzing.opened(tmp_path / "net.onnx", model.SerializeToString())), name
+    config = fuzzing.configs()["BertModel"]
+    assert survives(fuzzing.opened(tmp_path / "config.json", json.dumps(config).encode()))
+
+
+def _onnx_error(tmp_path: Path, model: object) -> str:
+    with pytest.raises(GraphwsError) as caught:
+        fuzzing.opened(tmp_path / "net.onnx", model.SerializePartialToString())()  # type: ignore[attr-defined]
+    return str(caught.value)
+
+
+def test_found_an_attribute_without_a_type(tmp_path: Path) -> None:
+    model = fuzzing.onnx_models()["conv"]
+    model.graph.node[0].attribute[0].ClearField("type")
+    assert _onnx_error(tmp_path, model) == "ONNX model: attribute 'pads' of type 0 is not supported"
+
+
+def test_found_names_that_are_no_text(tmp_path: Path) -> None:
+    content = fuzzing.onnx_models()["conv"].SerializeToString()
+    assert content.count(b"BatchNormalization") == 1
+    with pytest.raises(DataError, match=r"^ONNX model: the name b'BatchNormali\\xfaation' is not in UTF-8$"):
+        fuzzing.opened(tmp_path / "net.onnx", content.replace(b"BatchNormalization", b"BatchNormali\xfaation"))()
+
+
+def test_found_an_operator_whose_name_breaks_the_line(tmp_path: Path) -> None:
+    model = fuzzing.onnx_models()["conv"]
+    model.graph.node[2].op_type = "a\nb"
+    assert _onnx_error(tmp_path, model) == "ONNX model: no rule for operator a_b"
+
+
+def test_found_a_loop_that_does_nothing_for_ages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MOST_TURNS", 30)
+    model = fuzzing.onnx_models()["loop"]
+    turns = next(tensor for tensor in model.graph.initializer if tensor.name == "turns")
+    turns.raw_data = (2**40).to_bytes(8, "little")
+    assert _onnx_error(tmp_path, model) == "ONNX node Loop 'last': a loop of more than 30 turns is not supported"
+
+
+def test_found_a_config_that_names_its_class_by_a_mapping(tmp_path: Path) -> None:
+    config = {**fuzzing.configs()["BertModel"], "architectures": [{"a": 1}]}
+    with pytest.raises(DataError, match=r"config\.json: architecture \"\{'a': 1\}\" is no model of type 'bert' in tr"):
+        fuzzing.opened(tmp_path / "config.json", json.dumps(config).encode())()
+
+
+def test_found_pickles_of_an_old_protocol_and_odd_escapes(tmp_path: Path) -> None:
+    state = dict(nn.Linear(2, 2).state_dict())
+    torch.save(state, tmp_path / "net.pt", pickle_protocol=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(read_checkpoint(tmp_path / "net.pt").state) == ["weight", "bias"]
+
+
+def test_found_a_graph_with_a_name_that_fills_the_screen(tmp_path: Path) -> None:
+    document = json.loads(mlp_graph([2, 3, 1]).to_json())
+    document["spaces"][1]["x" * 3000] = 1
+    with pytest.raises(GraphwsError) as caught:
+        NetworkGraph.from_json(json.dumps(document))
+    assert str(caught.value) == f"graph file, space 1: unknown field '{'x' * 96}..."
