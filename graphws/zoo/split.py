@@ -66,6 +66,8 @@ def split_samples(
     if test is not None:
         split[test] = "test"
         free = np.flatnonzero(~test)
+        if not len(free):
+            raise ZooError(f"split: all {count} samples are the source's own test set; name its training set as well")
         shares = shares[:1]
     groups = np.zeros(len(free), dtype=np.int64)
     if labels is not None and labels.dtype.kind in "iu":

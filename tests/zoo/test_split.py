@@ -61,5 +61,8 @@ def test_wrong_requests() -> None:
         split_samples(3, SplitOptions())
     assert str(caught.value) == "split: validation, 0.1 of 3 samples, is empty; take more samples, or a share of 0"
     with pytest.raises(ZooError) as caught:
+        split_samples(3, SplitOptions(), test=np.ones(3, dtype=bool))
+    assert str(caught.value) == ("split: all 3 samples are the source's own test set; name its training set as well")
+    with pytest.raises(ZooError) as caught:
         split_samples(2, SplitOptions(validation=0, test=0.9))
     assert str(caught.value) == "split: nothing of 2 samples is left to train on"
