@@ -136,8 +136,9 @@ def _panel(found: Conversion) -> str:
         ]
     else:
         proof = [("why not", _shorten(found.reason) or "nobody says")]
-    notes = "".join(f"<li>{escape(_shorten(note))}</li>" for note in found.notes[:MOST_NOTES])
-    more = len(found.notes) - MOST_NOTES
+    told = [text for text in (found.story, *found.notes) if text]
+    notes = "".join(f"<li>{escape(_shorten(text))}</li>" for text in told[:MOST_NOTES])
+    more = len(told) - MOST_NOTES
     notes += f"<li>and {more} more</li>" if more > 0 else ""
     legend = "".join(f"{sign}<span>{text}</span>" for sign, text in _LEGEND)
     verdict = "verified" if found.verified else "unverified"
