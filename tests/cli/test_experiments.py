@@ -233,11 +233,13 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
     last = Path("runs/tiny/trials/network/last.safetensors")
-    for _ in range(2400):
+    for _ in range(6000):
         if last.exists():
             break
         assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        time.sleep(0.05)
+    else:
+        pytest.fail(f"{last} never came")
     process.send_signal(how)
     out, error = process.communicate(timeout=60)
     assert out == ""
