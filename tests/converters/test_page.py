@@ -6,12 +6,15 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 from graphws_converters.engine import Engine
 from graphws_converters.rules import RULES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "converting.md"
 
 
+@pytest.mark.slow
 def test_its_sessions_run() -> None:
     before = set(RULES)
     found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
