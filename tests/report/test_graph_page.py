@@ -143,6 +143,9 @@ def test_hostile_names_do_not_run_in_a_browser(tmp_path: Path) -> None:
     assert 'data-ready="yes"' in text
     assert "<title>a model</title>" in text, "the script that the names hold would change it"
     assert "<img" not in text
+    naive = tmp_path / "naive.html"
+    naive.write_text(f"<title>a model</title><p>{hostile().parameters[0].name}</p>", encoding="utf-8")
+    assert "<title>pwned</title>" in dom(naive), "else this test could not fail"
 
 
 @pytest.mark.slow
