@@ -1,0 +1,102 @@
+"""What extraction must reach on planted attention networks: heads, matrices under noise, every form of the layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphws.actions import find_actions
+from graphws.actions.measures import layer_errors, weight_errors
+from graphws.actions.naming import named_symmetry
+from graphws.actions.placing import place
+from graphws.actions.planted import plant, recovery
+from graphws.actions.problem import pose
+from graphws.actions.search import search
+from graphws.actions.symmetry import DataSymmetry
+from graphws.graph import LinearMap, NetworkGraph
+from graphws.graph.attention import AttentionLayer, attention_graph
+from tests.actions.planting import Case, rng, token_group
+
+TOKENS = 5
+
+
+def planted(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...], seed: int = 0) -> Case:
+    placed = place(graph, symmetry, shape)
+    return Case(graph, symmetry, shape, placed, plant(graph, placed, rng(seed), condition=4.0))
+
+
+def narrow(seed: int = 0) -> Case:
+    """Heads narrower than tokens, as they are in practice: their matrices are well determined."""
+    symmetry = token_group("Z2", 8, TOKENS)
+    layers = [AttentionLayer(6, 8), AttentionLayer(6, 8, 16)]
+    return planted(attention_graph(16, layers, output=16), symmetry, (TOKENS, 16), seed)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.03, 0.1])
+def test_heads_and_their_matrices_under_noise(level: float) -> None:
+    """Bars: heads 1.0 up to σ = .1; the matrices' relative error at most 6 σ up to σ = .03, 0 without noise."""
+    gaps = []
+    for seed in range(3):
+        case = narrow(seed)
+        weights = case.planted.noisy(level, rng(10 + seed)) if level else case.planted.weights
+        problem = pose(weights, case.symmetry, case.shape)
+        best = search(problem, generator=rng())
+        found = [dict(problem.original(maps).maps) for maps in best.maps]
+        shares = recovery(found, case.planted.actions)
+        assert {name: share for name, share in shares.items() if name.startswith("head")} == {"head1": 1, "head2": 1}
+        for name, element in case.planted.actions[1].items():
+            if isinstance(element, LinearMap) and name.startswith("value"):
+                wanted = element.matrix()
+                gaps.append(float((found[1][name].matrix() - wanted).norm() / wanted.norm()))
+        if not level:
+            assert max(weight_errors(problem, best.maps).values()) < 1e-10
+    if level <= 0.03:
+        assert max(gaps) < max(6 * level, 1e-9)
+
+
+@pytest.mark.parametrize("scores", ["softmax", "linear"])
+@pytest.mark.parametrize("query_dim", [None, 4])
+@pytest.mark.parametrize("data", [False, True])
+def test_every_form_of_attention(scores: str, query_dim: int | None, data: bool) -> None:
+    """Softmax and linear scores; attention matrices merged, or plain queries and keys."""
+    symmetry = token_group("Z2", 4, TOKENS)
+    layers = [AttentionLayer(4, 4, query_dim=query_dim), AttentionLayer(4, 4, 8, query_dim=query_dim)]
+    graph = attention_graph(8, layers, output=8, scores=scores)  # type: ignore[arg-type]
+    case = planted(graph, symmetry, (TOKENS, 8))
+    found = find_actions(case.planted.weights, symmetry, case.shape, data=case.probes(40) if data else None, decoys=1)
+    assert found.verdict.outcome == "exact action"
+    assert max(layer.k_error for layer in found.layers) < 1e-9
+    shares = recovery([element.maps for element in found.elements], case.planted.actions)
+    assert {shares[name] for name in shares if name.startswith("head")} == {1.0}
+    spaces = {layer.space for layer in found.layers}
+    assert {"value1", "value2"} <= spaces
+
+
+@pytest.mark.slow
+def test_token_permutations_of_a_patch_grid() -> None:
+    """Patches move as wholes and inside; positional encodings follow; a wrong order of positions breaks it.
+
+    The grid has enough pairs of patches for positions to write all of the tokens' space: else a part of it is unused,
+    and nothing says how the group acts there.
+    """
+    group, shape = "mirror", (1, 8, 8)
+    symmetry = named_symmetry({"kind": "tokens", "grid": [4, 4], "move": "mirror"}, (16, 8))
+    layers = [AttentionLayer(4, 4, 8), AttentionLayer(4, 4, 8)]
+    graph = attention_graph(8, layers, output=8, positions=16)
+    case = planted(graph, symmetry, (16, 8))
+    problem = pose(case.planted.weights, symmetry, (16, 8), case.probes(40))
+    best = search(problem, generator=rng())
+    assert max(layer_errors(problem, best.maps, held=True).values()) < 1e-9
+    found = [problem.original(maps).maps for maps in best.maps]
+    assert {s for name, s in recovery(found, case.planted.actions).items() if name.startswith("head")} == {1.0}
+    positions = case.planted.weights["P"]
+    broken = {**case.planted.weights.tensors, "P": positions[:, torch.randperm(16, generator=rng())]}
+    wrong = find_actions(type(case.planted.weights)(graph, broken), symmetry, (16, 8), data=case.probes(40), decoys=1)
+    assert wrong.verdict.outcome == "no action found"
+    patched = attention_graph(1, layers, output=4, positions=16, patch=2)
+    moved = named_symmetry(group, shape)
+    other = planted(patched, moved, shape)
+    seen = find_actions(other.planted.weights, moved, shape, data=other.probes(40), decoys=1)
+    assert seen.end_to_end is not None
+    assert seen.end_to_end < 1e-10
+    assert seen.verdict.outcome == "exact action"
