@@ -83,7 +83,8 @@ def convert_module(
         reason = "the weights are on the meta device: there are no numbers"
         return Conversion(graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"))
     run = _runner(twin, args, kwargs)
-    sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=False)
+    written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
+    sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=written)
     outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
     checks = _confirmed(twin, weights, outcome, run, types, generator)
@@ -158,7 +159,7 @@ def _twin(module: nn.Module) -> nn.Module:
     if not any(tensor.is_meta for tensor in module.state_dict().values()):
         twin = twin.to("cpu")
     for parameter in twin.parameters():
-        parameter.requires_grad_(False)
+        parameter.detach_() if isinstance(twin, torch.jit.ScriptModule) else parameter.requires_grad_(False)
     return twin.train().eval()
 
 
