@@ -16,6 +16,14 @@ InputsOption = Annotated[
         "--inputs", metavar="SPEC|FILE", help="Example inputs: 1x3x32x32, ids=2x16:int64<1000, or .npz, .safetensors."
     ),
 ]
+OutputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="FILE",
+        help="What SOURCE computes from --inputs FILE, to check (.npy, .npz, .safetensors).",
+    ),
+]
 CodeOption = Annotated[
     bool, typer.Option("--allow-code", help="Run a source that is a program (TorchScript); only if you trust it.")
 ]
@@ -34,6 +42,7 @@ def convert_command(
         Path | None, typer.Option("-o", "--output", metavar="OUT", help="The .safetensors file to write.")
     ] = None,
     inputs: InputsOption = None,
+    outputs: OutputsOption = None,
     activation: ActivationOption = None,
     omega: OmegaOption = None,
     allow_code: CodeOption = False,
@@ -48,7 +57,7 @@ def convert_command(
 
     from graphws.converting import convert
     from graphws.errors import DataError
-    from graphws.graph.example_inputs import example_inputs
+    from graphws.graph.example_inputs import example_inputs, example_outputs
     from graphws.graph.network_file import save_network
 
     if not source.exists():
@@ -57,7 +66,11 @@ def convert_command(
         check_figure(figure)
     generator = torch.Generator().manual_seed(seed)
     given = None if inputs is None else example_inputs(inputs, generator)
-    found = convert(source, given, activation=activation, omega=omega, generator=generator, allow_code=allow_code)
+    wanted = None if outputs is None else example_outputs(outputs, inputs)
+    found = convert(
+        source, given, example_outputs=wanted, activation=activation, omega=omega, generator=generator,
+        allow_code=allow_code,
+    )  # fmt: skip
     graph, console = found.graph, output()
     if out is not None:
         save_network(found, out)

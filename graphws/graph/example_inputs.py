@@ -67,6 +67,28 @@ def example_inputs(text: str, generator: torch.Generator) -> Inputs:
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
+def example_outputs(file: str, inputs: str | None) -> Tensor:
+    """The one array in a file of what a network computes.
+
+    Args:
+        file: The file, of the same kinds as those of inputs.
+        inputs: The text of the inputs: outputs belong to numbers that are known, so it must name a file too.
+
+    Raises:
+        UsageError: Where one of them is no file, or the file holds several arrays.
+        DataError: Where it cannot be read.
+    """
+    if inputs is None or Path(inputs).suffix not in FILES:
+        raise UsageError(f"outputs belong to inputs that are known: give --inputs a file too ({', '.join(FILES)})")
+    if Path(file).suffix not in FILES:
+        raise UsageError(f"outputs {file[:80]!r}: name a file of arrays ({', '.join(FILES)})")
+    found = _from_file(Path(file))
+    held = [found] if isinstance(found, Tensor) else list(found.values()) if isinstance(found, dict) else list(found)
+    if len(held) != 1:
+        raise UsageError(f"outputs {file[:80]!r}: one array is expected, the file holds {len(held)}")
+    return held[0]
+
+
 def _random(match: re.Match[str], generator: torch.Generator) -> Tensor:
     name = match["dtype"] or ("int64" if match["bound"] else "float32")
     if name not in _DTYPES:

@@ -57,7 +57,7 @@ def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conv
         if not is_chain(state):
             return _free(state, source)
     made = convert_state_dict(state, hints, source)
-    weights, inputs = made.weights, hints.example_inputs
+    weights, inputs = made.weights, _only(hints.example_inputs)
     if weights is None or not isinstance(inputs, Tensor):
         return made
     sharp, points = weights.to(dtype=torch.float64), inputs.double()
@@ -81,6 +81,12 @@ def _checked(made: Conversion, hints: Hints, said: str, outputs: Callable[[], Te
     if not error <= CLOSE:
         raise VerificationError(f"{said}: but its outputs differ from the given ones by {error:.1e} (allowed {CLOSE})")
     return replace(made, reason="", notes=(*made.notes, f"{said}; it computes the given outputs to {error:.1e}"))
+
+
+def _only(inputs: object) -> object:
+    """The one input of a chain, also where it came in a tuple or under a name."""
+    held = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs) if isinstance(inputs, tuple) else []
+    return held[0] if len(held) == 1 else inputs
 
 
 def _free(state: Mapping[str, Tensor], source: str) -> Conversion:
