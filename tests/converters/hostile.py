@@ -230,7 +230,7 @@ def _loop(folder: Path, body: list[Any]) -> Path:
     return folder / "net.onnx"
 
 
-@_hostile(r"ONNX model: a run makes more than 2\^30 numbers; try smaller example inputs")
+@_hostile(r"ONNX model: a run makes more than 2\^29 numbers; try smaller example inputs")
 def _loop_that_doubles(folder: Path) -> Path:
     import onnx
 

@@ -25,9 +25,10 @@ pytest.importorskip("transformers")
 MEGABYTES = 400
 """How far one file may raise the peak of the process: reading it, and what libraries load on their first use."""
 SECONDS = 60.0
+SLOW = ("loop that doubles", "sixteen thousand layers")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in HOSTILE])
 def test_each_is_refused_with_its_own_words(tmp_path: Path, name: str) -> None:
     path = HOSTILE[name][0](tmp_path)
     with pytest.raises(GraphwsError) as caught:
@@ -74,7 +75,7 @@ def test_each_is_refused_in_bounded_memory_and_time(tmp_path: Path) -> None:
     seen = [json.loads(line) for line in child.stdout.splitlines()]
     assert len(seen) == len(HOSTILE)
     for name, (text, megabytes, seconds) in zip(HOSTILE, seen, strict=True):
-        allowed = 1 << 14 if name == "loop that doubles" else MEGABYTES  # that one may make 2^30 numbers
+        allowed = 1 << 13 if name == "loop that doubles" else MEGABYTES  # that one may make 2^29 numbers, of 8 bytes
         assert text == "", f"{name} was accepted"
         assert megabytes < allowed, name
         assert seconds < SECONDS, name

@@ -135,12 +135,12 @@ def _verify_again(back: Conversion, found: Conversion) -> None:
     moved = back.graph.group().random(rng, dtype=torch.float64).act(sharp)
     before = found.run(sharp)
     assert relative_change(before, found.run(moved)) < 1e-11
-    left = next(
-        p.name
-        for p in back.graph.parameters
-        if back.graph.set_axes(p.name) and not torch.allclose(moved[p.name], sharp[p.name])
-    )
-    assert relative_change(before, found.run(Weights(back.graph, {**moved.tensors, left: sharp[left]}))) > 1e-4
+    changed = [p.name for p in back.graph.parameters if not torch.allclose(moved[p.name], sharp[p.name])]
+    controls = [
+        relative_change(before, found.run(Weights(back.graph, {**moved.tensors, left: sharp[left]})))
+        for left in changed[:: max(1, len(changed) // 4)]
+    ]
+    assert max(controls) > 1e-4
 
 
 def test_the_pitch_tracker_hears_the_pitch(shared: Path) -> None:

@@ -6,6 +6,7 @@ Cast to float64 it computes in float64 throughout, whatever types the file asks 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -21,7 +22,7 @@ from graphws_converters.onnx.rules import Call, Value, is_known
 
 MOST_STEPS = 100_000
 """Most operations and turns of loops in one run."""
-MOST_MADE = 1 << 30
+MOST_MADE = 1 << 29
 """Most numbers that all operations of one run may make: all are kept until it ends."""
 MOST_SECONDS = 300.0
 """Longest run."""
@@ -100,9 +101,9 @@ class _Run:
         for node in graph.nodes:
             self._step()
             outputs = self.node(node, values)
-            self.made += sum(value.numel() if isinstance(value, Tensor) else np.size(value) for value in outputs)
+            self.made += sum(math.prod(value.shape) for value in outputs if value is not None)
             if self.made > MOST_MADE:
-                raise DataError("ONNX model: a run makes more than 2^30 numbers; try smaller example inputs")
+                raise DataError("ONNX model: a run makes more than 2^29 numbers; try smaller example inputs")
             values.update({name: value for name, value in zip(node.outputs, outputs, strict=False) if name})
         return [_lookup(values, name, "the outputs") for name in graph.outputs]
 
