@@ -29,12 +29,12 @@ pytest.importorskip("onnx")
 pytest.importorskip("transformers")
 
 KINDS: dict[str, tuple[str, int]] = {
-    "safetensors": ("net.safetensors", 120),
-    "network": ("net.safetensors", 80),
-    "archive": ("net.pt", 120),
-    "old": ("net.pt", 80),
-    "onnx": ("net.onnx", 80),
-    "config": ("config.json", 12),
+    "safetensors": ("net.safetensors", 300),
+    "network": ("net.safetensors", 200),
+    "archive": ("net.pt", 300),
+    "old": ("net.pt", 200),
+    "onnx": ("net.onnx", 200),
+    "config": ("config.json", 25),
 }
 """For each kind of file its name, and how many examples are drawn."""
 
