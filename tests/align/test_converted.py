@@ -115,13 +115,33 @@ def test_many_converted_networks_and_the_barrier_between_two() -> None:
     assert barrier(weights, attributed.aligned, loss).height < 1e-9
 
 
-def test_the_moment_map_test_runs_on_the_conversions_own_run() -> None:
-    found, weights = converted("residual block")
+@pytest.mark.parametrize("name", ["residual block", "convolutions and batch norm"])
+def test_the_moment_map_test_runs_on_the_conversions_own_run(name: str) -> None:
+    found, weights = converted(name)
     measured = measure_actions(found.graph, weights, generator=rng(), run=found.run)
     assert {m.verdict for m in measured} == {"confirmed"}
-    found, weights = converted("convolutions and batch norm")
-    with pytest.raises(VerificationError, match=r"^the network cannot be differentiated in its weights: "):
-        measure_actions(found.graph, weights, generator=rng(), run=found.run)
+
+
+def test_runs_without_a_gradient_are_refused() -> None:
+    found, weights = converted("residual block")
+    assert found.run is not None
+    run = found.run
+
+    def detached(w: Weights) -> Tensor:
+        return run(w.map(Tensor.detach))
+
+    def running_statistics(w: Weights) -> Tensor:
+        x = torch.ones(2, 3, dtype=torch.float64)
+        mean = torch.cat([t.flatten() for _, t in w.items() if t.is_floating_point()])[:3]
+        return nn.functional.batch_norm(x, mean, torch.ones_like(mean))
+
+    reasons = {
+        detached: "the outputs do not depend differentiably on the weights: nothing can be measured",
+        running_statistics: "the network cannot be differentiated in its weights: ",
+    }
+    for wrong, reason in reasons.items():
+        with pytest.raises(VerificationError, match=f"^{reason}"):
+            measure_actions(found.graph, weights, generator=rng(), run=wrong)
 
 
 @pytest.mark.slow
