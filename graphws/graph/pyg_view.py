@@ -1,5 +1,7 @@
 """One network as a PyTorch Geometric `HeteroData`, ready for its data loader, and back without loss.
 
+A `NetworkGraph` without weights becomes its typed graph, see `graphws.graph.pyg_typed`; of `Weights`:
+
 * Node types are the spaces; node i of a space is its i-th neuron (child c of parent p of a nested space is
   ``p * size + c``).  ``x`` has one column for each parameter with one axis (biases, norm scales), in the graph's
   order; none where there is none.
@@ -37,28 +39,32 @@ from graphws.graph.elements import elements
 from graphws.graph.network import NetworkGraph
 from graphws.graph.networkx_view import check_network, ends
 from graphws.graph.parameter import Parameter
+from graphws.graph.pyg_typed import TYPED, typed_to_pyg
 from graphws.graph.weights import Weights
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-RESERVED = ("graph_json", "dtypes", "scalars")
+RESERVED = ("graphws", "graph_json", "dtypes", "scalars")
 """Names in the `HeteroData` that no space may bear."""
 
 
-def to_pyg(weights: Weights, network: int = 0) -> HeteroData:
-    """The neurons and weights of one network of a batch.
+def to_pyg(source: NetworkGraph | Weights, network: int = 0) -> HeteroData:
+    """The typed graph of a `NetworkGraph`, or the neurons and weights of one network of a batch of `Weights`.
 
     Args:
-        weights: A batch of networks.
-        network: Which of them.
+        source: The graph, or a batch of networks.
+        network: Which network of the batch.
 
     Raises:
         WeightsError: Where the batch has no such network.
-        GraphError: Where a space is called ``graph_json``, ``dtypes`` or ``scalars``.
+        GraphError: Where a space is called ``graphws``, ``graph_json``, ``dtypes`` or ``scalars``.
     """
     from torch_geometric.data import HeteroData
 
+    if isinstance(source, NetworkGraph):
+        return typed_to_pyg(source)
+    weights = source
     check_network(weights, network)
     graph, data = weights.graph, HeteroData()
     for space in graph.spaces:
@@ -92,7 +98,7 @@ def to_pyg(weights: Weights, network: int = 0) -> HeteroData:
     return data
 
 
-def from_pyg(data: HeteroData) -> Weights:
+def from_pyg(data: HeteroData) -> NetworkGraph | Weights:
     """The inverse of `to_pyg`, bit for bit; a PyG batch of networks with one graph becomes a batch of `Weights`.
 
     Edges may stand in another order than they were written.
@@ -108,9 +114,17 @@ def from_pyg(data: HeteroData) -> Weights:
     if "graph_json" not in data:
         raise GraphError("this HeteroData does not come from graphws.graph.to_pyg: it has no graph_json")
     if isinstance(data, Batch):
+        if "graphws" in data:
+            raise GraphError("a batch of typed graphs: read each of batch.to_data_list() by itself")
         if len(set(data["graph_json"])) > 1:
             raise GraphError("a batch of networks with different graphs: read each of batch.to_data_list() by itself")
-        return Weights.cat([from_pyg(one) for one in data.to_data_list()])
+        return Weights.cat([_network(one) for one in data.to_data_list()])
+    typed = "graphws" in data and data["graphws"] == TYPED
+    return NetworkGraph.from_json(data["graph_json"]) if typed else _network(data)
+
+
+def _network(data: HeteroData) -> Weights:
+    """One network."""
     graph = NetworkGraph.from_json(data["graph_json"])
     tensors: dict[str, Tensor] = {}
     try:

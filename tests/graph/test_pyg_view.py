@@ -30,6 +30,33 @@ def test_networks_of_odd_graphs_come_back_from_a_batch() -> None:
     assert samples.same_bits(from_pyg(batch), weights)
 
 
+@pytest.mark.parametrize("graph", [samples.heads(), samples.rich_mlp(), NetworkGraph((), ())])
+def test_a_typed_graph_comes_back(graph: NetworkGraph) -> None:
+    data = to_pyg(graph)
+    data.validate()
+    assert from_pyg(data) == graph
+    (batch,) = DataLoader([data, data], batch_size=2)
+    assert [from_pyg(one) for one in batch.to_data_list()] == [graph, graph]
+    with pytest.raises(GraphError) as error:
+        from_pyg(batch)
+    assert str(error.value) == "a batch of typed graphs: read each of batch.to_data_list() by itself"
+
+
+def test_the_typed_graph_says_what_every_axis_runs_over() -> None:
+    graph = samples.heads()
+    data = to_pyg(graph)
+    parameters, spaces = data["parameter", "axis", "space"].edge_index.tolist()
+    for edge, (parameter, space) in enumerate(zip(parameters, spaces, strict=True)):
+        place, power, inner = data["parameter", "axis", "space"].edge_attr[edge].tolist()
+        axis = graph.parameters[parameter].axes[place]
+        assert (axis.space, axis.power, axis.inner) == (graph.spaces[space].name, power, bool(inner))
+    assert len(parameters) == sum(len(parameter.axes) for parameter in graph.parameters)
+    inside = data["space", "inside", "space"].edge_index.T.tolist()
+    nested = [space for space in graph.spaces if space.parent is not None]
+    assert [(graph.spaces[a].name, graph.spaces[b].name) for a, b in inside] == [(s.name, s.parent) for s in nested]
+    assert nested
+
+
 def test_node_and_edge_types_are_spaces_and_parameters() -> None:
     graph = mlp_graph([2, 3, 1])
     weights = samples.random_weights(graph)
@@ -98,7 +125,7 @@ def test_only_what_was_written_is_read() -> None:
     with pytest.raises(GraphError, match=message):
         from_pyg(HeteroData())
     named = NetworkGraph((Space("scalars", 2),), (Parameter("v", "scalars"),))  # type: ignore[arg-type]
-    message = r"^space 'scalars': PyG data needs the name itself \(graph_json, dtypes, scalars are taken\)$"
+    message = r"^space 'scalars': PyG data needs the name itself \(graphws, graph_json, dtypes, scalars are taken\)$"
     with pytest.raises(GraphError, match=message):
         to_pyg(samples.random_weights(named))
 
