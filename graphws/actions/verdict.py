@@ -47,7 +47,7 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
     rival = layer.best_rival
     if layer.k_error <= EXACT and (rival is None or rival.k_error > 10 * EXACT):
         return "exact"
-    close = layer.k_error <= SMALL and (rival is None or 2 * layer.k_error <= rival.k_error)
+    close = layer.k_error <= SMALL and (rival is None or 2 * layer.k_error < rival.k_error)
     many = layer.matched >= HALF and (rival is None or layer.matched >= TIMES * rival.matched)
     if close or many:
         return "found"
@@ -83,20 +83,19 @@ def judge(
     whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
     if hidden and len(good) == len(hidden):
         worst = max(layer.k_error for layer in hidden)
-        against = (
-            "no decoy does as well" if all(layer.rivals for layer in hidden) else "there is no decoy to compare with"
-        )
+        measured = all(layer.rivals for layer in hidden)
+        against = "; no decoy does as well" if measured else "; there is no decoy to compare with"
         if all(outcome == "exact" for outcome in outcomes.values()):
             return Verdict(
                 "exact action",
                 f"Exact action: {group} acts on every layer by the intertwiners of its activation "
-                f"(largest error {worst:.1e}).{whole}",
+                f"(largest error {worst:.1e}){'' if measured else against}.{whole}",
                 outcomes,
             )
         return Verdict(
             "action found",
             f"Action found: {group} acts on every layer by the intertwiners of its activation, approximately "
-            f"(largest error {worst:.2g}); {against}.{whole}",
+            f"(largest error {worst:.2g}){against}.{whole}",
             outcomes,
         )
     if not good:

@@ -203,6 +203,7 @@ def figures(k: float, matched: float, rival: Rival | None = None, gl: float | No
 def test_outcomes_of_layers() -> None:
     assert judge_layer(figures(1e-9, 1.0)) == "exact"
     assert judge_layer(figures(1e-9, 1.0, Rival(1e-9, 1.0))) == "none"
+    assert judge_layer(figures(0.0, 0.0, Rival(0.0, 1.0))) == "none"
     assert judge_layer(figures(0.1, 0.2, Rival(0.5, 0.2))) == "found"
     assert judge_layer(figures(0.1, 0.2, Rival(0.15, 0.2))) == "none"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.1))) == "found"
@@ -211,6 +212,9 @@ def test_outcomes_of_layers() -> None:
 
 
 def test_verdicts_in_words() -> None:
+    alone = judge("mirror", [figures(1e-9, 1.0)], None).text
+    assert alone.endswith("(largest error 1.0e-09); there is no decoy to compare with.")
+    assert judge("mirror", [figures(1e-9, 1.0, Rival(0.5, 0.1))], None).text.endswith("(largest error 1.0e-09).")
     good, bad = figures(0.4, 0.7, Rival(0.8, 0.1)), figures(0.6, 0.3, Rival(0.7, 0.3), gl=0.05)
     part = judge("mirror", [good], 0.02)
     assert part.outcome == "action found"
