@@ -120,6 +120,9 @@ def _blame(element: GroupElement, weights: Weights, before: Tensor, run: Run, ch
     An element is the product of its parts, parents' parts first.  Bisection over how many of them act finds a part
     before which nothing changed and after which something did, in log2(spaces) runs.
     """
+    again = relative_change(before, run(weights))
+    if not again <= tolerance or not element.maps:  # without a part that acts, only the run itself can differ
+        return f"two runs on the same weights and inputs differ by {again:.1e}: the network is not a function of them"
     parts = [(space, element.alone(space.name)) for space in weights.graph.spaces if space.name in element.maps]
 
     def changed(first: GroupElement) -> float:

@@ -47,7 +47,9 @@ def relative_change(before: Tensor, after: Tensor) -> float:
     """||after - before|| / ||before - mean(before)||, so that a constant offset cannot hide a change.
 
     Outputs that agree up to rounding have no spread to compare with; then it is ||after - before|| / ||before||.
+    Whole numbers (classes) are compared as they are.
     """
+    before, after = (x if x.is_floating_point() else x.double() for x in (before, after))
     spread, size, kind = (before - before.mean()).norm(), before.norm(), torch.finfo(before.dtype)
     scale = spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
     return float((after - before).norm() / scale)

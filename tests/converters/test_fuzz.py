@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from graphws.converting import convert
-from graphws.errors import DataError, GraphwsError
+from graphws.errors import DataError, GraphwsError, VerificationError
 from graphws.graph import NetworkGraph, mlp_graph
 from graphws.graph.checkpoint import read_checkpoint
 from tests.converters import fuzzing
@@ -135,6 +135,38 @@ def test_found_a_loop_that_does_nothing_for_ages(tmp_path: Path, monkeypatch: py
     turns = next(tensor for tensor in model.graph.initializer if tensor.name == "turns")
     turns.raw_data = (2**40).to_bytes(8, "little")
     assert _onnx_error(tmp_path, model) == "ONNX node Loop 'last': a loop of more than 30 turns is not supported"
+
+
+def test_found_a_network_that_gives_whole_numbers() -> None:
+    class Class(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.tanh(self.first(x))).argmax(-1)
+
+    generator = torch.Generator().manual_seed(0)
+    found = convert(Class(), torch.randn(200, 3, generator=generator), generator=generator)
+    assert found.verification is not None, found.verdict
+    assert found.verification.error == 0
+    assert [space.size for space in found.graph.spaces if space.moves] == [8]
+
+
+def test_found_a_network_that_is_no_function() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.only = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.only(x) + torch.rand(2)
+
+    message = (
+        r"^two runs on the same weights and inputs differ by \d\.\de[+-]\d\d: the network is not a function of them$"
+    )
+    with pytest.raises(VerificationError, match=message):
+        convert(Noisy(), torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
 
 
 def test_found_a_config_that_names_its_class_by_a_mapping(tmp_path: Path) -> None:

@@ -111,3 +111,5 @@ def test_the_measure_ignores_a_constant_offset_but_no_change() -> None:
     rounded = flat * (1 + torch.finfo(torch.float64).eps * (torch.arange(1000) % 2))
     assert relative_change(rounded, flat) < 1e-15, "outputs that agree up to rounding have no spread"
     assert relative_change(rounded, 2 * flat) == pytest.approx(1)
+    assert relative_change(torch.tensor([0, 2, 4]), torch.tensor([0, 2, 4])) == 0
+    assert relative_change(torch.tensor([0, 2, 4]), torch.tensor([4, 2, 0])) == pytest.approx(2)

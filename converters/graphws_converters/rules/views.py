@@ -113,7 +113,7 @@ def squeeze(e: Engine, call: Call) -> Result:
     x = call["self"]
     rank = len(x.parts[0].legs) + 1 if isinstance(x, Stacked) else len(x.legs)
     dims = call.get("dim")
-    axes = {k % rank for k in (range(rank) if dims is None else [dims] if isinstance(dims, int) else dims)}
+    axes = {k % max(rank, 1) for k in (range(rank) if dims is None else [dims] if isinstance(dims, int) else dims)}
     if not isinstance(x, Stacked):
         return e.tensor([leg for k, leg in enumerate(x.legs) if k not in axes or leg.size != 1], x)
     inner = {k - (k > x.axis) for k in axes if k != x.axis}
