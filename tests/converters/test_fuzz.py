@@ -169,6 +169,16 @@ def test_found_a_network_that_is_no_function() -> None:
         convert(Noisy(), torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
 
 
+def test_found_a_sequence_without_end(tmp_path: Path) -> None:
+    model = fuzzing.onnx_models()["lstm"]
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 24
+    message = "net.onnx: input 'x' of 67108864 numbers is large: give example inputs (--inputs)"
+    assert _onnx_error(tmp_path, model) == message
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 18
+    message = "ONNX node LSTM 'h': a sequence of more than 10000 steps is not supported"
+    assert _onnx_error(tmp_path, model) == message
+
+
 def test_found_a_config_that_names_its_class_by_a_mapping(tmp_path: Path) -> None:
     config = {**fuzzing.configs()["BertModel"], "architectures": [{"a": 1}]}
     with pytest.raises(DataError, match=r"config\.json: architecture \"\{'a': 1\}\" is no model of type 'bert' in tr"):

@@ -33,6 +33,8 @@ Function = Callable[..., Results]
 
 MOST_NUMBERS = 1 << 28
 """Most numbers that one value of a run may have."""
+MOST_TURNS = 10_000
+"""Most turns of a loop, and most steps of a recurrent layer."""
 
 
 @dataclass(frozen=True)

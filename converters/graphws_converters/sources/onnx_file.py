@@ -13,7 +13,7 @@ from graphws.errors import UsageError
 from graphws.graph.conversion import Conversion, Hints
 from graphws_converters.modules import convert_module
 
-LARGEST_INPUT = 1 << 26
+LARGEST_INPUT = 1 << 22
 """Most numbers that an input made up here may have."""
 
 

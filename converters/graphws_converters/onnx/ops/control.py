@@ -9,11 +9,9 @@ from __future__ import annotations
 import torch
 
 from graphws_converters.onnx.parse import Graph
-from graphws_converters.onnx.rules import Call, Rules, Value, is_known
+from graphws_converters.onnx.rules import MOST_TURNS, Call, Rules, Value, is_known
 
 rules = Rules()
-
-MOST_TURNS = 10_000
 
 
 @rules("If")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws_converters.onnx.rules import Call, Rules, Value
+from graphws_converters.onnx.rules import MOST_TURNS, Call, Rules, Value
 
 rules = Rules()
 
@@ -58,6 +58,8 @@ def _check(call: Call, kind: str, directions: int, steps: int, lengths: Value, p
         raise call.refuse(f"activations {', '.join(call.get('activations'))}")
     if call.get("clip") or call.get("input_forget") or peephole is not None:
         raise call.refuse("a clipped state, a coupled gate or a peephole")
+    if steps > MOST_TURNS:
+        raise call.refuse(f"a sequence of more than {MOST_TURNS} steps")
     if lengths is not None and any(n != steps for n in call.ints(lengths) or []):
         raise call.refuse("sequences of different lengths")
 
