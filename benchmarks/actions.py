@@ -31,7 +31,9 @@ from graphws.actions.placing import place
 from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.reduction import reduce
+from graphws.actions.result import Actions
 from graphws.actions.search import search, start_forward
+from graphws.actions.students import fit_student
 from graphws.actions.symmetry import DataSymmetry, close
 from graphws.converting import load_graph_file
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, forward, mlp_graph
@@ -231,44 +233,32 @@ def matrix_gaps(found: list[dict[str, object]], case: Planted) -> list[float]:
 
 def table_student(quick: bool, device: str) -> None:
     """Students of symmetric teachers."""
-    print("one hidden layer, tanh students of a symmetric teacher at its width: end-to-end error, K-error (bar 1e-5)")
-    symmetry = close("swap", {"m": Monomial(torch.tensor([1, 0, 3, 2]))}, "invariant", outputs=1)
-    graph = mlp_graph([4, 4, 1], "tanh")
-    teacher = plant(graph, place(graph, symmetry, (4,)), rng(5))
-    x = torch.randn(2000, 4, generator=rng(6), dtype=torch.float64)
-    y = forward(graph, teacher.weights, x)[0]
-    for seed in range(1 if quick else 4):
-        student = train(graph, x, y, seed)
-        found = find_actions(student, symmetry, (4,), data=x[:500], decoys=0)
-        print(f"  seed {seed}: end to end {found.end_to_end:.1e}, K-error {found.layers[0].k_error:.1e}")
+    print("one hidden layer, tanh students of a symmetric teacher of their width: K-error (bar 1e-5)")
+    symmetry = close(
+        "swap",
+        {"m": Monomial(torch.tensor([1, 0, 3, 2, 5, 4]))},
+        {"m": Monomial(torch.tensor([1, 0, 3, 2]))},
+    )
+    for width in (6, 10):
+        graph, student_graph = mlp_graph([6, 6, 4], "tanh"), mlp_graph([6, width, 4], "tanh")
+        for seed in range(5, 6 if quick else 9):
+            tensors = plant(graph, place(graph, symmetry, (6,)), rng(seed)).weights.tensors
+            teacher = Weights(graph, {**tensors, "W1": 2 * tensors["W1"], "b1": 3 * tensors["b1"]})
+            x = torch.randn(2048, 6, generator=rng(100 + seed), dtype=torch.float64)
+            began = time.perf_counter()
+            student, error = fit_student(student_graph, x, forward(graph, teacher, x)[0], rng(seed))
+            spent = time.perf_counter() - began
+            raw = find_actions(student, symmetry, (6,), data=x[:500], decoys=0)
+            small = reduce(student, x[:500]).weights
+            found = find_actions(small, symmetry, (6,), data=x[:500], decoys=0)
+            print(f"  width {width}, teacher {seed}: fit error {error:.0e} ({spent:.0f} s), end to end "
+                  f"{raw.end_to_end:.1e}, K-error {worst(raw):.1e}; reduced to "
+                  f"{small.graph.space('hidden1').size}: {found.end_to_end:.1e}, {worst(found):.1e}")  # fmt: skip
 
 
-def train(graph: NetworkGraph, x: Tensor, y: Tensor, seed: int) -> Weights:
-    """The best of a few fits by L-BFGS: small tanh networks have poor minima."""
-    best: tuple[float, Weights] | None = None
-    for attempt in range(12):
-        start = torch.randn(1, graph.numel, generator=rng(100 * seed + attempt), dtype=torch.float64)
-        numbers = start.requires_grad_()
-        optimiser = torch.optim.LBFGS([numbers], max_iter=4000, tolerance_grad=1e-14, tolerance_change=1e-18,
-                                      history_size=50, line_search_fn="strong_wolfe")  # fmt: skip
-
-        def loss(numbers: Tensor = numbers) -> Tensor:
-            return (forward(graph, Weights.unflatten(graph, numbers), x)[0] - y).square().mean()
-
-        def step(optimiser: torch.optim.Optimizer = optimiser, loss: Callable[[], Tensor] = loss) -> Tensor:
-            optimiser.zero_grad()
-            value = loss()
-            value.backward()
-            return value
-
-        optimiser.step(step)  # type: ignore[arg-type]
-        final = float(loss().detach())
-        if best is None or final < best[0]:
-            best = (final, Weights.unflatten(graph, numbers.detach()))
-        if final < 1e-20:
-            break
-    assert best is not None
-    return best[1]
+def worst(found: Actions) -> float:
+    """The largest K-error of all layers."""
+    return max(layer.k_error for layer in found.layers)
 
 
 def table_untrained(quick: bool, device: str) -> None:
