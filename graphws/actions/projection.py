@@ -133,7 +133,10 @@ def homomorphism(
     size = {
         name: float(torch.stack([both[g][name].odd.abs().amax(1) for g in range(1, m)]).median()) for name in both[1]
     }
+    unmatched = _inconsistent(graph, family, maps, table)
     for turn in range(1, rounds + 1):
+        if not bool(unmatched.any()):  # votes for maps that agree already change nothing
+            break
         new = [identity]
         for g in range(1, m):
             votes = _votes(maps, g, table, inverse)
@@ -147,9 +150,9 @@ def homomorphism(
             new.append(assign_family(graph, family, voted))
         settled = all(_equal(a, b) for a, b in zip(new, maps, strict=True))
         maps = new
+        unmatched = _inconsistent(graph, family, maps, table)
         if settled:
             break
-    unmatched = _inconsistent(graph, family, maps, table)
     maps = [_with_identity(graph, family, k, unmatched) for k in maps]
     for name in family.spaces:
         if isinstance(maps[1][name], LinearMap):

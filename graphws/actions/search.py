@@ -10,7 +10,7 @@ activations at x and at g·x.  Without probes only the first is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +21,12 @@ from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.projection import homomorphism
 from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
-from graphws.graph import Action
+from graphws.graph import Action, LinearMap
 from graphws.matching import Family, Metric, Score, families, family_scores, solving_order
 from graphws.matching.match import same_map
+
+_STEP = 0.01
+"""Share of the noise that a matrix may still move by when the refinement has converged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +114,10 @@ def start_activations(problem: Problem) -> Candidate:
 def refine(
     problem: Problem, start: Candidate, metric: str, *, generator: torch.Generator, sweeps: int = 30
 ) -> Candidate:
-    """Debiased coordinate descent under the constraint that the maps are a homomorphism."""
+    """Debiased coordinate descent under the constraint that the maps are a homomorphism.
+
+    It has converged when no element goes elsewhere and matrices move by less than a hundredth of the noise in them.
+    """
     known, unmatched = [dict(maps) for maps in start.maps], dict(start.unmatched)
     open_families = families(problem.graph)
     for _ in range(sweeps):
@@ -122,7 +128,8 @@ def refine(
             scores = _scores(problem, family, known, problem.metrics[metric], forward=False, noise=noise)
             before = [{name: maps[name] for name in family.spaces} for maps in known]
             _solve(problem, family, scores, known, unmatched)
-            changed |= any(not _close(old, new) for old, new in zip(before, known, strict=True))
+            step = _STEP * _relative(problem, noise)
+            changed |= any(not _close(old, new, step) for old, new in zip(before, known, strict=True))
         if not changed:
             break
     return Candidate(f"{start.name}; refined, {metric}", tuple(known), unmatched)
@@ -187,5 +194,21 @@ def image(problem: Problem, parameter: str, maps: Maps) -> Tensor:
     return tensor
 
 
-def _close(old: Maps, new: Maps) -> bool:
-    return all(same_map(element, new[name]) for name, element in old.items())
+def _relative(problem: Problem, noise: Mapping[str, float]) -> float:
+    """The largest standard deviation of the noise, relative to the root mean square of its parameter."""
+    shares = [
+        variance / float(problem.weights[name].square().mean()) for name, variance in noise.items() if variance > 0
+    ]
+    return max(shares, default=0.0) ** 0.5
+
+
+def _close(old: Maps, new: Maps, step: float) -> bool:
+    """Whether sets are mapped alike, and linear spaces up to a relative `step`."""
+    for name, element in old.items():
+        if isinstance(element, LinearMap):
+            before, after = element.matrix(), new[name].matrix()
+            if float((after - before).norm()) > max(step, 1e-8) * float(before.norm()):
+                return False
+        elif not same_map(element, new[name]):
+            return False
+    return True
