@@ -167,7 +167,7 @@ def table_redundant(quick: bool, device: str) -> None:
 def recovered_beside_redundant(
     seed: int, level: float, device: str = "cpu", widths: Sequence[int] = (NUMBERS, 64, 64, 64, NUMBERS)
 ) -> tuple[float, float, float, float, list[int]]:
-    """Recovery and weight error of a hidden mirror beside redundant neurons, raw and reduced, and the reduced widths."""
+    """Recovery and weight error of a hidden mirror beside redundant neurons, raw and reduced; the reduced widths."""
     case, symmetry, _ = planted(widths, "tanh", "mirror", seed)
     padded, origins = redundant(case.weights, 16, 16, rng(50 + seed))
     noisy = Planted(padded, ()).noisy(level, rng(1)).to(device=device)
@@ -215,7 +215,7 @@ def redundant(weights: Weights, dead: int, copied: int, generator: torch.Generat
 
 
 def real_share(found: dict[str, object], case: Planted, origins: Origins, keep: dict[str, Tensor]) -> float:
-    """Share of the real neurons that go where the hidden mirror sends them, or to a copy of that neuron, signs included.
+    """Share of the real neurons that go where the hidden mirror sends them, or to a copy of that one, signs included.
 
     keep: for each reduced space which of the padded neurons stayed; all of them where it is missing.
     """

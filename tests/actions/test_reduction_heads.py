@@ -189,3 +189,28 @@ def test_tensors_that_cannot_be_stored_smaller_are_refused():
     with pytest.raises(GraphError) as error:
         resized(NetworkGraph(spaces, (split,)), Space("c", 5))
     assert str(error.value) == "'w' splits one of its axes, so no smaller tensor can be stored in its place"
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2])
+def test_noisy_heads_and_ranks_show_a_gap(noise):
+    """A copied head in another basis and heads of rank 2, with noise on every number: the gap is each rule's own."""
+    generator = rng(7)
+    weights = attention(0, query_dim=2)
+    mix = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
+    turn = torch.linalg.qr(torch.randn(2, 2, generator=generator, dtype=torch.float64)).Q
+    head(weights, "V1", 2).copy_(mix @ head(weights, "V1", 0))
+    head(weights, "Q1", 2).copy_(turn @ head(weights, "Q1", 0))
+    head(weights, "K1", 2).copy_(turn @ head(weights, "K1", 0))
+    for j in range(4):
+        part = weights["V2"][0, 3 * j : 3 * j + 3]
+        left = torch.linalg.svd(part).U[:, :2]
+        part.copy_(left @ left.mT @ part)
+    loud = weights.map(lambda x: x + noise * x.std() * torch.randn(x.shape, generator=generator, dtype=x.dtype))
+    assert reduce(loud, TOKENS).removed == 0
+    found = reduce(loud, TOKENS, tolerance="gap")
+    assert (found.graph.space("head1").size, found.graph.space("head2").size) == (3, 4)
+    assert (found.graph.space("value1").size, found.graph.space("value2").size) == (3, 2)
+    assert [(r.element, r.reason, r.of) for r in found.maps["head1"].removals] == [(2, "head", 0)]
+    assert {rule for rule, tolerance in found.tolerances.items() if tolerance.source == "gap"} == {"head", "rank"}
+    assert noise / 10 < found.tolerances["head"].value < 30 * noise
+    assert found.change < 10 * noise

@@ -61,16 +61,21 @@ def layer_of(graph: NetworkGraph, space: str) -> Layer | None:
     return Layer(makers[0].inputs[1], bias, activation, readers)
 
 
+def constant_figures(layer: Layer, tensors: Tensors) -> torch.Tensor:
+    """How far each neuron is from constant: the norm of its row, in units of the layer's typical one."""
+    norms = tensors[layer.weight].flatten(1).norm(dim=1)
+    figures: torch.Tensor = norms / typical(norms)
+    return figures
+
+
 def constants(layer: Layer, tensors: Tensors, tolerance: float) -> tuple[dict[int, Step], Folding, int]:
     """The constant neurons of a layer, where their constants go, and how many have nowhere to go.
 
     Returns:
         tuple: Steps; for each reader its bias; the number of constant neurons that must stay.
     """
-    weight = tensors[layer.weight]
-    norms = weight.flatten(1).norm(dim=1)
-    figures = norms / typical(norms)
-    bias = tensors[layer.bias] if layer.bias is not None else torch.zeros(len(norms), dtype=weight.dtype)
+    figures = constant_figures(layer, tensors)
+    bias = tensors[layer.bias] if layer.bias is not None else torch.zeros_like(figures)
     values = layer.value(bias)
     folding = {name: bias for name, bias in layer.readers.items() if bias is not None}
     steps, stuck = {}, 0

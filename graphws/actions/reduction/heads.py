@@ -16,6 +16,7 @@ from graphws.actions.reduction.maps import Step
 from graphws.actions.reduction.rank import own_places
 from graphws.actions.reduction.rules import typical
 from graphws.actions.reduction.slices import Tensors
+from graphws.actions.reduction.tolerance import LARGEST
 from graphws.graph import Action, NetworkGraph
 
 
@@ -79,6 +80,43 @@ def signatures(graph: NetworkGraph, tensors: Tensors, heads: Heads) -> Tensor:
     return torch.cat([part / typical(part.norm(dim=1)) for part in parts], dim=1)
 
 
+def head_figures(graph: NetworkGraph, tensors: Tensors, heads: Heads) -> Tensor:
+    """For each head how far it is from silent, or from one before it with which it could be merged: the less of both.
+
+    A pair whose attention differs by more than `LARGEST` is not looked at any further.
+    """
+    written, read = sides(graph, tensors, heads.values)
+    whole = read @ written.mT
+    norms = whole.flatten(1).norm(dim=1)
+    found: Tensor = norms / typical(norms)
+    if not _comparable(graph, heads):
+        return found
+    marks, size = signatures(graph, tensors, heads), graph.space(heads.values).size
+    for k in range(1, len(norms)):
+        for j in range(k):
+            figure = _apart(marks, j, k)
+            if figure <= LARGEST:
+                figure = max(figure, _surplus(whole[j] + whole[k], size))
+            found[k] = min(float(found[k]), figure)
+    return found
+
+
+def _comparable(graph: NetworkGraph, heads: Heads) -> bool:
+    """Whether the graph shows what the heads' attention depends on."""
+    return bool(heads.others or own_places(graph, heads.space))
+
+
+def _apart(marks: Tensor, j: int, k: int) -> float:
+    """How differently two heads attend, relative to the larger of their signatures."""
+    return float((marks[j] - marks[k]).norm() / torch.maximum(marks[j].norm(), marks[k].norm()))
+
+
+def _surplus(product: Tensor, size: int) -> float:
+    """What of a product a single head of `size` dimensions cannot write, over its largest singular value."""
+    spectrum = torch.linalg.svdvals(product)
+    return float(spectrum[size:].sum() / spectrum[0]) if len(spectrum) > size else 0.0
+
+
 def redundant_heads(
     graph: NetworkGraph, tensors: Tensors, heads: Heads, tolerance: float
 ) -> tuple[dict[int, Step], dict[str, Tensor]]:
@@ -88,21 +126,19 @@ def redundant_heads(
     norms = whole.flatten(1).norm(dim=1)
     figures = norms / typical(norms)
     steps = {j: Step("silent", float(figures[j])) for j in range(len(norms)) if figures[j] <= tolerance}
-    marks = signatures(graph, tensors, heads) if heads.others or own_places(graph, heads.space) else None
-    if marks is None:
+    if not _comparable(graph, heads):
         return steps, dict(tensors)
+    marks = signatures(graph, tensors, heads)
     size = graph.space(heads.values).size
     merged: dict[int, Tensor] = {}
     for j in range(len(norms)):
         if j in steps:
             continue
         for k in range(j + 1, len(norms)):
-            apart = float((marks[j] - marks[k]).norm() / torch.maximum(marks[j].norm(), marks[k].norm()))
-            if k in steps or apart > tolerance:
+            if k in steps or (apart := _apart(marks, j, k)) > tolerance:
                 continue
             joint = merged.get(j, whole[j]) + whole[k]
-            spectrum = torch.linalg.svdvals(joint)
-            left = float(spectrum[size:].sum() / spectrum[0]) if len(spectrum) > size else 0.0
+            left = _surplus(joint, size)
             if left <= tolerance:
                 merged[j] = joint
                 steps[k] = Step("head", max(apart, left), j)

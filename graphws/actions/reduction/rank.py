@@ -38,6 +38,28 @@ def spans(
         The orthonormal bases (parents, size, smaller), and the largest relative singular value that is left out; None
         where the space is full.
     """
+    block = _block(graph, tensors, space, written)
+    if block is None:
+        return None
+    left, values, _ = torch.linalg.svd(block, full_matrices=True)
+    figures = _relative(values, graph.space(space).size)
+    rank = max(1, int((figures > tolerance).sum(1).max()))
+    if rank == graph.space(space).size:
+        return None
+    return left[:, :, :rank], float(figures[:, rank:].max())
+
+
+def rank_figures(graph: NetworkGraph, tensors: Tensors, space: str, written: bool) -> Tensor:
+    """The relative singular values of what is written into (or read from) a linear space: for each dimension the
+    largest over parents, since all of them keep equally many."""
+    block = _block(graph, tensors, space, written)
+    if block is None:
+        return torch.zeros(0, dtype=torch.float64)
+    return _relative(torch.linalg.svdvals(block), graph.space(space).size).amax(0)
+
+
+def _block(graph: NetworkGraph, tensors: Tensors, space: str, written: bool) -> Tensor | None:
+    """(parents, size, numbers): one side of a linear space, every parameter in units of its typical row."""
     size = graph.space(space).size
     parents = graph.extent(space) // size
     blocks = []
@@ -46,15 +68,13 @@ def spans(
             rows = tensors[place.parameter].movedim(place.axis, 0)
             rows = rows.reshape(parents, size, -1)
             blocks.append(rows / typical(rows.flatten(0, 1).norm(dim=1)))
-    if not blocks:
-        return None
-    left, values, _ = torch.linalg.svd(torch.cat(blocks, dim=2), full_matrices=True)
+    return torch.cat(blocks, dim=2) if blocks else None
+
+
+def _relative(values: Tensor, size: int) -> Tensor:
+    """Singular values of every parent, as many as dimensions, over the largest of all."""
     values = torch.nn.functional.pad(values, (0, size - values.shape[-1]))
-    figures = values / values.max().clamp_min(torch.finfo(values.dtype).tiny)
-    rank = max(1, int((figures > tolerance).sum(1).max()))
-    if rank == size:
-        return None
-    return left[:, :, :rank], float(figures[:, rank:].max())
+    return values / values.max().clamp_min(torch.finfo(values.dtype).tiny)
 
 
 def project(graph: NetworkGraph, tensors: Tensors, space: str, bases: Tensor) -> tuple[NetworkGraph, dict[str, Tensor]]:

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from graphws.actions.reduction.constants import constants, layer_of
 from graphws.actions.reduction.edit import Folding, remove
+from graphws.actions.reduction.figures import RULES, figures
 from graphws.actions.reduction.heads import heads_of, redundant_heads
 from graphws.actions.reduction.maps import Removal, SpaceMap, Step
 from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
 from graphws.actions.reduction.result import Reduction
-from graphws.actions.reduction.rules import Distances, duplicate_figures, duplicates, inactive, inactive_figures
+from graphws.actions.reduction.rules import Distances, duplicates, inactive
 from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
 from graphws.errors import GraphwsError, UsageError, VerificationError
@@ -35,7 +36,6 @@ SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""
 MOST = 0.3
 """The most that outputs may move where nothing else is said."""
-RULES = ("inactive", "duplicate", "rank")
 
 
 def reduce(
@@ -108,9 +108,10 @@ class _Work:
         }
         self.spaces = [s.name for s in self.graph.spaces if self._searched(s)]
         self.linear = [s.name for s in self.graph.spaces if self._spanned(s)]
-        self.tolerances = self._tolerances(choice)
-        largest = max(t.value for t in self.tolerances.values())
-        self.allowed = min(SLACK * largest, MOST) if allowed is None else allowed
+        self.choice, self.given = choice, allowed
+        self.seen: dict[tuple[str, str], tuple[dict[str, Tensor], Tensor]] = {}
+        self.tolerances = {rule: self._choose(rule, self._subjects(rule)) for rule in RULES}
+        self.allowed = self._slack()
         self.reference = self._outputs(self.graph, self.tensors)
         again = self._outputs(self.graph, self.tensors)
         if not relative_change(self.reference, again) <= self.allowed:
@@ -144,17 +145,42 @@ class _Work:
             return False
         return not any(axis.inner and axis.space == space.name for p in self.graph.parameters for axis in p.axes)
 
-    def _tolerances(self, choice: Choice) -> dict[str, Tolerance]:
-        figures: dict[str, list[Tensor]] = {rule: [torch.zeros(0, dtype=torch.float64)] for rule in RULES}
-        if choice == "gap":
-            for name in self.spaces:
-                space, where = self.graph.space(name), places(self.graph, name)
-                unread, silent = inactive_figures(self.tensors, where, space.size)
-                figures["inactive"].append(torch.minimum(unread, silent))
-                distances = Distances(self.tensors, where, space.size, space.action)
-                if distances.blocks:
-                    figures["duplicate"].append(duplicate_figures(distances, space.size))
-        return {rule: choose(choice, self.source.dtype, torch.cat(parts)) for rule, parts in figures.items()}
+    def _limit(self, rule: str, space: str) -> float:
+        """What counts as zero for a rule, about to be applied to a space.
+
+        A gap that was not there at first may open as other rules take things out, or be plain in one space where many
+        hide it, so it is looked for again until it is found; then it serves the rule everywhere.
+        """
+        for spaces in (self._subjects(rule), [space]):
+            if self.choice == "gap" and self.tolerances[rule].source == "dtype":
+                self.tolerances[rule] = self._choose(rule, spaces)
+                self.allowed = max(self.allowed, self._slack())
+        return self.tolerances[rule].value
+
+    def _subjects(self, rule: str) -> list[str]:
+        """The spaces that a rule looks at."""
+        if rule == "head":
+            return [heads.space for heads in heads_of(self.graph)]
+        return self.linear if rule == "rank" else self.spaces
+
+    def _choose(self, rule: str, spaces: list[str]) -> Tolerance:
+        parts = [torch.zeros(0, dtype=torch.float64)]
+        if self.choice == "gap":
+            parts += [self._figures(rule, name) for name in spaces]
+        return choose(self.choice, self.source.dtype, torch.cat(parts))
+
+    def _figures(self, rule: str, name: str) -> Tensor:
+        """The figures of a rule in a space, computed once for the network as it is now."""
+        tensors, seen = self.seen.get((rule, name), ({}, torch.zeros(0)))
+        if tensors is not self.tensors:
+            seen = figures(rule, self.graph, self.tensors, name)
+            self.seen[rule, name] = self.tensors, seen
+        return seen
+
+    def _slack(self) -> float:
+        """How far outputs may move."""
+        largest = max(tolerance.value for tolerance in self.tolerances.values())
+        return min(SLACK * largest, MOST) if self.given is None else self.given
 
     def _outputs(self, graph: NetworkGraph, tensors: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -168,7 +194,7 @@ class _Work:
         for name in self.spaces:
             self._duplicates(name)
         for heads in heads_of(self.graph):
-            steps, tensors = redundant_heads(self.graph, self.tensors, heads, self.tolerances["duplicate"].value)
+            steps, tensors = redundant_heads(self.graph, self.tensors, heads, self._limit("head", heads.space))
             if len(steps) < self.graph.space(heads.space).size:
                 self._take(heads.space, steps, {}, tensors)
         for name in self.linear:
@@ -176,7 +202,7 @@ class _Work:
         return self.graph != before
 
     def _inactive(self, name: str) -> None:
-        space, limit = self.graph.space(name), self.tolerances["inactive"].value
+        limit = self._limit("inactive", name)
         layer = layer_of(self.graph, name)
         if layer is not None:
             steps, folding, stuck = constants(layer, self.tensors, limit)
@@ -194,7 +220,7 @@ class _Work:
     def _duplicates(self, name: str) -> None:
         space = self.graph.space(name)
         distances = Distances(self.tensors, places(self.graph, name), space.size, space.action)
-        self._take(name, duplicates(distances, space.size, self.tolerances["duplicate"].value), {})
+        self._take(name, duplicates(distances, space.size, self._limit("duplicate", name)), {})
 
     def _take(
         self, name: str, steps: dict[int, Step], folding: Folding, tensors: dict[str, Tensor] | None = None
@@ -256,8 +282,7 @@ class _Work:
     def _rank(self, name: str) -> None:
         """Shrinks a linear space to the span of what is written into it, then of what is read from it."""
         for written in (True, False):
-            limit = self.tolerances["rank"].value
-            found = spans(self.graph, self.tensors, name, written, limit)
+            found = spans(self.graph, self.tensors, name, written, self._limit("rank", name))
             if found is None:
                 continue
             bases, figure = found

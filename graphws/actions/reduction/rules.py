@@ -20,6 +20,8 @@ from graphws.graph import Action
 
 _SCALED = (Action.SCALING, Action.MONOMIAL)
 _SIGNED = (Action.SIGNED, Action.MONOMIAL)
+CHUNK = 256
+"""Elements whose distances from all others are held at once."""
 
 
 def typical(norms: Tensor) -> Tensor:
@@ -122,14 +124,27 @@ class Distances:
             distance = torch.maximum(distance, gap / scale)
         return distance, signs * self.size[others] / self.size[element]
 
+    def table(self, rows: Tensor) -> Tensor:
+        """Distances as in `between` of the elements `rows` from all, (rows, elements)."""
+        distance = torch.zeros(len(rows), len(self.size), dtype=torch.float64)
+        for (power, block), unit in zip(self.blocks, self.units, strict=True):
+            ours, norms = block[rows], block.norm(dim=1)
+            gap = torch.cdist(ours, block, compute_mode="donot_use_mm_for_euclid_dist")
+            if power % 2 and self.odd is not None:
+                other = torch.cdist(-ours, block, compute_mode="donot_use_mm_for_euclid_dist")
+                gap = torch.where(self.odd[rows] @ self.odd.mT < 0, other, gap)
+            scale = torch.maximum(norms[rows].unsqueeze(1), norms).clamp_min(float(unit))
+            distance = torch.maximum(distance, gap / scale)
+        return distance
+
 
 def duplicate_figures(distances: Distances, elements: int) -> Tensor:
     """For each element but the first, the distance to the nearest one before it."""
-    figures = torch.full((elements,), torch.inf, dtype=torch.float64)
-    for j in range(elements - 1):
-        others = torch.arange(j + 1, elements)
-        figures[others] = torch.minimum(figures[others], distances.between(j, others)[0])
-    return figures[1:]
+    nearest = []
+    for rows in torch.arange(1, elements).split(CHUNK):
+        earlier = torch.arange(elements) < rows.unsqueeze(1)
+        nearest.append(distances.table(rows).masked_fill(~earlier, torch.inf).amin(1))
+    return torch.cat(nearest) if nearest else torch.zeros(0, dtype=torch.float64)
 
 
 def duplicates(distances: Distances, elements: int, tolerance: float) -> dict[int, Step]:

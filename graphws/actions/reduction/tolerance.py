@@ -7,7 +7,7 @@ two neurons over their norm.  So one number serves all layers, and there are thr
   function stays as it was;
 * ``gap``: a trained network's redundant neurons are only nearly so.  If the sorted figures of all neurons fall apart
   into a cluster near zero and the rest, a factor of `LEAST_GAP` or more from one another, the tolerance is put between
-  them; without such a gap it is the dtype's;
+  them; without such a gap, in all spaces together or in the one at hand, it is the dtype's;
 * a number: as given.
 """
 
@@ -63,7 +63,7 @@ def choose(choice: Choice, dtype: torch.dtype, figures: Tensor) -> Tolerance:
     Args:
         choice: What the caller asked for.
         dtype: Type that the weights were stored in.
-        figures: The relative figures of every neuron of every layer, in one row.
+        figures: The relative figures of every neuron of the layers looked at, in one row.
     """
     check_choice(choice)
     if not isinstance(choice, str):
