@@ -45,16 +45,6 @@ def transpose(x: Tensor) -> Tensor:
     return x.mT
 
 
-def right(x: Tensor) -> Tensor:
-    """One pixel to the right, around the edge."""
-    return x.roll(1, -1)
-
-
-def down(x: Tensor) -> Tensor:
-    """One pixel down, around the edge."""
-    return x.roll(1, -2)
-
-
 @dataclass(frozen=True)
 class Moves:
     """A group of moves by generators and relations.
@@ -62,14 +52,16 @@ class Moves:
     Args:
         name: What it is called.
         generators: A move for each generator.
-        relations: Words that are the identity; those of translations depend on the grid.
+        relations: Words that are the identity; ``{rows}`` and ``{columns}`` are how many shifts lead once around.
         square: Whether it needs as many rows as columns.
+        step: Pixels by which one shift moves rows and columns, for translations.
     """
 
     name: str
     generators: Mapping[str, Move]
     relations: tuple[str, ...]
     square: bool = False
+    step: tuple[int, int] = (1, 1)
 
     def on(self, shape: tuple[int, ...]) -> dict[str, Monomial]:
         """The permutation that each generator is on pictures of shape (…, height, width), flattened.
@@ -77,16 +69,42 @@ class Moves:
         Raises:
             UsageError: On a shape without rows and columns, or one that is not square where it must be.
         """
-        if len(shape) < 2 or any(n < 1 for n in shape):
-            raise UsageError(f"group {self.name!r} moves pictures: it needs a shape (…, height, width), got {shape}")
-        if self.square and shape[-1] != shape[-2]:
-            raise UsageError(f"group {self.name!r} needs square pictures, got {shape[-2]} x {shape[-1]}")
+        self._check(shape)
         table = torch.arange(math.prod(shape)).reshape(shape)
         return {key: Monomial(move(table).flatten()) for key, move in self.generators.items()}
 
     def relations_on(self, shape: tuple[int, ...]) -> tuple[str, ...]:
-        """The relations, with the sizes of a grid filled in."""
-        return tuple(text.format(height=shape[-2], width=shape[-1]) for text in self.relations)
+        """The relations on pictures of a shape; `UsageError` as `on`."""
+        self._check(shape)
+        rows, columns = (n // math.gcd(n, by) for n, by in zip(shape[-2:], self.step, strict=True))
+        return tuple(text.format(rows=rows, columns=columns) for text in self.relations)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if len(shape) < 2 or any(n < 1 for n in shape):
+            raise UsageError(f"group {self.name!r} moves pictures: it needs a shape (…, height, width), got {shape}")
+        if self.square and shape[-1] != shape[-2]:
+            raise UsageError(f"group {self.name!r} needs square pictures, got {shape[-2]} x {shape[-1]}")
+
+
+def translations(rows: int, columns: int) -> Moves:
+    """Cyclic shifts down by a number of rows and to the right by a number of columns; 0 for none that way.
+
+    Raises:
+        UsageError: On negative numbers, or 0 both ways.
+    """
+    if min(rows, columns) < 0 or rows == columns == 0:
+        raise UsageError(f"group 'translations': a step is like 1 or [0, 2] (rows, columns), got {[rows, columns]}")
+    shifts: dict[str, Move] = {}
+    relations = []
+    if columns:
+        shifts["right"] = lambda x: x.roll(columns, -1)
+        relations.append("right^{columns}")
+    if rows:
+        shifts["down"] = lambda x: x.roll(rows, -2)
+        relations.append("down^{rows}")
+    if len(shifts) == 2:
+        relations.append("right down right^-1 down^-1")
+    return Moves("translations", shifts, tuple(relations), step=(rows, columns))
 
 
 PICTURES = {
@@ -96,11 +114,7 @@ PICTURES = {
     "rotations-4": Moves("rotations-4", {"r": quarter}, ("r^4",), square=True),
     "transpose": Moves("transpose", {"t": transpose}, ("t^2",), square=True),
     "dihedral": Moves("dihedral", {"r": quarter, "m": mirror}, ("r^4", "m^2", "m r m r"), square=True),
-    "translations": Moves(
-        "translations",
-        {"right": right, "down": down},
-        ("right^{width}", "down^{height}", "right down right^-1 down^-1"),
-    ),
+    "translations": translations(1, 1),
 }
 """Groups of moves by name; ``rotations`` of order n is ``rotations-n``."""
 

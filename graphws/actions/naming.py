@@ -4,7 +4,8 @@
 ``mirror``, ``flip``, ``transpose``                                one move of pictures (…, height, width)
 ``rotations:4``, ``{kind: rotations, order: 4}``                   turns of square pictures; order 2 for any
 ``dihedral``                                                       turns and mirrors of square pictures, D4
-``translations``                                                   cyclic, by one pixel
+``translations``, ``translations:2``                               cyclic shifts by one pixel, or by two
+``{kind: translations, step: [0, 2]}``                             by so many rows and columns, 0 for none that way
 ``{kind: channels, permutation: [2, 1, 0]}``                       colours, shape (channels, height, width)
 ``{kind: tokens, grid: [7, 7], move: mirror}``                     patches of a grid, shape (tokens, features)
 ``{kind: tokens, generators: {a: [1, 0, 2, …]}}``                  any permutations of tokens
@@ -12,35 +13,39 @@
 =================================================================  ==================================================
 
 A map is written as a list of places (``[1, 0, 2]``: x'[i] = x[map[i]]), as ``{places: […], signs: [1, -1, …]}`` or as a
-matrix.  The output is ``same``, ``invariant``, ``{shape: [1, 7, 7]}`` (the same moves on pictures of another shape) or
+matrix.  The output is ``same``, ``invariant``, ``{shape: [1, 7, 7]}`` (the same moves on outputs of another shape) or
 ``{a: …}`` (a map for each generator).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import yaml
 
-from graphws.actions.moves import PICTURES, Moves, channel_permutation, token_permutation
+from graphws.actions.moves import PICTURES, Moves, channel_permutation, token_permutation, translations
 from graphws.actions.symmetry import DataSymmetry, close
 from graphws.errors import UsageError, nearest
 from graphws.graph import LinearMap, Monomial
 from graphws.graph.element import SpaceElement
 
 KINDS = ("mirror", "flip", "transpose", "rotations", "dihedral", "translations", "channels", "tokens", "generated")
+_MOVES = KINDS[:6]
+"""Those that move pictures."""
 _KEYS = {
     "rotations": {"order"},
+    "translations": {"step"},
     "channels": {"permutation"},
     "tokens": {"grid", "move", "generators", "relations"},
     "generated": {"generators", "relations"},
 }
-LARGEST_FILE = 16 << 20
-"""Bytes of a YAML file that is read."""
+_SHORT = {"rotations": "order", "translations": "step"}
+"""The key of the number after a colon, as in ``rotations:4``."""
+
+On = Callable[[tuple[int, ...]], dict[str, SpaceElement]]
+"""The map of each generator on data of a shape."""
 
 
 def named_symmetry(
@@ -66,49 +71,40 @@ def named_symmetry(
         raise UsageError(f"an input shape is like 3,14,14: positive numbers, got {list(input_shape)}")
     mapping = _mapping(spec)
     kind = mapping["kind"]
-    moves, relations = _moves(kind, mapping), tuple(mapping.get("relations", ()))
-    if moves is not None:
-        generators: dict[str, SpaceElement] = dict(moves.on(shape))
-        relations = moves.relations_on(shape)
-    elif kind == "channels":
-        generators = {"c": channel_permutation(_integers(kind, mapping.get("permutation")), shape)}
-    elif kind == "tokens":
-        generators, relations = _tokens(mapping, shape)
-    else:
-        generators = {key: element_from(value) for key, value in _generators(kind, mapping).items()}
+    on, relations = (None, _relations(mapping)) if kind == "generated" else _acting(kind, mapping, shape)
+    generators = (
+        {key: element_from(value) for key, value in _generators(kind, mapping).items()} if on is None else on(shape)
+    )
     size = math.prod(shape)
     for key, element in generators.items():
         if element.size != size:
             raise UsageError(f"generator {key!r} acts on {element.size} numbers, an input {shape} has {size}")
-    return close(kind, generators, _output(output, moves), outputs=outputs, relations=relations)
+    return close(kind, generators, _output(output, on), outputs=outputs, relations=relations)
 
 
-def read_symmetry(text: str) -> str | Mapping[str, Any]:
-    """What ``--group`` says: a name, or the mapping in a YAML file.
-
-    Raises:
-        UsageError: On a file that cannot be read or holds no mapping.
-    """
-    if not text.endswith((".yaml", ".yml")):
-        return text
-    path = Path(text)
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UsageError(f"{text}: larger than {LARGEST_FILE} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{text}: cannot be read as YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{text}: holds no mapping, write for example 'kind: mirror'")
-    return content
+def _acting(kind: str, mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[On, tuple[str, ...]]:
+    """What the generators do to data of any shape, and their relations."""
+    if kind == "channels":
+        permutation = _integers(kind, mapping.get("permutation"))
+        return lambda s: {"c": channel_permutation(permutation, s)}, ()
+    if kind == "tokens":
+        orders, relations = _tokens(mapping, shape)
+        return lambda s: {key: _on_tokens(key, order, s) for key, order in orders.items()}, relations
+    moves = _moves(kind, mapping)
+    return lambda s: dict(moves.on(s)), moves.relations_on(shape)
 
 
 def _mapping(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(spec, str):
-        head, _, order = spec.partition(":")
-        spec = {"kind": head, "order": int(order)} if order.isdecimal() else {"kind": spec}
+        head, _, number = spec.partition(":")
+        short = number.isdecimal() and head in _SHORT
+        spec = {"kind": head, _SHORT[head]: int(number)} if short else {"kind": spec}
     mapping = dict(spec)
-    kind: Any = mapping.get("kind")
+    if "kind" not in mapping:
+        raise UsageError(
+            f"a group needs a kind, one of {', '.join(KINDS)}; got the keys {', '.join(map(str, mapping))}"
+        )
+    kind: Any = mapping["kind"]
     if kind not in KINDS:
         hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
         raise UsageError(f"unknown group {kind!r}; there are {', '.join(KINDS)}{hint}")
@@ -119,37 +115,63 @@ def _mapping(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     return mapping
 
 
-def _moves(kind: str, mapping: Mapping[str, Any]) -> Moves | None:
-    if kind != "rotations":
-        return PICTURES.get(kind)
-    order = mapping.get("order", 4)
-    if order not in (2, 4):
-        raise UsageError(
-            f"rotations of order {order}: only turns of order 2 and 4 map pixels to pixels; for others see "
-            "graphws.actions.lie"
-        )
-    return PICTURES[f"rotations-{order}"]
+def _moves(kind: str, mapping: Mapping[str, Any]) -> Moves:
+    if kind == "rotations":
+        order = mapping.get("order", 4)
+        if type(order) is not int or order not in (2, 4):
+            raise UsageError(
+                f"rotations of order {order!r}: only turns of order 2 and 4 map pixels to pixels; for others see "
+                "graphws.actions.lie"
+            )
+        return PICTURES[f"rotations-{order}"]
+    if kind == "translations":
+        step = mapping.get("step", 1)
+        steps = [step, step] if type(step) is int else _integers(kind, step)
+        if len(steps) != 2:
+            raise UsageError(f"group 'translations': a step is like 1 or [0, 2] (rows, columns), got {steps}")
+        return translations(*steps)
+    return PICTURES[kind]
 
 
-def _tokens(mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict[str, SpaceElement], tuple[str, ...]]:
+def _tokens(mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict[str, list[int]], tuple[str, ...]]:
+    """Where each generator takes tokens, and the relations."""
     if len(shape) != 2:
         raise UsageError(f"group 'tokens' needs inputs of shape (tokens, features), got {shape}")
-    relations = tuple(mapping.get("relations", ()))
     if "generators" in mapping:
+        if "grid" in mapping or "move" in mapping:
+            raise UsageError("group 'tokens' has either generators, or a grid with a move")
         orders = {key: _integers("tokens", value) for key, value in _generators("tokens", mapping).items()}
-    else:
-        grid, name = _integers("tokens", mapping.get("grid")), mapping.get("move", "mirror")
-        if len(grid) != 2 or math.prod(grid) != shape[0]:
-            raise UsageError(f"group 'tokens': a grid {grid} does not have the {shape[0]} tokens of shape {shape}")
-        if name not in PICTURES:
-            raise UsageError(f"group 'tokens': unknown move {name!r}" + nearest(str(name), PICTURES))
-        moved = PICTURES[name].on((grid[0], grid[1]))
-        orders = {key: element.perm.tolist() for key, element in moved.items()}
-        relations = PICTURES[name].relations_on((grid[0], grid[1]))
-    for key, order in orders.items():
-        if sorted(order) != list(range(shape[0])):
-            raise UsageError(f"group 'tokens': generator {key!r} is no permutation of {shape[0]} tokens")
-    return {key: token_permutation(torch.tensor(order), *shape) for key, order in orders.items()}, relations
+        return orders, _relations(mapping)
+    if "relations" in mapping:
+        raise UsageError("group 'tokens': a move has relations of its own; give generators to state others")
+    grid, move = _integers("tokens", mapping.get("grid")), mapping.get("move", "mirror")
+    if len(grid) != 2 or min(grid) < 1 or math.prod(grid) != shape[0]:
+        raise UsageError(f"group 'tokens': a grid {grid} does not have the {shape[0]} tokens of shape {shape}")
+    inner = _mapping(move) if isinstance(move, str | Mapping) and _kind(move) in _MOVES else None
+    if inner is None:
+        raise UsageError(f"group 'tokens': unknown move {move!r}" + nearest(str(move), _MOVES))
+    moves, places = _moves(inner["kind"], inner), (grid[0], grid[1])
+    return {key: element.perm.tolist() for key, element in moves.on(places).items()}, moves.relations_on(places)
+
+
+def _kind(spec: str | Mapping[str, Any]) -> Any:
+    return spec.partition(":")[0] if isinstance(spec, str) else spec.get("kind")
+
+
+def _on_tokens(key: str, order: list[int], shape: tuple[int, ...]) -> SpaceElement:
+    if len(shape) != 2 or sorted(order) != list(range(shape[0])):
+        raise UsageError(f"group 'tokens': generator {key!r} is no permutation of {shape[0]} tokens")
+    return token_permutation(torch.tensor(order), *shape)
+
+
+def _relations(mapping: Mapping[str, Any]) -> tuple[str, ...]:
+    relations = mapping.get("relations", ())
+    if isinstance(relations, str) or not isinstance(relations, Sequence):
+        raise UsageError(f"relations are a list of words like [m^2, m r m r], got {relations!r}")
+    for relation in relations:
+        if not isinstance(relation, str):
+            raise UsageError(f"relations are a list of words like [m^2, m r m r], got {list(relations)!r}")
+    return tuple(relations)
 
 
 def _generators(kind: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -189,11 +211,11 @@ def element_from(value: Any) -> SpaceElement:
     raise UsageError("a map is a list of places, {places: [...], signs: [1, -1, ...]} or a square matrix")
 
 
-def _output(output: str | Mapping[str, Any], moves: Moves | None) -> str | dict[str, SpaceElement]:
+def _output(output: str | Mapping[str, Any], on: On | None) -> str | dict[str, SpaceElement]:
     if isinstance(output, str):
         return output
     if set(output) == {"shape"}:
-        if moves is None:
-            raise UsageError("an output of another shape needs a group that moves pictures")
-        return dict(moves.on(tuple(_integers(moves.name, output["shape"]))))
+        if on is None:
+            raise UsageError("an output of another shape needs a group by name: generators say nothing about it")
+        return on(tuple(_integers("output", output["shape"])))
     return {key: element_from(value) for key, value in output.items()}

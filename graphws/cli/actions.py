@@ -62,7 +62,7 @@ def actions_command(
     import torch
 
     from graphws.actions.extract import find_actions
-    from graphws.actions.naming import read_symmetry
+    from graphws.actions.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
     from graphws.report.actions_neurons import neuron_file
     from graphws.report.actions_page import COLUMNS, actions_page, actions_table

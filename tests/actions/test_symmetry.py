@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.actions.naming import named_symmetry, read_symmetry
+from graphws.actions.naming import named_symmetry
 from graphws.actions.symmetry import DataSymmetry, close
+from graphws.actions.symmetry_file import read_symmetry
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial
 
@@ -40,8 +41,16 @@ NAMED = {
     "quarter turns": ({"kind": "rotations", "order": 4}, PICTURE, 4),
     "dihedral": ("dihedral", PICTURE, 8),
     "translations": ("translations", (2, 3), 6),
+    "translations by two": ("translations:2", (1, 4, 6), 6),
+    "translations of columns": ({"kind": "translations", "step": [0, 3]}, (2, 8), 8),
     "channels": ({"kind": "channels", "permutation": [1, 2, 0]}, PICTURE, 3),
     "tokens": ({"kind": "tokens", "grid": [2, 3], "move": "mirror"}, (6, 4), 2),
+    "turns of tokens": ({"kind": "tokens", "grid": [3, 3], "move": "rotations:4"}, (9, 2), 4),
+    "shifts of tokens": (
+        {"kind": "tokens", "grid": [2, 4], "move": {"kind": "translations", "step": [0, 2]}},
+        (8, 1),
+        2,
+    ),
     "any tokens": ({"kind": "tokens", "generators": {"a": [1, 2, 0]}, "relations": ["a^3"]}, (3, 2), 3),
     "signed": ({"kind": "generated", "generators": {"a": {"places": [1, 0], "signs": [1, -1]}}}, (2,), 4),
     "S3": ({"kind": "generated", "generators": {"a": [1, 0, 2], "b": [1, 2, 0]}, "relations": ["a b a b"]}, (3,), 6),
@@ -60,10 +69,25 @@ def test_named_groups_are_group_actions(name: str) -> None:
 
 def test_the_checker_of_group_actions_can_fail() -> None:
     symmetry = named_symmetry("rotations:4", PICTURE)
-    wrong = DataSymmetry(
-        "wrong", symmetry.words, symmetry.table, symmetry.generators, symmetry.input, tuple(reversed(symmetry.output))
-    )
-    assert not is_group_action(wrong)
+    object.__setattr__(symmetry, "output", tuple(reversed(symmetry.output)))
+    assert not is_group_action(symmetry)
+
+
+def test_what_is_built_by_hand_is_checked_too() -> None:
+    """A wrong table, wrong maps, a first element that moves something, too few maps."""
+    good = named_symmetry("rotations:4", PICTURE)
+    turned = good.output[1:] + good.output[:1]
+    swapped = (good.output[0], good.output[2], good.output[1], good.output[3])
+    for table, output, said in (
+        (good.table.mT.flip(0), good.output, "'1' does not act as the group's table says"),
+        (good.table, swapped, "'r' does not act as the group's table says"),
+        (good.table, turned, "its first element must be the identity"),
+        (good.table, good.output[:3], "it needs a table and two maps for each of its 4 elements"),
+    ):
+        with pytest.raises(UsageError) as error:
+            DataSymmetry("g", good.words, table, good.generators, good.input, output)
+        assert str(error.value) == f"group 'g': {said}"
+    assert DataSymmetry("g", good.words, good.table, good.generators, good.input, good.output).order == 4
 
 
 def test_moves_do_what_they_are_called() -> None:
@@ -79,6 +103,7 @@ def test_moves_do_what_they_are_called() -> None:
     assert torch.equal(moved("transpose", "t"), x.transpose(2, 3))
     assert torch.equal(moved("translations", "right")[..., 1], x[..., 0])
     assert torch.equal(moved("translations", "down")[..., 1, :], x[..., 0, :])
+    assert torch.equal(moved("translations:2", "down"), x.roll(2, 2))
     colours = named_symmetry({"kind": "channels", "permutation": [2, 1, 0]}, PICTURE)
     assert torch.equal(colours.on_inputs(1, x), x.flip(1))
     tokens = named_symmetry({"kind": "tokens", "grid": [2, 2], "move": "mirror"}, (4, 3))
@@ -89,6 +114,10 @@ def test_outputs_may_carry_another_representation() -> None:
     smaller = named_symmetry("mirror", PICTURE, {"shape": [1, 2, 2]})
     y = torch.randn(3, 1, 2, 2)
     assert torch.equal(smaller.on_outputs(1, y), y.flip(3))
+    fewer = named_symmetry({"kind": "tokens", "grid": [2, 3], "move": "mirror"}, (6, 4), {"shape": [6, 1]})
+    assert fewer.on_outputs(1, torch.arange(6.0).unsqueeze(0)).tolist() == [[2, 1, 0, 5, 4, 3]]
+    labels = named_symmetry({"kind": "channels", "permutation": [1, 2, 0]}, PICTURE, {"shape": [3, 1, 1]})
+    assert labels.on_outputs(1, torch.arange(3.0).unsqueeze(0)).tolist() == [[1, 2, 0]]
     sign = named_symmetry("mirror", PICTURE, {"m": {"places": [0], "signs": [-1]}})
     assert is_group_action(sign)
     assert sign.on_outputs(1, torch.ones(1, 1)).item() == -1
@@ -134,8 +163,10 @@ BAD_CLOSE = [
     (
         ({"a": LinearMap(torch.tensor([[1.0, 1.0], [0.0, 1.0]]).double())},),
         {},
-        "group 'g': its generators give more than 192 elements",
+        "group 'g': its generators give more than 192 elements, the most it may have",
     ),
+    (({"a b": SWAP},), {}, "group 'g': a generator's name is a word like 'm' or 'turn', got 'a b'"),
+    (({True: SWAP},), {}, "group 'g': a generator's name is a word like 'm' or 'turn', got True"),
     (({"a": LinearMap(torch.ones(2, 2).double())},), {}, "group 'g': generator 'a' is not invertible on the inputs"),
     (({"a": Monomial(torch.tensor([0, 0]))},), {}, "group 'g': generator 'a' is not invertible on the inputs"),
 ]
@@ -157,6 +188,35 @@ BAD_NAMES = [
         "rotations:3",
         PICTURE,
         "rotations of order 3: only turns of order 2 and 4 map pixels to pixels; for others see graphws.actions.lie",
+    ),
+    (
+        {"kind": "rotations", "order": "4"},
+        PICTURE,
+        "rotations of order '4': only turns of order 2 and 4 map pixels to pixels; for others see graphws.actions.lie",
+    ),
+    ({"order": 4}, PICTURE, f"a group needs a kind, one of {KINDS}; got the keys order"),
+    ({"kind": "mirror", "order": 2}, PICTURE, "group 'mirror' has no key 'order'"),
+    ("mirror:2", PICTURE, f"unknown group 'mirror:2'; there are {KINDS}; did you mean 'mirror'?"),
+    (
+        {"kind": "translations", "step": [1, 1, 1]},
+        PICTURE,
+        "group 'translations': a step is like 1 or [0, 2] (rows, columns), got [1, 1, 1]",
+    ),
+    (
+        "translations:0",
+        PICTURE,
+        "group 'translations': a step is like 1 or [0, 2] (rows, columns), got [0, 0]",
+    ),
+    ("translations", (6,), "group 'translations' moves pictures: it needs a shape (…, height, width), got (6,)"),
+    (
+        {"kind": "generated", "generators": {"a": [1, 0]}, "relations": "a^2"},
+        (2,),
+        "relations are a list of words like [m^2, m r m r], got 'a^2'",
+    ),
+    (
+        {"kind": "generated", "generators": {"a": [1, 0]}, "relations": [2]},
+        (2,),
+        "relations are a list of words like [m^2, m r m r], got [2]",
     ),
     ("dihedral", (2, 3), "group 'dihedral' needs square pictures, got 2 x 3"),
     ("mirror", (6,), "group 'mirror' moves pictures: it needs a shape (…, height, width), got (6,)"),
@@ -194,6 +254,26 @@ BAD_NAMES = [
         "group 'tokens': unknown move 'miror'; did you mean 'mirror'?",
     ),
     (
+        {"kind": "tokens", "grid": [2, 2], "move": {"kind": "mirror", "stp": 1}},
+        (4, 2),
+        "group 'mirror' has no key 'stp'",
+    ),
+    (
+        {"kind": "tokens", "grid": [-2, -2]},
+        (4, 2),
+        "group 'tokens': a grid [-2, -2] does not have the 4 tokens of shape (4, 2)",
+    ),
+    (
+        {"kind": "tokens", "grid": [2, 2], "generators": {"a": [1, 0, 2, 3]}},
+        (4, 2),
+        "group 'tokens' has either generators, or a grid with a move",
+    ),
+    (
+        {"kind": "tokens", "grid": [2, 2], "relations": ["m^2"]},
+        (4, 2),
+        "group 'tokens': a move has relations of its own; give generators to state others",
+    ),
+    (
         {"kind": "tokens", "generators": {"a": [0, 0, 1, 2]}},
         (4, 2),
         "group 'tokens': generator 'a' is no permutation of 4 tokens",
@@ -213,8 +293,8 @@ def test_inputs_of_the_wrong_size_are_refused() -> None:
         named_symmetry("mirror", (2, 3)).on_inputs(1, torch.zeros(4, 7))
     assert str(error.value) == "the group acts on 6 inputs of a point, got 7"
     with pytest.raises(UsageError) as error:
-        named_symmetry({"kind": "channels", "permutation": [0]}, (1, 2, 2), {"shape": [1, 2, 2]})
-    assert str(error.value) == "an output of another shape needs a group that moves pictures"
+        named_symmetry({"kind": "generated", "generators": {"a": [1, 0]}}, (2,), {"shape": [1, 2, 2]})
+    assert str(error.value) == "an output of another shape needs a group by name: generators say nothing about it"
 
 
 def test_groups_are_read_from_yaml(tmp_path: Path) -> None:
@@ -222,14 +302,37 @@ def test_groups_are_read_from_yaml(tmp_path: Path) -> None:
     file.write_text("kind: rotations\norder: 2\n")
     assert read_symmetry(str(file)) == {"kind": "rotations", "order": 2}
     assert read_symmetry("mirror") == "mirror"
-    file.write_text("- mirror\n")
-    with pytest.raises(UsageError, match="holds no mapping, write for example 'kind: mirror'"):
+
+
+BAD_FILES = [
+    ("- mirror\n", "holds no mapping, write for example 'kind: mirror'"),
+    ("kind: [\n", "cannot be read as YAML: while parsing a flow node"),
+    (
+        "!!python/object/apply:os.system ['true']\n",
+        "cannot be read as YAML: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object/apply:os.system'",
+    ),
+    ("a: &x [1, 0]\nb: *x\n", "line 2: aliases are not read, write the values out"),
+    ("kind: " + 9 * "[" + 9 * "]", "line 1: nested deeper than 8"),
+    ("kind: " + 5000 * "[", "line 1: nested deeper than 8"),
+    (None, "no such file"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD_FILES)
+def test_files_that_are_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "group.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError) as error:
         read_symmetry(str(file))
-    file.write_text("kind: [\n")
-    with pytest.raises(UsageError, match="cannot be read as YAML"):
+    assert str(error.value) == f"{file}: {said}"
+
+
+def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "group.yaml"
+    file.write_text("kind: mirror\n")
+    monkeypatch.setattr("graphws.actions.symmetry_file.LARGEST", 12)
+    with pytest.raises(UsageError) as error:
         read_symmetry(str(file))
-    file.write_text("!!python/object/apply:os.system ['true']\n")
-    with pytest.raises(UsageError, match="cannot be read as YAML: could not determine a constructor"):
-        read_symmetry(str(file))
-    with pytest.raises(UsageError, match="cannot be read as YAML"):
-        read_symmetry(str(tmp_path / "missing.yaml"))
+    assert str(error.value) == f"{file}: larger than 12 bytes"
