@@ -199,7 +199,8 @@ def _relative(problem: Problem, noise: Mapping[str, float]) -> float:
     shares = [
         variance / float(problem.weights[name].square().mean()) for name, variance in noise.items() if variance > 0
     ]
-    return max(shares, default=0.0) ** 0.5
+    relative: float = max(shares, default=0.0) ** 0.5
+    return relative
 
 
 def _close(old: Maps, new: Maps, step: float) -> bool:

@@ -228,6 +228,9 @@ def test_verdicts_in_words() -> None:
     assert away.text == (
         "No action found: its function changes by 50% of its spread under the group, so it is not equivariant."
     )
+    assert judge("mirror", [good], 0.45, [0.95]).outcome == "action found"  # calibrated by a decoy
+    assert judge("mirror", [good], 0.45, [0.85]).outcome == "no action found"
+    assert judge("mirror", [good], 0.55, [1.4]).outcome == "no action found"
     level = judge("mirror", [good], 0.1, [0.05])
     assert level.text == (
         "No action found: its function changes by 10.0% of its spread, no less than under a decoy (5.0%)."

@@ -146,7 +146,7 @@ def test_all_symmetries_of_the_square_and_residual_networks() -> None:
 @pytest.mark.slow
 def test_noise_and_networks_without_the_symmetry() -> None:
     network, symmetry, case = planted(classifier(), "mirror")
-    noisy = case.noisy(0.02, rng(3))
+    noisy = case.noisy(0.1, rng(3))
     found = find_actions(noisy, symmetry, SHAPE, data=pictures(40))
     assert recovery([e.maps for e in found.elements], case.actions) == dict.fromkeys(case.actions[0], 1.0)
     assert found.verdict.outcome == "action found"
