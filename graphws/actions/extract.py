@@ -19,6 +19,7 @@ from torch import Tensor
 
 from graphws.actions.categories import CATEGORIES, MATCHED, categories, negated_copies, similarity
 from graphws.actions.decoys import decoys as make_decoys
+from graphws.actions.essential import essential
 from graphws.actions.figures import LayerFigures, Rival
 from graphws.actions.identifiability import identifiability
 from graphws.actions.linear_action import linear_errors
@@ -32,12 +33,13 @@ from graphws.actions.measures import (
 from graphws.actions.naming import named_symmetry
 from graphws.actions.picture_decoys import picture_decoys
 from graphws.actions.picture_view import convolves, picture_view
-from graphws.actions.placing import output_size, patch_side
-from graphws.actions.problem import Problem, pose
+from graphws.actions.placing import output_size, patch_side, place
+from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.projection import linear_defect
 from graphws.actions.result import Actions
 from graphws.actions.search import Candidate, search
 from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
 from graphws.actions.verdict import judge
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Weights
@@ -59,6 +61,7 @@ def find_actions(
     dtype: torch.dtype | None = torch.float64,
     device: torch.device | str | None = None,
     sweeps: int = 30,
+    reduced: bool = True,
 ) -> Actions:
     """How a group on data acts on every layer of a network, or why it cannot be said.
 
@@ -73,6 +76,7 @@ def find_actions(
         dtype: Type to compute in; the network's own where None.
         device: Where to compute scores; the network's own where None.
         sweeps: At most so many rounds of each refinement.
+        reduced: Whether what does nothing is taken out first; the result then is about the reduced network.
 
     Returns:
         Actions: The verdict, ρ(g) on every space, and the figures of every layer.
@@ -84,17 +88,21 @@ def find_actions(
     weights = network.weights if isinstance(network, Conversion) else network
     if weights is None:
         raise UsageError("this graph has no weights: give a checkpoint, or a converted network's file")
-    weights = weights.to(device=device, dtype=dtype)
     shape = tuple(int(n) for n in input_shape)
     rng = generator or torch.Generator().manual_seed(0)
     if not isinstance(group, DataSymmetry):
         group = named_symmetry(group, shape, output, outputs=output_size(weights.graph))
+    smaller = None
+    if reduced and weights.batch == 1:
+        reads = place(picture_view(weights).graph, group, shape).shape
+        smaller = essential(weights, reads, None if data is None else read_probes(data, reads))
+    weights = (weights if smaller is None else smaller.weights).to(device=device, dtype=dtype)
     problem = pose(weights, group, shape, data)
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals: dict[str, dict[str, Rival]] = {}
     end_to_end: dict[str, float] = {}
     if convolves(weights.graph):
-        chosen = picture_decoys(group, shape, count=decoys, generator=rng)
+        chosen = picture_decoys(problem.graph, group, shape, count=decoys, generator=rng)
     else:
         chosen = make_decoys(group, shape, count=decoys, generator=rng, patch=patch_side(weights.graph) or 1)
     for decoy in chosen:
@@ -104,13 +112,25 @@ def find_actions(
         whole = end_to_end_error(other)
         if whole is not None:
             end_to_end[decoy.name] = whole
+    if convolves(weights.graph) and not chosen:
+        reached = scrambled_layers(problem.graph)
+        for number, placed in enumerate(tap_decoys(problem.graph, problem.placed, count=decoys, generator=rng), 1):
+            other = pose(weights, group, shape, placed=placed)
+            errors, matched = _quick(other, search(other, generator=rng, sweeps=sweeps))
+            rivals[f"{group.name}, taps shuffled" + (f" ({number})" if number > 1 else "")] = {
+                space: Rival(errors[space], matched.get(space, 0.0), weights=True)
+                for space in errors
+                if space in reached
+            }
     probes = data if problem.runs else None
     probe = None
     if probes is not None and not convolves(weights.graph):
         probe = probes.reshape(len(probes), *problem.placed.shape)
     theorem = identifiability(weights, probe)
     seen = _report(problem, best, rivals, end_to_end, 0 if probes is None else len(probes))
-    return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note)
+    return replace(
+        seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller
+    )
 
 
 def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:
@@ -203,7 +223,8 @@ def _report(
         )
     whole = end_to_end_error(problem)
     hidden = [layer for layer in layers if layer.space in roots]
-    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(end_to_end.values()))
+    ends = [layer for layer in layers if layer.space not in roots]
+    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(end_to_end.values()), ends)
     elements = tuple(problem.original(maps) for maps in best.maps)
     symmetry = problem.placed.symmetry
     return Actions(

@@ -10,10 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rival:
-    """A decoy's figures on one layer."""
+    """A decoy's figures on one layer.
+
+    Attributes:
+        k_error: Its layer error.
+        matched: Its share of matched elements.
+        weights: Whether it acts on weights alone, so that its error is one of weights, probes or not.
+    """
 
     k_error: float
     matched: float
+    weights: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,4 +75,5 @@ class LayerFigures:
         """The lowest error and the highest share that any decoy reached."""
         if not self.rivals:
             return None
-        return Rival(min(r.k_error for r in self.rivals.values()), max(r.matched for r in self.rivals.values()))
+        every = self.rivals.values()
+        return Rival(min(r.k_error for r in every), max(r.matched for r in every), any(r.weights for r in every))

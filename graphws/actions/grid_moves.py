@@ -54,11 +54,13 @@ class GridMove:
 
         Raises:
             UsageError: Where a shift of pictures is no whole number of pixels of a smaller feature map, or the map is
-                not square and the move turns it.
+                not square and the move turns it.  (A kernel is a small map.)
         """
         height, width = table.shape[-2:]
         if self.turn in _TURNS and height != width:
-            raise UsageError(f"a move that turns pictures needs square feature maps, got {height} x {width}")
+            raise UsageError(
+                f"a move that turns pictures needs square kernels and feature maps, got {height} x {width}"
+            )
         moved = SQUARE[self.turn](table)
         if self.shift == (0, 0):
             return moved

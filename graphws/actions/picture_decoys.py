@@ -5,7 +5,8 @@ symmetries of a square and by permutations of three channels: any map of its gen
 table.  A mirror's decoys are a flip, a half turn, a transposition, or these and an exchange of two colours.
 
 What moves pixels as the group does is no decoy, whatever it does to colours: behind the first layer a network that
-knows the group knows that too.  So all eight symmetries of the square together have no decoys.
+knows the group knows that too.  So all eight symmetries of the square together have none here; see
+`graphws.actions.tap_decoys`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,20 @@ import torch
 from graphws.actions.decoys import is_identity, overlap, same_action
 from graphws.actions.grid_moves import SQUARE
 from graphws.actions.moves import channel_permutation
-from graphws.actions.placing import picture_map
+from graphws.actions.placing import picture_map, place
 from graphws.actions.symmetry import DataSymmetry
-from graphws.graph import Monomial
+from graphws.errors import UsageError
+from graphws.graph import Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement, compose
 
 
 def picture_decoys(
-    symmetry: DataSymmetry, shape: Sequence[int], *, count: int, generator: torch.Generator
+    graph: NetworkGraph, symmetry: DataSymmetry, shape: Sequence[int], *, count: int, generator: torch.Generator
 ) -> list[DataSymmetry]:
     """Up to `count` decoys of a group that acts on pictures (channels, rows, columns).
 
     Args:
+        graph: The picture graph of the network; what its kernels cannot follow is left out.
         symmetry: The group.
         shape: Shape of one input.
         count: How many.
@@ -60,8 +63,19 @@ def picture_decoys(
             continue
         name = ", ".join(f"{key} as {move}" for key, move in zip(keys, tried[number], strict=True))
         outputs = inputs if same else symmetry.output
-        found.append(DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, inputs, outputs))
+        decoy = DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, inputs, outputs)
+        if _fits(graph, decoy, shape):
+            found.append(decoy)
     return found
+
+
+def _fits(graph: NetworkGraph, decoy: DataSymmetry, shape: Sequence[int]) -> bool:
+    """Whether every kernel can follow: no quarter turn of one that is not square."""
+    try:
+        place(graph, decoy, tuple(shape))
+    except UsageError:
+        return False
+    return True
 
 
 def _moves(shape: tuple[int, int, int]) -> dict[str, Monomial]:

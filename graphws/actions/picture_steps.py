@@ -40,7 +40,7 @@ def _conv2d(operation: Operation, x: Tensor, kernel: Tensor, bias: Tensor | None
     return _on_pictures(
         lambda y: functional.conv2d(
             y,
-            kernel[0].unflatten(-1, (height, width)),
+            kernel[0].reshape(kernel.shape[1], -1, height, width),
             None if bias is None else bias[0],
             _pair(operation, "stride", "1"),
             by,

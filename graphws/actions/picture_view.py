@@ -4,6 +4,7 @@ A converted kernel has axes (out, in, rows, columns), the last two labelled by s
 exchanges rows and columns, which no pair of maps of two spaces does; one map of the space of all taps does.  So
 
 * ``[out, in*, kernel3, kernel3]`` becomes ``[out, in*, taps3x3^0]``, 9 taps;
+* ``[out, in*]`` of a 1 x 1 kernel stays;
 * ``[out, in*, pixels8*, pixels8*]``, a dense layer on a flattened feature map, ``[out, in*, pixels8x8*]``.
 
 Numbers and their order stay; `unfolded` is the way back.
@@ -25,6 +26,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from graphws.errors import UsageError
 from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Weights
 
 TAPS, PIXELS = "taps", "pixels"
@@ -48,15 +50,19 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
     joined: dict[str, Space] = {}
     parameters = []
     for parameter in graph.parameters:
-        kernel = parameter.name in kernels
-        place = len(parameter.axes) - 2 if kernel else _pixels(graph, parameter)
         axes = parameter.axes
+        place: int | None
+        if kernel := parameter.name in kernels:
+            height, width = kernel_size(graph, parameter)
+            count = (height > 1) + (width > 1)  # a side of one tap has no axis
+            place = len(axes) - count if count else None
+        elif (place := _pixels(graph, parameter)) is not None:
+            (height, width), count = graph.shape(parameter.name)[place : place + 2], 2
         if place is not None:
-            height, width = graph.shape(parameter.name)[place : place + 2]
             role = TAPS if kernel else PIXELS
             name = f"{role}{height}x{width}"
             joined[name] = Space(name, height * width, "free", role=role)
-            axes = (*axes[:place], Axis(name, 0 if kernel else -1), *axes[place + 2 :])
+            axes = (*axes[:place], Axis(name, 0 if kernel else -1), *axes[place + count :])
         parameters.append(replace(parameter, axes=axes, storage=None))
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
@@ -68,8 +74,22 @@ def _with_taps(graph: NetworkGraph, operation: Operation) -> Operation:
     """A convolution with the size of its kernel written on it, as the kernel's shape no longer shows it."""
     if operation.kind != "conv2d":
         return operation
-    height, width = graph.shape(operation.inputs[1])[-2:]
+    height, width = kernel_size(graph, graph.parameter(operation.inputs[1]))
     return replace(operation, attributes=(*operation.attributes, ("taps", f"{height},{width}")))
+
+
+def kernel_size(graph: NetworkGraph, parameter: Parameter) -> tuple[int, int]:
+    """Rows and columns of a kernel, whose axes show a side only where it has more than one tap.
+
+    Raises:
+        UsageError: Where there is one axis of taps, and no storage that says which side it is.
+    """
+    if parameter.storage is not None and len(parameter.storage.shape) == 4:
+        return parameter.storage.shape[-2], parameter.storage.shape[-1]
+    taps = [size for axis, size in zip(parameter.axes, graph.shape(parameter.name), strict=True) if axis.power >= 0][1:]
+    if len(taps) == 1:
+        raise UsageError(f"kernel {parameter.name!r} has one axis of taps, and nothing says whether they are rows")
+    return (taps[0], taps[1]) if taps else (1, 1)
 
 
 def picture_view(weights: Weights) -> Weights:

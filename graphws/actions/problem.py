@@ -7,6 +7,7 @@ element of the group.  What extraction finds in the gauge is conjugated back at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from graphws.actions.picture_view import picture_view
 from graphws.actions.placing import Placed, place
 from graphws.actions.symmetry import DataSymmetry
 from graphws.actions.wires import Wire, second_moments, wires
-from graphws.errors import UsageError
+from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
 from graphws.matching import Metric, balanced_metric, matching_gauge
@@ -73,7 +74,14 @@ class Problem:
         return GroupElement(self.graph, {name: found.maps[name] for name in maps})
 
 
-def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data: Tensor | None = None) -> Problem:
+def pose(
+    weights: Weights,
+    symmetry: DataSymmetry,
+    shape: tuple[int, ...],
+    data: Tensor | None = None,
+    *,
+    placed: Placed | None = None,
+) -> Problem:
     """The problem of finding how `symmetry` acts inside a network.
 
     Args:
@@ -81,9 +89,11 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
         symmetry: The group on its inputs and outputs.
         shape: Shape of one input as the user gives it.
         data: Probes (points, …), each of `shape` or flattened; None for weights alone.
+        placed: Where the group acts, if it is not where `place` says; for weights alone.
 
     Raises:
         UsageError: On several networks at once, too few probes, or a group that does not fit.
+        DataError: On probes of another shape, or with numbers that are not finite.
         WeightsError: Where weights are not finite.
     """
     if weights.batch != 1:
@@ -91,7 +101,7 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
     weights.check_finite()
     weights = picture_view(weights)
     graph = weights.graph
-    placed = place(graph, symmetry, shape)
+    placed = placed or place(graph, symmetry, shape)
     ends = _orthogonal_ends(placed, weights)
     based = GroupElement(graph, ends).act(weights)
     gauge = matching_gauge(based) @ GroupElement(graph, ends)
@@ -104,7 +114,7 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
         return Problem(moved, gauge, placed, fixed, metrics, layers=() if unable else tuple(wires(graph)), note=note)
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
-    points = data.reshape(len(data), *placed.shape).to(device=weights.device, dtype=weights.dtype)
+    points = read_probes(data, placed.shape).to(device=weights.device, dtype=weights.dtype)
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part) for g in range(symmetry.order))
@@ -112,6 +122,21 @@ def pose(weights: Weights, symmetry: DataSymmetry, shape: tuple[int, ...], data:
     moments = second_moments(graph, *halves[0])
     metrics["probes"] = balanced_metric(moved, moments)
     return Problem(moved, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
+
+
+def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Probes as the network reads them: (points, *shape).
+
+    Raises:
+        DataError: Where they have another shape, or numbers that are not finite.
+    """
+    if data.ndim < 2 or data[0].numel() != math.prod(shape):
+        raise DataError(
+            f"probes have the shape (points, {', '.join(map(str, shape))}), flattened or not; got {tuple(data.shape)}"
+        )
+    if not bool(torch.isfinite(data).all()):
+        raise DataError("the probes hold NaN or infinity")
+    return data.reshape(len(data), *shape)
 
 
 def _orthogonal_ends(placed: Placed, weights: Weights) -> Maps:

@@ -15,6 +15,7 @@ from torch import Tensor
 from graphws.actions.figures import LayerFigures
 from graphws.actions.identifiability import IdentifiabilityReport
 from graphws.actions.quotient import Orbits, mark_orbits, orbits_of, quotient
+from graphws.actions.reduction import Reduction
 from graphws.actions.verdict import Verdict
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
@@ -39,6 +40,8 @@ class Actions:
         network: The network that the elements act on: the one given, or its picture view if it convolves.
         identifiability: Which theorem covers the network, and which of its conditions hold.
         note: Why probes that were given were not used.
+        reduction: What was taken out of the network given before the search; None where nothing was.  The elements act
+            on the reduced network, and ``reduction.lift(element)`` on the one given.
     """
 
     group: str
@@ -54,6 +57,7 @@ class Actions:
     network: Weights | None = None
     identifiability: IdentifiabilityReport | None = None
     note: str = ""
+    reduction: Reduction | None = None
 
     @property
     def generators(self) -> dict[str, GroupElement]:
@@ -106,6 +110,7 @@ class Actions:
             "decoy_end_to_end": {name: _number(value) for name, value in self.decoy_end_to_end.items()},
             "probes": self.probes,
             "note": self.note,
+            "reduced": {} if self.reduction is None else self.reduction.sizes(),
             "origin": self.origin,
             "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
             "layers": [self._layer(layer) for layer in self.layers],
@@ -135,6 +140,7 @@ class Actions:
             "categories": {key: dict(counts) for key, counts in layer.categories.items()},
             "decoy_k_error": _number(rival.k_error) if rival else None,
             "decoy_matched": _number(rival.matched) if rival else None,
+            "decoys_act_on": None if rival is None else "weights" if rival.weights else "inputs",
             "decoys": {
                 name: {"k_error": _number(r.k_error), "matched": _number(r.matched)} for name, r in layer.rivals.items()
             },

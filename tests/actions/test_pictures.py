@@ -15,15 +15,18 @@ from graphws.actions.moves import channel_permutation
 from graphws.actions.naming import named_symmetry
 from graphws.actions.picture_decoys import picture_decoys
 from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import picture_view, unfolded
+from graphws.actions.picture_view import grids, kernel_size, picture_view, unfolded
 from graphws.actions.placing import place
 from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import pose
 from graphws.actions.symmetry import DataSymmetry, close
+from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
 from graphws.converting import convert
 from graphws.errors import UsageError
-from graphws.graph import GroupElement, Monomial, Weights
+from graphws.graph import GroupElement, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.conversion import Conversion
+from graphws.graph.element import compose
+from graphws.matching.match import same_map
 from tests.actions.planting import rng
 from tests.actions.test_symmetry import is_group_action
 
@@ -68,7 +71,21 @@ def planted(module: nn.Module, group: object, seed: int = 0) -> tuple[Conversion
     return convert(module, pictures(2)), symmetry, case
 
 
-@pytest.mark.parametrize("module", [classifier(), classifier("circular"), Residual().double().eval()])
+class Sides(nn.Module):
+    """Kernels 1 x 1, 1 x 3 and 3 x 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.columns = nn.Conv2d(3, 8, (3, 1), padding=(1, 0)), nn.Conv2d(8, 8, (1, 3), padding=(0, 1))
+        self.point, self.last = nn.Conv2d(8, 12, 1), nn.Linear(12, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.point(torch.relu(self.columns(torch.relu(self.rows(x))))))
+        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
+        return y
+
+
+@pytest.mark.parametrize("module", [classifier(), classifier("circular"), Residual().double().eval(), Sides().double()])
 def test_the_view_computes_what_the_module_does(module: nn.Module) -> None:
     found = convert(module, pictures(2))
     assert found.weights is not None
@@ -133,7 +150,13 @@ def test_all_symmetries_of_the_square_and_residual_networks() -> None:
     network, symmetry, _ = planted(classifier(), "dihedral")
     found = find_actions(network, symmetry, SHAPE, data=pictures(20))
     assert found.verdict.outcome == "exact action"
-    assert all(layer.best_rival is None for layer in found.layers)  # whatever moves pixels there is in the group
+    assert set(found.layers[0].rivals) == {
+        "dihedral, taps shuffled", "dihedral, taps shuffled (2)", "dihedral, taps shuffled (3)"
+    }  # fmt: skip
+    assert all(layer.best_rival is not None and layer.best_rival.weights for layer in found.layers)
+    assert min(layer.best_rival.k_error for layer in found.layers if layer.best_rival) > 0.5
+    assert max(layer.best_rival.matched for layer in found.layers[:-1] if layer.best_rival) < 0.2
+    assert "there is no decoy to compare with" not in found.verdict.text
     network, symmetry, case = planted(Residual().double().eval(), "mirror")
     found = find_actions(network, symmetry, SHAPE, data=pictures(40))
     assert max(layer.k_error for layer in found.layers) < 1e-10
@@ -141,6 +164,31 @@ def test_all_symmetries_of_the_square_and_residual_networks() -> None:
     assert found.end_to_end < 1e-10
     assert set(found.verdict.layers.values()) == {"exact"}
     assert min(recovery([e.maps for e in found.elements], case.actions).values()) == 1.0
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_kernels_of_one_row_one_column_and_one_tap(data: bool) -> None:
+    network, symmetry, case = planted(Sides().double(), "mirror")
+    assert set(grids(case.weights.graph)) == {"taps3x1", "taps1x3"}
+    found = find_actions(network, symmetry, SHAPE, data=pictures(40) if data else None)
+    assert found.verdict.outcome == "exact action"
+    assert max(layer.k_error for layer in found.layers) < 1e-10
+    shares = recovery([e.maps for e in found.elements], case.actions)
+    shares.pop("rows")  # a mirror leaves 3 x 1 kernels as they are, so partners are copies, and either may stay
+    assert set(shares.values()) == {1.0}
+    with pytest.raises(UsageError) as error:
+        find_actions(network, "rotations:4", SHAPE, "invariant")
+    assert str(error.value) == "a move that turns pictures needs square kernels and feature maps, got 3 x 1"
+
+
+def test_a_kernel_without_storage_must_show_its_sides() -> None:
+    spaces = (Space("a", 3, "free"), Space("b", 8), Space("k", 3, "free"))
+    kernels = (Parameter("K", "b a* k k"), Parameter("P", "b a*"), Parameter("R", "b a* k"))
+    graph = NetworkGraph(spaces, kernels)
+    assert [kernel_size(graph, kernel) for kernel in kernels[:2]] == [(3, 3), (1, 1)]
+    with pytest.raises(UsageError) as error:
+        kernel_size(graph, kernels[2])
+    assert str(error.value) == "kernel 'R' has one axis of taps, and nothing says whether they are rows"
 
 
 @pytest.mark.slow
@@ -177,11 +225,73 @@ def test_shifts_around_the_edge_leave_every_channel_in_its_place() -> None:
 
 
 def test_decoys_move_pixels_in_other_ways() -> None:
+    graph = planted(classifier(), "mirror")[2].weights.graph
     for group, some in (("mirror", True), ("rotations:4", True), ("dihedral", False)):
         symmetry = named_symmetry(group, SHAPE, "invariant", outputs=10)
-        found = picture_decoys(symmetry, SHAPE, count=3, generator=rng())
+        found = picture_decoys(graph, symmetry, SHAPE, count=3, generator=rng())
         assert len(found) == (3 if some else 0)
         assert all(is_group_action(decoy) for decoy in found)
+
+
+def test_scrambled_taps_are_the_same_group_acting_otherwise() -> None:
+    """Each decoy is a homomorphism, moves taps and pixels as no element of the group does, and leaves the rest."""
+    _, symmetry, case = planted(classifier(), "dihedral")
+    graph = case.weights.graph
+    placed = place(graph, symmetry, SHAPE)
+    found = tap_decoys(graph, placed, count=3, generator=rng())
+    assert len(found) == 3
+    sizes = grids(graph)
+    assert set(sizes) == {"taps3x3", "pixels4x4"}
+    for decoy in found:
+        for g in range(symmetry.order):
+            for name, element in decoy.maps[g].items():
+                if name not in sizes:
+                    assert element is placed.maps[g][name]
+                    continue
+                for h in range(symmetry.order):
+                    product = compose(element, decoy.maps[h][name])
+                    assert same_map(product, decoy.maps[int(symmetry.table[g, h])][name])
+            if g:
+                alike = [
+                    all(same_map(decoy.maps[g][n], placed.maps[h][n]) for n in sizes) for h in range(symmetry.order)
+                ]
+                assert not any(alike)
+    assert scrambled_layers(graph) == {"0", "2", "5", "output"}
+
+
+def test_where_nothing_can_be_scrambled_there_is_no_decoy() -> None:
+    pointwise = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    found = convert(pointwise.double(), pictures(2))
+    assert found.weights is not None
+    graph = picture_view(found.weights).graph
+    symmetry = named_symmetry("dihedral", SHAPE, "invariant", outputs=10)
+    assert tap_decoys(graph, place(graph, symmetry, SHAPE), count=3, generator=rng()) == []
+    assert scrambled_layers(graph) == set()
+    view = picture_view(convert(classifier("circular"), pictures(2)).weights).graph  # type: ignore[arg-type]
+    shifts = named_symmetry("translations:4", SHAPE, "invariant", outputs=10)
+    assert tap_decoys(picture_graph_without_pixels(view), place(view, shifts, SHAPE), count=3, generator=rng()) == []
+
+
+def picture_graph_without_pixels(graph: NetworkGraph) -> NetworkGraph:
+    """Its kernels alone, which shifts leave as they are."""
+    kernels = tuple(p for p in graph.parameters if "pixels4x4" not in p.spaces)
+    return NetworkGraph(tuple(s for s in graph.spaces if s.name != "pixels4x4"), kernels)
+
+
+@pytest.mark.slow
+def test_scrambled_taps_tell_networks_that_know_the_square_from_those_that_do_not() -> None:
+    """Without the symmetry the group does no better than its decoys; with noise on it, far better on every layer."""
+    _, symmetry, case = planted(classifier(), "dihedral")
+    for data in (None, pictures(40)):
+        found = find_actions(case.noisy(0.03, rng(3)), symmetry, SHAPE, data=data)
+        assert found.verdict.outcome == "action found"
+        assert all(layer.best_rival and 4 * layer.weight_error < layer.best_rival.k_error for layer in found.layers)
+    torch.manual_seed(0)
+    other = find_actions(convert(classifier(), pictures(2)), symmetry, SHAPE)
+    assert other.verdict.outcome == "no action found"
+    for layer in other.layers:
+        assert layer.best_rival is not None
+        assert layer.weight_error == pytest.approx(layer.best_rival.k_error, rel=0.15)
 
 
 def test_what_a_network_of_pictures_cannot_take() -> None:
