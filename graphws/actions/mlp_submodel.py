@@ -16,6 +16,7 @@ from torch import Tensor
 from graphws.actions.submodel import Layer, Model, Submodel, identity, linear
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import ACTIVATIONS, Action, Monomial, Operation
+from graphws.graph.element import compose
 
 Affine = tuple[Tensor, Tensor]
 """The parameters of a layer: W (d_out, d_in) and b (d_out,)."""
@@ -75,6 +76,7 @@ def mlp_submodel(activation: str, embeddings: Sequence[Tensor], exponent: int = 
         (None, *(_gamma(matrix) for matrix in embeddings), None),
         _act,
         _act,
+        compose,
     )
 
 

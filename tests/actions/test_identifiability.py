@@ -48,9 +48,8 @@ def test_appendix_b(activation):
     trivial = [[], [Monomial(torch.tensor([0]))], []]
     check = check_submodel(submodel_of(found), layer_parameters(found.weights), points, small, trivial)
     assert check.largest == 0
-    theta_zero = [(theta["W1"][0], torch.zeros(2)), (theta["W2"][0], torch.zeros(1))]
-    model, sub = submodel_of(found).model, submodel_of(found)
-    ours = model.layers[0](points[0], theta_zero[0])
+    sub = submodel_of(found)
+    ours = sub.model.layers[0](points[0], {"W1": theta["W1"][0]})
     through = sub.alpha[1](sub.sub.layers[0](points[0], layer_parameters(found.weights)[0]))
     assert not torch.allclose(ours, through)  # θ₀ itself comes from no submodel: its diagram does not commute
 

@@ -75,9 +75,31 @@ def test_each_condition_can_fail() -> None:
     bad_beta = dataclasses.replace(good, beta=(lambda theta: good.beta[0]((2 * theta[0], theta[1])), good.beta[1]))
     assert checked(bad_beta, small, large).diagram > 0.1
     bad_gamma = dataclasses.replace(good, gamma=(None, lambda k: Monomial(torch.arange(5)), None))
-    assert checked(bad_gamma, small, large, swap).equivariance > 0.1
+    assert (checked(bad_gamma, small, large, swap).equivariance or 0) > 0.1
+    shifting = dataclasses.replace(good, compose=lambda k, other: k)
+    found = checked(shifting, small, large, [[], [swap[1][0], Monomial(torch.arange(2))], []])
+    assert (found.equivariance or 0) < 1e-12
+    assert (found.homomorphism or 0) > 0.1
     wrong_shape = dataclasses.replace(good, alpha_star=(*good.alpha_star[:2], lambda x: x[:, :1]))
     assert checked(wrong_shape, small, large).largest == float("inf")
+    empty = dataclasses.replace(good, alpha=(good.alpha[0], lambda x: good.alpha[1](x) * float("nan"), good.alpha[2]))
+    assert checked(empty, small, large).retraction == checked(empty, small, large).diagram == float("inf")
+    assert not checked(empty, small, large).holds()
+
+
+def test_what_was_not_tried_is_not_claimed() -> None:
+    good = mlp_submodel("gelu", [TWICE])
+    found = checked(good, [3, 2, 4], [3, 5, 4])
+    assert (found.equivariance, found.homomorphism) == (None, None)
+    with pytest.raises(UsageError) as error:
+        checked(dataclasses.replace(good, gamma=()), [3, 2, 4], [3, 5, 4], [[], [Monomial(torch.arange(2))], []])
+    assert str(error.value) == "latent space 1 has no map gamma, so its symmetries cannot be tried"
+    with pytest.raises(UsageError) as error:
+        checked(good, [3, 2], [3, 5, 4])
+    assert str(error.value) == "a model of depth 2 needs 2 parameters theta, got 1"
+    with pytest.raises(UsageError) as error:
+        checked(good, [3, 2, 4], [3, 5])
+    assert str(error.value) == "a model of depth 2 needs 3 batches of points, got 2"
 
 
 def layer_is_equivariant(theta: Affine, inside: Monomial, outside: Monomial) -> bool:
@@ -147,7 +169,7 @@ def test_counts_must_fit() -> None:
     assert str(error.value) == "a model of depth 2 needs 3 maps alpha, got 2"
     with pytest.raises(UsageError) as error:
         dataclasses.replace(good, act=None)
-    assert str(error.value) == "maps gamma need act and act_sub: how symmetries act on the latent spaces"
+    assert str(error.value) == "maps gamma need act, act_sub and compose: how symmetries act on the latent spaces"
     with pytest.raises(UsageError) as error:
         type(good.model)(())
     assert str(error.value) == "a model needs at least one layer"

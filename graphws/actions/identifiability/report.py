@@ -12,10 +12,10 @@ from torch import Tensor
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
 from graphws.actions.identifiability.theorems import Theorem, theorem_for
+from graphws.actions.reduction.chain import chain_of
 from graphws.actions.reduction.constants import Layer
-from graphws.actions.reduction.diagram import chain_of
 from graphws.actions.reduction.tolerance import Choice, choose
-from graphws.errors import GraphError, UsageError
+from graphws.errors import UsageError
 from graphws.graph import ACTIVATIONS, NetworkGraph, Weights
 from graphws.graph.forward import run_steps
 
@@ -132,7 +132,7 @@ def identifiability(
     graph = weights.graph
     tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
     threshold = choose(tolerance, weights.dtype, torch.zeros(0)).value
-    chain = _chain(graph)
+    chain = chain_of(graph)
     found = [c for name, layer in chain for c in conditions(graph, tensors, name, layer, threshold)]
     values = _values(graph, tensors, probe)
     layers = tuple(_figures(name, layer, tensors, values) for name, layer in chain)
@@ -140,13 +140,6 @@ def identifiability(
     widths = [graph.space(name).size for name, _ in chain]
     theorem = theorem_for(graph, kinds, widths, any(x.bypass is not None for x in layers))
     return IdentifiabilityReport(theorem, tuple(found), layers)
-
-
-def _chain(graph: NetworkGraph) -> list[tuple[str, Layer]]:
-    try:
-        return chain_of(graph)
-    except GraphError:
-        return []
 
 
 def _values(graph: NetworkGraph, tensors: Mapping[str, Tensor], probe: Tensor | None) -> Mapping[str, Tensor] | None:

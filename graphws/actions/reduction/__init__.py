@@ -20,6 +20,8 @@ heads and dimensions out, folds constants into biases, and says how the small ne
 True
 """
 
+from graphws.actions.reduction.diagram import latent_shapes as latent_shapes
+from graphws.actions.reduction.diagram import latent_spaces as latent_spaces
 from graphws.actions.reduction.diagram import layer_parameters as layer_parameters
 from graphws.actions.reduction.diagram import submodel_of as submodel_of
 from graphws.actions.reduction.maps import Removal as Removal

@@ -1,99 +1,169 @@
-"""The reduction of an MLP as a submodel in the sense of definition 3.2, to be put to the test.
+"""A reduction as a submodel in the sense of definition 3.2, to be put to the test.
 
 `submodel_of` gives layers f_i and f̃_i and the maps α, α*, β, γ as functions; `graphws.actions.submodel.check_submodel`
 evaluates the commuting diagram and the equivariance of α and α* on them.
+
+The latent spaces are the wires of the computation (`graphws.actions.wires`): the activations of an MLP, what the heads
+of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the channels of a feature map.
+Only wires that all of the computation passes through are latent spaces: what a skip connection passes by, queries and
+keys are inside a layer, where β looks after them.  Parameters of a layer are those that its steps read.  Values have
+their features last: (points, …, features), feature maps (points, rows, columns, channels).  The maps α act on features,
+so on every token and every pixel alike.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from graphws.actions.reduction.constants import Layer, layer_of
-from graphws.actions.reduction.maps import SpaceMap
-from graphws.actions.reduction.result import Reduction, _lift
+from graphws.actions.picture_steps import missing, needed, steps_of
+from graphws.actions.picture_view import convolves, picture_graph, picture_view
+from graphws.actions.reduction.result import Reduction
 from graphws.actions.submodel import Model, Submodel, identity, linear
+from graphws.actions.wires import Wire, wires
 from graphws.errors import GraphError
-from graphws.graph import NetworkGraph, Weights
-from graphws.graph.element import SpaceElement
+from graphws.graph import NetworkGraph, Operation, Weights
+from graphws.graph.element import SpaceElement, compose
 
-Affine = tuple[Tensor, Tensor]
-
-
-def chain_of(graph: NetworkGraph) -> list[tuple[str, Layer]]:
-    """The hidden layers of an MLP, first to last, each with its space.
-
-    Raises:
-        GraphError: Where the graph is no chain of linear maps and activations.
-    """
-    found = [(s.name, layer) for s in graph.spaces if s.moves and (layer := layer_of(graph, s.name)) is not None]
-    chained = all(list(before.readers) == [after.weight] for (_, before), (_, after) in itertools.pairwise(found))
-    if not found or not chained or len(found[-1][1].readers) != 1 or len(found) != sum(s.moves for s in graph.spaces):
-        raise GraphError("a diagram of layers needs an MLP: a chain of linear maps and activations")
-    return found
+Parameters = Mapping[str, Tensor]
+"""The parameters θ_i of one layer by name, without a batch axis."""
 
 
 def submodel_of(reduction: Reduction) -> Submodel:
     """The reduced network as a submodel of the original's architecture.
 
+    Symmetries are `SpaceElement` maps of the latent spaces, such as `Intertwiners.sample` draws.
+
     Raises:
-        GraphError: Where the network is no MLP.
+        GraphError: Where the graph cannot be run.
     """
-    chain = chain_of(reduction.source)
-    maps = [reduction.maps[name] for name, _ in chain]
-    layers: list[Callable[[Tensor, Affine], Tensor]] = [_affine(layer) for _, layer in chain]
-    model = Model((*layers, _affine(None)))
-    embeddings = [m.before for m in maps]
-    inverses = [m.alpha_star for m in maps]
-    betas = [
-        _beta(embeddings[i] if i < len(maps) else None, inverses[i - 1] if i else None) for i in range(len(maps) + 1)
-    ]
+    large, small = picture_view(reduction.equivalent()).graph, picture_view(reduction.weights).graph
+    layers, inner = _layers(large), _layers(small)
+    spaces = [wire.space for wire in inner[:-1]]
+    act = _action(reduction, spaces)
+    alphas = [reduction.alpha(space) for space in spaces]
+    stars = [reduction.alpha_star(space) for space in spaces]
     return Submodel(
-        model,
-        model,
-        (identity, *(linear(m.alpha) for m in maps), identity),
-        (identity, *(linear(matrix) for matrix in inverses), identity),
-        tuple(betas),
-        (None, *(_gamma(m) for m in maps), None),
-        _act,
-        _act,
+        Model(tuple(_run(wire, large) for wire in layers)),
+        Model(tuple(_run(wire, small) for wire in inner)),
+        (identity, *(linear(matrix) for matrix in alphas), identity),
+        (identity, *(linear(matrix) for matrix in stars), identity),
+        (_beta(reduction, large),) * len(layers),
+        (None, *(_gamma(reduction, space) for space in spaces), None),
+        act,
+        act,
+        compose,
     )
 
 
-def layer_parameters(weights: Weights) -> list[Affine]:
-    """θ_1, …, θ_L of one MLP: pairs (W, b), zero where a layer has no bias."""
-    chain = [layer for _, layer in chain_of(weights.graph)]
-    last = next(iter(chain[-1].readers.items()))
-    names = [*((layer.weight, layer.bias) for layer in chain), last]
-    pairs = []
-    for weight, bias in names:
-        matrix = weights[weight][0].double()
-        pairs.append((matrix, weights[bias][0].double() if bias else torch.zeros(len(matrix), dtype=torch.float64)))
-    return pairs
+def latent_spaces(graph: NetworkGraph) -> list[str]:
+    """The spaces of V_1, …, V_{L-1}.
+
+    Raises:
+        GraphError: As `submodel_of`.
+    """
+    view = picture_graph(graph) if convolves(graph) else graph
+    return [wire.space for wire in _layers(view)[:-1]]
 
 
-def _affine(layer: Layer | None) -> Callable[[Tensor, Affine], Tensor]:
-    def apply(x: Tensor, theta: Affine) -> Tensor:
-        z = x @ theta[0].mT + theta[1]
-        return z if layer is None else layer.value(z)
+def layer_parameters(weights: Weights) -> list[Parameters]:
+    """θ_1, …, θ_L of one network, in double precision.
 
-    return apply
+    Raises:
+        GraphError: As `submodel_of`.
+    """
+    view = picture_view(weights)
+    names = set(view.tensors)
+    return [
+        {name: view[name][0].double() for step in wire.steps for name in step.inputs if name in names}
+        for wire in _layers(view.graph)
+    ]
 
 
-def _beta(left: Tensor | None, right: Tensor | None) -> Callable[[Affine], Affine]:
-    def beta(theta: Affine) -> Affine:
-        weight = theta[0] if right is None else theta[0] @ right
-        return (weight, theta[1]) if left is None else (left @ weight, left @ theta[1])
+def latent_shapes(weights: Weights, inputs: Tensor) -> list[tuple[int, ...]]:
+    """Shapes of the latent spaces V_0, …, V_L for given inputs, points first: where to draw random points.
+
+    Args:
+        weights: One network.
+        inputs: Points of V_0, with features last.
+    """
+    graph = picture_view(weights).graph
+    shapes, x = [tuple(inputs.shape)], inputs.double()
+    for wire, theta in zip(_layers(graph), layer_parameters(weights), strict=True):
+        x = _run(wire, graph)(x, theta)
+        shapes.append(tuple(x.shape))
+    return shapes
+
+
+def _layers(graph: NetworkGraph) -> list[Wire]:
+    """The wires that all of the computation passes through, the output last, each with the steps from the one before.
+
+    What some later step reads past a wire, such as queries beside keys, makes that wire a part of a layer.
+    """
+    why = missing(graph)
+    if why is not None:
+        raise GraphError(f"a diagram of layers needs a network that can be run from its graph: {why}")
+    steps = needed(graph)
+    constant = {parameter.name for parameter in graph.parameters}
+    for step in steps:
+        if step.kind == "token" or constant.issuperset(step.inputs):
+            constant |= set(step.outputs)
+    made = {graph.inputs[0]: -1} | {step.outputs[0]: k for k, step in enumerate(steps)}
+    found: list[Wire] = []
+    before = graph.inputs[0]
+    for wire in wires(graph):
+        here = made[wire.value]
+        past = {name for step in steps[here + 1 :] for name in step.inputs if name not in constant}
+        if all(name == wire.value or made[name] > here for name in past):
+            found.append(replace(wire, steps=_between(steps, before, wire.value)))
+            before = wire.value
+    return found
+
+
+def _between(steps: Sequence[Operation], before: str, value: str) -> tuple[Operation, ...]:
+    """The steps that make a value of the wire before it."""
+    wanted, found = {value}, []
+    for step in reversed(steps):
+        if wanted & set(step.outputs):
+            found.append(step)
+            wanted |= set(step.inputs) - {before}
+    return tuple(reversed(found))
+
+
+def _run(wire: Wire, graph: NetworkGraph) -> Callable[[Tensor, Parameters], Tensor]:
+    """f_i: the steps of one layer."""
+    table = steps_of(graph)
+
+    def layer(x: Tensor, theta: Parameters) -> Tensor:
+        values = {name: tensor.unsqueeze(0) for name, tensor in theta.items()}
+        for step in wire.steps:
+            read = (values[name] if name in values else x.unsqueeze(0) for name in step.inputs)
+            values[step.outputs[0]] = table[step.kind](step, *read)
+        return values[wire.value].squeeze(0)
+
+    return layer
+
+
+def _beta(reduction: Reduction, graph: NetworkGraph) -> Callable[[Parameters], Parameters]:
+    """β_i: every axis of every parameter is embedded."""
+
+    def beta(theta: Parameters) -> Parameters:
+        return {name: reduction.embedded(graph.parameter(name), tensor) for name, tensor in theta.items()}
 
     return beta
 
 
-def _gamma(found: SpaceMap) -> Callable[[SpaceElement], SpaceElement]:
-    return lambda element: _lift(found, element)
+def _gamma(reduction: Reduction, space: str) -> Callable[[SpaceElement], SpaceElement]:
+    return lambda element: reduction.lift_on(space, element)
 
 
-def _act(space: int, symmetry: SpaceElement, x: Tensor) -> Tensor:
-    return symmetry.apply(x, x.ndim - 1, 1)
+def _action(reduction: Reduction, spaces: Sequence[str]) -> Callable[[int, SpaceElement, Tensor], Tensor]:
+    """How a symmetry acts on values: a factor s of what goes into a power t^m is a factor s^m of what comes out."""
+    powers = [reduction.maps[name].power if name in reduction.maps else 1 for name in spaces]
+
+    def act(space: int, symmetry: SpaceElement, x: Tensor) -> Tensor:
+        return symmetry.apply(x.unsqueeze(0), x.ndim, powers[space - 1]).squeeze(0)
+
+    return act

@@ -270,6 +270,10 @@ class _Work:
         """The maps of a space, and of the linear spaces inside it, after elements went."""
         size = self.graph.space(name).size
         keep = torch.tensor([j for j in range(size) if j not in steps])
+        if any(child.parent == name and child.name in self.maps for child in self.graph.spaces):
+            # a copied head's values are zeroed as those of any head that goes, so it is no copy in the maps
+            steps = {j: replace(step, reason="head" if step.reason == "duplicate" else step.reason)
+                     for j, step in steps.items()}  # fmt: skip
         self.maps[name] = self.maps[name].without(steps)
         for child in self.graph.spaces:
             if child.parent == name and child.name in self.maps:

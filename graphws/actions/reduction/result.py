@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.reduction.lift import lift_blocks, lift_neurons
 from graphws.actions.reduction.maps import SpaceMap
 from graphws.actions.reduction.tolerance import Tolerance
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph, Weights
+from graphws.graph import GroupElement, NetworkGraph, Parameter, Weights
 from graphws.graph.element import SpaceElement
 
 
@@ -45,52 +46,99 @@ class Reduction:
         """How many elements went, of all spaces together."""
         return sum(m.size - m.reduced for m in self.maps.values())
 
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Sizes before and after, of the spaces that lost something."""
+        return {name: (m.size, m.reduced) for name, m in self.maps.items() if m.size > m.reduced}
+
     def equivalent(self) -> Weights:
         """θ' = β(θ̃): the large network's parameters that come from the small one (definition 3.2).
 
         Law: its function is that of `weights`; what is inactive is zero, what is redundant is an exact copy.
         """
-        tensors = {}
-        for parameter in self.source.parameters:
-            tensor = self.weights[parameter.name].double()
-            for k, axis in enumerate(parameter.axes):
-                matrix = self._embedding(axis.space, axis.power)
-                if matrix is not None:
-                    tensor = torch.movedim(torch.tensordot(tensor, matrix, dims=([k + 1], [1])), -1, k + 1)
-            tensors[parameter.name] = tensor.to(self.weights.dtype)
+        tensors = {
+            p.name: self.embedded(p, self.weights[p.name].double(), batch=1).to(self.weights.dtype)
+            for p in self.source.parameters
+        }
         return Weights(self.source, tensors)
+
+    def embedded(self, parameter: Parameter, tensor: Tensor, batch: int = 0) -> Tensor:
+        """β on one parameter of the small network: each axis follows its space.
+
+        Args:
+            parameter: The large network's, or its view as a picture graph.
+            tensor: The small network's numbers.
+            batch: Number of axes that stand before the parameter's own.
+        """
+        for k, axis in enumerate(parameter.axes):
+            matrix = self._embedding(axis.space, axis.power)
+            if matrix is not None:
+                moved = torch.tensordot(tensor, matrix.to(tensor.dtype), dims=([k + batch], [1]))
+                tensor = torch.movedim(moved, -1, k + batch)
+        return tensor
+
+    def _found(self, space: str) -> SpaceMap | None:
+        """What became of a space, or of the set that it is nested in; None where nothing did."""
+        if all(known.name != space for known in self.source.spaces):
+            return None
+        found = self.maps.get(space) or self.maps.get(self.source.lineage(space)[0].name)
+        return None if found is None or (found.basis is None and found.size == found.reduced) else found
+
+    def _widened(self, space: str, found: SpaceMap, matrix: Tensor) -> Tensor:
+        """A matrix of a set's elements as one of a space nested in it: each element takes its children along."""
+        inner = 1 if found.basis is not None else self.source.extent(space) // found.size
+        return matrix if inner == 1 else torch.kron(matrix, torch.eye(inner, dtype=matrix.dtype))
 
     def _embedding(self, space: str, power: int) -> Tensor | None:
         """The matrix (before, after) that β applies to an axis; None for the identity."""
-        root = self.source.lineage(space)[0].name
-        found = self.maps.get(space) if space in self.maps else self.maps.get(root)
-        if found is None or (found.basis is None and found.size == found.reduced):
-            return None
-        if found.basis is not None:
-            return found.basis
-        inner = self.source.extent(space) // found.size
+        found = self._found(space)
+        if found is None or found.basis is not None:
+            return None if found is None else found.basis
         if power < 0:
-            matrix = found.alpha_star.mT
-        else:
-            matrix = found.before
-            matrix = torch.where(matrix != 0, matrix**power, 0.0)
-        return matrix if inner == 1 else torch.kron(matrix, torch.eye(inner, dtype=matrix.dtype))
+            return self._widened(space, found, found.alpha_star.mT)
+        matrix = found.before
+        return self._widened(space, found, torch.where(matrix != 0, matrix**power, 0.0))
+
+    def alpha(self, space: str) -> Tensor:
+        """A, (before, after): values of the small network on a space to those of the large one."""
+        found = self._found(space)
+        identity = torch.eye(self.source.extent(space), dtype=torch.float64)
+        return identity if found is None else self._widened(space, found, found.alpha)
+
+    def alpha_star(self, space: str) -> Tensor:
+        """A*, (after, before), with A* A = 1."""
+        found = self._found(space)
+        identity = torch.eye(self.source.extent(space), dtype=torch.float64)
+        return identity if found is None else self._widened(space, found, found.alpha_star)
 
     def lift(self, element: GroupElement) -> GroupElement:
         """γ: a latent symmetry of the small network as one of the large (equation 2).
 
-        Copies of a neuron move as a block, inactive neurons stay.
+        Law: a homomorphism into the large network's group.  Copies of a neuron move as a block, inactive neurons and
+        heads stay; where heads lost dimensions, those that are left out move along with their heads.
 
         Raises:
             GraphError: Where neurons with different numbers of copies are exchanged: no symmetry does that.
         """
         if element.graph != self.graph:
             raise GraphError("this group element belongs to another graph than the reduced one")
-        lifted = {}
-        for name, k in element.maps.items():
-            found = self.maps.get(name)
-            lifted[name] = k if found is None or found.size == found.reduced else _lift(found, k)
-        return GroupElement(self.source, lifted)
+        return GroupElement(self.source, {name: self.lift_on(name, k) for name, k in element.maps.items()})
+
+    def lift_on(self, space: str, element: SpaceElement) -> SpaceElement:
+        """γ on one space; see `lift`."""
+        found = self._found(space)
+        if found is None:
+            return element
+        if found.basis is None:
+            if space != found.space:
+                raise GraphError(f"space {space!r}: elements nested in a set that was reduced are moved by none alone")
+            return lift_neurons(found, element)
+        parent = self.source.space(space).parent
+        families = self.source.extent(parent) if parent else 1
+        kept = torch.zeros(1, dtype=torch.long)
+        if parent:
+            keep = self.maps[parent].keep if parent in self.maps else None
+            kept = torch.arange(families) if keep is None else keep
+        return lift_blocks(found.basis, element, families, kept)
 
     def summary(self) -> str:
         """What was removed and what was left alone, in lines."""
@@ -108,26 +156,3 @@ class Reduction:
 
     def __str__(self) -> str:
         return self.summary()
-
-
-def _lift(found: SpaceMap, element: SpaceElement) -> SpaceElement:
-    if found.basis is not None:
-        inside = found.basis @ element.matrix() @ found.basis.mT
-        outside = torch.eye(found.size, dtype=torch.float64) - found.basis @ found.basis.mT
-        return LinearMap(inside + outside)
-    if isinstance(element, LinearMap):
-        raise GraphError(f"space {found.space!r}: a matrix acts on a space of neurons")
-    perm = torch.arange(found.size)
-    scale = torch.ones(found.size, dtype=torch.float64)
-    copies = [(found.copies == j).nonzero().flatten().tolist() for j in range(found.reduced)]
-    for i, j in enumerate(element.perm.tolist()):
-        if len(copies[i]) != len(copies[j]):
-            raise GraphError(
-                f"space {found.space!r}: elements {i} and {j} have {len(copies[i])} and {len(copies[j])} copies, which "
-                "no symmetry of the large network exchanges"
-            )
-        factor = 1.0 if element.scale is None else float(element.scale[i])
-        for target, origin in zip(copies[i], copies[j], strict=True):
-            perm[target] = origin
-            scale[target] = factor * found.scale[target] / found.scale[origin]
-    return Monomial(perm, scale)
