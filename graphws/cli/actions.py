@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphws.cli.console import output, table
+from graphws.cli.actions_unknown import search_unknown
+from graphws.cli.console import output, table, working
 from graphws.errors import DataError, UsageError
 
 UNKNOWN = "unknown"
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graphws.actions.lie import LieFigures
+    from graphws.actions.result import Actions
     from graphws.graph.conversion import Conversion
 
 
@@ -32,7 +35,13 @@ def actions_command(
     input_shape: Annotated[
         str | None, typer.Option(help="Shape of one input, as 3,14,14 or tokens,features; not for unknown.")
     ] = None,
-    output_action: Annotated[str, typer.Option("--output", help="How outputs transform: same or invariant.")] = "same",
+    output_action: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            help="How outputs transform: same, invariant, or a .yaml file with a map for each generator, or a shape.",
+        ),
+    ] = "same",
     activation: Annotated[
         list[str] | None,
         typer.Option(help="Of the hidden layers; a state dict does not say it: once for all, or repeated, one each."),
@@ -57,35 +66,63 @@ def actions_command(
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report with figures.")] = None,
 ) -> None:
     """Say how a group acts on every layer of MODEL, or why it cannot be said."""
-    import json
-
     import torch
 
     from graphws.actions.extract import find_actions
     from graphws.actions.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
-    from graphws.report.actions_neurons import neuron_file
-    from graphws.report.actions_page import COLUMNS, actions_page, actions_table
-    from graphws.runtime.files import write_bytes
 
+    _can_be_written(json_file, neurons, report)
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
-    found = load_graph_file(path, activation=hint, omega=omega)
     if group == UNKNOWN:
-        _unknown(found, json_file)
+        _only_named({"--report": report, "--data": data, "--lie": lie})
+        search_unknown(load_graph_file(path, activation=hint, omega=omega), path.name, json_file, neurons)
         return
     if input_shape is None:
         raise UsageError("--input-shape says what the group moves: give it, as 3,14,14")
     shape = _shape(input_shape)
-    result = find_actions(
-        found,
-        read_symmetry(group),
-        shape,
-        output_action,
-        data=None if data is None else _probes(data),
-        decoys=decoys,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    rates = _lie(found, lie or [], shape, output_action, None if data is None else _probes(data))
+    wanted, acting = read_symmetry(group), read_symmetry(output_action)
+    _check_lie(lie or [], shape, acting, data)
+    probes = None if data is None else _probes(data)
+    found = load_graph_file(path, activation=hint, omega=omega)
+    beside = f", then for {decoys} decoys" if decoys else ""
+    with working(f"looking for {group} in {path.name}{beside}"):
+        result = find_actions(
+            found,
+            wanted,
+            shape,
+            acting,
+            data=probes,
+            decoys=decoys,
+            generator=torch.Generator().manual_seed(seed),
+        )
+    rates = _lie(found, lie or [], shape, output_action, probes)
+    _show(result, rates)
+    _write(result, rates, shape, path.name, json_file, neurons, report)
+
+
+def _only_named(given: Mapping[str, object]) -> None:
+    """Refuses options that the search for unknown symmetries has no use for."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name} is for a group that has a name; --group unknown takes --json and --neurons")
+
+
+def _can_be_written(json_file: Path | None, neurons: Path | None, report: Path | None) -> None:
+    """Refuses files that could not be written in the end, before the work begins."""
+    from graphws.report.actions_neurons import check_suffix
+
+    if neurons is not None:
+        check_suffix(neurons.suffix)
+    for option, path in (("--json", json_file), ("--neurons", neurons), ("--report", report)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+
+
+def _show(result: Actions, rates: list[LieFigures]) -> None:
+    """The verdict, what theory says, and the table of layers."""
+    from graphws.report.actions_page import COLUMNS, actions_table
+
     console = output()
     console.print(result.verdict.text, markup=False)
     if result.identifiability is not None:
@@ -97,6 +134,25 @@ def actions_command(
             console.print(line, markup=False)
     console.print()
     console.print(table(COLUMNS, actions_table(result)))
+
+
+def _write(
+    result: Actions,
+    rates: list[LieFigures],
+    shape: tuple[int, ...],
+    source: str,
+    json_file: Path | None,
+    neurons: Path | None,
+    report: Path | None,
+) -> None:
+    """The files that were asked for."""
+    import json
+
+    from graphws.report.actions_neurons import neuron_file
+    from graphws.report.actions_page import actions_page
+    from graphws.runtime.files import write_bytes
+
+    console = output()
     if json_file is not None:
         figures = result.to_dict()
         if rates:
@@ -107,56 +163,21 @@ def actions_command(
         write_bytes(neurons, neuron_file(result.to_networkx(), neurons.suffix))
         console.print(f"neurons: {neurons}", markup=False)
     if report is not None:
-        assert found.weights is not None
-        write_bytes(report, actions_page(result, found.weights, shape, path.name, rates).encode())
+        write_bytes(report, actions_page(result, shape, source, rates).encode())
         console.print(f"report: {report}", markup=False)
 
 
-def _unknown(found: Conversion, json_file: Path | None) -> None:
-    """Searches for symmetries that nobody named, and says what they move."""
-    import json
+def _check_lie(
+    names: list[str], shape: tuple[int, ...], output_action: str | Mapping[str, Any], data: Path | None
+) -> None:
+    from graphws.actions.lie import named_generator
 
-    from graphws.actions.automorphism import automorphisms
-    from graphws.actions.result import map_to_dict
-    from graphws.runtime.files import write_bytes
-
-    if found.weights is None:
-        raise UsageError("this graph has no weights: give a checkpoint, or a converted network's file")
-    result = automorphisms(found.weights)
-    console = output()
-    if result.order == 1:
-        console.print("No symmetry found: only the identity leaves all weights as they are.", markup=False)
-    else:
-        count = f"{len(result.generators)} generator" + ("s" if len(result.generators) > 1 else "")
-        console.print(f"{result.order} exact symmetries, from {count}.", markup=False)
-        rows = [
-            [str(number), space.name, _cycles(result.on(space.name)[number - 1].tolist())]
-            for number in range(1, len(result.generators) + 1)
-            for space in found.graph.spaces
-        ]
-        console.print(table(["generator", "space", "moves"], rows))
-    if json_file is not None:
-        spaces = [space.name for space in found.graph.spaces]
-        generators = [{name: map_to_dict(g.maps.get(name)) for name in spaces} for g in result.generators]
-        figures = {"order": result.order, "generators": generators}
-        write_bytes(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
-        console.print(f"figures: {json_file}", markup=False)
-
-
-def _cycles(perm: list[int], most: int = 6) -> str:
-    """A permutation in cycles, the first few of them."""
-    seen: set[int] = set()
-    cycles = []
-    for start in range(len(perm)):
-        cycle, here = [], start
-        while here not in seen:
-            seen.add(here)
-            cycle.append(here)
-            here = perm[here]
-        if len(cycle) > 1:
-            cycles.append("(" + " ".join(map(str, cycle)) + ")")
-    rest = f" and {len(cycles) - most} more" if len(cycles) > most else ""
-    return " ".join(cycles[:most]) + rest if cycles else "-"
+    for name in names:
+        named_generator(name, shape)  # refuses unknown names, and inputs that are no pictures
+    if names and data is None:
+        raise UsageError("a Lie derivative is measured on probes: give --data")
+    if names and output_action not in ("same", "invariant"):
+        raise UsageError("a Lie derivative needs --output same or invariant: no file says how a rate acts on outputs")
 
 
 def _lie(
@@ -165,11 +186,9 @@ def _lie(
     """The Lie derivatives that were asked for."""
     from graphws.actions.lie import lie_derivative
 
-    if names and data is None:
-        raise UsageError("a Lie derivative is measured on probes: give --data")
     if data is None:
         return []
-    action: Any = "invariant" if output_action == "invariant" else "same"
+    action: Any = output_action
     return [lie_derivative(found, name, shape, action, data=data) for name in names]
 
 

@@ -5,11 +5,12 @@ Both fall silent or plain by themselves when they are not a terminal, so output 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from graphws.runtime.reporter import Reporter
@@ -38,6 +39,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
     return made
+
+
+@contextmanager
+def working(text: str, console: Console | None = None) -> Iterator[None]:
+    """Says on stderr what goes on for how long; where that is no terminal, a line when it begins."""
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.print(f"{text} ...", markup=False)
+        yield
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as shown:
+        shown.add_task(text)
+        yield
 
 
 class Bars(Reporter):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,6 +28,8 @@ COLOURS = {
     "none": "#b9c0c7",
 }
 """One colour a category, as in paper I's figure 2."""
+ROUNDING = 1e-12
+"""An error that counts as 0 in figures."""
 MOST_FILTERS = 256
 """Filters that are drawn at most."""
 
@@ -35,21 +38,22 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
     """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good."""
     figure = Figure(figsize=(max(5.0, 1.5 + 1.3 * len(layers)), 3.4), layout="constrained")
     axes = figure.subplots()
-    floor = 1e-16
-    for place, layer in enumerate(layers):
-        rivals = [max(rival.k_error, floor) for rival in layer.rivals.values()]
-        for number, value in enumerate(rivals):
-            axes.plot(
-                [place - 0.16, place + 0.16], [value, value], color="0.65", lw=2, label=_once(place + number, "decoys")
-            )
-        axes.plot(
-            place, max(layer.k_error, floor), "o", color="#c0392b", ms=8, label=_once(place, "by neurons (K-error)")
-        )
-        if layer.gl_error is not None:
-            label = _once(place, "by a matrix (GL-error)")
-            axes.plot(place, max(layer.gl_error, floor), "D", color="#2c6fbb", ms=6, label=label)
-    shown = [max(layer.k_error, floor) for layer in layers]
-    axes.set_yscale("log") if min(shown, default=1) < 0.02 else axes.set_ylim(0, None)
+    marks = [(place, mark) for place, layer in enumerate(layers) for mark in _marks(layer)]
+    floor = _floor([mark.error for _, mark in marks])
+    seen: set[str] = set()
+    for place, mark in marks:
+        height, label = max(mark.error, floor), None if mark.label in seen else mark.label
+        seen.add(mark.label)
+        if mark.shape == "-":
+            axes.plot([place - 0.16, place + 0.16], [height, height], color=mark.colour, lw=2, label=label)
+        else:
+            axes.plot(place, height, mark.shape, color=mark.colour, ms=8 if mark.shape == "o" else 6, label=label)
+    if floor:
+        axes.set_yscale("log")
+        axes.axhline(floor, color="0.8", lw=0.8, ls=":")
+        axes.annotate("0 to rounding", (len(layers) - 0.5, floor), fontsize=8, color="0.45", ha="right", va="bottom")
+    else:
+        axes.set_ylim(0, None)
     axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
     axes.set_xlim(-0.5, len(layers) - 0.5)
     axes.set(ylabel="relative error", title="How far each layer is from equivariant")
@@ -59,8 +63,29 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
     return figure
 
 
-def _once(place: int, label: str) -> str | None:
-    return label if place == 0 else None
+class _Mark(NamedTuple):
+    error: float
+    label: str
+    colour: str
+    shape: str
+
+
+def _marks(layer: LayerFigures) -> list[_Mark]:
+    """What stands above a layer's name."""
+    label = "decoys, by weights" if layer.best_rival and layer.best_rival.weights else "decoys"
+    marks = [_Mark(rival.k_error, label, "0.65", "-") for rival in layer.rivals.values()]
+    marks.append(_Mark(layer.k_error, "by neurons (K-error)", "#c0392b", "o"))
+    if layer.gl_error is not None:
+        marks.append(_Mark(layer.gl_error, "by a matrix (GL-error)", "#2c6fbb", "D"))
+    return marks
+
+
+def _floor(errors: Sequence[float]) -> float:
+    """Where errors that are 0 to rounding are drawn on a logarithmic axis; 0 where a linear one will do."""
+    above = [error for error in errors if error > ROUNDING]
+    if len(above) == len(errors) and min(above, default=1) >= 0.02:
+        return 0.0
+    return min(above, default=1.0) / 4
 
 
 def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:

@@ -27,10 +27,9 @@ def neuron_file(view: nx.MultiDiGraph, suffix: str) -> bytes:
     Raises:
         UsageError: On another suffix.
     """
+    check_suffix(suffix)
     if suffix == ".json":
         return json.dumps(nx.node_link_data(view, edges="edges"), default=str).encode()
-    if suffix != ".graphml":
-        raise UsageError(f"neurons are written as {' or '.join(SUFFIXES)}, got {suffix or 'no ending'!r}")
     plain = nx.MultiDiGraph()
     for node, values in view.nodes(data=True):
         plain.add_node(_name(node), **_simple(values))
@@ -39,6 +38,16 @@ def neuron_file(view: nx.MultiDiGraph, suffix: str) -> bytes:
     stream = io.BytesIO()
     nx.write_graphml(plain, stream)
     return stream.getvalue()
+
+
+def check_suffix(suffix: str) -> None:
+    """Refuses the ending of a file that neurons are not written to.
+
+    Raises:
+        UsageError: Where it is none of `SUFFIXES`.
+    """
+    if suffix not in SUFFIXES:
+        raise UsageError(f"neurons are written as {' or '.join(SUFFIXES)}, got {suffix or 'no ending'!r}")
 
 
 def _name(node: Any) -> str:

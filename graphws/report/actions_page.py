@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from graphws.actions.lie import LieFigures
 from graphws.actions.result import Actions
-from graphws.graph import Monomial, Weights
+from graphws.graph import Monomial
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
 from graphws.report.figures import png
 from graphws.report.page import Page, Picture, Table, html
@@ -27,7 +28,7 @@ def actions_table(actions: Actions) -> list[list[str]]:
                 layer.action,
                 actions.verdict.layers.get(layer.space, "-"),
                 _figure(layer.k_error),
-                _figure(rival.k_error if rival else None),
+                _figure(rival.k_error if rival else None) + (" (weights)" if rival and rival.weights else ""),
                 f"{layer.matched:.0%}" if hidden else "-",
                 f"{rival.matched:.0%}" if rival and hidden else "-",
                 _figure(layer.gl_error),
@@ -38,19 +39,16 @@ def actions_table(actions: Actions) -> list[list[str]]:
     return rows
 
 
-def actions_page(
-    actions: Actions, weights: Weights, shape: Sequence[int], source: str, rates: Sequence[LieFigures] = ()
-) -> str:
+def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Sequence[LieFigures] = ()) -> str:
     """The report as one self-contained HTML document.
 
     Args:
         actions: What was found.
-        weights: The network.
         shape: Shape of one input.
         source: Where the network came from, for the title.
         rates: Lie derivatives that were measured besides.
     """
-    generator = next((word for word in actions.words if word != "1" and " " not in word), "")
+    generator = next(iter(actions.generators), "")
     pictures = [
         Picture(
             "Layer errors beside those of decoy groups. A dot far below every grey line is evidence; a dot among them "
@@ -65,7 +63,7 @@ def actions_page(
                 png(draw_categories(actions.layers, generator)),
             )
         )
-    filters = _filters(actions, weights, shape, generator)
+    filters = _filters(actions, shape, generator)
     if filters is not None:
         pictures.append(filters)
     facts = {
@@ -78,6 +76,7 @@ def actions_page(
         **_theory(actions),
         "orbits of neurons": _orbits(actions),
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
+        "decoys": "the least error, and the largest share matched, of groups that the network has no reason to know",
         "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",
         "ν": "median of 1 - corr(z, σ(z))² over neurons: near 0 they act linearly and are not identifiable",
         **{f"Lie derivative, {rate.generator}": rate.text for rate in rates},
@@ -85,11 +84,12 @@ def actions_page(
     }
     return html(
         Page(
-            title=f"Latent action of {actions.group} in {source}",
+            title=f"{actions.verdict.outcome.capitalize()}: {actions.group} in {source}",
             lead=" ".join(filter(None, (actions.verdict.text, actions.note))),
             results=Table(COLUMNS, actions_table(actions)),
             pictures=pictures,
             facts=facts,
+            leading=False,
         )
     )
 
@@ -116,17 +116,14 @@ def _orbits(actions: Actions) -> str:
     return ", ".join(f"{name}: {orbits.count} of {len(orbits.label)}" for name, orbits in found.items()) or "-"
 
 
-def _filters(actions: Actions, weights: Weights, shape: Sequence[int], generator: str) -> Picture | None:
+def _filters(actions: Actions, shape: Sequence[int], generator: str) -> Picture | None:
     """The first layer's filters, where inputs are pictures and a weight reads them directly."""
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)) or not generator:
         return None
-    first = next((layer for layer in actions.layers if layer.kinds), None)
-    if first is None:
+    first, weights = next((layer for layer in actions.layers if layer.kinds), None), actions.network
+    if first is None or weights is None:
         return None
-    element = actions.elements[actions.words.index(generator)].maps.get(first.space)
-    size = 1
-    for n in shape:
-        size *= n
+    element, size = actions.generators[generator].maps.get(first.space), math.prod(shape)
     for parameter in weights.graph.parameters:
         if parameter.spaces[:1] == (first.space,) and weights[parameter.name].shape[1:] == (first.size, size):
             if not isinstance(element, Monomial):

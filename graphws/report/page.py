@@ -15,7 +15,8 @@ h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .35rem .9rem; border-bottom: 1px solid #d8dee4; }
 th { font-weight: 600; } td:first-child, th:first-child { text-align: left; }
-table.results tbody tr:first-child td { font-weight: 600; }
+table.leading tbody tr:first-child td { font-weight: 600; }
+table.facts td { text-align: left; vertical-align: top; }
 img { max-width: 100%; height: auto; }
 figure { margin: 1rem 0 1.6rem; } figcaption { color: #57606a; font-size: .9rem; }
 pre { background: #f6f8fa; padding: .9rem 1.1rem; overflow-x: auto; font-size: .85rem; border-radius: 6px; }
@@ -49,6 +50,7 @@ class Page:
         pictures: In order.
         facts: What the data are and what it ran with.
         spec: The resolved spec.
+        leading: Whether the first row of the results is what the page is about, and the others stand beside it.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Page:
     pictures: Sequence[Picture] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     spec: str = ""
+    leading: bool = True
 
 
 def html(page: Page) -> str:
@@ -68,7 +71,7 @@ def html(page: Page) -> str:
         f"<style>{_STYLE}</style></head><body>",
         f"<h1>{escape(page.title)}</h1>",
         f'<p class="lead">{escape(page.lead)}</p>',
-        _table(page.results, "results"),
+        _table(page.results, "results leading" if page.leading else "results"),
     ]
     for picture in page.pictures:
         data = base64.b64encode(picture.content).decode()

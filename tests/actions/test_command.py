@@ -85,15 +85,76 @@ def test_unknown_symmetries_are_searched_for(place: Path, case: Case) -> None:
     assert "No symmetry found: only the identity leaves all weights as they are." in text
 
 
-def test_what_the_command_needs(place: Path) -> None:
-    for arguments, text in (
-        (("--group", "mirror"), "--input-shape says what the group moves: give it, as 3,14,14"),
-        (("--group", "mirror", "--input-shape", "1,4,4", "--lie", "rotation"),
-         "a Lie derivative is measured on probes: give --data"),
-    ):  # fmt: skip
-        code, said = run("actions", place / "net.safetensors", "--activation", "gelu", *arguments)
-        assert code != 0
-        assert text in " ".join(said.split())
+def test_neurons_of_an_unknown_symmetry_carry_their_orbits(place: Path) -> None:
+    code, text = run("actions", place / "net.safetensors", "--activation", "gelu", "--group", "unknown",
+                     "--neurons", place / "n.json")  # fmt: skip
+    assert code == 0, text
+    nodes = json.loads((place / "n.json").read_text())["nodes"]
+    inputs = {node["index"]: node["orbit"] for node in nodes if node["space"] == "input"}
+    assert all(inputs[4 * row + column] == inputs[4 * row + 3 - column] for row in range(4) for column in range(4))
+    assert len(set(inputs.values())) == 8
+
+
+def test_outputs_may_transform_as_a_file_says(place: Path) -> None:
+    mirror = {"places": [4 * (k // 4) + 3 - k % 4 for k in range(16)], "signs": [1] * 16}
+    (place / "output.yaml").write_text(json.dumps({"m": mirror}))
+    (place / "wrong.yaml").write_text(json.dumps({"m": {**mirror, "signs": [-1] * 16}}))
+    common = ("actions", place / "net.safetensors", "--activation", "gelu", "--group", "mirror", "--input-shape",
+              "1,4,4", "--decoys", 0, "--output")  # fmt: skip
+    code, text = run(*common, place / "output.yaml")
+    assert (code, "Exact action" in text) == (0, True), text
+    code, text = run(*common, place / "wrong.yaml")
+    assert (code, "Exact action" in text) == (0, False), text
+
+
+def test_the_command_says_what_it_is_at(place: Path) -> None:
+    result = CliRunner().invoke(
+        app,
+        ["actions", str(place / "net.safetensors"), "--activation", "gelu", "--group", "mirror", "--input-shape",
+         "1,4,4", "--decoys", "2"],
+    )  # fmt: skip
+    assert result.stderr == "looking for mirror in net.safetensors, then for 2 decoys ...\n"
+    assert "looking for" not in result.stdout
+
+
+NAMED = ("--group", "mirror", "--input-shape", "1,4,4")
+REFUSED = [
+    (("--group", "mirror"), "--input-shape says what the group moves: give it, as 3,14,14"),
+    ((*NAMED, "--lie", "rotation"), "a Lie derivative is measured on probes: give --data"),
+    ((*NAMED, "--lie", "rotaton", "--data", "probes.safetensors"),
+     "unknown generator 'rotaton'; there are translation-x, translation-y, rotation, scaling; "
+     "did you mean 'rotation'?"),
+    ((*NAMED, "--lie", "rotation", "--data", "probes.safetensors", "--output", "output.yaml"),
+     "a Lie derivative needs --output same or invariant: no file says how a rate acts on outputs"),
+    ((*NAMED, "--neurons", "n.dot"), "neurons are written as .json or .graphml, got '.dot'"),
+    ((*NAMED, "--json", "no/f.json"), "--json no/f.json: there is no folder no"),
+    ((*NAMED, "--report", "no/r.html"), "--report no/r.html: there is no folder no"),
+    (("--group", "unknown", "--report", "r.html"),
+     "--report is for a group that has a name; --group unknown takes --json and --neurons"),
+    (("--group", "unknown", "--data", "probes.safetensors"),
+     "--data is for a group that has a name; --group unknown takes --json and --neurons"),
+    ((*NAMED, "--data", "narrow.safetensors"),
+     "probes have the shape (points, 16), flattened or not; got (9, 1, 4, 3)"),
+    ((*NAMED, "--data", "nan.safetensors"), "the probes hold NaN or infinity"),
+    ((*NAMED, "--data", "two.safetensors"), "two.safetensors: holds 2 tensors, none of them called 'inputs'"),
+    (("--group", "mirror", "--input-shape", "1x4x4"),
+     "--input-shape is like 3,14,14: positive numbers with commas; got '1x4x4'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSED)
+def test_what_the_command_refuses(
+    place: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(place)
+    (place / "output.yaml").write_text("m: [0, 1]\n")
+    x = torch.randn(9, 1, 4, 4, generator=rng())
+    save_file({"inputs": x[..., :3].contiguous()}, "narrow.safetensors")
+    save_file({"inputs": torch.full_like(x, float("nan"))}, "nan.safetensors")
+    save_file({"a": x, "b": x + 1}, "two.safetensors")
+    result = CliRunner().invoke(app, ["actions", "net.safetensors", "--activation", "gelu", *arguments])
+    assert result.exit_code != 0
+    assert result.stderr.splitlines()[-1] == f"error: {said}"
 
 
 def test_orbits_and_the_quotient_of_a_result(case: Case) -> None:
