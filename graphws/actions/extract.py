@@ -128,9 +128,7 @@ def find_actions(
         probe = probes.reshape(len(probes), *problem.placed.shape)
     theorem = identifiability(weights, probe)
     seen = _report(problem, best, rivals, end_to_end, 0 if probes is None else len(probes))
-    return replace(
-        seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller
-    )
+    return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller)
 
 
 def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:

@@ -3,14 +3,18 @@
 A layer's action counts as
 
 * *exact*, where its K-error is below 1e-6;
-* *found*, where it is below 0.15 and at most half of every decoy's, or where at least half of its neurons are matched,
-  three times as many as under any decoy;
+* *found*, where it is below 0.15 and at most half of every decoy's (by weight errors, where decoys act on weights
+  alone), or where at least half of its neurons are matched, three times as many as under any decoy;
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise.
 
+An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
+there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.15 and at most half
+of every decoy's largest, so are all layers, whatever decoys reach on single ones.
+
 A network whose function is not equivariant end to end gets no action at all: what matching finds then is noise.  It is
-equivariant on probes where its error is below every decoy's and at most 0.3; up to 0.5 (an unrelated function has √2), if
-it is also at most half of every decoy's.
+equivariant on probes where its error is below every decoy's and at most 0.3; up to 0.5 (an unrelated function has √2),
+if it is also at most half of every decoy's.
 """
 
 from __future__ import annotations
@@ -49,7 +53,8 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
     rival = layer.best_rival
     if layer.k_error <= EXACT and (rival is None or rival.k_error > 10 * EXACT):
         return "exact"
-    close = layer.k_error <= SMALL and (rival is None or 2 * layer.k_error < rival.k_error)
+    beside = layer.weight_error if rival is not None and rival.weights else layer.k_error
+    close = layer.k_error <= SMALL and (rival is None or 2 * beside < rival.k_error)
     many = layer.matched >= HALF and (rival is None or layer.matched >= TIMES * rival.matched)
     if close or many:
         return "found"
@@ -58,11 +63,28 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
     return "none"
 
 
+def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] | None:
+    """What the largest errors of a network's layers say of all of them; None where they decide nothing."""
+    worst = max((layer.k_error for layer in layers), default=0.0)
+    names = {name for layer in layers for name in layer.rivals}
+    if not names:
+        return None
+    exact, close = worst <= EXACT, worst <= SMALL
+    for name in names:
+        reached = [layer for layer in layers if name in layer.rivals]
+        rival = max(layer.rivals[name].k_error for layer in reached)
+        in_weights = any(layer.rivals[name].weights for layer in reached)
+        beside = max(layer.weight_error if in_weights else layer.k_error for layer in reached)
+        exact, close = exact and rival > 10 * EXACT, close and 2 * beside < rival
+    return "exact" if exact else "found" if close else None
+
+
 def judge(
     group: str,
     hidden: Sequence[LayerFigures],
     end_to_end: float | None,
     decoys_end_to_end: Sequence[float] = (),
+    ends: Sequence[LayerFigures] = (),
 ) -> Verdict:
     """The verdict on a network.
 
@@ -71,8 +93,10 @@ def judge(
         hidden: The figures of its hidden layers, in order.
         end_to_end: Error of the whole function; None without probes.
         decoys_end_to_end: The decoys' errors.
+        ends: The figures of the layers whose action is given, as that of the outputs is.
     """
-    outcomes = {layer.space: judge_layer(layer) for layer in hidden}
+    together = judge_together([*hidden, *ends])
+    outcomes = {layer.space: together or judge_layer(layer) for layer in hidden}
     against_function = _not_equivariant(end_to_end, decoys_end_to_end)
     if against_function:
         text = f"No action found: {against_function}."

@@ -4,7 +4,8 @@ Scores compare numbers, so scales and bases that leave the function alone must b
 
 * a neuron of a positively homogeneous activation has incoming norm 1;
 * a linear space has incoming weights with W Wᵀ = 1, inside each head for a nested one (a QR gauge of the values); one
-  that nothing writes has such outgoing weights.
+  that nothing writes has outgoing weights with OᵀO = 1.  Where W leaves directions unwritten, both sides are used:
+  W Wᵀ + c (OᵀO)⁻¹ = 1 up to a factor, with a number c that no basis changes.
 
 If a finite group acts on the inputs by orthogonal matrices and the network is exactly equivariant, every latent action
 is then a signed permutation, or orthogonal on linear spaces: nothing is lost by looking only for those.
@@ -23,7 +24,7 @@ def matching_gauge(weights: Weights) -> GroupElement:
     """The group element that moves one network to the gauge for matching.
 
     Laws: ``forward`` of the moved weights is that of the old; scales are positive; applying it twice changes nothing
-    more (to rounding).  Directions of a linear space into which nothing is written are left alone.
+    more (to rounding).  Directions of a linear space that neither side determines are left alone.
 
     Args:
         weights: A batch of one.
@@ -36,10 +37,9 @@ def matching_gauge(weights: Weights) -> GroupElement:
         moved = GroupElement(graph, maps).act(weights)
         incoming = _beside(moved, space, power=1)
         if space.action is Action.LINEAR:
-            rows = incoming if incoming is not None else _beside(moved, space, power=-1)
-            if rows is not None:
-                whitening = LinearMap(_whitening(rows, space))  # symmetric, so its inverse moves the other side by it
-                maps[space.name] = whitening if incoming is not None else whitening.inverse()
+            whitening = _whitening(incoming, _beside(moved, space, power=-1), space)
+            if whitening is not None:
+                maps[space.name] = LinearMap(whitening)
         elif incoming is not None:
             norm = incoming.norm(dim=1)
             scale = torch.where(norm > 0, 1 / norm, torch.ones_like(norm))
@@ -62,15 +62,41 @@ def _beside(weights: Weights, space: Space, power: int) -> Tensor | None:
     return None
 
 
-def _whitening(incoming: Tensor, space: Space) -> Tensor:
-    """The symmetric k, block by block, with (k W)(k W)ᵀ = 1 on the directions that W writes."""
-    blocks = incoming.reshape(-1, space.size, incoming.shape[1])
-    values, vectors = torch.linalg.eigh(blocks @ blocks.mT)
-    floor = values.amax(-1, keepdim=True) * 100 * space.size * torch.finfo(values.dtype).eps
-    factor = torch.where(values > floor, values.clamp_min(torch.finfo(values.dtype).tiny).rsqrt(), 1.0)
-    mixed = vectors @ (factor.unsqueeze(-1) * vectors.mT)
-    whole: Tensor = torch.block_diag(*mixed)
-    return whole
+def _whitening(incoming: Tensor | None, outgoing: Tensor | None, space: Space) -> Tensor | None:
+    """The symmetric k, block by block, after which the space's Gram matrix is 1 on the directions that it knows."""
+    read = None if outgoing is None else _gram(outgoing, space)
+    if incoming is None:
+        return None if read is None else torch.block_diag(*_power(read, 0.5))
+    gram = _gram(incoming, space)
+    if read is not None and bool(_blank(gram).any()) and not bool(_blank(read).any()):
+        share = (gram * read).sum() / read.shape[:2].numel()  # tr(W Wᵀ OᵀO), which no basis changes
+        gram = gram + share * torch.linalg.inv(read)
+    return torch.block_diag(*_power(gram, -0.5))
+
+
+def _gram(rows: Tensor, space: Space) -> Tensor:
+    """R Rᵀ inside each parent, (parents, d, d)."""
+    blocks = rows.reshape(-1, space.size, rows.shape[1])
+    return blocks @ blocks.mT
+
+
+def _blank(gram: Tensor) -> Tensor:
+    """Which eigenvalues are 0 to rounding, in ascending order, (parents, d)."""
+    return _zeros(torch.linalg.eigvalsh(gram))
+
+
+def _zeros(values: Tensor) -> Tensor:
+    floor = values.amax(-1, keepdim=True) * 100 * values.shape[-1] * torch.finfo(values.dtype).eps
+    return values <= floor
+
+
+def _power(gram: Tensor, exponent: float) -> Tensor:
+    """A power of a symmetric matrix; 1 on the directions where it is 0."""
+    values, vectors = torch.linalg.eigh(gram)
+    tiny = torch.finfo(values.dtype).tiny
+    factor = torch.where(_zeros(values), torch.ones_like(values), values.clamp_min(tiny) ** exponent)
+    powered: Tensor = vectors @ (factor.unsqueeze(-1) * vectors.mT)
+    return powered
 
 
 def conjugated(graph: NetworkGraph, element: GroupElement, gauge: GroupElement) -> GroupElement:

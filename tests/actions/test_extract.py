@@ -21,7 +21,7 @@ from graphws.actions.measures import end_to_end_error, linearity
 from graphws.actions.naming import named_symmetry
 from graphws.actions.problem import pose
 from graphws.actions.symmetry import close
-from graphws.actions.verdict import judge, judge_layer
+from graphws.actions.verdict import judge, judge_layer, judge_together
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, Monomial, Weights, mlp_graph
@@ -209,6 +209,20 @@ def test_outcomes_of_layers() -> None:
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.1))) == "found"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5))) == "none"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5), gl=0.05)) == "linear only"
+
+
+def test_layers_are_judged_together() -> None:
+    """A decoy that leaves the middle in place has no error there: its largest error is what counts."""
+    middle, end = figures(0.0, 1.0, Rival(0.0, 1.0)), figures(0.0, 1.0, Rival(1.2, 0.0))
+    assert judge_layer(middle) == "none"
+    assert judge_together([middle, end]) == "exact"
+    assert judge("mirror", [middle], None, ends=[end]).outcome == "exact action"
+    assert judge_together([middle]) is None  # a tie
+    assert judge("mirror", [middle], None).outcome == "no action found"
+    assert judge_together([middle, figures(0.1, 0.5, Rival(0.3, 0.1))]) == "found"
+    assert judge_together([middle, figures(0.1, 0.5, Rival(0.15, 0.1))]) is None
+    assert judge_together([middle, figures(0.2, 0.5, Rival(1.2, 0.1))]) is None
+    assert judge_together([figures(0.0, 1.0)]) is None  # no decoys
 
 
 def test_verdicts_in_words() -> None:

@@ -2,13 +2,14 @@
 
 Nothing pointwise happens in a linear space (a hidden layer without activation, the dimensions of an attention head), so
 any basis will do.  The space shrinks to the span of what is written; then to the span of what is read of that; each
-time to the same number of dimensions in every parent.  For W₂ W₁ this leaves rank(W₂ W₁) dimensions: the submodel of a
+time to the same number of dimensions in every parent.  Where a parent uses fewer than the others, both sides are zero
+in those that it does not use, so that nothing arbitrary stays.  For W₂ W₁ this leaves rank(W₂ W₁) dimensions: the submodel of a
 linear network (paper I, section 5.1), and the low-rank heads of section 5.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,33 +30,58 @@ def own_places(graph: NetworkGraph, space: str) -> list[Place]:
     ]
 
 
-def spans(
-    graph: NetworkGraph, tensors: Tensors, space: str, written: bool, tolerance: float
-) -> tuple[Tensor, float] | None:
+@dataclass(frozen=True, eq=False)
+class Span:
+    """Fewer coordinates of a linear space that hold one side of it.
+
+    Attributes:
+        bases: (parents, size, smaller), orthonormal columns.
+        used: (parents, smaller), which of them the parent needs; the others are there for the parents that need more.
+        figure: The largest relative singular value that is left out.
+    """
+
+    bases: Tensor
+    used: Tensor
+    figure: float
+
+
+def spans(graph: NetworkGraph, tensors: Tensors, space: str, written: bool, tolerance: float) -> Span | None:
     """A smaller space in which everything written into (or read from) a linear space lies.
 
-    Returns:
-        The orthonormal bases (parents, size, smaller), and the largest relative singular value that is left out; None
-        where the space is full.
+    None where the space is full: every parent uses all dimensions, or none of the two sides uses the rest.
     """
     block = _block(graph, tensors, space, written)
     if block is None:
         return None
+    size = graph.space(space).size
     left, values, _ = torch.linalg.svd(block, full_matrices=True)
-    figures = _relative(values, graph.space(space).size)
-    rank = max(1, int((figures > tolerance).sum(1).max()))
-    if rank == graph.space(space).size:
-        return None
-    return left[:, :, :rank], float(figures[:, rank:].max())
+    figures = _relative(values, size)
+    used = figures > tolerance
+    rank = max(1, int(used.sum(1).max()))
+    if rank == size:
+        other = _block(graph, tensors, space, not written)
+        if other is None or bool(used.all()):
+            return None
+        idle = (left.mT @ other).norm(dim=2)[~used]
+        if float(idle.max()) <= tolerance * float(other.norm()):
+            return None
+    return Span(left[:, :, :rank], used[:, :rank], float(figures.masked_fill(used, 0.0).max()))
+
+
+def rank_table(graph: NetworkGraph, tensors: Tensors, space: str, written: bool) -> Tensor:
+    """(parents, size): the singular values of what is written into (or read from) each parent's dimensions, over the
+    largest of all; no rows where nothing is."""
+    size = graph.space(space).size
+    block = _block(graph, tensors, space, written)
+    if block is None:
+        return torch.zeros(0, size, dtype=torch.float64)
+    return _relative(torch.linalg.svdvals(block), size)
 
 
 def rank_figures(graph: NetworkGraph, tensors: Tensors, space: str, written: bool) -> Tensor:
-    """The relative singular values of what is written into (or read from) a linear space: for each dimension the
-    largest over parents, since all of them keep equally many."""
-    block = _block(graph, tensors, space, written)
-    if block is None:
-        return torch.zeros(0, dtype=torch.float64)
-    return _relative(torch.linalg.svdvals(block), graph.space(space).size).amax(0)
+    """For each dimension the largest relative singular value over parents, since all of them keep equally many."""
+    table = rank_table(graph, tensors, space, written)
+    return table.amax(0) if len(table) else table.flatten()
 
 
 def _block(graph: NetworkGraph, tensors: Tensors, space: str, written: bool) -> Tensor | None:
@@ -77,12 +103,13 @@ def _relative(values: Tensor, size: int) -> Tensor:
     return values / values.max().clamp_min(torch.finfo(values.dtype).tiny)
 
 
-def project(graph: NetworkGraph, tensors: Tensors, space: str, bases: Tensor) -> tuple[NetworkGraph, dict[str, Tensor]]:
-    """The graph and the parameters with the space in new, fewer coordinates.
+def project(graph: NetworkGraph, tensors: Tensors, space: str, span: Span) -> tuple[NetworkGraph, dict[str, Tensor]]:
+    """The graph and the parameters with the space in new coordinates, zero in those that a parent does not use.
 
     The bases are orthonormal, so what is written (power 1) and what is read (power -1) transform alike.
     """
-    parents, size, rank = bases.shape
+    parents, size, rank = span.bases.shape
+    bases = span.bases * span.used.unsqueeze(1)
     edited = dict(tensors)
     for place in own_places(graph, space):
         rows = edited[place.parameter].movedim(place.axis, 0)

@@ -286,12 +286,11 @@ class _Work:
     def _rank(self, name: str) -> None:
         """Shrinks a linear space to the span of what is written into it, then of what is read from it."""
         for written in (True, False):
-            found = spans(self.graph, self.tensors, name, written, self._limit("rank", name))
-            if found is None:
+            span = spans(self.graph, self.tensors, name, written, self._limit("rank", name))
+            if span is None:
                 continue
-            bases, figure = found
             try:
-                graph, made = project(self.graph, self.tensors, name, bases)
+                graph, made = project(self.graph, self.tensors, name, span)
                 change = relative_change(self.reference, self._outputs(graph, made))
             except (GraphwsError, RuntimeError, ValueError, IndexError) as error:
                 line = next(iter(str(error).splitlines()), type(error).__name__)
@@ -302,9 +301,9 @@ class _Work:
                 continue
             old = self.maps[name]
             basis = torch.eye(old.size, dtype=torch.float64) if old.basis is None else old.basis
-            gone = basis.shape[1] - bases.shape[0] * bases.shape[2]
-            removals = old.removals + tuple(Removal(-1, "rank", figure) for _ in range(gone))
-            basis = basis @ block_diagonal(bases)
+            gone = basis.shape[1] - span.bases.shape[0] * span.bases.shape[2]
+            removals = old.removals + tuple(Removal(-1, "rank", span.figure) for _ in range(gone))
+            basis = basis @ block_diagonal(span.bases)
             self.maps[name] = replace(old, keep=None, basis=basis, removals=removals)
             self.graph, self.tensors = graph, made
 

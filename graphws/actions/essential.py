@@ -1,0 +1,46 @@
+"""Before the search: the network without what does nothing.
+
+Dead neurons, copies, and directions of a linear space that nothing writes or reads can be moved in any way, so they
+hide the action of the rest: of an attention by one learned query, for example, only one direction of its queries
+counts.  The theorem speaks about the reduced network, θ′ of paper I's remark 5.2, and there the action is looked for;
+only exact redundancy goes, so the function stays the same to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from graphws.actions.picture_steps import missing, run_network
+from graphws.actions.picture_view import picture_view
+from graphws.actions.reduction import Reduction, reduce
+from graphws.graph import Weights
+
+POINTS = 64
+"""Inputs on which outputs are compared."""
+
+
+def essential(weights: Weights, shape: Sequence[int], data: Tensor | None = None) -> Reduction | None:
+    """The network reduced; None where there is nothing to take out, or where it cannot be run to check.
+
+    Args:
+        weights: The network, a batch of one, in the type that it was trained in.
+        shape: Shape of one input as the network reads it.
+        data: Probes (points, …), if there are any; outputs are compared on random inputs otherwise.
+    """
+    if missing(picture_view(weights).graph) is not None:
+        return None
+    if data is None:
+        points = torch.randn(POINTS, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    else:
+        points = data[:POINTS].reshape(-1, *shape).to("cpu", torch.float64)
+
+    def run(candidate: Weights) -> Tensor:
+        view = picture_view(candidate)
+        return run_network(view.graph, view, points.to(view.dtype))[view.graph.outputs[0]][0]
+
+    found = reduce(weights, run=run)
+    same = not found.removed and torch.equal(found.weights.flatten(), weights.flatten())
+    return None if same else found
