@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from graphws import convert
 from graphws.actions.identifiability import bypass_constant, identifiability, negated_share, nonlinearity
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodel import check_submodel
@@ -58,8 +61,9 @@ def test_appendix_b(activation):
     ("activations", "widths", "name", "proven"),
     [
         ("tanh", [3, 5, 5, 2], "hyperbolic tangent", True),
-        ("identity", [3, 5, 5, 6], "linear, hidden layers of equal width", True),
-        ("identity", [3, 5, 4, 6], "linear, hidden layers of unequal widths", False),
+        ("identity", [3, 5, 5, 6], "linear, with biases in hidden layers", False),
+        ("relu", [3, 5, 2], "ReLU, one hidden layer", False),
+        ("gelu", [3, 5, 2], "ReLU-style", False),
         ("power", [3, 5, 5, 2], "large powers", True),
         ("sigmoid", [3, 5, 5, 2], "logistic sigmoid", False),
         ("relu", [3, 5, 5, 2], "ReLU-style", False),
@@ -79,13 +83,107 @@ def test_theorems_of_mlps(activations, widths, name, proven):
     assert report.licence in str(report)
 
 
-def test_theorems_of_attention():
-    for heads, scores, proven in [(1, "linear", True), (1, "softmax", False), (2, "linear", False)]:
-        graph = attention_graph(4, [AttentionLayer(heads, 3)], output=2, scores=scores)
-        report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
-        assert report.theorem.proven is proven
-        assert report.holds is None
-        assert report.conditions == ()
+@pytest.mark.parametrize(
+    ("widths", "name", "proven"),
+    [
+        ([5, 4, 4, 6], "linear, hidden layers of equal width", True),
+        ([5, 4, 3, 6], "linear, hidden layers of unequal widths", False),
+    ],
+)
+def test_theorems_of_linear_networks(widths, name, proven):
+    graph = mlp_graph(widths, "identity", bias=False)
+    report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+    assert (report.theorem.name, report.theorem.proven) == (name, proven)
+
+
+def test_a_hidden_bias_of_a_linear_network_is_not_identifiable():
+    """Why biases matter: a translation of the hidden space is no matrix, and leaves the function alone."""
+    graph = mlp_graph([5, 4, 6], "identity")
+    weights = Weights.unflatten(graph, normal(1, graph.numel))
+    moved = weights.map(lambda x: x.clone())
+    moved["b1"][0] += 1.0
+    moved["b2"][0] -= weights["W2"][0].sum(1)
+    x = normal(9, 5)
+    torch.testing.assert_close(forward(graph, moved, x), forward(graph, weights, x))
+
+
+def test_what_is_not_evaluated_is_said():
+    graph = mlp_graph([3, 5, 5, 2], "power")
+    report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+    assert report.holds
+    assert report.licence.startswith("if the power is large enough for these widths, an exact symmetry")
+    assert report.to_dict()["theorem"]["unchecked"] == "the power is large enough for these widths"
+
+
+@pytest.mark.parametrize(
+    ("heads", "scores", "proven"), [(1, "linear", True), (1, "softmax", False), (2, "linear", False)]
+)
+def test_theorems_of_attention(heads, scores, proven):
+    graph = attention_graph(4, [AttentionLayer(heads, 3)], output=5, scores=scores)
+    report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+    assert report.theorem.proven is proven
+    assert report.holds
+    assert [(c.space, c.name) for c in report.conditions] == [("head1", "not alike"), ("value1", "full rank")]
+    start = "if these weights are generic in the sense of that paper, an exact" if proven else "nothing is proven"
+    assert report.licence.startswith(start)
+
+
+def test_conditions_of_heads_fail_where_something_is_planted():
+    """A copied head in another basis, a silent one, and one of low rank: all of them fail."""
+    graph = attention_graph(6, [AttentionLayer(5, 3)], output=7)
+    weights = Weights.unflatten(graph, normal(1, graph.numel))
+    weights["A1"][0, 2] = weights["A1"][0, 0]
+    weights["V1"][0, 6:9] = normal(3, 3, seed=1) @ weights["V1"][0, 0:3]
+    weights["O2"][0, :, 3:6] = 0.0
+    weights["V1"][0, 14] = weights["V1"][0, 12] - weights["V1"][0, 13]
+    report = identifiability(weights)
+    failing = {(c.space, c.name): c.failing for c in report.conditions if not c.holds}
+    assert failing == {("head1", "not alike"): 2, ("value1", "full rank"): 3 + 1}
+    assert report.licence.startswith("not at this θ, which is not minimal (head1, value1): reduce it first; then it is")
+    small = reduce(weights, normal(7, 4, 6))
+    again = {(c.space, c.name): c.failing for c in identifiability(small.weights).conditions if not c.holds}
+    assert again == {("value1", "full rank"): 1}  # all heads keep as many dimensions as the widest needs
+
+
+def test_channels_have_conditions_and_figures():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.GELU(), nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    module = module.double()
+    first, second = module[0], module[2]
+    with torch.no_grad():
+        first.weight[4], first.bias[4] = -first.weight[0], -first.bias[0]
+        second.weight[:, 5] = 0.0
+        second.weight[2], second.bias[2] = 3 * second.weight[1], 3 * second.bias[1]
+    probe = normal(8, 1, 8, 8)
+    report = identifiability(convert(module, probe).weights, probe)
+    assert report.theorem.name == "convolutional network"
+    failing = [(c.name, c.failing) for c in report.conditions if not c.holds]
+    assert failing == [("read", 1), ("not parallel", 1)]
+    gelu, relu = report.layers
+    assert (gelu.activation, gelu.bypass, gelu.negated) == ("gelu", 1.0, pytest.approx(2 / 6))
+    assert len(relu.neurons) == 4
+    assert (min(relu.neurons), max(relu.neurons)) == (relu.nu[0], relu.nu[2])
+    inner = torch.nn.functional.conv2d(probe, first.weight, first.bias)
+    rows = inner.movedim(1, -1).reshape(-1, 6)
+    torch.testing.assert_close(torch.tensor(gelu.neurons).double(), nonlinearity(rows, torch.nn.functional.gelu(rows)))
+
+
+def test_networks_outside_of_the_theory():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            h = torch.nn.functional.gelu(self.a(x))
+            return self.c(h + torch.tanh(self.b(h)))
+
+    torch.manual_seed(0)
+    probe = normal(9, 3)
+    report = identifiability(convert(Residual().double(), probe).weights, probe)
+    assert (report.theorem.name, report.conditions, report.holds) == ("architecture outside of paper I", (), None)
+    assert report.licence.startswith("nothing is proven")
+    assert [layer.activation for layer in report.layers] == ["gelu"]
 
 
 def test_conditions_fail_exactly_where_something_is_planted():
@@ -103,7 +201,7 @@ def test_conditions_fail_exactly_where_something_is_planted():
 
 
 def test_low_rank_fails_for_linear_networks():
-    weights = Weights.unflatten(mlp_graph([5, 4, 5], "identity"), normal(1, 49))
+    weights = Weights.unflatten(mlp_graph([5, 4, 5], "identity", bias=False), normal(1, 40))
     assert identifiability(weights).holds
     weights["W1"][0, 3] = weights["W1"][0, :3].sum(0)
     (condition,) = identifiability(weights).conditions
@@ -153,6 +251,8 @@ def test_probe_data_give_nu():
     assert bent.nearly_linear == 0
     assert straight.nearly_linear == 1
     assert straight.nu[2] < bent.nu[0]
+    assert len(bent.neurons) == 8
+    assert json.loads(json.dumps(identifiability(weights, normal(500, 4)).to_dict()))["layers"][0]["neurons"]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/checkpoints/cifar-mirror")
@@ -179,3 +279,7 @@ def test_errors():
     with pytest.raises(UsageError) as error:
         identifiability(two.select([0]), tolerance="gap")
     assert str(error.value) == ("a report needs a tolerance that does not depend on the weights: 'dtype' or a number")
+    bare = dataclasses.replace(graph, operations=(), inputs=(), outputs=())
+    with pytest.raises(UsageError) as error:
+        identifiability(Weights(bare, two.select([0]).tensors), normal(5, 2))
+    assert str(error.value) == ("probes cannot be used: its graph is no computation with one input and one output")

@@ -1,8 +1,9 @@
 """The conditions of the theorems, measured: is anything inactive, redundant, or of deficient rank?
 
 All theorems of paper I's list ask for a network without submodels: every neuron is written and read, and no two of a
-layer have rows that agree up to an allowed factor.  The figures are relative (see
-`graphws.actions.reduction.tolerance`), so "holds" means "by how much".
+layer have rows that agree up to an allowed factor; no two heads could be one, and matrices have full rank.  The figures
+are those that a reduction compares with its tolerance (see `graphws.actions.reduction.tolerance`), so "holds" means
+"by how much".
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from graphws.actions.reduction.constants import Layer
-from graphws.actions.reduction.rules import Distances, duplicate_figures, inactive_figures, typical
+from graphws.actions.reduction.constants import constant_figures, layer_of
+from graphws.actions.reduction.heads import head_figures, heads_of
+from graphws.actions.reduction.rank import own_places, rank_table
+from graphws.actions.reduction.rules import Distances, duplicate_figures, inactive_figures
 from graphws.actions.reduction.slices import Tensors, places
-from graphws.graph import Action, NetworkGraph
+from graphws.graph import Action, NetworkGraph, Space
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition in one layer.
+    """One condition in one space.
 
     Args:
-        space: The layer.
-        name: ``read``, ``written``, ``not parallel``, ``not constant`` or ``full rank``.
-        figure: The smallest relative figure of the layer's neurons.
+        space: The space.
+        name: For neurons and channels ``read``, ``not constant`` (``written`` where constants cannot be told) and
+            ``not parallel``; for heads ``not alike``; for linear spaces ``full rank``.
+        figure: The smallest relative figure of the space's elements.
         threshold: Above which it holds.
-        failing: How many neurons, or dimensions, fail it.
+        failing: How many elements, or dimensions, fail it.
     """
 
     space: str
@@ -37,29 +42,46 @@ class Condition:
 
     @property
     def holds(self) -> bool:
-        """Whether no neuron fails."""
+        """Whether nothing fails."""
         return self.failing == 0
 
 
-def conditions(graph: NetworkGraph, tensors: Tensors, space: str, layer: Layer, threshold: float) -> list[Condition]:
-    """The conditions of one hidden layer of an MLP."""
-    size, where = graph.space(space).size, places(graph, space)
-    if graph.space(space).action is Action.LINEAR:
-        return [_rank(tensors, space, layer, threshold)]
-    unread, _ = inactive_figures(tensors, where, size)
-    rows = tensors[layer.weight].norm(dim=1)
-    relative = rows / typical(rows)
-    apart = duplicate_figures(Distances(tensors, where, size, graph.space(space).action), size)
-    figures = {"read": unread, "not constant": relative, "not parallel": apart}
-    return [
-        Condition(space, name, float(x.min()) if len(x) else float("inf"), threshold, int((x <= threshold).sum()))
-        for name, x in figures.items()
-    ]
+def conditions(graph: NetworkGraph, tensors: Tensors, threshold: float) -> list[Condition]:
+    """The conditions of every space that moves, in the order of the graph."""
+    heads = {found.space: found for found in heads_of(graph)}
+    found = []
+    for space in graph.spaces:
+        if not space.moves:
+            continue
+        if space.name in heads:
+            figures = {"not alike": head_figures(graph, tensors, heads[space.name])}
+        elif space.action is Action.LINEAR:
+            figures = _rank(graph, tensors, space)
+        elif space.parent is None:
+            figures = _neurons(graph, tensors, space)
+        else:
+            continue
+        for name, x in figures.items():
+            least = float(x.min()) if len(x) else float("inf")
+            found.append(Condition(space.name, name, least, threshold, int((x <= threshold).sum())))
+    return found
 
 
-def _rank(tensors: Tensors, space: str, layer: Layer, threshold: float) -> Condition:
-    read = torch.cat([tensors[name] for name in layer.readers])
-    values = torch.linalg.svdvals(read @ tensors[layer.weight])
-    size = tensors[layer.weight].shape[0]
-    figures = torch.nn.functional.pad(values, (0, max(0, size - len(values))))[:size] / values[0]
-    return Condition(space, "full rank", float(figures.min()), threshold, int((figures <= threshold).sum()))
+def _neurons(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, Tensor]:
+    where, layer = places(graph, space.name), layer_of(graph, space.name)
+    unread, silent = inactive_figures(tensors, where, space.size)
+    written = {"written": silent} if layer is None else {"not constant": constant_figures(layer, tensors)}
+    distances = Distances(tensors, where, space.size, space.action)
+    apart = {"not parallel": duplicate_figures(distances, space.size)} if distances.blocks else {}
+    return {"read": unread, **written, **apart}
+
+
+def _rank(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, Tensor]:
+    """For each dimension of each parent the smaller of the singular values on its two sides."""
+    if any(axis.inner and axis.space == space.name for p in graph.parameters for axis in p.axes):
+        return {}
+    sides = {place.written for place in own_places(graph, space.name)}
+    if sides != {True, False}:
+        return {}
+    written, read = (rank_table(graph, tensors, space.name, side) for side in (True, False))
+    return {"full rank": torch.minimum(written, read).flatten()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
-from graphws.actions.identifiability.theorems import Theorem, theorem_for
+from graphws.actions.identifiability.theorems import UNKNOWN, Theorem, theorem_for
+from graphws.actions.picture_steps import missing, run_network
+from graphws.actions.picture_view import picture_view
 from graphws.actions.reduction.chain import chain_of
-from graphws.actions.reduction.constants import Layer
+from graphws.actions.reduction.constants import layer_of
 from graphws.actions.reduction.tolerance import Choice, choose
+from graphws.actions.wires import wires
 from graphws.errors import UsageError
-from graphws.graph import ACTIVATIONS, NetworkGraph, Weights
-from graphws.graph.forward import run_steps
+from graphws.graph import NetworkGraph, Operation, Weights
 
 NEARLY_LINEAR = 0.02
 """A neuron with ν below it is called nearly linear."""
@@ -25,7 +27,7 @@ NEARLY_LINEAR = 0.02
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """What was measured in one hidden layer.
+    """What was measured in one layer with an activation.
 
     Args:
         space: Its name.
@@ -34,6 +36,7 @@ class LayerFigures:
         negated: Share of neurons with a negated copy, where there is a bypass.
         nu: Smallest, median and largest ν of the neurons, where probe data were given.
         nearly_linear: Share of neurons with ν below `NEARLY_LINEAR`.
+        neurons: ν of every neuron.
     """
 
     space: str
@@ -42,6 +45,7 @@ class LayerFigures:
     negated: float | None
     nu: tuple[float, float, float] | None
     nearly_linear: float | None
+    neurons: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class IdentifiabilityReport:
         linear = [x.space for x in self.layers if (x.nearly_linear or 0) > 0]
         if self.theorem.proven and self.holds:
             text = (
-                "an exact symmetry of this function acts on every layer, by " + self.theorem.symmetries
+                (f"if {self.theorem.unchecked}, " if self.theorem.unchecked else "")
+                + "an exact symmetry of this function acts on every layer, by " + self.theorem.symmetries
                 + "; how well an approximate one does must be measured"
             )  # fmt: skip
         elif failing:
@@ -119,52 +124,82 @@ def identifiability(
 
     Args:
         weights: A batch of one.
-        probe: Inputs from the data, on which ν is measured.
+        probe: Inputs from the data, on which ν is measured: as `graphws.graph.forward` reads them, pictures (points,
+            channels, rows, columns) for convolutional networks.
         tolerance: What counts as zero in the conditions: ``dtype`` or a number.
 
     Raises:
-        UsageError: On a batch of several networks, or tolerance ``gap``, which only a reduction can use.
+        UsageError: On a batch of several networks, tolerance ``gap``, which only a reduction can use, or probes for a
+            network that cannot be run from its graph.
     """
     if weights.batch != 1:
         raise UsageError(f"one network is reported on at a time: got a batch of {weights.batch}")
     if tolerance == "gap":
         raise UsageError("a report needs a tolerance that does not depend on the weights: 'dtype' or a number")
+    weights = picture_view(weights.to(device="cpu"))
     graph = weights.graph
-    tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
+    tensors = {name: x[0].detach().double() for name, x in weights.items()}
     threshold = choose(tolerance, weights.dtype, torch.zeros(0)).value
-    chain = chain_of(graph)
-    found = [c for name, layer in chain for c in conditions(graph, tensors, name, layer, threshold)]
-    values = _values(graph, tensors, probe)
-    layers = tuple(_figures(name, layer, tensors, values) for name, layer in chain)
-    kinds = [x.activation for x in layers]
-    widths = [graph.space(name).size for name, _ in chain]
+    activations = _activations(graph)
+    layers = _figures(graph, tensors, activations, _values(graph, tensors, probe))
+    kinds = [operation.kind for _, operation in activations]
+    widths = [graph.space(name).size for name, _ in chain_of(graph)]
     theorem = theorem_for(graph, kinds, widths, any(x.bypass is not None for x in layers))
+    found = [] if theorem is UNKNOWN else conditions(graph, tensors, threshold)
     return IdentifiabilityReport(theorem, tuple(found), layers)
+
+
+def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
+    """The activation of every space that has one, as far as the steps say it."""
+    if missing(graph) is None:
+        made = [(wire.space, wire.activation) for wire in wires(graph)[:-1]]
+    else:
+        simple = [(space.name, layer_of(graph, space.name)) for space in graph.spaces if space.moves]
+        made = [(name, layer.activation) for name, layer in simple if layer is not None]
+    return [(name, operation) for name, operation in made if operation is not None]
 
 
 def _values(graph: NetworkGraph, tensors: Mapping[str, Tensor], probe: Tensor | None) -> Mapping[str, Tensor] | None:
     if probe is None:
         return None
+    why = missing(graph)
+    if why is not None:
+        raise UsageError(f"probes cannot be used: {why}")
     weights = Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})
-    return run_steps(graph, weights, probe.detach().cpu().double())
+    return run_network(graph, weights, probe.detach().cpu().double())
 
 
 def _figures(
-    space: str, layer: Layer, tensors: Mapping[str, Tensor], values: Mapping[str, Tensor] | None
-) -> LayerFigures:
-    operation = layer.activation
-    if operation is None or operation.kind not in ACTIVATIONS:
-        return LayerFigures(space, "identity", None, None, None, None)
-    bypass = None if operation.kind == "identity" else bypass_constant(operation)
-    negated = None if bypass is None else negated_share(tensors[layer.weight])
-    nu = None
-    if values is not None:
-        nu = nonlinearity(values[operation.inputs[0]][0], values[operation.outputs[0]][0])
-    return LayerFigures(
-        space,
-        operation.kind,
-        bypass,
-        negated,
-        None if nu is None else (float(nu.min()), float(nu.median()), float(nu.max())),
-        None if nu is None else float((nu < NEARLY_LINEAR).double().mean()),
-    )
+    graph: NetworkGraph,
+    tensors: Mapping[str, Tensor],
+    activations: Sequence[tuple[str, Operation]],
+    values: Mapping[str, Tensor] | None,
+) -> tuple[LayerFigures, ...]:
+    found = []
+    for space, operation in activations:
+        bypass = None if operation.kind == "identity" else bypass_constant(operation)
+        rows = _rows(graph, tensors, space)
+        negated = None if bypass is None or rows is None else negated_share(rows)
+        nu = None
+        if values is not None and operation.kind != "identity":
+            before, after = values[operation.inputs[0]][0], values[operation.outputs[0]][0]
+            nu = nonlinearity(before.flatten(0, -2), after.flatten(0, -2))
+        found.append(
+            LayerFigures(
+                space,
+                operation.kind,
+                bypass,
+                negated,
+                None if nu is None else (float(nu.min()), float(nu.median()), float(nu.max())),
+                None if nu is None else float((nu < NEARLY_LINEAR).double().mean()),
+                None if nu is None else tuple(nu.tolist()),
+            )
+        )
+    return tuple(found)
+
+
+def _rows(graph: NetworkGraph, tensors: Mapping[str, Tensor], space: str) -> Tensor | None:
+    """The rows of weights that make a space's neurons or channels; None where no weight alone does."""
+    makers = [p for p in graph.parameters if p.kind == "weight" and p.axes[0].space == space and p.axes[0].power >= 0
+              and len(p.axes) > 1]  # fmt: skip
+    return tensors[makers[0].name].flatten(1) if len(makers) == 1 else None

@@ -1,7 +1,9 @@
 """Which theorem says that a network's parameters are determined by its function (paper I, sections 5.1 and 5.2).
 
-The table repeats what paper I lists and claims no more.  A theorem needs one activation in all hidden layers and no
-skip connections; for everything else, weak identifiability is paper I's conjecture 5.1.
+The table repeats what paper I lists and claims no more, and in one place less: a linear network with biases in hidden
+layers is not among the proven cases, because a bias may move on to the next layer, which no matrix does.  A theorem
+needs one activation in all hidden layers and no skip connections; for everything else, weak identifiability is paper
+I's conjecture 5.1.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ class Theorem:
         symmetries: The group that remains, per layer.
         source: Who proved it, or where the conjecture stands.
         remark: What else to know.
+        unchecked: A condition of the theorem that is not evaluated here; empty where all are.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Theorem:
     symmetries: str
     source: str
     remark: str = ""
+    unchecked: str = ""
 
 
 TANH = Theorem(
@@ -38,12 +42,20 @@ TANH = Theorem(
     "Sussmann 1992 (one hidden layer); Vlačić & Bölcskei 2021 (any depth)",
 )
 LINEAR = Theorem("linear, hidden layers of equal width", True, "every invertible matrix", "Trager, Kohn & Bruna 2020")
+LINEAR_BIASED = Theorem(
+    "linear, with biases in hidden layers",
+    False,
+    "every invertible matrix, and translations",
+    "the theorem of Trager, Kohn & Bruna 2020 is about matrices",
+    "a hidden bias can move on to the next layer: fold all of them into the last bias, and the theorem may apply",
+)
 POWERS = Theorem(
     "large powers",
     True,
     "permutations and non-zero scales",
     "Kileel, Trager & Bruna 2019; Finkel et al. 2025",
     "the power must be large with respect to the widths; how large is not evaluated here",
+    "the power is large enough for these widths",
 )
 SIGMOID = Theorem(
     "logistic sigmoid",
@@ -59,6 +71,20 @@ RECTIFIED = Theorem(
     "paper I, conjecture 5.1; partial results by Grigsby et al. 2023, Petzka et al. 2020, Phuong & Lampert 2020",
     "σ(x) - σ(-x) is linear in x, so pairs of negated neurons can bypass the nonlinearity",
 )
+SHALLOW_RELU = Theorem(
+    "ReLU, one hidden layer",
+    False,
+    "permutations and positive scales",
+    "Agrawal & Ostrowski 2022, after a re-parametrisation and for invariant networks",
+    "σ(x) - σ(-x) = x, so pairs of negated neurons can bypass the nonlinearity",
+)
+CONVOLUTIONAL = Theorem(
+    "convolutional network",
+    False,
+    "for channels what the activation allows",
+    "paper I, section 2: results for polynomial activations by Shahverdi, Marchetti & Kohn 2025",
+    "rotations of pictures move the taps of kernels too, by the generalised adjunction of remark 4.3",
+)
 ODD = Theorem("odd activation", False, "permutations and signs", "paper I, conjecture 5.1")
 OTHER = Theorem("pointwise activation", False, "permutations", "paper I, conjecture 5.1")
 MIXED = Theorem(
@@ -72,7 +98,12 @@ LINEAR_UNEQUAL = Theorem(
     "linear, hidden layers of unequal widths", False, "every invertible matrix", "paper I, conjecture 5.1"
 )
 SINGLE_HEAD = Theorem(
-    "linear attention with a single head", True, "every invertible matrix on the values", "Henry, Marchetti & Kohn 2025"
+    "linear attention with a single head",
+    True,
+    "every invertible matrix on the values",
+    "Henry, Marchetti & Kohn 2025",
+    "without a softmax a factor may pass between scores and values, inside of a layer",
+    unchecked="these weights are generic in the sense of that paper",
 )
 ATTENTION = Theorem(
     "multi-head attention",
@@ -96,23 +127,28 @@ def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequenc
 
     Args:
         graph: The graph.
-        activations: Of the hidden layers, in order; empty where the graph is no MLP.
-        widths: Of the hidden layers.
+        activations: Of the layers that have one, in order.
+        widths: Of the hidden layers; empty where the graph is no MLP.
         bypassing: Whether some activation has σ(x) - σ(-x) proportional to x, and is not odd.
     """
     kinds = {operation.kind for operation in graph.operations}
     if "attend" in kinds or "attend_matrix" in kinds:
         heads = [s.size for s in graph.spaces if s.role == "head"]
         single = all(h == 1 for h in heads) and "softmax" not in kinds
-        pure = not any(kind in kinds for kind in ("add", *activations))
+        pure = not kinds & {"add", *activations}
         return SINGLE_HEAD if single and pure and len(heads) <= 1 else ATTENTION
-    if not activations:
-        return UNKNOWN
+    if not widths:
+        return CONVOLUTIONAL if "conv2d" in kinds else UNKNOWN
     if len(set(activations)) > 1:
         return MIXED
     kind = activations[0]
     if kind == "identity":
+        moved = {space.name for space in graph.spaces if space.moves}
+        if any(p.kind == "bias" and moved.intersection(p.spaces) for p in graph.parameters):
+            return LINEAR_BIASED
         return LINEAR if len(set(widths)) == 1 else LINEAR_UNEQUAL
+    if kind == "relu" and len(widths) == 1:
+        return SHALLOW_RELU
     named = {"tanh": TANH, "power": POWERS, "sigmoid": SIGMOID}
     if kind in named:
         return named[kind]

@@ -103,48 +103,54 @@ class Distances:
         near: Tensor = (self.sketch[others] - self.sketch[element]).abs() <= reach + 1e-12
         return near
 
-    def signs(self, element: int, others: Tensor) -> Tensor:
-        """The signs that bring other elements nearest to one."""
+    def signs(self, first: Tensor, others: Tensor) -> Tensor:
+        """The signs that bring other elements nearest to the first."""
         if self.odd is None:
             return torch.ones(len(others), dtype=torch.float64)
-        return torch.where(self.odd[others] @ self.odd[element] < 0, -1.0, 1.0).double()
+        product = (self.odd[others] * self.odd[first]).sum(1)
+        return torch.where(product < 0, -1.0, 1.0).double()
 
-    def between(self, element: int, others: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances of other elements from one, (others,), and the factors s with others ≈ s · element.
+    def between(self, first: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances of pairs, (pairs,), and the factors s with others ≈ s · first.
 
         A distance is ‖u - s v‖ over the larger of ‖u‖, ‖v‖ and the typical norm, u and v holding a row and its bias;
         parameters of another power (a running variance) count on their own, and the largest distance decides.
+
+        Args:
+            first: One element for each pair, or one for all.
+            others: The other elements, (pairs,).
         """
-        signs = self.signs(element, others)
+        signs = self.signs(first, others)
         distance = torch.zeros(len(others), dtype=torch.float64)
         for (power, block), unit in zip(self.blocks, self.units, strict=True):
-            ours, theirs = block[element], block[others]
+            ours, theirs = block[first], block[others]
             gap = (theirs - signs.unsqueeze(1) ** power * ours).norm(dim=1)
-            scale = torch.maximum(theirs.norm(dim=1), ours.norm()).clamp_min(float(unit))
+            scale = torch.maximum(theirs.norm(dim=1), ours.norm(dim=1)).clamp_min(float(unit))
             distance = torch.maximum(distance, gap / scale)
-        return distance, signs * self.size[others] / self.size[element]
+        return distance, signs * self.size[others] / self.size[first]
 
     def table(self, rows: Tensor) -> Tensor:
-        """Distances as in `between` of the elements `rows` from all, (rows, elements)."""
+        """Distances as in `between` of the elements `rows` from all, (rows, elements), to half the digits."""
         distance = torch.zeros(len(rows), len(self.size), dtype=torch.float64)
+        signs = torch.ones_like(distance)
+        if self.odd is not None:
+            signs = torch.where(self.odd[rows] @ self.odd.mT < 0, -1.0, 1.0).double()
         for (power, block), unit in zip(self.blocks, self.units, strict=True):
-            ours, norms = block[rows], block.norm(dim=1)
-            gap = torch.cdist(ours, block, compute_mode="donot_use_mm_for_euclid_dist")
-            if power % 2 and self.odd is not None:
-                other = torch.cdist(-ours, block, compute_mode="donot_use_mm_for_euclid_dist")
-                gap = torch.where(self.odd[rows] @ self.odd.mT < 0, other, gap)
+            norms = block.norm(dim=1)
+            square = norms[rows].square().unsqueeze(1) + norms.square() - 2 * signs**power * (block[rows] @ block.mT)
             scale = torch.maximum(norms[rows].unsqueeze(1), norms).clamp_min(float(unit))
-            distance = torch.maximum(distance, gap / scale)
+            distance = torch.maximum(distance, square.clamp_min(0).sqrt() / scale)
         return distance
 
 
 def duplicate_figures(distances: Distances, elements: int) -> Tensor:
     """For each element but the first, the distance to the nearest one before it."""
-    nearest = []
+    found = []
     for rows in torch.arange(1, elements).split(CHUNK):
-        earlier = torch.arange(elements) < rows.unsqueeze(1)
-        nearest.append(distances.table(rows).masked_fill(~earlier, torch.inf).amin(1))
-    return torch.cat(nearest) if nearest else torch.zeros(0, dtype=torch.float64)
+        later = torch.arange(elements) >= rows.unsqueeze(1)
+        nearest = distances.table(rows).masked_fill(later, torch.inf).argmin(1)
+        found.append(distances.between(nearest, rows)[0])
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
 def duplicates(distances: Distances, elements: int, tolerance: float) -> dict[int, Step]:
@@ -156,7 +162,7 @@ def duplicates(distances: Distances, elements: int, tolerance: float) -> dict[in
     while len(left) > 1:
         first, others = int(left[0]), left[1:]
         candidates = others[distances.candidates(first, others, tolerance)]
-        distance, factors = distances.between(first, candidates)
+        distance, factors = distances.between(left[:1], candidates)
         near = distance <= tolerance
         for j, figure, factor in zip(candidates[near].tolist(), distance[near], factors[near], strict=True):
             found[j] = Step("duplicate", float(figure), first, float(factor))
