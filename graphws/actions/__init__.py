@@ -8,8 +8,8 @@ print(find_actions(convert("net.pt", activation="tanh"), "mirror", (3, 14, 14), 
 from graphws.actions.extract import find_actions as find_actions
 from graphws.actions.figures import LayerFigures as LayerFigures
 from graphws.actions.intertwiners import Intertwiners as Intertwiners
-from graphws.actions.intertwiners import check_table as check_table
-from graphws.actions.intertwiners import measure_intertwiners as measure_intertwiners
+from graphws.actions.measured_intertwiners import check_table as check_table
+from graphws.actions.measured_intertwiners import measure_intertwiners as measure_intertwiners
 from graphws.actions.naming import named_symmetry as named_symmetry
 from graphws.actions.result import Actions as Actions
 from graphws.actions.submodel import Model as Model

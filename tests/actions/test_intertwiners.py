@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+import importlib
+
 import pytest
 import torch
 from torch import Tensor
 
-from graphws.actions.intertwiners import Intertwiners, check_table, measure_intertwiners
+from graphws.actions.intertwiners import Intertwiners
+from graphws.actions.measured_intertwiners import check_table, measure_intertwiners
 from graphws.errors import GraphError, UsageError
-from graphws.graph import ACTIVATIONS, Action, LinearMap, Monomial, Operation
+from graphws.graph import ACTIVATIONS, Action, GroupElement, LinearMap, Monomial, Operation, Weights, forward
+from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph.latents import latents
 from graphws.matching.match import same_map
 
 GROUPS = {
@@ -95,6 +101,100 @@ def test_unknown_activations_are_measured() -> None:
     cosine = measure_intertwiners(torch.cos)
     assert (cosine.action, cosine.even) == (Action.SIGNED, True)
     assert cosine.residuals["sign"] < 1e-12 < 1e-3 < cosine.residuals["positive scale"]
+
+
+EXOTIC = {
+    "cosine": (torch.cos, Action.SIGNED, 1.0, True),
+    "squared relu": (lambda x: torch.relu(x) ** 2, Action.SCALING, 2.0, False),
+    "absolute value": (torch.abs, Action.MONOMIAL, 1.0, True),
+    "root": (lambda x: x.sign() * x.abs() ** 0.5, Action.MONOMIAL, 0.5, False),
+    "quartic": (lambda x: x**4, Action.MONOMIAL, 4.0, True),
+    "step": (torch.sign, Action.MONOMIAL, 0.0, False),
+    "doubled": (lambda x: 2 * x, Action.LINEAR, 1.0, False),
+    "swish with a kink": (lambda x: torch.nn.functional.silu(x) + torch.relu(x), Action.PERMUTATION, 1.0, False),
+}
+
+
+@pytest.mark.parametrize("name", list(EXOTIC))
+def test_measured_groups_commute_with_their_activation(name: str) -> None:
+    """Of activations that no table knows: group, exponent and sign of B, on random elements, with a control."""
+    sigma, action, exponent, even = EXOTIC[name]
+    measured = measure_intertwiners(sigma)
+    assert (measured.action, measured.even, measured.exponent) == (action, even, pytest.approx(exponent, abs=1e-6))
+    assert check_table(name, function=sigma) is action
+    group, rng = measured.group(5), torch.Generator().manual_seed(0)
+    for _ in range(5):
+        element = group.sample(rng)
+        assert group.defect(sigma, element, points(5)) < 1e-7
+        assert group.contains(element)
+    larger = {
+        Action.SIGNED: Intertwiners(Action.SCALING, 5), Action.SCALING: Intertwiners(Action.SIGNED, 5),
+        Action.MONOMIAL: Intertwiners(Action.LINEAR, 5), Action.PERMUTATION: Intertwiners(Action.MONOMIAL, 5),
+    }  # fmt: skip
+    if action in larger:
+        stranger = larger[action].sample(rng)
+        assert group.defect(sigma, stranger, points(5)) > 0.05
+        assert not group.contains(stranger)
+
+
+def test_partners_are_a_homomorphism() -> None:
+    """B(A A') = B(A) B(A'): what comes out moves by a group too."""
+    rng = torch.Generator().manual_seed(3)
+    for group in (*GROUPS.values(), Intertwiners(Action.MONOMIAL, 5, exponent=1, even=True)):
+        a, b = group.sample(rng), group.sample(rng)
+        both = group.compose(group.partner(a), group.partner(b))
+        whole = group.partner(group.compose(a, b))
+        torch.testing.assert_close(whole.matrix(), both.matrix())
+
+
+def test_matrices_are_recognised() -> None:
+    """A signed permutation written as a matrix belongs to the group of tanh; one with a small leak does not."""
+    rng = torch.Generator().manual_seed(4)
+    for name in ("gelu", "tanh", "relu", "power 3"):
+        group = GROUPS[name]
+        matrix = group.sample(rng).matrix()
+        assert group.contains(LinearMap(matrix))
+        leaking = matrix.clone()
+        leaking[0] += 1e-3
+        assert not group.contains(LinearMap(leaking))
+    assert not GROUPS["tanh"].contains(LinearMap(GROUPS["relu"].sample(rng).matrix()))
+    assert not GROUPS["tanh"].contains(LinearMap(torch.zeros(5, 5, dtype=torch.float64)))
+
+
+def test_heads_carry_the_wreath_product() -> None:
+    """GL(d) wr S_h moves what the heads of an attention layer write, and its weights make up for it; no matrix that
+    mixes heads does."""
+    graph = attention_graph(6, [AttentionLayer(3, 2)], output=4)
+    rng = torch.Generator().manual_seed(5)
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
+    x = torch.randn(7, 4, 6, generator=rng, dtype=torch.float64)
+    group = Intertwiners(Action.LINEAR, 2, heads=3)
+    k = group.sample(rng)
+    blocks = k.matrix().abs().reshape(3, 2, 3, 2).sum((1, 3))
+    element = GroupElement(graph, {"head1": Monomial(blocks.argmax(1)), "value1": k})
+    moved = element.act(weights)
+    before, after = latents(graph, weights, x)["value1"][0], latents(graph, moved, x)["value1"][0]
+    torch.testing.assert_close(after, group.act(k, before))
+    torch.testing.assert_close(forward(graph, moved, x), forward(graph, weights, x))
+    mixing = LinearMap(torch.randn(6, 6, generator=rng, dtype=torch.float64))
+    assert not group.contains(mixing)
+    wrong = GroupElement(graph, {"value1": mixing}).act(weights)
+    gap = latents(graph, wrong, x)["value1"][0] - group.act(mixing, before)
+    assert gap.norm() > 0.1 * before.norm()
+
+
+def test_a_claim_that_random_elements_refute_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last look: a measurement that is wrong itself does not pass."""
+    module = importlib.import_module("graphws.actions.measured_intertwiners")
+    right = measure_intertwiners(torch.tanh)
+    monkeypatch.setattr(
+        module, "measure_intertwiners", lambda function: dataclasses.replace(right, action=Action.SCALING)
+    )
+    with pytest.raises(GraphError) as error:
+        check_table("saturating", function=torch.tanh)
+    assert str(error.value).startswith(
+        "activation 'saturating': scaling was measured, but random elements of that group leave a residual of "
+    )
 
 
 def test_a_wrong_table_is_caught() -> None:
