@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from graphws.cli.arguments import read_shape
 from graphws.cli.console import output, table
 from graphws.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from graphws.actions.reduction import Reduction
+    from graphws.actions.reduction.running import Run
     from graphws.actions.reduction.tolerance import Choice
+    from graphws.graph.conversion import Conversion
 
 _SUFFIX = ".safetensors"
 
@@ -27,16 +31,18 @@ def reduce_command(
     tolerance: Annotated[
         str, typer.Option(help="What counts as zero: dtype (exact redundancy), gap (seen in the weights), or a number.")
     ] = "dtype",
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="Shape of one input, as 3,14,14, where FILE does not show it; outputs are compared on such."),
+    ] = None,
     allowed: Annotated[
         float | None, typer.Option(help="Largest relative change of the outputs; by default ten tolerances.")
     ] = None,
 ) -> None:
     """Take neurons, channels, heads and dimensions that do nothing out of the network in FILE."""
-    from safetensors.torch import save
-
     from graphws.actions.reduction import reduce
     from graphws.converting import load_graph_file
-    from graphws.runtime.files import write_bytes
+    from graphws.graph.network_file import save_network
 
     if out.suffix != _SUFFIX:
         raise UsageError(f"{out.name}: the smaller checkpoint must end in {_SUFFIX}")
@@ -44,10 +50,10 @@ def reduce_command(
     found = load_graph_file(path, activation=hint, omega=omega)
     if found.weights is None:
         raise DataError(f"{path}: holds a graph without weights, so there is nothing to reduce")
-    reduced = reduce(found.weights, run=found.run, tolerance=_choice(tolerance), allowed=allowed)
+    run = _run(path, found, input_shape)
+    reduced = reduce(found.weights, run=run, tolerance=_choice(tolerance), allowed=allowed)
     graph = reduced.graph
-    metadata = {"format": "pt", "graphws_graph": graph.to_json()}
-    write_bytes(out, save(reduced.weights.to_state_dict(), metadata))
+    save_network(_checked(reduced, run), out)
     console = output()
     rows = []
     for name, space in reduced.maps.items():
@@ -60,6 +66,50 @@ def reduce_command(
     console.print(f"{reduced.source.numel:,} -> {graph.numel:,} numbers; tolerance: {used}", markup=False)
     console.print(f"outputs change by {reduced.change:.1e} (allowed {reduced.allowed:.1e})", markup=False)
     console.print(f"smaller checkpoint: {out}", markup=False)
+
+
+def _run(path: Path, found: Conversion, shape: str | None) -> Run:
+    """Outputs of networks like the one found: from its graph where that can be run, else by its own code."""
+    import torch
+
+    from graphws.actions.picture_steps import missing
+    from graphws.actions.picture_view import picture_view
+    from graphws.actions.reduction.running import POINTS, runner
+
+    assert found.weights is not None
+    why = missing(picture_view(found.weights).graph)
+    if why is not None and found.run is not None:
+        if shape is not None:
+            raise UsageError(f"{path.name}: runs on its own example inputs: --input-shape is not used")
+        return found.run
+    if why is not None:
+        raise UsageError(f"{path.name}: nothing can be compared before and after: {why}")
+    given, _ = found.inputs
+    inputs = given[0] if len(given) == 1 and isinstance(given[0], torch.Tensor) else None
+    if shape is not None:
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(POINTS, *read_shape(shape), generator=generator, dtype=torch.float64)
+    try:
+        return runner(found.weights, inputs, None)
+    except UsageError:
+        raise UsageError(f"{path.name}: does not show the shape of its inputs: give --input-shape") from None
+
+
+def _checked(reduced: Reduction, run: Run) -> Conversion:
+    """The reduced network, its group tried once more."""
+    import torch
+
+    from graphws.errors import VerificationError
+    from graphws.graph.conversion import Conversion
+    from graphws.graph.verify import verify
+
+    note = f"reduced from {reduced.source.numel:,} numbers; outputs changed by {reduced.change:.1e}"
+    precise = reduced.weights.to(device="cpu", dtype=torch.float64)
+    try:
+        found = verify(reduced.graph, precise, generator=torch.Generator().manual_seed(0), run=run)
+    except VerificationError as error:
+        return Conversion(reduced.graph, reduced.weights, None, str(error), notes=(note,))
+    return Conversion(reduced.graph, reduced.weights, found, notes=(note,))
 
 
 def _choice(text: str) -> Choice:

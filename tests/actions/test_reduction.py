@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodel import check_submodel
 from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import ACTIVATIONS, GroupElement, Monomial, Weights, canonical_gauge, forward, mlp_graph
+from graphws.graph.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
 POINTWISE = sorted(set(ACTIVATIONS) - {"identity"})
@@ -291,9 +294,15 @@ def test_errors():
     assert str(error.value) == (
         "the network gives other outputs each time it runs, so nothing can be compared: put it in eval mode"
     )
-    bare = graph.replace_space(graph.space("hidden1"))
+    bare = dataclasses.replace(graph, operations=(), inputs=(), outputs=())
     with pytest.raises(UsageError) as error:
         reduce(Weights(bare, one.tensors))
+    assert str(error.value) == (
+        "outputs cannot be compared: its graph is no computation with one input and one output; give `run`"
+    )
+    pictures = attention_graph(3, [AttentionLayer(2, 3)], output=2, patch=2)
+    with pytest.raises(UsageError) as error:
+        reduce(Weights.unflatten(pictures, torch.randn(1, pictures.numel)))
     assert str(error.value) == "the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`"
 
 

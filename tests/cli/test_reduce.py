@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from typer.testing import CliRunner
 
+from graphws import convert
 from graphws.cli import app
+from graphws.converting import load_graph_file
+from graphws.graph import Weights, forward
+from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph.conversion import Conversion
+from graphws.graph.network_file import save_network
 from tests.actions.redundancy import plant, random_mlp
 
 
@@ -47,6 +54,67 @@ def test_reduce_writes_a_smaller_checkpoint(checkpoint: Path, tmp_path: Path) ->
     assert torch.allclose(*outputs, atol=1e-12)
 
 
+def test_the_smaller_checkpoint_needs_no_hints(checkpoint: Path, tmp_path: Path) -> None:
+    """It holds its graph: it loads verified, computes the same, and reducing it again changes nothing."""
+    out, again = tmp_path / "small.safetensors", tmp_path / "again.safetensors"
+    assert _run("reduce", checkpoint, "--activation", "tanh", "-o", out).exit_code == 0
+    found = load_graph_file(out)
+    assert found.verified
+    assert found.weights is not None
+    large = load_graph_file(checkpoint, activation="tanh")
+    assert large.weights is not None
+    x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    before, after = forward(large.graph, large.weights, x), forward(found.graph, found.weights, x)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-12)
+    result = _run("reduce", out, "-o", again)
+    assert result.exit_code == 0, result.output
+    assert "38 -> 38 numbers" in result.stdout
+    assert all(torch.equal(x, load_file(again)[name]) for name, x in load_file(out).items())
+
+
+def test_reduce_heads_of_a_converted_network(tmp_path: Path) -> None:
+    """An attention network in a network file: no shape has to be given, any number of tokens will do."""
+    graph = attention_graph(6, [AttentionLayer(4, 3), AttentionLayer(2, 3, width=5)], output=4)
+    generator = torch.Generator().manual_seed(0)
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=generator, dtype=torch.float64))
+    weights["V1"][0, 6:9] = 2 * weights["V1"][0, 0:3]
+    weights["A1"][0, 2] = weights["A1"][0, 0]
+    source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
+    save_network(Conversion(graph, weights, reason="made by a test"), source)
+    result = _run("reduce", source, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "1 head" in result.stdout
+    small = load_graph_file(out)
+    assert small.weights is not None
+    assert small.graph.space("head1").size == 3
+    x = torch.randn(5, 9, 6, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(forward(small.graph, small.weights, x), forward(graph, weights, x))
+
+
+def test_reduce_channels_of_a_converted_network(tmp_path: Path) -> None:
+    """A converted convolutional network in a file shows no shape of its inputs; with one, channels go."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    module = module.double()
+    with torch.no_grad():
+        module[2].weight[:, 5] = 0.0
+        module[2].weight[2], module[2].bias[2] = 3 * module[2].weight[1], 3 * module[2].bias[1]
+    x = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
+    save_network(convert(module, x), source)
+    result = _run("reduce", source, "-o", out)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: large.safetensors: does not show the shape of its inputs: give --input-shape\n",
+    )
+    result = _run("reduce", source, "-o", out, "--input-shape", "1,8,8")
+    assert result.exit_code == 0, result.output
+    small = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3))
+    small.double().load_state_dict(load_file(out))
+    torch.testing.assert_close(small(x), module(x))
+    assert load_graph_file(out).verified
+
+
 def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
     result = _run("reduce", checkpoint, "--activation", "tanh", "-o", tmp_path / "small.pt")
@@ -57,6 +125,15 @@ def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     result = _run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--tolerance", "gab")
     assert result.stderr == "error: --tolerance must be dtype, gap or a number; got 'gab'; did you mean 'gap'?\n"
     assert result.exit_code == 2
+    result = _run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--input-shape", "3,x")
+    assert result.stderr == "error: --input-shape is like 3,14,14: positive numbers with commas; got '3,x'\n"
+    unknown = tmp_path / "unknown.safetensors"
+    save_file({"a.weight": torch.randn(4, 2, 3, 3), "b.weight": torch.randn(5, 4, 3, 3)}, unknown)
+    result = _run("reduce", unknown, "-o", out)
+    assert result.stderr == (
+        "error: unknown.safetensors: nothing can be compared before and after: its graph is no computation with one "
+        "input and one output\n"
+    )
     result = _run("reduce", tmp_path / "none.safetensors", "-o", out)
     assert result.exit_code == 1
     assert not out.exists()

@@ -3,8 +3,8 @@
 Nothing pointwise happens in a linear space (a hidden layer without activation, the dimensions of an attention head), so
 any basis will do.  The space shrinks to the span of what is written; then to the span of what is read of that; each
 time to the same number of dimensions in every parent.  Where a parent uses fewer than the others, both sides are zero
-in those that it does not use, so that nothing arbitrary stays.  For W₂ W₁ this leaves rank(W₂ W₁) dimensions: the submodel of a
-linear network (paper I, section 5.1), and the low-rank heads of section 5.2.
+in those that it does not use, so that nothing arbitrary stays.  For W₂ W₁ this leaves rank(W₂ W₁) dimensions: the
+submodel of a linear network (paper I, section 5.1), and the low-rank heads of section 5.2.
 """
 
 from __future__ import annotations

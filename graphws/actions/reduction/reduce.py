@@ -8,7 +8,6 @@ where they moved too far, smaller parts of the proposal are tried, and what fail
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -22,16 +21,13 @@ from graphws.actions.reduction.maps import Removal, SpaceMap, Step
 from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive
+from graphws.actions.reduction.running import Run, runner
 from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
 from graphws.errors import GraphwsError, UsageError, VerificationError
-from graphws.graph import Action, NetworkGraph, Space, Weights, forward
-from graphws.graph.forward import point_axes
+from graphws.graph import Action, NetworkGraph, Space, Weights
 from graphws.graph.verify import relative_change
 
-Run = Callable[[Weights], Tensor]
-POINTS = 256
-"""Random inputs on which outputs are compared where none are given."""
 SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""
 MOST = 0.3
@@ -54,7 +50,7 @@ def reduce(
 
     Args:
         weights: One network (a batch of one).
-        inputs: Points on which outputs are compared; `POINTS` random ones where None.
+        inputs: Points on which outputs are compared; random ones where None, see `graphws.actions.reduction.running`.
         run: Computes outputs from weights, also from weights of fewer neurons, for a network that its graph cannot run.
         tolerance: What counts as zero: ``dtype``, ``gap`` or a number; see `graphws.actions.reduction.tolerance`.
         allowed: Largest relative change of the outputs; where None, `SLACK` times the tolerance, at most `MOST`.
@@ -67,30 +63,10 @@ def reduce(
     if weights.batch != 1:
         raise UsageError(f"one network is reduced at a time: got a batch of {weights.batch}; use weights.select([0])")
     weights.check_finite()
-    work = _Work(weights, run or _runner(weights, inputs, generator), tolerance, allowed)
+    work = _Work(weights, run or runner(weights, inputs, generator), tolerance, allowed)
     while work.round():
         pass
     return work.result()
-
-
-def _runner(weights: Weights, inputs: Tensor | None, generator: torch.Generator | None) -> Run:
-    graph = weights.graph
-    if inputs is None:
-        inputs = _random_inputs(graph, generator or torch.Generator().manual_seed(0))
-    points = inputs.to("cpu", torch.float64)
-
-    def run(candidate: Weights) -> Tensor:
-        return forward(candidate.graph, candidate, points)
-
-    return run
-
-
-def _random_inputs(graph: NetworkGraph, generator: torch.Generator) -> Tensor:
-    first = next((o for o in graph.operations if graph.inputs and graph.inputs[0] in o.inputs), None)
-    if first is None or first.kind != "linear" or point_axes(graph) != 1:
-        raise UsageError("the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`")
-    width = graph.shape(first.inputs[1])[-1]
-    return torch.randn(POINTS, width, generator=generator, dtype=torch.float64)
 
 
 class _Work:
