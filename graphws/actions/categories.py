@@ -31,7 +31,7 @@ def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> 
 
     Biases count only where nothing else is written.
     """
-    graph, weights = problem.graph, problem.weights
+    graph, weights = problem.view.graph, problem.view
     root = graph.space(family.root)
     sums = [torch.zeros(root.size, dtype=weights.dtype, device=weights.device) for _ in range(3)]
     for biases in (False, True):
@@ -57,10 +57,10 @@ def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> 
 def negated_copies(problem: Problem, space: str) -> Tensor:
     """Which elements of a set have another with the opposite incoming weights, (size,) of bool."""
     rows = []
-    for parameter in problem.graph.parameters:
+    for parameter in problem.view.graph.parameters:
         places = [k for k, axis in enumerate(parameter.axes) if axis.space == space and axis.power >= 0]
         if len(places) == 1 and parameter.kind != "bias":
-            tensor = problem.weights[parameter.name]
+            tensor = problem.view[parameter.name]
             rows.append(tensor.movedim(places[0] + 1, 1).reshape(tensor.shape[places[0] + 1], -1))
     if not rows:
         return torch.zeros(problem.graph.extent(space), dtype=torch.bool)

@@ -26,7 +26,7 @@ from graphws.actions.linear_action import linear_errors
 from graphws.actions.measures import (
     cumulative_errors,
     end_to_end_error,
-    layer_errors,
+    errors_of_layers,
     linearity,
     weight_errors,
 )
@@ -133,7 +133,7 @@ def find_actions(
 
 def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:
     """K-error and matched share of each layer."""
-    errors = layer_errors(problem, best.maps, held=True) if problem.runs else weight_errors(problem, best.maps)
+    errors = errors_of_layers(problem, best.maps, held=True)
     shares: dict[str, float] = {}
     for family in families(problem.graph):
         share = float(_matched(problem, best, family).double().mean())
@@ -173,7 +173,7 @@ def _report(
 ) -> Actions:
     graph = problem.graph
     in_weights = weight_errors(problem, best.maps)
-    errors = layer_errors(problem, best.maps, held=True) if problem.runs else in_weights
+    errors = errors_of_layers(problem, best.maps, held=True)
     cumulative = cumulative_errors(problem, best.maps) if problem.held else {}
     gl_errors, gl_defects = linear_errors(problem)
     nus = linearity(problem) if problem.runs else {}

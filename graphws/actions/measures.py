@@ -41,13 +41,13 @@ def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
     """The weight error of each layer, by the name of the space that it writes."""
     gaps: dict[str, list[float]] = {}
     norms: dict[str, float] = {}
-    for parameter, layer in layer_of_parameter(problem.graph).items():
-        tensor = problem.weights[parameter]
+    for parameter, layer in layer_of_parameter(problem.view.graph).items():
+        tensor = problem.view[parameter]
         norms[layer] = norms.get(layer, 0.0) + float(tensor.square().sum())
         gaps.setdefault(layer, [0.0] * problem.order)
         for g in range(1, problem.order):
             moved = tensor
-            for k, axis in enumerate(problem.graph.parameter(parameter).axes):
+            for k, axis in enumerate(problem.view.graph.parameter(parameter).axes):
                 if axis.space in maps[g]:
                     moved = maps[g][axis.space].apply(moved, k + 1, axis.power)
             gaps[layer][g] += float((moved - tensor).square().sum())
@@ -76,6 +76,17 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
         errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
     return errors
+
+
+def errors_of_layers(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
+    """Layer errors on probes, and weight errors of the layers that no wire shows; weight errors without probes.
+
+    Heads of queries that share keys, or a learned query, are on no wire.
+    """
+    in_weights = weight_errors(problem, maps)
+    if not problem.runs:
+        return in_weights
+    return {**in_weights, **layer_errors(problem, maps, held=held)}
 
 
 def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from graphws.actions.wires import Wire, second_moments, wires
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
-from graphws.matching import Metric, balanced_metric, matching_gauge
+from graphws.matching import Metric, balanced_metric, matching_gauge, matching_view
 
 Maps = dict[str, SpaceElement]
 
@@ -33,6 +33,7 @@ class Problem:
 
     Attributes:
         weights: The network, moved to the gauge.
+        view: The same in parameters that can be scored; see `graphws.matching.view`.
         gauge: The element that moved it, with the change of basis at its ends.
         placed: The group on the free spaces, before the change of basis.
         fixed: The same after it: for each element of the group, maps of the free spaces.
@@ -44,6 +45,7 @@ class Problem:
     """
 
     weights: Weights
+    view: Weights
     gauge: GroupElement
     placed: Placed
     fixed: tuple[Maps, ...]
@@ -104,14 +106,18 @@ def pose(
     placed = placed or place(graph, symmetry, shape)
     ends = _orthogonal_ends(placed, weights)
     based = GroupElement(graph, ends).act(weights)
-    gauge = matching_gauge(based) @ GroupElement(graph, ends)
+    found = matching_gauge(matching_view(based)).maps
+    gauge = GroupElement(graph, found) @ GroupElement(graph, ends)
     moved = gauge.act(weights)
+    view = matching_view(moved)
     fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
-    metrics = {"weights": balanced_metric(moved)}
+    metrics = {"weights": balanced_metric(view)}
     unable = missing(graph)
     if data is None or unable is not None:
         note = f"Probes were not used: {unable}." if unable is not None and data is not None else ""
-        return Problem(moved, gauge, placed, fixed, metrics, layers=() if unable else tuple(wires(graph)), note=note)
+        return Problem(
+            moved, view, gauge, placed, fixed, metrics, layers=() if unable else tuple(wires(graph)), note=note
+        )
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
     points = read_probes(data, placed.shape).to(device=weights.device, dtype=weights.dtype)
@@ -120,8 +126,8 @@ def pose(
         inputs = (symmetry.on_inputs(g, part) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
     moments = second_moments(graph, *halves[0])
-    metrics["probes"] = balanced_metric(moved, moments)
-    return Problem(moved, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
+    metrics["probes"] = balanced_metric(view, moments)
+    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
 
 
 def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.measures import layer_errors, weight_errors
+from graphws.actions.measures import errors_of_layers
 from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.projection import homomorphism
 from graphws.actions.wires import feature_spaces
@@ -69,8 +69,7 @@ def search(problem: Problem, *, generator: torch.Generator, sweeps: int = 30) ->
 
 def _cost(problem: Problem, candidate: Candidate) -> tuple[float, float]:
     """The largest layer error, and where it is the same to three digits the sum; on probes where there are any."""
-    measure = layer_errors(problem, candidate.maps) if problem.runs else weight_errors(problem, candidate.maps)
-    errors = list(measure.values())
+    errors = list(errors_of_layers(problem, candidate.maps).values())
     return float(f"{max(errors):.2e}"), sum(errors)
 
 
@@ -78,7 +77,7 @@ def start_forward(problem: Problem, metric: str) -> Candidate:
     """One pass over the graph, each family from what feeds it."""
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
-    for family in solving_order(problem.graph):
+    for family in solving_order(problem.view.graph):
         scores = _scores(problem, family, known, problem.metrics[metric], forward=True)
         _solve(problem, family, scores, known, unmatched)
     return Candidate(f"forward, {metric}", tuple(known), unmatched)
@@ -91,7 +90,7 @@ def start_activations(problem: Problem) -> Candidate:
     unmatched: dict[str, Tensor] = {}
     wires = {wire.space: wire.value for wire in problem.layers}
     wires.update({space: value for value, space in spaces.items() if space not in wires})
-    for family in solving_order(graph):
+    for family in solving_order(problem.view.graph):
         scores: list[dict[str, Score]] = [{} for _ in known]
         for name in family.spaces:
             if name not in wires:
@@ -148,7 +147,7 @@ def _scores(
     found: list[dict[str, Score]] = [{}]
     for g in range(1, problem.order):
         maps = {name: element for name, element in known[g].items() if not (forward and name in family.spaces)}
-        here = problem.weights
+        here = problem.view
         scores = family_scores(here, here, family, maps, metric=metric, side="in" if forward else "both", noise=noise)
         if not scores:
             scores = family_scores(here, here, family, maps, metric=metric, noise=noise)
@@ -173,7 +172,7 @@ def _solve(
 
 def _noise(problem: Problem, known: Sequence[Maps], family: Family) -> dict[str, float]:
     """Variance of what the current maps leave unexplained in each parameter that the family labels."""
-    graph, weights = problem.graph, problem.weights
+    graph, weights = problem.view.graph, problem.view
     variances = {}
     for parameter in graph.parameters:
         if not set(parameter.spaces) & set(family.spaces):
@@ -187,8 +186,8 @@ def _noise(problem: Problem, known: Sequence[Maps], family: Family) -> dict[str,
 
 def image(problem: Problem, parameter: str, maps: Maps) -> Tensor:
     """ρ(g)·θ for one parameter."""
-    tensor = problem.weights[parameter]
-    for k, axis in enumerate(problem.graph.parameter(parameter).axes):
+    tensor = problem.view[parameter]
+    for k, axis in enumerate(problem.view.graph.parameter(parameter).axes):
         if axis.space in maps:
             tensor = maps[axis.space].apply(tensor, k + 1, axis.power)
     return tensor
@@ -196,9 +195,7 @@ def image(problem: Problem, parameter: str, maps: Maps) -> Tensor:
 
 def _relative(problem: Problem, noise: Mapping[str, float]) -> float:
     """The largest standard deviation of the noise, relative to the root mean square of its parameter."""
-    shares = [
-        variance / float(problem.weights[name].square().mean()) for name, variance in noise.items() if variance > 0
-    ]
+    shares = [variance / float(problem.view[name].square().mean()) for name, variance in noise.items() if variance > 0]
     relative: float = max(shares, default=0.0) ** 0.5
     return relative
 

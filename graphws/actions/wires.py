@@ -48,7 +48,10 @@ class Wire:
 
 
 def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
-    """The space of the features of every value, as far as the steps say it."""
+    """The space of the features of every value, as far as the steps say it.
+
+    Where heads share keys and values, what is on two axes, askers and dimensions inside a head, is of no one space.
+    """
     found: dict[str, str] = {}
     parameters = {parameter.name: parameter for parameter in graph.parameters}
     steps = [operation for operation in graph.operations if operation.inputs]  # constants read nothing
@@ -56,10 +59,11 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
         first, out = operation.inputs[0], operation.outputs[0]
         if operation.kind == "linear":
             weight = parameters[operation.inputs[1]]
-            read = [a.space for a in weight.axes if a.power < 0 and graph.space(a.space).role != PIXELS]
-            if read:
-                found.setdefault(first, read[-1])
-            found[out] = weight.axes[0].space
+            read = [a for a in weight.axes if a.power < 0 and graph.space(a.space).role != PIXELS]
+            if read and not read[-1].inner:
+                found.setdefault(first, read[-1].space)
+            if not weight.axes[1].inner or weight.axes[1].power < 0:
+                found[out] = weight.axes[0].space
         elif operation.kind == "conv2d":
             kernel = parameters[operation.inputs[1]]
             if operation.attribute("groups", 1) == 1:
@@ -75,7 +79,7 @@ def feature_spaces(graph: NetworkGraph) -> dict[str, str]:
             found[out] = matrix.axes[1].space
         elif operation.kind == "token":
             found[out] = parameters[operation.inputs[1]].axes[-1].space
-        elif operation.kind == "attend" and operation.inputs[1] in found:
+        elif operation.kind == "attend" and operation.inputs[1] in found and not operation.attribute("groups", 0):
             found[out] = found[operation.inputs[1]]
         elif operation.kind in _SAME_FEATURES:
             known = next((found[name] for name in operation.inputs if name in found), None)

@@ -7,6 +7,7 @@ the others are held, so space by space it is an assignment problem.  This packag
 
 * score a space: `family_scores`, for any tensor with labelled axes;
 * solve for its map: `assign_family`, for permutations, signs, nested sets and linear actions;
+* see every parameter of a converted network as tensors that can be scored: `matching_view`;
 * remove scales and bases that would blur the scores: `matching_gauge`;
 * do all of it for two networks: `match`.
 
@@ -38,3 +39,4 @@ from graphws.matching.metric import balanced_metric as balanced_metric
 from graphws.matching.scores import Score as Score
 from graphws.matching.scores import family_scores as family_scores
 from graphws.matching.scores import score as score
+from graphws.matching.view import matching_view as matching_view

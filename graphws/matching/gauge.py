@@ -66,12 +66,19 @@ def _whitening(incoming: Tensor | None, outgoing: Tensor | None, space: Space) -
     """The symmetric k, block by block, after which the space's Gram matrix is 1 on the directions that it knows."""
     read = None if outgoing is None else _gram(outgoing, space)
     if incoming is None:
-        return None if read is None else torch.block_diag(*_power(read, 0.5))
+        return None if read is None else _blocks(_power(read, 0.5))
     gram = _gram(incoming, space)
-    if read is not None and bool(_blank(gram).any()) and not bool(_blank(read).any()):
+    if read is not None:
         share = (gram * read).sum() / read.shape[:2].numel()  # tr(W Wᵀ OᵀO), which no basis changes
-        gram = gram + share * torch.linalg.inv(read)
-    return torch.block_diag(*_power(gram, -0.5))
+        both = _blank(gram).any(1) & ~_blank(read).any(1)
+        gram[both] += share * torch.linalg.inv(read[both])
+    return _blocks(_power(gram, -0.5))
+
+
+def _blocks(parts: Tensor) -> Tensor:
+    """(parents, d, d) as one block-diagonal matrix."""
+    whole: Tensor = torch.block_diag(*parts)
+    return whole
 
 
 def _gram(rows: Tensor, space: Space) -> Tensor:

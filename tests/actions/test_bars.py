@@ -13,7 +13,7 @@ from graphws.actions.planted import plant, recovery
 from graphws.actions.problem import pose
 from graphws.actions.search import search
 from graphws.actions.symmetry import DataSymmetry
-from graphws.graph import LinearMap, NetworkGraph
+from graphws.graph import LinearMap, NetworkGraph, attention_pool_graph
 from graphws.graph.attention import AttentionLayer, attention_graph
 from tests.actions.planting import Case, rng, token_group
 
@@ -80,13 +80,62 @@ def test_every_form_of_attention(scores: str, query_dim: int | None, data: bool)
     assert {"value1", "value2"} <= spaces
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("level", "outcome"), [(0.0, "exact action"), (0.02, "action found")])
+@pytest.mark.parametrize("data", [False, True])
+def test_queries_that_share_keys_and_values(groups: int, level: float, outcome: str, data: bool) -> None:
+    """S_r wr S_g: the askers of a head are permuted inside it, and get an error although they are on no wire."""
+    symmetry = token_group("Z2", 4, TOKENS)
+    layers = [AttentionLayer(4, 4, width, query_dim=4, key_value_heads=groups) for width in (None, 8)]
+    case = planted(attention_graph(8, layers, output=8), symmetry, (TOKENS, 8))
+    weights = case.planted.noisy(level, rng(10)) if level else case.planted.weights
+    found = find_actions(weights, symmetry, case.shape, data=case.probes(40) if data else None, decoys=1)
+    assert found.verdict.outcome == outcome
+    assert {"asker1", "query1", "value1", "asker2", "query2", "value2"} <= {layer.space for layer in found.layers}
+    shares = recovery([element.maps for element in found.elements], case.planted.actions)
+    assert {share for name, share in shares.items() if name.startswith(("head", "asker"))} == {1.0}
+
+
+@pytest.mark.parametrize("widths", [[8, 12, 108], [16, 16, 108]])
+@pytest.mark.parametrize("data", [False, True])
+def test_one_learned_query(widths: list[int], data: bool) -> None:
+    """Of a query that never changes one direction counts: the rest is taken out, or it would hide the action."""
+    shape, symmetry = (3, 6, 6), named_symmetry("mirror", (3, 6, 6))
+    graph = attention_pool_graph(3, 9, widths, heads=widths[0] // 4, activation=["tanh", "gelu"], patch=2)
+    case = planted(graph, symmetry, shape)
+    probes = case.probes(40) if data else None
+    found = find_actions(case.planted.weights, symmetry, shape, data=probes, decoys=2)
+    assert found.verdict.outcome == "exact action"
+    assert max(layer.k_error for layer in found.layers) < 1e-9
+    assert found.reduction is not None
+    assert found.reduction.sizes()["asker"] == (widths[0], 1)
+    for element in found.elements:
+        lifted = found.reduction.lift(element)
+        assert lifted.graph == graph
+        moved = lifted.act(found.reduction.equivalent())
+        torch.testing.assert_close(moved.flatten(), found.reduction.equivalent().flatten(), rtol=0, atol=1e-9)
+    whole = find_actions(case.planted.weights, symmetry, shape, decoys=1, reduced=False)
+    assert whole.reduction is None
+    assert whole.verdict.outcome != "exact action"
+
+
+@pytest.mark.parametrize("grid", [(3, 3), (4, 4)])
+@pytest.mark.parametrize("move", ["mirror", "rotations:4"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_token_permutations(grid: tuple[int, int], move: str, seed: int) -> None:
+    """Positional encodings follow their tokens, also where they write a part of the tokens' space only."""
+    count = grid[0] * grid[1]
+    symmetry = named_symmetry({"kind": "tokens", "grid": list(grid), "move": move}, (count, 8))
+    layers = [AttentionLayer(4, 4, 8), AttentionLayer(4, 4, 8)]
+    case = planted(attention_graph(8, layers, output=8, positions=count), symmetry, (count, 8), seed)
+    found = find_actions(case.planted.weights, symmetry, case.shape, decoys=1)
+    assert found.verdict.outcome == "exact action"
+    assert max(layer.k_error for layer in found.layers) < 1e-9
+
+
 @pytest.mark.slow
 def test_token_permutations_of_a_patch_grid() -> None:
-    """Patches move as wholes and inside; positional encodings follow; a wrong order of positions breaks it.
-
-    The grid has enough pairs of patches for positions to write all of the tokens' space: else a part of it is unused,
-    and nothing says how the group acts there.
-    """
+    """Patches move as wholes and inside; positional encodings follow; a wrong order of positions breaks it."""
     group, shape = "mirror", (1, 8, 8)
     symmetry = named_symmetry({"kind": "tokens", "grid": [4, 4], "move": "mirror"}, (16, 8))
     layers = [AttentionLayer(4, 4, 8), AttentionLayer(4, 4, 8)]

@@ -170,7 +170,7 @@ def test_all_symmetries_of_the_square_and_residual_networks() -> None:
 def test_kernels_of_one_row_one_column_and_one_tap(data: bool) -> None:
     network, symmetry, case = planted(Sides().double(), "mirror")
     assert set(grids(case.weights.graph)) == {"taps3x1", "taps1x3"}
-    found = find_actions(network, symmetry, SHAPE, data=pictures(40) if data else None)
+    found = find_actions(network, symmetry, SHAPE, data=pictures(40) if data else None, reduced=False)
     assert found.verdict.outcome == "exact action"
     assert max(layer.k_error for layer in found.layers) < 1e-10
     shares = recovery([e.maps for e in found.elements], case.actions)
