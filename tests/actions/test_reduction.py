@@ -136,16 +136,55 @@ def test_nearly_dead_neurons_stay():
     assert reduce(weights, tolerance=1e-4).removed == 1
 
 
-@pytest.mark.parametrize(("activation", "merged"), [("tanh", True), ("gelu", False), ("relu", False), ("power", True)])
-def test_negated_copies_merge_only_where_signs_are_allowed(activation, merged):
-    core = random_mlp([3, 6, 2], activation, rng(0))
+@pytest.mark.parametrize("activation", [*POINTWISE, "identity"])
+def test_nothing_goes_from_a_generic_network(activation):
+    omega = 1.0 if activation == "sine" else None
+    weights = random_mlp([7, 6, 6, 7], activation, rng(8), omega=omega, bias=activation != "identity")
+    found = reduce(weights)
+    assert found.removed == 0
+    assert all(torch.equal(x, found.weights[name]) for name, x in weights.items())
+
+
+@pytest.mark.parametrize(
+    ("activation", "factor", "merged"),
+    [
+        ("tanh", 2.0, False), ("tanh", -1.0, True), ("sine", 2.0, False), ("gelu", 2.0, False), ("gelu", -1.0, False),
+        ("relu", 2.0, True), ("relu", -2.0, False), ("leaky_relu", 0.3, True), ("leaky_relu", -1.0, False),
+        ("power", -2.0, True), ("sigmoid", -1.0, False), ("softplus", 2.0, False), ("elu", 1.0, True),
+    ],
+)  # fmt: skip
+def test_copies_merge_only_up_to_an_allowed_factor(activation, factor, merged):
+    core = random_mlp([3, 6, 2], activation, rng(0), omega=1.0 if activation == "sine" else None)
     state = {name: x.clone() for name, x in core.items()}
-    state["W1"][:, 4], state["b1"][:, 4] = -state["W1"][:, 0], -state["b1"][:, 0]
+    state["W1"][:, 4], state["b1"][:, 4] = factor * state["W1"][:, 0], factor * state["b1"][:, 0]
     found = reduce(Weights(core.graph, state))
     assert found.removed == int(merged)
     if merged:
-        assert found.maps["hidden1"].scale[4] == -1
-        assert found.maps["hidden1"].alpha[4].abs().sum() == 1
+        assert float(found.maps["hidden1"].scale[4]) == pytest.approx(factor)
+
+
+def test_equal_rows_with_other_biases_are_no_copies():
+    core = random_mlp([3, 6, 2], "tanh", rng(0))
+    state = {name: x.clone() for name, x in core.items()}
+    state["W1"][:, 4] = state["W1"][:, 0]
+    assert reduce(Weights(core.graph, state)).removed == 0
+
+
+def test_nearly_constant_neurons_stay():
+    core = random_mlp([3, 6, 2], "tanh", rng(0))
+    state = {name: x.clone() for name, x in core.items()}
+    state["W1"][:, 2] *= 1e-6
+    weights = Weights(core.graph, state)
+    assert reduce(weights).removed == 0
+    assert reduce(weights, tolerance=1e-4).maps["hidden1"].removals[0].reason == "constant"
+
+
+def test_thin_matrices_before_a_nonlinearity_stay():
+    """Rank counts in linear spaces only: rows of rank 1 are six different functions behind a tanh."""
+    core = random_mlp([3, 6, 2], "tanh", rng(0))
+    state = {name: x.clone() for name, x in core.items()}
+    state["W1"][0] = state["W1"][0, :, :1] @ state["W1"][0, :1]
+    assert reduce(Weights(core.graph, state)).removed == 0
 
 
 def test_constants_without_a_bias_to_fold_into_stay():

@@ -70,6 +70,23 @@ def test_heads_that_attend_alike_but_write_too_much_stay():
     assert reduce(weights, TOKENS).removed == 0
 
 
+@pytest.mark.parametrize("form", [{}, {"query_dim": 2}])
+def test_heads_with_equal_values_that_attend_otherwise_stay(form):
+    weights = attention(0, **form)
+    head(weights, "V1", 2).copy_(head(weights, "V1", 0))
+    if form:  # the same queries with other keys
+        head(weights, "Q1", 2).copy_(head(weights, "Q1", 0))
+    assert reduce(weights, TOKENS).removed == 0
+
+
+def test_nearly_thin_heads_stay():
+    weights = attention(4)
+    for j in range(4):
+        head(weights, "V1", j)[2] = head(weights, "V1", j)[0] + 1e-6 * head(weights, "V1", j)[2]
+    assert reduce(weights, TOKENS).graph.space("value1").size == 3
+    assert reduce(weights, TOKENS, tolerance=1e-4).graph.space("value1").size == 2
+
+
 @pytest.mark.parametrize(("form", "reason"), [({}, "unread"), ({"query_dim": 2}, "silent")])
 def test_a_head_that_writes_nothing_goes(form, reason):
     """In standard form its keys are still read, but nothing comes of it."""
@@ -144,6 +161,21 @@ def test_channels_of_a_convolution():
     state = found.weights.to_state_dict()
     smaller.load_state_dict({**state, **{k: v for k, v in smaller.state_dict().items() if k not in state}})
     assert torch.allclose(module(x), smaller(x), atol=1e-10)
+
+
+def test_channels_with_other_statistics_are_no_copies():
+    """Equal kernels behind a batch norm: a running variance of its own makes another function."""
+    module, x = pictures()
+    with torch.no_grad():
+        for tensor in (module.one.weight, module.one.bias, module.norm.weight, module.norm.bias):
+            tensor[5] = tensor[1]
+        module.norm.running_mean[5] = module.norm.running_mean[1]
+    converted = convert(module, x)
+    assert reduce(converted.weights, run=converted.run).removed == 0
+    with torch.no_grad():
+        module.norm.running_var[5] = module.norm.running_var[1]
+    again = convert(module, x)
+    assert channels(reduce(again.weights, run=again.run).graph) == [5, 5]
 
 
 def test_a_norm_over_channels_keeps_its_size():
