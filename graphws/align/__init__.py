@@ -21,9 +21,12 @@ from graphws.align.barrier import average as average
 from graphws.align.barrier import barrier as barrier
 from graphws.align.barrier import classification_loss as classification_loss
 from graphws.align.barrier import function_loss as function_loss
+from graphws.align.barrier import spread_loss as spread_loss
 from graphws.align.comparison import Comparison as Comparison
 from graphws.align.comparison import compare as compare
 from graphws.align.many import ManyAlignment as ManyAlignment
 from graphws.align.many import align_many as align_many
+from graphws.align.merging import Merging as Merging
+from graphws.align.merging import merge_many as merge_many
 from graphws.align.pairwise import Alignment as Alignment
 from graphws.align.pairwise import align as align

@@ -8,7 +8,7 @@ line between their losses (Frankle et al. 2020; Entezari et al. 2022):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,11 +112,15 @@ def classification_loss(inputs: Tensor, labels: Tensor, run: Run | None = None) 
 
 
 def function_loss(first: Weights, second: Weights, inputs: Tensor, run: Run | None = None) -> Loss:
-    """Mean squared distance to the mean of both networks' outputs, over the variance of those: needs no labels.
+    """`spread_loss` of two networks."""
+    return spread_loss([first, second], inputs, run)
+
+
+def spread_loss(networks: Sequence[Weights], inputs: Tensor, run: Run | None = None) -> Loss:
+    """Mean squared distance to the mean of some networks' outputs, over the variance of those: needs no labels.
 
     Args:
-        first: One network.
-        second: The other; aligning it does not change the loss.
+        networks: The networks, batches of one; aligning them does not change the loss.
         inputs: Points; not read where `run` is given.
         run: Computes outputs from weights; `graphws.graph.forward` where None.
     """
@@ -125,7 +129,7 @@ def function_loss(first: Weights, second: Weights, inputs: Tensor, run: Run | No
         return forward(weights.graph, weights, inputs) if run is None else run(weights)
 
     with torch.no_grad():
-        target = (outputs(first) + outputs(second)) / 2
+        target = torch.stack([outputs(network) for network in networks]).mean(0)
         scale = (target - target.mean()).square().mean().clamp_min(torch.finfo(target.dtype).tiny)
 
     def loss(weights: Weights) -> Tensor:

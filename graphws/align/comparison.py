@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from graphws.align.barrier import Barrier, Loss, barrier, classification_loss, function_loss
+from graphws.align.evidence import Values
 from graphws.align.pairwise import Alignment, Method, align
 from graphws.errors import VerificationError
 from graphws.graph import Weights, forward
@@ -73,6 +74,7 @@ def compare(
     inputs: Tensor | None = None,
     labels: Tensor | None = None,
     run: Run | None = None,
+    values: Values | None = None,
     actions: Richness = "rich",
     generator: torch.Generator | None = None,
     restarts: int = 2,
@@ -88,6 +90,7 @@ def compare(
         inputs: Points that the networks know; for graphs that graphws can run.
         labels: Their classes, for a barrier of cross entropy; without them it is one of distance between outputs.
         run: Outputs from weights, for other networks, on data of its own.
+        values: As for `align`.
         actions: As for `align`.
         generator: As for `align`.
         restarts: As for `align`.
@@ -103,12 +106,20 @@ def compare(
     a, b = (weights.to(dtype=torch.float64) for weights in (first, second))
     points_in = inputs.double() if inputs is not None else None
     found = align(
-        a, b, method=method, inputs=points_in, run=run, actions=actions, generator=generator, restarts=restarts
+        a,
+        b,
+        method=method,
+        inputs=points_in,
+        run=run,
+        values=values,
+        actions=actions,
+        generator=generator,
+        restarts=restarts,
     )
     if run is None and points_in is None:
         return Comparison(found, math.nan)
     loss, what = _loss(a, b, points_in, labels, run)
-    outputs = _outputs(points_in, run)
+    outputs = outputs_on(points_in, run)
     with torch.no_grad():
         error = relative_change(outputs(b), outputs(found.aligned))
     if not error <= tolerance:
@@ -118,7 +129,8 @@ def compare(
     return Comparison(found, error, what, barrier(a, b, loss, points), barrier(a, found.aligned, loss, points))
 
 
-def _outputs(inputs: Tensor | None, run: Run | None) -> Run:
+def outputs_on(inputs: Tensor | None, run: Run | None) -> Run:
+    """How outputs are had: by `run`, or on `inputs` from the graph."""
     if run is not None:
         return run
     assert inputs is not None

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
 from graphws.graph import Action, GroupElement, Monomial, Weights
 from graphws.graph.element import SpaceElement
-from graphws.graph.latents import latents
 from graphws.graph.moment_maps import collect_evidence
 from graphws.graph.verify import Run
 from graphws.matching import Metric, Score, assign_family, families, score
 
+Values = Callable[[Weights], Mapping[str, Tensor]]
+"""What every space of a network carries on some data, (1, samples, elements)."""
 
-def activation_maps(first: Weights, second: Weights, inputs: Tensor) -> dict[str, SpaceElement]:
+
+def activation_maps(first: Weights, second: Weights, values: Values) -> dict[str, SpaceElement]:
     """The maps that make the values on every space correlate most; spaces that no value carries are missing.
 
     Neurons are compared by correlation, so their scale does not count; linear spaces by covariance.  Of a family come
     the spaces with values and those above them.
     """
     graph = first.graph
-    ours, theirs = (latents(graph, weights, inputs) for weights in (first, second))
+    ours, theirs = values(first), values(second)
     known: dict[str, SpaceElement] = {}
     for family in families(graph):
         scores: dict[str, Score] = {}

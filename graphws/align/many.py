@@ -15,11 +15,11 @@ import torch
 
 from graphws.align.gauge import settled_gauge
 from graphws.align.objective import climb, closeness, restricted, standing
-from graphws.align.view import matching_view
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
 from graphws.matching import balanced_metric, match_forward
+from graphws.matching.view import matching_view
 
 
 @dataclass(frozen=True, eq=False)

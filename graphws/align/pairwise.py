@@ -22,16 +22,17 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from graphws.align.evidence import activation_maps, attribution_maps, with_signs
+from graphws.align.evidence import Values, activation_maps, attribution_maps, with_signs
 from graphws.align.gauge import settled_gauge
 from graphws.align.objective import check_pair, climb, closeness, restricted, standing
-from graphws.align.view import matching_view
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
+from graphws.graph.latents import latents
 from graphws.graph.verify import Run
 from graphws.matching import agreement, balanced_metric, match_forward
 from graphws.matching.metric import Metric
+from graphws.matching.view import matching_view
 
 Method = Literal["weights", "activations", "attributions"]
 
@@ -65,6 +66,7 @@ def align(
     method: Method = "weights",
     inputs: Tensor | None = None,
     run: Run | None = None,
+    values: Values | None = None,
     actions: Richness = "rich",
     generator: torch.Generator | None = None,
     restarts: int = 2,
@@ -81,6 +83,8 @@ def align(
         second: The network to be moved, of the same graph.
         method: ``weights``, ``activations`` or ``attributions``.
         inputs: Points for ``activations``: data that the networks know.
+        values: What the spaces carry on such data, in place of ``inputs``, for networks that `graphws.graph.forward`
+            does not run; `graphws.actions.picture_values` has it for those that convolve.
         run: Outputs from weights on such data, for ``attributions``.
         actions: The rich actions of the graph, or its permutations only.
         generator: Order of the descent, random starts and random functions; the graph's order and none where None.
@@ -102,9 +106,9 @@ def align(
     if method == "weights":
         found, record = _by_weights(ours, theirs, metric, generator, restarts, sweeps)
     elif method == "activations":
-        if inputs is None:
+        if values is None and inputs is None:
             raise UsageError("activations are those on some data: give inputs")
-        known = activation_maps(one, other, inputs)
+        known = activation_maps(one, other, values or _carried(inputs))
         found = match_forward(ours, theirs, fixed=known, metric=metric)
     elif method == "attributions":
         if run is None or generator is None:
@@ -123,6 +127,12 @@ def align(
     return Alignment(
         element, aligned, method, tuple(record), agreement(first, second, plain), agreement(first, aligned, plain)
     )
+
+
+def _carried(inputs: Tensor | None) -> Values:
+    assert inputs is not None
+    points = inputs
+    return lambda weights: latents(weights.graph, weights, points)
 
 
 def _by_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from graphws.cli import app
+from graphws.converting import convert
 from graphws.graph import Weights, forward, mlp_graph
+from graphws.graph.network_file import save_network
 from tests.align.cases import network
 
 GRAPH = mlp_graph([6, 24, 24, 3], "relu")
@@ -96,6 +99,24 @@ def test_what_cannot_be_aligned_says_why(files: Path) -> None:
             2,
             "--actions must be rich or permutation; got 'permutations'; did you mean 'permutation'?",
         ),
+        (a, b, *relu, "--merge", files / "out.pt"): (2, "--merge must end in .safetensors; got 'out.pt'"),
+        (a, *relu): (2, "aligning takes two networks or more; got a.safetensors alone"),
+        (a, b, a, *relu, "-o", files / "all"): (
+            2,
+            "--out: two networks are called 'a', and would be written to one file",
+        ),
+        (a, b, files / "c.safetensors", *relu, "-o", files / "x.safetensors"): (
+            2,
+            "--out must be a folder for more than two networks; got 'x.safetensors'",
+        ),
+        (a, b, files / "c.safetensors", *relu, "--method", "activations"): (
+            2,
+            "--method activations is for two networks; more are matched by their weights",
+        ),
+        (a, b, *relu, "--json", files / "no" / "f.json"): (
+            2,
+            f"--json {files / 'no' / 'f.json'}: there is no folder {files / 'no'}",
+        ),
         (a, b, *relu, "--method", "activations"): (2, "--method activations needs --data"),
         (a, b, *relu, "--data", files / "odd.safetensors"): (
             1,
@@ -108,12 +129,99 @@ def test_what_cannot_be_aligned_says_why(files: Path) -> None:
     }
     for arguments, (code, message) in cases.items():
         result = run("align", *arguments)
-        assert (result.exit_code, result.stderr) == (code, f"error: {message}\n")
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (code, f"error: {message}"), result.stderr
+
+
+def test_the_merged_network_is_the_mean_of_the_aligned_ones(files: Path) -> None:
+    out, merged = files / "aligned.safetensors", files / "merged.safetensors"
+    result = run("align", files / "a.safetensors", files / "c.safetensors", "--activation", "relu",
+                 "-o", out, "--merge", merged, "--data", files / "data.safetensors",
+                 "--json", files / "f.json")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    a, c, mean = (load_file(path) for path in (files / "a.safetensors", out, merged))
+    assert set(mean) == set(a)
+    for key in a:
+        torch.testing.assert_close(mean[key], (a[key] + c[key]) / 2)
+    assert result.stderr == "aligning c.safetensors with a.safetensors ...\n"
+    figures = json.loads((files / "f.json").read_text())["barrier"]["after"]
+    data = load_file(files / "data.safetensors")
+    logits = forward(GRAPH, Weights.from_state_dict(GRAPH, mean), data["inputs"])[0]
+    loss = nn.functional.cross_entropy(logits, data["labels"])
+    assert figures["losses"][len(figures["losses"]) // 2] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_many_networks_come_to_the_order_of_the_first(files: Path) -> None:
+    """a, two moved copies of it, and the mean of all three, which is a again."""
+    third = GRAPH.group().random(torch.Generator().manual_seed(2), actions="rich").act(network(GRAPH))
+    save_file(third.to(dtype=torch.float32).to_state_dict(), files / "e.safetensors")
+    result = run("align", files / "a.safetensors", files / "b.safetensors", files / "e.safetensors", "--activation",
+                 "relu", "--data", files / "data.safetensors", "-o", files / "all",
+                 "--merge", files / "mean.safetensors",
+                 "--json", files / "f.json", "--report", files / "r.html")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    wanted = load_file(files / "a.safetensors")
+    for path in (*(files / "all").iterdir(), files / "mean.safetensors"):
+        for key, tensor in load_file(path).items():
+            torch.testing.assert_close(tensor, wanted[key], rtol=1e-4, atol=1e-5)
+    assert sorted(path.name for path in (files / "all").iterdir()) == [f"{n}.safetensors" for n in "abe"]
+    figures = json.loads((files / "f.json").read_text())
+    assert figures["mean_after"] == pytest.approx(figures["each"][0], rel=1e-4)
+    assert figures["mean_before"] > 2 * figures["mean_after"]
+    assert "all compute what they did: outputs changed by at most " in result.stdout
+    assert "<h1>3 networks aligned and merged</h1>" in (files / "r.html").read_text()
+
+
+def test_many_networks_without_data(files: Path) -> None:
+    names = [files / f"{name}.safetensors" for name in "abc"]
+    result = run("align", *names, "--activation", "relu", "--merge", files / "mean.safetensors")
+    assert result.exit_code == 0, result.stderr
+    assert "mean closeness of two networks: " in result.stdout
+    assert "outputs were not compared: give --data" in result.stdout
+    assert (files / "mean.safetensors").is_file()
+
+
+def test_the_report_leads_with_the_barrier(files: Path) -> None:
+    page = files / "r.html"
+    result = run("align", files / "a.safetensors", files / "b.safetensors", "--activation", "relu",
+                 "--data", files / "data.safetensors", "--report", page)  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text()
+    assert text.index("<h1>b.safetensors aligned with a.safetensors</h1>") < text.index("The barrier between both")
+    assert text.count("<img ") == 1
+    result = run("align", files / "a.safetensors", files / "b.safetensors", "--activation", "relu", "--report", page)
+    assert result.exit_code == 0, result.stderr
+    assert "Aligning raises the agreement of the parameters" in page.read_text()
+    assert "<img " not in page.read_text()
+
+
+@pytest.mark.parametrize("method", ["weights", "activations", "attributions"])
+def test_networks_that_convolve_are_run_too(tmp_path: Path, method: str) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 6, 1), nn.Tanh(),
+        nn.Flatten(), nn.Linear(96, 4),
+    )  # fmt: skip
+    x = torch.randn(30, 3, 8, 8)
+    first = convert(module, x[:2])
+    assert first.weights is not None
+    element = first.graph.group().random(torch.Generator().manual_seed(1), actions="rich")
+    save_network(first, tmp_path / "a.safetensors")
+    save_network(replace(first, weights=element.act(first.weights)), tmp_path / "b.safetensors")
+    save_file({"inputs": x}, tmp_path / "x.safetensors")
+    result = run("align", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--data", tmp_path / "x.safetensors",
+                 "--method", method, "--json", tmp_path / "f.json")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["barrier"]["before"]["height"] > 0.05
+    assert figures["barrier"]["after"]["height"] < 1e-6
+    save_file({"inputs": x.flatten(1)}, tmp_path / "flat.safetensors")
+    result = run("align", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--data",
+                 tmp_path / "flat.safetensors", "--method", method)  # fmt: skip
+    said = "pictures have the shape (points, channels, rows, columns); got inputs of shape (30, 192)"
+    assert result.stderr.splitlines()[-1] == f"error: {said}"
 
 
 def test_the_comparison_catches_a_network_that_computes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     from graphws.align import align, compare, comparison
     from graphws.errors import VerificationError
 

@@ -1,0 +1,116 @@
+"""The report of an alignment: the loss on the line between two networks, or that of the mean of many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from graphws.align import Barrier, Comparison, Merging
+from graphws.report.figures import png
+from graphws.report.page import Page, Picture, Table, html
+
+
+def comparison_page(found: Comparison, first: str, second: str) -> str:
+    """Two networks, as one self-contained HTML document.
+
+    Args:
+        found: What was found.
+        first: Name of the network that was met.
+        second: Name of the network that was moved.
+    """
+    before, after = found.agreement
+    rows = [
+        [name, f"{found.alignment.before[name]:.3f}", f"{found.alignment.after[name]:.3f}"]
+        for name in found.alignment.before
+    ]
+    lead = f"Aligning raises the agreement of the parameters from {before:.3f} to {after:.3f}."
+    pictures = []
+    if found.before is not None and found.after is not None:
+        lead = (
+            f"The barrier between both networks is {found.before.height:.4g} as they came and "
+            f"{found.after.height:.4g} once they are aligned ({found.loss}). {lead}"
+        )
+        caption = (
+            "Loss on the straight line between the networks. The barrier is the largest excess over the dotted line, "
+            "which joins their own losses; the merged network stands half way."
+        )
+        pictures.append(Picture(caption, png(draw_barriers(found.before, found.after, found.loss))))
+    changed = "not measured: there were no data" if math.isnan(found.error) else f"{found.error:.1e}"
+    return html(
+        Page(
+            title=f"{second} aligned with {first}",
+            lead=lead,
+            results=Table(
+                ("parameter", "agreement before", "after"), [["all", f"{before:.3f}", f"{after:.3f}"], *rows]
+            ),
+            pictures=pictures,
+            facts={
+                "matched by": found.alignment.method,
+                f"change of the outputs of {second}": changed,
+                "agreement": "1 - ‖A - B‖² / (‖A‖² + ‖B‖²): 1 for equal parameters, about 0 for unrelated ones",
+            },
+        )
+    )
+
+
+def merging_page(found: Merging, names: Sequence[str]) -> str:
+    """Many networks, as one self-contained HTML document.
+
+    Args:
+        found: What was found.
+        names: Of the networks.
+    """
+    record = found.alignment.record
+    lead = (
+        f"{len(names)} networks came to one order in {len(record) - 1} rounds; the mean closeness of two rose from "
+        f"{record[0]:.4g} to {record[-1]:.4g}."
+    )
+    rows: list[list[str]] = []
+    facts = {"networks": ", ".join(names)}
+    if found.before is not None and found.after is not None and found.error is not None:
+        own = sum(found.each) / len(found.each)
+        lead = (
+            f"The mean of the aligned networks has a loss of {found.after:.4g} ({found.loss}); as they came, "
+            f"{found.before:.4g}; the networks themselves, {own:.4g} on average. {lead}"
+        )
+        rows = [["mean, aligned", f"{found.after:.4g}"], ["mean, as they came", f"{found.before:.4g}"]]
+        rows += [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
+        facts["largest change of a network's outputs"] = f"{found.error:.1e}"
+    picture = Picture("Mean closeness of two networks, round by round; it never falls.", png(draw_record(record)))
+    return html(
+        Page(
+            title=f"{len(names)} networks aligned and merged",
+            lead=lead,
+            results=Table(("network", found.loss or "loss"), rows),
+            pictures=[picture],
+            facts=facts,
+        )
+    )
+
+
+def draw_barriers(before: Barrier, after: Barrier, loss: str) -> Figure:
+    """Losses along both lines, and the straight line between the ends."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(before.positions, before.losses, "o-", color="#c0392b", ms=4, label="as they came")
+    axes.plot(after.positions, after.losses, "o-", color="#2f8f4e", ms=4, label="aligned")
+    axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color="0.45", label="no barrier")
+    axes.set(xlabel="from the first network (0) to the second (1)", ylabel=loss)
+    axes.set_ylim(0, None)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_record(record: Sequence[float]) -> Figure:
+    """Closeness by round."""
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(len(record)), record, "o-", color="#2f8f4e", ms=4)
+    axes.set(xlabel="round", ylabel="mean closeness of two")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
