@@ -51,7 +51,7 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
     if floor:
         axes.set_yscale("log")
         axes.axhline(floor, color="0.8", lw=0.8, ls=":")
-        axes.annotate("0 to rounding", (len(layers) - 0.5, floor), fontsize=8, color="0.45", ha="right", va="bottom")
+        axes.text(-0.02, floor, "0", transform=axes.get_yaxis_transform(), ha="right", va="center")
     else:
         axes.set_ylim(0, None)
     axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
