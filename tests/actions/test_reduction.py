@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodel import check_submodel
 from graphws.errors import GraphError, UsageError, VerificationError
-from graphws.graph import ACTIVATIONS, GroupElement, Monomial, Weights, canonical_gauge, forward, mlp_graph
+from graphws.graph import (
+    ACTIVATIONS,
+    GroupElement,
+    Monomial,
+    NetworkGraph,
+    Parameter,
+    Space,
+    Weights,
+    canonical_gauge,
+    forward,
+    mlp_graph,
+)
 from graphws.graph.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
@@ -362,3 +373,32 @@ def test_the_result_itself_is_checked():
         reduce(weights, run=run)
     assert str(error.value).startswith("the reduced network's outputs differ by ")
     assert str(error.value).endswith("(allowed 1.0e-08): lower the tolerance")
+
+
+def test_symmetries_of_nested_sets_are_lifted():
+    """Channels in groups, where one group copies another: γ moves the copies of a group, and what is inside them."""
+    spaces = (
+        Space("in", 3, "free"),
+        Space("group", 4),
+        Space("channel", 2, "nested", "group"),
+        Space("out", 2, "free"),
+    )
+    parameters = (Parameter("U", "channel in*"), Parameter("b", "channel"), Parameter("O", "out channel*"))
+    graph = NetworkGraph(spaces, parameters)
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng(0), dtype=torch.float64))
+    for name in "Ub":
+        weights[name][0, 6:8] = weights[name][0, 0:2]
+        weights[name][0, 4:6] = weights[name][0, 2:4]
+
+    def run(candidate):
+        hidden = torch.nn.functional.gelu(points(3) @ candidate["U"][0].T + candidate["b"][0])
+        return hidden @ candidate["O"][0].T
+
+    found = reduce(weights, run=run)
+    assert found.graph.space("group").size == 2
+    k = {"group": Monomial(torch.tensor([1, 0])), "channel": Monomial(torch.tensor([3, 2, 0, 1]))}
+    lifted = found.lift(GroupElement(found.graph, k))
+    assert lifted.maps["group"].perm.tolist() == [1, 0, 3, 2]
+    assert lifted.maps["channel"].perm.tolist() == [3, 2, 0, 1, 6, 7, 5, 4]
+    assert graph.group().contains(lifted)
+    assert torch.allclose(run(lifted.act(found.equivalent())), run(weights))

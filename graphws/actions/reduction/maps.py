@@ -89,6 +89,17 @@ class SpaceMap:
         assert self.keep is not None
         return torch.nn.functional.one_hot(self.keep, self.size).double()
 
+    def widened(self, space: str, inner: int) -> SpaceMap:
+        """The map of a space with `inner` elements in each of these, which they take along."""
+        if inner == 1:
+            return self
+        assert self.keep is not None
+        within = torch.arange(inner)
+        copies = self.copies.unsqueeze(1) * inner + within
+        copies = torch.where(self.copies.unsqueeze(1) >= 0, copies, -1).flatten()
+        keep = (self.keep.unsqueeze(1) * inner + within).flatten()
+        return SpaceMap(space, self.size * inner, keep, copies, self.scale.repeat_interleave(inner), self.power)
+
     def _embedding(self, scale: Tensor) -> Tensor:
         if self.basis is not None:
             return self.basis

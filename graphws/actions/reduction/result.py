@@ -77,16 +77,13 @@ class Reduction:
         return tensor
 
     def _found(self, space: str) -> SpaceMap | None:
-        """What became of a space, or of the set that it is nested in; None where nothing did."""
+        """What became of a space, itself or along with the set that it is nested in; None where nothing did."""
         if all(known.name != space for known in self.source.spaces):
             return None
         found = self.maps.get(space) or self.maps.get(self.source.lineage(space)[0].name)
-        return None if found is None or (found.basis is None and found.size == found.reduced) else found
-
-    def _widened(self, space: str, found: SpaceMap, matrix: Tensor) -> Tensor:
-        """A matrix of a set's elements as one of a space nested in it: each element takes its children along."""
-        inner = 1 if found.basis is not None else self.source.extent(space) // found.size
-        return matrix if inner == 1 else torch.kron(matrix, torch.eye(inner, dtype=matrix.dtype))
+        if found is None or (found.basis is None and found.size == found.reduced):
+            return None
+        return found if found.basis is not None else found.widened(space, self.source.extent(space) // found.size)
 
     def _embedding(self, space: str, power: int) -> Tensor | None:
         """The matrix (before, after) that β applies to an axis; None for the identity."""
@@ -94,21 +91,19 @@ class Reduction:
         if found is None or found.basis is not None:
             return None if found is None else found.basis
         if power < 0:
-            return self._widened(space, found, found.alpha_star.mT)
+            return found.alpha_star.mT
         matrix = found.before
-        return self._widened(space, found, torch.where(matrix != 0, matrix**power, 0.0))
+        return torch.where(matrix != 0, matrix**power, 0.0)
 
     def alpha(self, space: str) -> Tensor:
         """A, (before, after): values of the small network on a space to those of the large one."""
         found = self._found(space)
-        identity = torch.eye(self.source.extent(space), dtype=torch.float64)
-        return identity if found is None else self._widened(space, found, found.alpha)
+        return torch.eye(self.source.extent(space), dtype=torch.float64) if found is None else found.alpha
 
     def alpha_star(self, space: str) -> Tensor:
         """A*, (after, before), with A* A = 1."""
         found = self._found(space)
-        identity = torch.eye(self.source.extent(space), dtype=torch.float64)
-        return identity if found is None else self._widened(space, found, found.alpha_star)
+        return torch.eye(self.source.extent(space), dtype=torch.float64) if found is None else found.alpha_star
 
     def lift(self, element: GroupElement) -> GroupElement:
         """γ: a latent symmetry of the small network as one of the large (equation 2).
@@ -129,8 +124,6 @@ class Reduction:
         if found is None:
             return element
         if found.basis is None:
-            if space != found.space:
-                raise GraphError(f"space {space!r}: elements nested in a set that was reduced are moved by none alone")
             return lift_neurons(found, element)
         parent = self.source.space(space).parent
         families = self.source.extent(parent) if parent else 1

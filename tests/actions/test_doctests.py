@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import graphws.actions
+
+MODULES = [module.name for module in pkgutil.walk_packages(graphws.actions.__path__, "graphws.actions.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_are_true(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
