@@ -221,6 +221,7 @@ def _report(
         )
     whole = end_to_end_error(problem)
     hidden = [layer for layer in layers if layer.space in roots]
+    hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
     ends = [layer for layer in layers if layer.space not in roots]
     verdict = judge(problem.placed.symmetry.name, hidden, whole, list(end_to_end.values()), ends)
     elements = tuple(problem.original(maps) for maps in best.maps)

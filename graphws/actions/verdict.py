@@ -9,7 +9,7 @@ A layer's action counts as
 * *none* otherwise.
 
 An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
-there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.15 and at most half
+there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.3 and at most half
 of every decoy's largest, so are all layers, whatever decoys reach on single ones.
 
 A network whose function is not equivariant end to end gets no action at all: what matching finds then is noise.  It is
@@ -69,7 +69,7 @@ def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] 
     names = {name for layer in layers for name in layer.rivals}
     if not names:
         return None
-    exact, close = worst <= EXACT, worst <= SMALL
+    exact, close = worst <= EXACT, worst <= EQUIVARIANT
     for name in names:
         reached = [layer for layer in layers if name in layer.rivals]
         rival = max(layer.rivals[name].k_error for layer in reached)

@@ -221,7 +221,7 @@ def test_layers_are_judged_together() -> None:
     assert judge("mirror", [middle], None).outcome == "no action found"
     assert judge_together([middle, figures(0.1, 0.5, Rival(0.3, 0.1))]) == "found"
     assert judge_together([middle, figures(0.1, 0.5, Rival(0.15, 0.1))]) is None
-    assert judge_together([middle, figures(0.2, 0.5, Rival(1.2, 0.1))]) is None
+    assert judge_together([middle, figures(0.4, 0.5, Rival(1.2, 0.1))]) is None
     assert judge_together([figures(0.0, 1.0)]) is None  # no decoys
 
 
