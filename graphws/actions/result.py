@@ -16,6 +16,7 @@ from graphws.actions.figures import LayerFigures
 from graphws.actions.identifiability import IdentifiabilityReport
 from graphws.actions.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.reduction import Reduction
+from graphws.actions.residuals import mark_residuals, parameter_errors, residuals
 from graphws.actions.verdict import Verdict
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
@@ -84,10 +85,30 @@ class Actions:
     def to_networkx(self) -> nx.MultiDiGraph:
         """The network neuron by neuron; nodes carry their ``orbit``, its ``orbit_size`` and their ``ratio`` in it.
 
-        Nodes of spaces on which a matrix acts have no orbit.
+        Nodes of spaces on which a matrix acts have no orbit.  Weights carry their ``residual``, how much the action
+        changes them: 0 everywhere for an exact automorphism (see `graphws.actions.residuals`).
         """
-        view = to_networkx(self._network())
+        network = self._network()
+        view = to_networkx(network)
         mark_orbits(view, self.orbits())
+        mark_residuals(view, residuals(network, self.elements))
+        return view
+
+    def typed_networkx(self) -> nx.MultiDiGraph:
+        """The typed graph with the action on it: an automorphism, with how far it is from exact.
+
+        Spaces carry their number of ``orbits`` and the ``k_error`` of the layer that writes them, parameters their
+        ``error``; None where there is none to tell.
+        """
+        network = self._network()
+        view, orbits, layers = to_networkx(network.graph), self._orbits, {layer.space: layer for layer in self.layers}
+        errors = parameter_errors(network, self.elements)
+        for _, node in view.nodes(data=True):
+            if node["node"] == "space":
+                found, layer = orbits.get(node["name"]), layers.get(node["name"])
+                node.update(orbits=found and found.count, k_error=layer and layer.k_error)
+            else:
+                node["error"] = errors[node["name"]]
         return view
 
     def _network(self) -> Weights:
@@ -114,6 +135,7 @@ class Actions:
             "origin": self.origin,
             "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
             "layers": [self._layer(layer) for layer in self.layers],
+            "parameters": self._parameter_errors(),
         }
 
     def _layer(self, layer: LayerFigures) -> dict[str, Any]:
@@ -145,6 +167,12 @@ class Actions:
                 name: {"k_error": _number(r.k_error), "matched": _number(r.matched)} for name, r in layer.rivals.items()
             },
         }
+
+    def _parameter_errors(self) -> dict[str, float | None]:
+        """By how much the action changes each parameter; nothing where the network is not at hand."""
+        if self.network is None:
+            return {}
+        return {name: _number(error) for name, error in parameter_errors(self.network, self.elements).items()}
 
     def _orbit_sizes(self, space: str) -> dict[str, int] | None:
         """How many orbits of each size there are; None where a matrix acts."""

@@ -64,7 +64,10 @@ def test_the_command_writes_all_there_is_to_say(place: Path) -> None:
     assert "what it licenses" in page
     assert "orbits of neurons" in page
     assert "Lie derivative, rotation" in page
+    assert set(figures["parameters"]) == {"W1", "b1", "W2", "b2", "W3", "b3"}
+    assert max(figures["parameters"].values()) < 1e-9
     view = nx.read_graphml(place / "n.graphml")
+    assert max(edge["residual"] for _, _, edge in view.edges(data=True)) < 1e-9
     assert view.number_of_nodes() == 48
     assert {values["orbit_size"] for _, values in view.nodes(data=True)} <= {1, 2}
 
