@@ -225,64 +225,6 @@ def test_single_precision_is_kept():
     assert found.change < 1e-5
 
 
-@pytest.mark.parametrize("noise", [1e-4, 1e-3, 1e-2])
-def test_the_gap_is_found_under_noise(noise):
-    """Noise relative to the layer's weights: the tolerance is put between redundant neurons and the others."""
-    generator = rng(0)
-    core = random_mlp([60, 32, 32, 60], "tanh", generator)
-    large = core
-    for layer in (1, 2):
-        large = plant(large, layer, "tanh", generator, unread=8, constant=0, duplicates=8)
-    loud = large.map(lambda x: x + noise * x.std() * torch.randn(x.shape, generator=generator, dtype=x.dtype))
-    assert reduce(loud).removed == 0
-    found = reduce(loud, tolerance="gap")
-    assert [s.size for s in found.graph.spaces] == [60, 32, 32, 60]
-    assert noise < found.tolerances["duplicate"].value < 30 * noise
-    assert found.tolerances["duplicate"].source == "gap"
-    assert found.change < 10 * noise
-
-
-def test_a_gap_may_open_as_others_go():
-    """Neurons that only dead ones read, and columns shared out among copies, look alive until those are gone."""
-    generator, widths = rng(1), [300, 48, 48, 300]
-    large = random_mlp(widths, "tanh", generator)
-    for layer in (2, 1):
-        large = plant(large, layer, "tanh", generator, unread=8, constant=0, duplicates=8)
-    dead, idle = ((large[name][0].norm(dim=0) == 0).nonzero().flatten() for name in ("W3", "W2"))
-    weights = {name: x.clone() for name, x in large.items()}
-    weights["W1"][0, idle] /= 300**0.5
-    weights["W2"][0, dead] /= 48**0.5
-    read = torch.randn(8, 8, generator=generator, dtype=torch.float64) / 48**0.5
-    weights["W2"][0, dead.unsqueeze(1), idle] = read  # the dead of layer 2 read those of layer 1
-
-    def noise(x):
-        return 0.1 * x.std() * torch.randn(x.shape, generator=generator, dtype=x.dtype)
-
-    found = reduce(Weights(large.graph, {name: x + noise(x) for name, x in weights.items()}), tolerance="gap")
-    assert [s.size for s in found.graph.spaces] == widths
-    assert {found.tolerances[rule].source for rule in ("inactive", "duplicate")} == {"gap"}
-    assert reduce(found.weights, tolerance="gap").removed == 0
-
-
-def test_nearly_constant_neurons_show_a_gap():
-    """Rows of noise with large biases: what counts is the row, and their values go into the next bias."""
-    generator = rng(2)
-    core = random_mlp([60, 32, 60], "tanh", generator)
-    large = plant(core, 1, "tanh", generator, unread=0, constant=6, duplicates=0)
-    loud = large.map(lambda x: x + 1e-3 * x.std() * torch.randn(x.shape, generator=generator, dtype=x.dtype))
-    found = reduce(loud, tolerance="gap")
-    assert found.graph.space("hidden1").size == 32
-    assert {r.reason for r in found.maps["hidden1"].removals} == {"constant"}
-    assert found.change < 1e-2
-
-
-def test_without_a_gap_nothing_more_goes():
-    weights = random_mlp([60, 32, 60], "tanh", rng(0))
-    found = reduce(weights, tolerance="gap")
-    assert found.removed == 0
-    assert found.tolerances["duplicate"].source == "dtype"
-
-
 def test_lifted_symmetries_leave_the_equivalent_network_alone():
     """γ: a latent permutation of the small network, lifted, is a symmetry of the large one's parameters."""
     generator = rng(0)
