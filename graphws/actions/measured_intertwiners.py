@@ -61,12 +61,14 @@ def measure_intertwiners(function: Function, *, tolerance: float = 1e-6) -> Meas
         tolerance: Largest relative residual that counts as none.
 
     Raises:
-        UsageError: Where σ is constant or gives values that are not finite.
+        UsageError: Where σ is not pointwise, is constant or gives values that are not finite.
     """
     t = torch.linspace(-4.0, 4.0, 801, dtype=torch.float64)
     values = function(t)
     if values.shape != t.shape:
         raise UsageError(f"the activation turns {len(t)} values into shape {tuple(values.shape)}: it is not pointwise")
+    if not torch.allclose(function(t[::7]), values[::7], rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise UsageError("the activation gives a value that depends on the others or on chance: it is not pointwise")
     if not bool(torch.isfinite(values).all()) or float((values - values.mean()).norm()) == 0:
         raise UsageError("the activation is constant or not finite between -4 and 4: it has no intertwiners to find")
     sign, factor = _scale_residual(function, t, -1.0)

@@ -216,6 +216,12 @@ def test_errors_of_users() -> None:
     with pytest.raises(UsageError) as error:
         measure_intertwiners(lambda x: x.sum())
     assert str(error.value) == "the activation turns 801 values into shape (): it is not pointwise"
+    for strange in (lambda x: x.softmax(0), torch.nn.Dropout(), lambda x: x - x.mean()):
+        with pytest.raises(UsageError) as error:
+            measure_intertwiners(strange)
+        assert str(error.value) == (
+            "the activation gives a value that depends on the others or on chance: it is not pointwise"
+        )
     with pytest.raises(UsageError) as error:
         measure_intertwiners(torch.ones_like)
     assert str(error.value) == (
