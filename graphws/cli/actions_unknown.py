@@ -17,6 +17,7 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
     import json
 
     from graphws.actions.automorphism import automorphisms
+    from graphws.actions.picture_view import picture_view
     from graphws.actions.quotient import orbit_view
     from graphws.actions.result import map_to_dict
     from graphws.report.actions_neurons import neuron_file
@@ -35,17 +36,17 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
         rows = [
             [str(number), space.name, _cycles(result.on(space.name)[number - 1].tolist())]
             for number in range(1, len(result.generators) + 1)
-            for space in found.graph.spaces
+            for space in result.graph.spaces
         ]
         console.print(table(["generator", "space", "moves"], rows))
     if json_file is not None:
-        spaces = [space.name for space in found.graph.spaces]
+        spaces = [space.name for space in result.graph.spaces]
         generators = [{name: map_to_dict(g.maps.get(name)) for name in spaces} for g in result.generators]
         figures = {"order": result.order, "generators": generators}
         write_bytes(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
         console.print(f"figures: {json_file}", markup=False)
     if neurons is not None:
-        write_bytes(neurons, neuron_file(orbit_view(found.weights, result.generators), neurons.suffix))
+        write_bytes(neurons, neuron_file(orbit_view(picture_view(found.weights), result.generators), neurons.suffix))
         console.print(f"neurons: {neurons}", markup=False)
 
 

@@ -16,8 +16,10 @@ from graphws.actions import find_actions
 from graphws.cli.app import app
 from graphws.errors import UsageError
 from graphws.graph import Weights, forward, mlp_graph
+from graphws.graph.network_file import save_network
 from graphws.report.actions_neurons import neuron_file
 from tests.actions.planting import Case, pictures, rng
+from tests.actions.test_pictures import classifier, planted
 
 SHAPE = (1, 4, 4)
 
@@ -86,6 +88,18 @@ def test_unknown_symmetries_are_searched_for(place: Path, case: Case) -> None:
     code, text = run("actions", place / "other.safetensors", "--activation", "gelu", "--group", "unknown")
     assert code == 0, text
     assert "No symmetry found: only the identity leaves all weights as they are." in text
+
+
+def test_unknown_symmetries_of_a_network_that_convolves(tmp_path: Path) -> None:
+    network, _, _ = planted(classifier(), "dihedral")
+    save_network(network, tmp_path / "net.safetensors")
+    code, text = run("actions", tmp_path / "net.safetensors", "--group", "unknown", "--json", tmp_path / "u.json",
+                     "--neurons", tmp_path / "n.graphml")  # fmt: skip
+    assert code == 0, text
+    assert "8 exact symmetries, from " in text
+    found = json.loads((tmp_path / "u.json").read_text())
+    assert set(found["generators"][0]) == {"input", "0", "2", "5", "output", "taps3x3", "pixels4x4"}
+    assert nx.read_graphml(tmp_path / "n.graphml").nodes["taps3x3[4]"]["orbit_size"] == 1  # the middle
 
 
 def test_neurons_of_an_unknown_symmetry_carry_their_orbits(place: Path) -> None:

@@ -5,6 +5,10 @@ Where signs are allowed (odd activations), a neuron i becomes two vertices, i an
 equal signs, -w between different ones; a signed permutation of the neurons is then a plain permutation of the vertices
 that keeps each with its partner.
 
+Taps of kernels and pixels of feature maps are vertices too, and move as pictures do: two of them are labelled by the
+inner product of their places, seen from the centre, within a space and between spaces.  What keeps all of these is one
+turn or mirror of the plane.
+
 Weights count as equal when they differ by less than a tolerance: sorted values fall into one class as long as
 neighbours are that near.  Classes are only a sieve; every automorphism that is found is checked on the weights.
 """
@@ -71,6 +75,7 @@ class Neurons:
         movable: Free spaces whose elements may be permuted.
         signed: Spaces whose elements may change sign.
         tolerance: Below which two weights count as equal, relative to a parameter's root mean square.
+        places: Rows and columns of the spaces whose elements are the taps or pixels of a grid.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Neurons:
         movable: Collection[str],
         signed: Collection[str],
         tolerance: float,
+        places: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         self.graph = graph
         self.signed = frozenset(signed)
@@ -93,6 +99,8 @@ class Neurons:
         self.colours = self._first_colours(movable)
         self.partner = self._partners()
         self.blocks = [self._block(p.name, tensors[p.name], tolerance) for p in graph.parameters if p.axes]
+        self.plane = _plane(places or {})
+        self.blocks += self.plane
 
     def part(self, space: str) -> slice:
         """Where the vertices of a space stand."""
@@ -177,6 +185,18 @@ class Neurons:
         seen[own] += mix(over, salt=5)
         families = mix(colours[own], salt=6).reshape(copies, self.sizes[parent], size).sum((0, 2))
         seen[above] += families.repeat(2 if parent in self.signed else 1)
+
+
+def _plane(grids: Mapping[str, tuple[int, int]]) -> list[Block]:
+    """Inner products of places: (2 row - rows + 1, 2 column - columns + 1), whole numbers."""
+    seen = {}
+    for name, (rows, columns) in grids.items():
+        row, column = torch.meshgrid(
+            2 * torch.arange(rows) - rows + 1, 2 * torch.arange(columns) - columns + 1, indexing="ij"
+        )
+        seen[name] = torch.stack([row.flatten(), column.flatten()], dim=1)
+    pairs = itertools.combinations_with_replacement(seen, 2)
+    return [Block((a, b), seen[a] @ seen[b].mT) for a, b in pairs]
 
 
 def signed_spaces(graph: NetworkGraph) -> set[str]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.automorphism.neurons import Neurons, mix, signed_spaces
+from graphws.actions.picture_view import grids, picture_view
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Weights
 from graphws.graph.gauge import canonical_element
@@ -96,13 +97,17 @@ def automorphisms(
 ) -> Automorphisms:
     """Every permutation of inputs and outputs that extends to an automorphism of the network.
 
+    In a network that convolves, inputs are channels, and taps and pixels move too, as one turn or mirror of all
+    pictures; the elements found are for its picture view (`graphws.actions.picture_view`).  They are symmetries of its
+    weights: strides and padding that are not the same on both sides may break them.
+
     Laws: each generator g has g.act(weights) = weights to the tolerance; the group holds every such element, among the
     permutations (and signs, where the action allows them) of the hidden spaces.  Matrices of linear spaces are not
     searched.  Dead and copied neurons have automorphisms of their own that move nothing else: reduce first.
 
     Args:
         weights: One network (a batch of one).  Positive scales (ReLU) are divided out first.
-        movable: Free spaces to permute; inputs and outputs where None.
+        movable: Free spaces to permute; inputs, outputs, taps and pixels where None.
         signed: Free spaces whose elements may change sign besides.
         tolerance: Largest difference of weights that count as equal, relative to their root mean square.
         budget: Most colour refinements; each costs a few times as much as reading the weights.
@@ -113,13 +118,14 @@ def automorphisms(
     """
     if weights.batch != 1:
         raise UsageError(f"one network is searched at a time: got a batch of {weights.batch}")
-    graph = weights.graph
+    weights = picture_view(weights)
+    graph, places = weights.graph, grids(weights.graph)
     free = [s.name for s in graph.spaces if not s.moves and s.parent is None]
     for name in (*(movable or ()), *signed):
         if name not in free:
             raise UsageError(f"{name!r} is no free space of this network" + nearest(name, free))
     if movable is None:
-        movable = [name for name in free if graph.space(name).role in ENDS]
+        movable = [name for name in free if graph.space(name).role in ENDS or name in places]
     exact = weights.to("cpu", torch.float64)
     gauge = None
     if any(s.moves and s.action in (Action.SCALING, Action.MONOMIAL) for s in graph.spaces):
@@ -127,7 +133,7 @@ def automorphisms(
         exact = gauge.act(exact)
     tensors = {name: x[0].detach() for name, x in exact.items()}
     spaces = signed_spaces(graph) | (set(signed) & set(movable))
-    neurons = Neurons(graph, tensors, movable, spaces, tolerance)
+    neurons = Neurons(graph, tensors, movable, spaces, tolerance, places)
     search = _Search(neurons, exact, tolerance, budget)
     generators, order = search.all()
     if gauge is not None:
@@ -229,9 +235,15 @@ class _Search:
         partner = self.neurons.partner
         if not torch.equal(images[partner], partner[images]):
             return False
+        for block in self.neurons.plane:
+            rows, columns = (images[self.neurons.part(name)] - self.neurons.start[name] for name in block.spaces)
+            if not torch.equal(block.labels[rows][:, columns], block.labels):
+                return False
         element = self._element(images)
         moved = element.act(self.weights)
         for name, x in self.weights.items():
+            if not x.is_floating_point():  # a counter
+                continue
             scale = float(x.square().mean().sqrt()) or 1.0
             if float((moved[name] - x).abs().max()) > 4 * self.tolerance * scale:
                 return False
