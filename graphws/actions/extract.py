@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.actions.categories import CATEGORIES, MATCHED, categories, negated_copies, similarity
-from graphws.actions.decoys import decoys as make_decoys
+from graphws.actions.categories import CATEGORIES, categories, negated_copies
 from graphws.actions.essential import essential
-from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.figures import LayerFigures
 from graphws.actions.identifiability import identifiability
 from graphws.actions.linear_action import linear_errors
 from graphws.actions.measures import (
@@ -31,21 +30,20 @@ from graphws.actions.measures import (
     weight_errors,
 )
 from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_decoys import picture_decoys
 from graphws.actions.picture_view import convolves, picture_view
-from graphws.actions.placing import output_size, patch_side, place
+from graphws.actions.placing import output_size, place
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.projection import linear_defect
 from graphws.actions.result import Actions
+from graphws.actions.rivals import Rivals, cosine, find_rivals, matched
 from graphws.actions.search import Candidate, search
 from graphws.actions.symmetry import DataSymmetry
-from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
 from graphws.actions.verdict import judge
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Weights
 from graphws.graph.conversion import Conversion
 from graphws.graph.element import compose
-from graphws.matching import Family, families
+from graphws.matching import families
 from graphws.matching.match import same_map
 
 
@@ -99,59 +97,14 @@ def find_actions(
     weights = (weights if smaller is None else smaller.weights).to(device=device, dtype=dtype)
     problem = pose(weights, group, shape, data)
     best = search(problem, generator=rng, sweeps=sweeps)
-    rivals: dict[str, dict[str, Rival]] = {}
-    end_to_end: dict[str, float] = {}
-    if convolves(weights.graph):
-        chosen = picture_decoys(problem.graph, group, shape, count=decoys, generator=rng)
-    else:
-        chosen = make_decoys(group, shape, count=decoys, generator=rng, patch=patch_side(weights.graph) or 1)
-    for decoy in chosen:
-        other = pose(weights, decoy, shape, data)
-        errors, matched = _quick(other, search(other, generator=rng, sweeps=sweeps))
-        rivals[decoy.name] = {space: Rival(errors[space], matched.get(space, 0.0)) for space in errors}
-        whole = end_to_end_error(other)
-        if whole is not None:
-            end_to_end[decoy.name] = whole
-    if convolves(weights.graph) and not chosen:
-        reached = scrambled_layers(problem.graph)
-        for number, placed in enumerate(tap_decoys(problem.graph, problem.placed, count=decoys, generator=rng), 1):
-            other = pose(weights, group, shape, placed=placed)
-            errors, matched = _quick(other, search(other, generator=rng, sweeps=sweeps))
-            rivals[f"{group.name}, taps shuffled" + (f" ({number})" if number > 1 else "")] = {
-                space: Rival(errors[space], matched.get(space, 0.0), weights=True)
-                for space in errors
-                if space in reached
-            }
+    rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
     probes = data if problem.runs else None
     probe = None
     if probes is not None and not convolves(weights.graph):
         probe = probes.reshape(len(probes), *problem.placed.shape)
     theorem = identifiability(weights, probe)
-    seen = _report(problem, best, rivals, end_to_end, 0 if probes is None else len(probes))
+    seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
     return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller)
-
-
-def _quick(problem: Problem, best: Candidate) -> tuple[dict[str, float], dict[str, float]]:
-    """K-error and matched share of each layer."""
-    errors = errors_of_layers(problem, best.maps, held=True)
-    shares: dict[str, float] = {}
-    for family in families(problem.graph):
-        share = float(_matched(problem, best, family).double().mean())
-        shares.update(dict.fromkeys(family.spaces, share))
-    return errors, shares
-
-
-def _cosine(problem: Problem, best: Candidate, family: Family, g: int) -> Tensor:
-    metric = problem.metrics.get("probes", problem.metrics["weights"])
-    return similarity(problem, family, best.maps[g], metric)
-
-
-def _matched(problem: Problem, best: Candidate, family: Family) -> Tensor:
-    """Which elements of the root are matched under every element of the group."""
-    good = ~best.unmatched[family.root].clone()
-    for g in range(1, problem.order):
-        good &= _cosine(problem, best, family, g).cpu() >= MATCHED
-    return good
 
 
 def _defect(problem: Problem, best: Candidate, space: str) -> float:
@@ -164,13 +117,8 @@ def _defect(problem: Problem, best: Candidate, space: str) -> float:
     return sum(wrong) / len(wrong)
 
 
-def _report(
-    problem: Problem,
-    best: Candidate,
-    rivals: Mapping[str, Mapping[str, Rival]],
-    end_to_end: Mapping[str, float],
-    probes: int,
-) -> Actions:
+def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> Actions:
+    """The figures of every layer, and the verdict."""
     graph = problem.graph
     in_weights = weight_errors(problem, best.maps)
     errors = errors_of_layers(problem, best.maps, held=True)
@@ -183,15 +131,15 @@ def _report(
     for space, error in errors.items():
         family = roots.get(space)
         kinds: dict[str, Tensor] = {}
-        matched, unmatched, defect, negated, size = 1.0, 0.0, 0.0, 0.0, graph.extent(space)
+        share, unmatched, defect, negated, size = 1.0, 0.0, 0.0, 0.0, graph.extent(space)
         if family is not None:
             size = graph.space(family.root).size
             alone = best.unmatched[family.root]
-            matched, unmatched = float(_matched(problem, best, family).double().mean()), float(alone.double().mean())
+            share, unmatched = float(matched(problem, best, family).double().mean()), float(alone.double().mean())
             defect = max(_defect(problem, best, name) for name in family.spaces)
             negated = float(negated_copies(problem, family.root).double().mean())
             kinds = {
-                key: categories(problem, family, best.maps[g], _cosine(problem, best, family, g), alone)
+                key: categories(problem, family, best.maps[g], cosine(problem, best, family, g), alone)
                 for key, g in generators.items()
             }
         nu = nus.get(space)
@@ -208,7 +156,7 @@ def _report(
                 nu=None if nu is None else float(nu.median()),
                 nu_low=None if nu is None else float(nu.double().quantile(0.1)),
                 defect=defect,
-                matched=matched,
+                matched=share,
                 unmatched=unmatched,
                 negated=negated,
                 categories={
@@ -216,14 +164,14 @@ def _report(
                     for key, kind in kinds.items()
                 },
                 kinds=kinds,
-                rivals={name: figures[space] for name, figures in rivals.items() if space in figures},
+                rivals={name: figures[space] for name, figures in rivals.figures.items() if space in figures},
             )
         )
     whole = end_to_end_error(problem)
     hidden = [layer for layer in layers if layer.space in roots]
     hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
     ends = [layer for layer in layers if layer.space not in roots]
-    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(end_to_end.values()), ends)
+    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(rivals.end_to_end.values()), ends)
     elements = tuple(problem.original(maps) for maps in best.maps)
     symmetry = problem.placed.symmetry
     return Actions(
@@ -236,5 +184,5 @@ def _report(
         best.name,
         probes,
         verdict,
-        dict(end_to_end),
+        dict(rivals.end_to_end),
     )
