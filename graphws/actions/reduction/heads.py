@@ -15,7 +15,7 @@ from torch import Tensor
 from graphws.actions.reduction.maps import Step
 from graphws.actions.reduction.rank import own_places
 from graphws.actions.reduction.rules import typical
-from graphws.actions.reduction.slices import Tensors
+from graphws.actions.reduction.slices import Tensors, leaves
 from graphws.actions.reduction.tolerance import LARGEST
 from graphws.graph import Action, NetworkGraph
 
@@ -36,22 +36,23 @@ class Heads:
 
 
 def heads_of(graph: NetworkGraph) -> list[Heads]:
-    """The attention layers whose heads may be compared: linear values, and all that is inside the heads linear."""
+    """The sets whose elements may be compared as heads: all that is inside of them is linear, and one space inside of
+    them, the values, is read by parameters that lead out."""
     found = []
-    makers = {o.outputs[0]: o for o in graph.operations if o.kind == "linear"}
-    for operation in graph.operations:
-        maker = makers.get(operation.inputs[1]) if operation.kind == "attend" else None
-        if maker is None:
+    for root in graph.spaces:
+        children = [space for space in graph.spaces if space.parent == root.name]
+        linear = all(s.kind == "nested" and s.action is Action.LINEAR for s in children)
+        if not children or not linear or root.parent is not None or not root.moves:
             continue
-        values = graph.space(graph.parameter(maker.inputs[1]).axes[0].space)
-        if values.parent is None or graph.space(values.parent).parent is not None:
+        names = {space.name for space in children}
+        if any(axis.inner and axis.space in names for p in graph.parameters for axis in p.axes):
             continue
-        children = [s for s in graph.spaces if s.parent == values.parent]
-        if all(s.kind == "nested" and s.action is Action.LINEAR for s in children) and graph.space(values.parent).moves:
-            others = tuple(s.name for s in children if s.name != values.name)
-            heads = Heads(values.parent, values.name, others)
-            if heads not in found:
-                found.append(heads)
+        readers = [parameter for parameter in graph.parameters if leaves(graph, parameter, root.name)]
+        read = {axis.space for parameter in readers for axis in parameter.axes if axis.power < 0}
+        values = [space.name for space in children if space.name in read]
+        if len(values) == 1:
+            others = tuple(space.name for space in children if space.name != values[0])
+            found.append(Heads(root.name, values[0], others))
     return found
 
 

@@ -3,7 +3,8 @@
 An element of a set (a neuron, a channel, a head) owns one slice of every axis that the set labels.  Slices of axes of
 power p ≥ 0 are *written*: they make the element's value (rows, biases, norm parameters).  Slices of axes of power p < 0
 are *read*: they use it (columns of the next weight).  An axis of a child space belongs to its root: an element of the
-root owns the whole family of its children.
+root owns the whole family of its children.  The keys of a head have a negative power, because they undo what a matrix
+does to its queries, but nothing of the head leaves through them: they are written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.graph import NetworkGraph
+from graphws.graph import Action, NetworkGraph, Parameter
 
 Tensors = Mapping[str, Tensor]
 """For each parameter its tensor, without a batch axis."""
@@ -29,27 +30,40 @@ class Place:
         axis: Position of the axis.
         power: How the axis follows the action.
         space: The space that labels it: the set itself, or one nested in it.
+        inside: Whether nothing leaves the element through it, though its power is negative (keys of a head).
     """
 
     parameter: str
     axis: int
     power: int
     space: str
+    inside: bool = False
 
     @property
     def written(self) -> bool:
         """Whether its slices make the element's value, rather than use it."""
-        return self.power >= 0
+        return self.power >= 0 or self.inside
 
 
 def places(graph: NetworkGraph, root: str) -> list[Place]:
     """Every axis that the set `root`, or a space nested in it, labels."""
     return [
-        Place(parameter.name, k, axis.power, axis.space)
+        Place(parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root))
         for parameter in graph.parameters
         for k, axis in enumerate(parameter.axes)
         if graph.lineage(axis.space)[0].name == root
     ]
+
+
+def leaves(graph: NetworkGraph, parameter: Parameter, root: str) -> bool:
+    """Whether a parameter writes into a space that does not belong to the set `root`."""
+    return any(axis.power >= 0 and graph.lineage(axis.space)[0].name != root for axis in parameter.axes)
+
+
+def _inside(graph: NetworkGraph, parameter: Parameter, k: int, root: str) -> bool:
+    axis = parameter.axes[k]
+    linear = axis.space != root and graph.space(axis.space).action is Action.LINEAR
+    return axis.power < 0 and linear and not leaves(graph, parameter, root)
 
 
 def slices(tensors: Tensors, place: Place, elements: int) -> Tensor:
