@@ -53,7 +53,8 @@ def reduce_command(
     run = _run(path, found, input_shape)
     reduced = reduce(found.weights, run=run, tolerance=_choice(tolerance), allowed=allowed)
     graph = reduced.graph
-    save_network(_checked(reduced, run), out)
+    made = _checked(reduced, run)
+    save_network(made, out)
     console = output()
     rows = []
     for name, space in reduced.maps.items():
@@ -65,7 +66,7 @@ def reduce_command(
     used = ", ".join(f"{rule} {value}" for rule, value in reduced.tolerances.items())
     console.print(f"{reduced.source.numel:,} -> {graph.numel:,} numbers; tolerance: {used}", markup=False)
     console.print(f"outputs change by {reduced.change:.1e} (allowed {reduced.allowed:.1e})", markup=False)
-    console.print(f"smaller checkpoint: {out}", markup=False)
+    console.print(f"smaller checkpoint: {out}, {made.verdict}", markup=False)
 
 
 def _run(path: Path, found: Conversion, shape: str | None) -> Run:

@@ -13,7 +13,7 @@ from graphws.actions.intertwiners import Intertwiners
 from graphws.actions.reduction import Reduction, latent_shapes, latent_spaces, layer_parameters, reduce, submodel_of
 from graphws.actions.submodel import Submodel, SubmodelCheck, check_submodel
 from graphws.errors import GraphError
-from graphws.graph import Action, LinearMap, Monomial, Weights, forward, mlp_graph
+from graphws.graph import Action, LinearMap, Monomial, Operation, Weights, forward, mlp_graph
 from graphws.graph.attention import AttentionLayer, attention_graph
 from graphws.graph.element import SpaceElement
 from tests.actions.redundancy import plant, random_mlp
@@ -212,6 +212,23 @@ def test_skips() -> None:
     again = convert(module, x)
     assert again.weights is not None
     assert [s.size for s in reduce(again.weights, run=again.run).graph.spaces if s.moves] == [5, 6, 3]
+
+
+def test_outputs_of_no_space_are_the_last_layer() -> None:
+    """Probabilities after a softmax: no space labels them, and the diagram still ends there."""
+    graph = mlp_graph([2, 4, 3], "tanh")
+    last = Operation("softmax", (graph.outputs[0],), ("p",))
+    graph = dataclasses.replace(graph, operations=(*graph.operations, last), outputs=("p",))
+    weights = Weights.unflatten(graph, normal(1, graph.numel))
+    weights["W2"][0, :, 1] = 0.0
+    found = reduce(weights)
+    assert len(submodel_of(found).model.layers) == 2
+    assert latent_shapes(weights, normal(5, 2)) == [(5, 2), (5, 4), (5, 3)]
+    x = normal(5, 2)
+    ours = submodel_of(found).model(x, layer_parameters(weights))
+    torch.testing.assert_close(ours, forward(graph, weights, x)[0])
+    torch.testing.assert_close(ours.sum(1), torch.ones(5, dtype=DOUBLE))
+    assert put_to_the_test(found, x, {}).holds(1e-12)
 
 
 def test_a_graph_without_steps_has_no_diagram() -> None:

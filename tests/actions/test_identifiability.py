@@ -145,6 +145,33 @@ def test_conditions_of_heads_fail_where_something_is_planted():
     assert again == {("value1", "full rank"): 1}  # all heads keep as many dimensions as the widest needs
 
 
+def test_heads_that_share_values_are_not_sliced():
+    layers = [AttentionLayer(4, 3, width=6, query_dim=2, key_value_heads=2)]
+    graph = attention_graph(8, layers, output=8)
+    report = identifiability(Weights.unflatten(graph, normal(1, graph.numel)))
+    assert [(c.space, c.name) for c in report.conditions] == [("model1", "full rank")]
+
+
+def test_traced_attention_is_attention_unless_it_skips():
+    class Heads(nn.Module):
+        def __init__(self, skip):
+            super().__init__()
+            self.q, self.k, self.v, self.o = (nn.Linear(6, 6, bias=False) for _ in range(4))
+            self.skip = skip
+
+        def forward(self, x):
+            q, k, v = (y(x).view(*x.shape[:2], 2, 3).transpose(1, 2) for y in (self.q, self.k, self.v))
+            y = self.o(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+            return x + y if self.skip else y
+
+    torch.manual_seed(0)
+    pure, skipping = (identifiability(convert(Heads(skip).double(), normal(3, 4, 6)).weights) for skip in (False, True))
+    assert pure.theorem.name == "multi-head attention"
+    assert [c.name for c in pure.conditions] == ["not alike", "full rank", "full rank"]
+    assert pure.holds
+    assert skipping.theorem.name == "architecture outside of paper I"
+
+
 def test_channels_have_conditions_and_figures():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.GELU(), nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))

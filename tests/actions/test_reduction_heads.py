@@ -142,6 +142,7 @@ def test_copied_heads_of_a_traced_module(basis):
     found = reduce(converted.weights, run=converted.run)
     (name,) = (m.space for m in found.maps.values() if m.size == 4)
     assert [(r.element, r.reason, r.of) for r in found.maps[name].removals] == [(1, "unread", None), (3, "head", 0)]
+    assert name not in found.left_alone
     assert found.change < 1e-9
     small = Attention().double()
     small.q, small.k, small.v, small.o = (nn.Linear(a, b).double() for a, b in ((8, 6), (8, 6), (8, 6), (6, 8)))

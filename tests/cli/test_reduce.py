@@ -41,6 +41,7 @@ def test_reduce_writes_a_smaller_checkpoint(checkpoint: Path, tmp_path: Path) ->
     assert "1 unread" in result.stdout
     assert "1 constant" in result.stdout
     assert "2 duplicate" in result.stdout
+    assert "small.safetensors, VERIFIED (error " in " ".join(result.stdout.split())
     assert "62 -> 38 numbers; tolerance: inactive 1.0e-09 (dtype)" in result.stdout
     assert {name: tuple(x.shape) for name, x in load_file(out).items()} == {
         "0.weight": (6, 3),

@@ -57,7 +57,7 @@ def conditions(graph: NetworkGraph, tensors: Tensors, threshold: float) -> list[
             figures = {"not alike": head_figures(graph, tensors, heads[space.name])}
         elif space.action is Action.LINEAR:
             figures = _rank(graph, tensors, space)
-        elif space.parent is None:
+        elif space.parent is None and not _apart(graph, space):
             figures = _neurons(graph, tensors, space)
         else:
             continue
@@ -74,6 +74,11 @@ def _neurons(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, T
     distances = Distances(tensors, where, space.size, space.action)
     apart = {"not parallel": duplicate_figures(distances, space.size)} if distances.blocks else {}
     return {"read": unread, **written, **apart}
+
+
+def _apart(graph: NetworkGraph, space: Space) -> bool:
+    """Whether some parameter keeps what belongs to an element on two axes, so that it is no slice."""
+    return any(graph.parameter(place.parameter).axes[place.axis].inner for place in places(graph, space.name))
 
 
 def _rank(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, Tensor]:

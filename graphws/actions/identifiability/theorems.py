@@ -119,6 +119,7 @@ UNKNOWN = Theorem(
     "no chain of linear maps and activations could be read off the graph; skip connections reduce identifiability",
 )
 
+_ATTENDING = {"attend", "attend_matrix", "scaled_dot_product_attention"}
 _ODD = ("sine", "hardtanh", "softsign", "tanhshrink")
 
 
@@ -132,9 +133,9 @@ def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequenc
         bypassing: Whether some activation has σ(x) - σ(-x) proportional to x, and is not odd.
     """
     kinds = {operation.kind for operation in graph.operations}
-    if "attend" in kinds or "attend_matrix" in kinds:
+    if kinds & _ATTENDING and not ("scaled_dot_product_attention" in kinds and "add" in kinds):
         heads = [s.size for s in graph.spaces if s.role == "head"]
-        single = all(h == 1 for h in heads) and "softmax" not in kinds
+        single = all(h == 1 for h in heads) and not kinds & {"softmax", "scaled_dot_product_attention"}
         pure = not kinds & {"add", *activations}
         return SINGLE_HEAD if single and pure and len(heads) <= 1 else ATTENTION
     if not widths:

@@ -119,6 +119,8 @@ def _layers(graph: NetworkGraph) -> list[Wire]:
         if all(name == wire.value or made[name] > here for name in past):
             found.append(replace(wire, steps=_between(steps, before, wire.value)))
             before = wire.value
+    if before != graph.outputs[0]:  # outputs whose features belong to no space
+        found.append(Wire(graph.outputs[0], "", _between(steps, before, graph.outputs[0]), None))
     return found
 
 

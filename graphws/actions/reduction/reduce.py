@@ -84,6 +84,7 @@ class _Work:
         }
         self.spaces = [s.name for s in self.graph.spaces if self._searched(s)]
         self.linear = [s.name for s in self.graph.spaces if self._spanned(s)]
+        self.unsearched = dict(self.left_alone)
         self.choice, self.given = choice, allowed
         self.seen: dict[tuple[str, str], tuple[dict[str, Tensor], Tensor]] = {}
         self.tolerances = {rule: self._choose(rule, self._subjects(rule)) for rule in RULES}
@@ -165,6 +166,7 @@ class _Work:
     def round(self) -> bool:
         """Every rule once; whether anything went."""
         before = self.graph
+        self.left_alone = dict(self.unsearched)  # the last round says what had to stay in the end
         for name in reversed(self.spaces):
             self._inactive(name)
         for name in self.spaces:
@@ -184,8 +186,6 @@ class _Work:
             steps, folding, stuck = constants(layer, self.tensors, limit)
             if stuck:
                 self.left_alone[name] = f"{stuck} constant elements are read without a bias to fold them into"
-            else:
-                self.left_alone.pop(name, None)
             self._take(name, steps, folding)
         space = self.graph.space(name)
         steps = inactive(self.tensors, places(self.graph, name), space.size, limit)
