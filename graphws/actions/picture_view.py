@@ -26,6 +26,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from graphws.actions.picture_spelling import spelled
 from graphws.errors import UsageError
 from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Weights
 
@@ -36,7 +37,7 @@ _JOINED = re.compile(r"(?P<role>taps|pixels)(?P<height>[0-9]+)x(?P<width>[0-9]+)
 
 def convolves(graph: NetworkGraph) -> bool:
     """Whether a network convolves pictures."""
-    return any(operation.kind == "conv2d" for operation in graph.operations)
+    return any(spelled(operation, ()).kind == "conv2d" for operation in graph.operations)
 
 
 def picture_graph(graph: NetworkGraph) -> NetworkGraph:
@@ -46,7 +47,9 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
     """
     if any(name == "taps" for operation in graph.operations for name, _ in operation.attributes):
         return graph
-    kernels = {o.inputs[1] for o in graph.operations if o.kind == "conv2d"}
+    read = {name for operation in graph.operations for name in operation.inputs} | set(graph.outputs)
+    steps = tuple(spelled(operation, read) for operation in graph.operations)
+    kernels = {o.inputs[1] for o in steps if o.kind == "conv2d"}
     joined: dict[str, Space] = {}
     parameters = []
     for parameter in graph.parameters:
@@ -66,7 +69,7 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
         parameters.append(replace(parameter, axes=axes, storage=None))
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
-    steps = tuple(_with_taps(graph, operation) for operation in graph.operations)
+    steps = tuple(_with_taps(graph, operation) for operation in steps)
     return NetworkGraph((*kept, *joined.values()), tuple(parameters), steps, graph.inputs, graph.outputs)
 
 

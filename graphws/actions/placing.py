@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.grid_moves import GridMove, grid_move
+from graphws.actions.picture_steps import missing
 from graphws.actions.picture_view import TAPS, convolves, grids
 from graphws.actions.symmetry import DataSymmetry
 from graphws.actions.wires import feature_spaces
@@ -103,7 +104,7 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
     spaces = feature_spaces(graph)
     read, written = (spaces.get(end) for end in (graph.inputs[0], graph.outputs[0]))
     if read is None or written is None:
-        raise UsageError("the network's steps do not say which spaces its inputs and outputs have")
+        raise UsageError(f"the network's steps do not say which spaces its inputs and outputs have{_why(graph)}")
     channels = graph.extent(read)
     if len(shape) != 3 or shape[0] != channels:
         raise UsageError(f"this network reads pictures of {channels} channels; inputs {shape} are no such pictures")
@@ -177,8 +178,16 @@ def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
     if not found:
         numbers = f" of {size} numbers" if size is not None else ""
         has = ", ".join(f"{s.name} ({graph.extent(s.name)})" for s in graph.spaces if s.name in ends and not s.moves)
-        raise UsageError(f"the network has no {wanted} space{numbers}; it has {has or 'none'}")
+        raise UsageError(f"the network has no {wanted} space{numbers}; it has {has or 'none'}{_why(graph)}")
     return found[0]
+
+
+def _why(graph: NetworkGraph) -> str:
+    """What may be the reason that an end was not found."""
+    if not graph.operations:
+        return "; it does not say how its weights are used: give the converted module, or an ONNX file"
+    unable = missing(graph)
+    return f"; {unable}" if unable is not None else ""
 
 
 def _patch_order(order: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:

@@ -85,7 +85,7 @@ def actions_command(
     _check_lie(lie or [], shape, acting, data)
     probes = None if data is None else _probes(data)
     found = load_graph_file(path, activation=hint, omega=omega)
-    beside = f", then for {decoys} decoys" if decoys else ""
+    beside = f", then for {decoys} decoy{'s' if decoys > 1 else ''}" if decoys else ""
     with working(f"looking for {group} in {path.name}{beside}"):
         result = find_actions(
             found,

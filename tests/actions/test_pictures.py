@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -14,8 +15,9 @@ from graphws.actions.measures import end_to_end_error
 from graphws.actions.moves import channel_permutation
 from graphws.actions.naming import named_symmetry
 from graphws.actions.picture_decoys import picture_decoys
+from graphws.actions.picture_spelling import spelled
 from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import grids, kernel_size, picture_view, unfolded
+from graphws.actions.picture_view import grids, kernel_size, picture_graph, picture_view, unfolded
 from graphws.actions.placing import place
 from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import pose
@@ -23,7 +25,7 @@ from graphws.actions.symmetry import DataSymmetry, close
 from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
 from graphws.converting import convert
 from graphws.errors import UsageError
-from graphws.graph import GroupElement, Monomial, NetworkGraph, Parameter, Space, Weights
+from graphws.graph import GroupElement, Monomial, NetworkGraph, Operation, Parameter, Space, Weights
 from graphws.graph.conversion import Conversion
 from graphws.graph.element import compose
 from graphws.matching.match import same_map
@@ -96,6 +98,64 @@ def test_the_view_computes_what_the_module_does(module: nn.Module) -> None:
     torch.testing.assert_close(got[0], module(x))
     back = unfolded(view, found.graph)
     torch.testing.assert_close(back.flatten(), found.weights.flatten(), rtol=0, atol=0)
+
+
+ATEN = {
+    "conv2d": ("convolution", {"transposed": False, "output_padding": "0,0"}),
+    "batch_norm": ("native_batch_norm", {"training": False, "momentum": 0.0}),
+    "max_pool2d": ("max_pool2d_with_indices", {}),
+}
+
+
+def in_aten(graph: NetworkGraph) -> NetworkGraph:
+    """The graph as an ONNX file tells it."""
+    steps = []
+    for number, step in enumerate(graph.operations):
+        kind, more = ATEN.get(step.kind, (step.kind, {}))
+        outputs = step.outputs if kind == step.kind else (*step.outputs, f"unread{number}")
+        steps.append(replace(step, kind=kind, attributes=(*step.attributes, *more.items()), outputs=outputs))
+    return replace(graph, operations=tuple(steps))
+
+
+@pytest.mark.parametrize("module", [classifier(), Residual().double().eval(), Sides().double()])
+def test_steps_are_known_by_either_name(module: nn.Module) -> None:
+    found = convert(module, pictures(2))
+    assert found.weights is not None
+    other = in_aten(found.graph)
+    assert other != found.graph
+    assert [(o.kind, o.inputs, o.outputs) for o in picture_graph(other).operations] == [
+        (o.kind, o.inputs, o.outputs) for o in picture_graph(found.graph).operations
+    ]
+    view = picture_view(Weights(other, found.weights.tensors))
+    x = pictures(5)
+    torch.testing.assert_close(run_network(view.graph, view, x)[view.graph.outputs[0]][0], module(x))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Operation("convolution", ("x", "w"), ("y",), (("transposed", True), ("stride", "1,1"))),
+        Operation("convolution", ("x", "w"), ("y",), (("transposed", False), ("stride", "1"))),
+        Operation("native_batch_norm", ("x", "m", "v"), ("y", "z"), (("training", True),)),
+        Operation("max_pool2d_with_indices", ("x",), ("y", "read")),
+        Operation("relu", ("x",), ("y",)),
+    ],
+)
+def test_steps_that_mean_something_else_keep_their_name(step: Operation) -> None:
+    assert spelled(step, {"read"}) is step
+
+
+def test_networks_without_steps_say_so() -> None:
+    found = convert(classifier(), pictures(2))
+    assert found.weights is not None
+    graph = found.graph
+    bare = NetworkGraph(tuple(s for s in graph.spaces if s.name != "output"), graph.parameters[:2])
+    with pytest.raises(UsageError) as error:
+        find_actions(Weights(bare, {p.name: found.weights[p.name] for p in bare.parameters}), "mirror", SHAPE)
+    assert str(error.value) == (
+        "the network has no input space of 192 numbers; it has input (3); it does not say how its weights are used: "
+        "give the converted module, or an ONNX file"
+    )
 
 
 def test_a_convolution_commutes_with_moves_of_pictures_and_taps() -> None:
