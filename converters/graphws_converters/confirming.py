@@ -55,7 +55,7 @@ def confirm(
     try:
         found = measure_actions(
             graph, weights, generator=generator, run=run, spaces=[space.name for space in rich],
-            losses=LOSSES, disturbances=DISTURBANCES, tolerance=tolerance,
+            losses=LOSSES, disturbances=DISTURBANCES, tolerance=tolerance, beyond=False,
         )  # fmt: skip
     except VerificationError as error:
         return unconfirmed(graph, str(error))

@@ -59,7 +59,7 @@ def attribution_maps(
     found = []
     for weights in (first, second):
         generator.set_state(state)  # both networks see the same losses
-        found.append(collect_evidence(graph, weights, run, names, losses, generator, matrices=False))
+        found.append(collect_evidence(graph, weights, run, names, losses, generator, matrices=()))
     known: dict[str, SpaceElement] = {}
     for family in chosen:
         scores: dict[str, Score] = {}

@@ -6,7 +6,7 @@ See `graphws.graph.moments` for what they mean.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +51,7 @@ def collect_evidence(
     spaces: Sequence[str],
     losses: int,
     generator: torch.Generator,
-    matrices: bool = True,
+    matrices: Collection[str] | None = None,
 ) -> dict[str, Evidence]:
     """Moment maps of spaces for random linear losses.
 
@@ -62,7 +62,7 @@ def collect_evidence(
         spaces: Names of the spaces.
         losses: How many losses: each is one backward pass.
         generator: Source of the losses.
-        matrices: Whether to look off the diagonal as well, for linear actions.
+        matrices: For which of them to look off the diagonal as well, for linear actions; all where None.
 
     Raises:
         VerificationError: Where outputs are not finite, or not differentiable in the weights; PyTorch cannot
@@ -79,7 +79,7 @@ def collect_evidence(
         raise VerificationError("the outputs hold NaN or infinity: nothing can be measured there")
     if not output.requires_grad:
         raise VerificationError("the outputs do not depend differentiably on the weights: nothing can be measured")
-    maps = {name: _Maps(graph, name, matrices) for name in spaces}
+    maps = {name: _Maps(graph, name, matrices is None or name in matrices) for name in spaces}
     free = [leaf for leaf in leaves.values() if leaf.requires_grad]
     for k in range(losses):
         probe = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)

@@ -113,6 +113,7 @@ def measure_actions(
     losses: int = 4,
     disturbances: int = 3,
     tolerance: float | None = None,
+    beyond: bool = True,
 ) -> tuple[MeasuredAction, ...]:
     """Measures the action of every space that moves.
 
@@ -126,6 +127,8 @@ def measure_actions(
         losses: Random linear functions of the outputs, each one backward pass, at each of the weights.
         disturbances: How many disturbed weights are tried besides the given; 0 measures at these weights only.
         tolerance: Largest residual that counts as none; by dtype where None (1e-7, in float32 1e-3).
+        beyond: Whether to look for more than a space claims.  Trying signs takes a run of the network for each space,
+            and matrices a table of all pairs of elements, so a check of claims alone is much faster.
 
     Raises:
         VerificationError: Without inputs and run, or where the outputs are not finite, do not depend on the weights or
@@ -149,11 +152,16 @@ def measure_actions(
     evidence: dict[str, list[Evidence]] = {space.name: [] for space in wanted}
     signs: dict[str, list[float]] = {space.name: [] for space in wanted}
     for trial in trials:
-        found = collect_evidence(graph, trial, run, [space.name for space in wanted], losses, generator)
+        found = collect_evidence(
+            graph, trial, run, [space.name for space in wanted], losses, generator,
+            matrices=[space.name for space in wanted if beyond or space.action is Action.LINEAR],
+        )  # fmt: skip
         before = run(trial).detach()
         for space in wanted:
             evidence[space.name].append(found[space.name])
-            signs[space.name].append(_sign_error(graph, trial, run, before, space, generator))
+            wanted_signs = beyond or "signs" in _PARTS[space.action]
+            error = _sign_error(graph, trial, run, before, space, generator) if wanted_signs else math.nan
+            signs[space.name].append(error)
     return tuple(_judge(space, evidence[space.name], signs[space.name], limit) for space in wanted)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -81,6 +82,19 @@ def test_planted_claims_are_refuted(activation: str, action: Action) -> None:
     graph = claim(mlp_graph([3, 6, 5, 2], activation, omega=3.0), "hidden1", action)
     found = measure(graph, samples.random_weights(graph, 1), normal(50, 3))["hidden1"]
     assert (found.verdict, found.found) == ("refuted", ACTIVATIONS[activation][1])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("claimed", [Action.SIGNED, Action.SCALING, Action.MONOMIAL, Action.LINEAR])
+def test_claims_alone_get_the_verdict_of_a_full_measurement(activation: str, claimed: Action) -> None:
+    graph = claim(mlp_graph([3, 6, 5, 2], activation, omega=3.0, exponent=3), "hidden1", claimed)
+    weights = samples.random_weights(graph, 1)
+    full, claims = (measure(graph, weights, normal(50, 3), beyond=beyond)["hidden1"] for beyond in (True, False))
+    assert claims.verdict == full.verdict
+    assert math.isnan(claims.errors["signs"]) == (claimed is Action.SCALING)
+    if claimed is not Action.LINEAR:
+        assert math.isnan(claims.errors["matrices"])
+        assert claims.found is not Action.LINEAR
 
 
 def test_a_claim_with_the_wrong_powers_is_refuted() -> None:
