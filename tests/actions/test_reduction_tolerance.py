@@ -9,6 +9,7 @@ from graphws.actions.reduction import reduce
 from graphws.actions.reduction.figures import RULES, figures
 from graphws.actions.reduction.rules import Distances, duplicate_figures
 from graphws.actions.reduction.slices import places
+from graphws.converting import load_graph_file
 from graphws.graph import Weights
 from tests.actions.redundancy import plant, random_mlp
 
@@ -54,6 +55,16 @@ def test_a_gap_may_open_as_others_go():
     assert [s.size for s in found.graph.spaces] == widths
     assert {found.tolerances[rule].source for rule in ("inactive", "duplicate")} == {"gap"}
     assert reduce(found.weights, tolerance="gap").removed == 0
+
+
+@pytest.mark.slow
+def test_trained_networks_have_no_gap(shared):
+    """Three networks trained on CIFAR-10: their figures fall off gradually, and nothing is called redundant."""
+    for name, first in (("ae_tanh", "tanh"), ("cls_tanh", "tanh"), ("ae_gelu", "gelu")):
+        path = shared / "checkpoints" / "cifar-mirror" / f"{name}.pt"
+        found = reduce(load_graph_file(path, activation=[first, "gelu", "gelu"]).weights, tolerance="gap")
+        assert found.removed == 0
+        assert {tolerance.source for tolerance in found.tolerances.values()} == {"dtype"}
 
 
 def test_nearly_constant_neurons_show_a_gap():
