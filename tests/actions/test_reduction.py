@@ -15,6 +15,7 @@ from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import (
     ACTIVATIONS,
     GroupElement,
+    LinearMap,
     Monomial,
     NetworkGraph,
     Parameter,
@@ -248,6 +249,12 @@ def test_unequal_copies_cannot_be_exchanged():
     wanted = "which no symmetry of the large network exchanges"
     with pytest.raises(GraphError, match=wanted):
         found.lift(GroupElement(found.graph, {"hidden1": Monomial(perm)}))
+    with pytest.raises(GraphError) as error:
+        found.lift_on("hidden1", LinearMap(torch.eye(6)))
+    assert str(error.value) == "space 'hidden1': a matrix acts on a space of neurons"
+    with pytest.raises(GraphError) as error:
+        found.lift(GroupElement(found.source, {}))
+    assert str(error.value) == "this group element belongs to another graph than the reduced one"
 
 
 def test_linear_layers_shrink_to_their_rank():

@@ -116,6 +116,38 @@ def test_reduce_channels_of_a_converted_network(tmp_path: Path) -> None:
     assert load_graph_file(out).verified
 
 
+def test_reduce_runs_an_onnx_file_by_its_own_code(tmp_path: Path) -> None:
+    """Its graph holds steps that only its own code runs, on its own example inputs."""
+    onnx = pytest.importorskip("onnx")
+    helper, generator = onnx.helper, torch.Generator().manual_seed(0)
+    shapes = {"a.weight": (5, 2, 3, 3), "a.bias": (5,), "b.weight": (3, 5, 3, 3), "b.bias": (3,)}
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    state["b.weight"][:, 4] = 0.0
+    nodes = [
+        helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["h"], kernel_shape=[3, 3]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Conv", ["r", "b.weight", "b.bias"], ["z"], kernel_shape=[3, 3]),
+        helper.make_node("Ceil", ["z"], ["y"]),  # a step that graphws does not run from the graph
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", [4, 2, 8, 8]), ("y", [4, 3, 4, 4]))
+    ]
+    numbers = [onnx.numpy_helper.from_array(x.numpy(), name) for name, x in state.items()]
+    source, out = tmp_path / "net.onnx", tmp_path / "small.safetensors"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "net", ends[:1], ends[1:], numbers)), source)
+    result = _run("reduce", source, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "1 unread" in result.stdout
+    small = load_file(out)
+    assert {name: tuple(x.shape) for name, x in small.items()} == {
+        "a.weight": (4, 2, 3, 3), "a.bias": (4,), "b.weight": (3, 4, 3, 3), "b.bias": (3,),
+    }  # fmt: skip
+    assert torch.equal(small["a.weight"], state["a.weight"][:4])
+    result = _run("reduce", source, "-o", out, "--input-shape", "2,8,8")
+    assert result.stderr == "error: net.onnx: runs on its own example inputs: --input-shape is not used\n"
+
+
 def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
     result = _run("reduce", checkpoint, "--activation", "tanh", "-o", tmp_path / "small.pt")
