@@ -91,9 +91,12 @@ def _conjugate(symmetry: DataSymmetry, perm: torch.Tensor) -> tuple[SpaceElement
 
 
 def _shuffle(symmetry: DataSymmetry, shape: Sequence[int], generator: torch.Generator, patch: int = 1) -> torch.Tensor:
-    """A random permutation of an input: pixels or patches for pictures (alike in all channels), features for tokens."""
+    """A random permutation of an input: pixels or patches for pictures (alike in all channels), features for tokens.
+
+    A group that moves channels only commutes with all permutations of pixels, so numbers are mixed across channels.
+    """
     size = math.prod(shape)
-    if len(shape) == 3:
+    if len(shape) == 3 and (patch > 1 or any(_moves_pixels(element, shape) for element in symmetry.input)):
         channels, rows, columns = shape[0], shape[1] // patch, shape[2] // patch
         grid = torch.arange(size).reshape(channels, rows, patch, columns, patch).permute(1, 3, 0, 2, 4)
         order = torch.randperm(rows * columns, generator=generator)
@@ -105,6 +108,13 @@ def _shuffle(symmetry: DataSymmetry, shape: Sequence[int], generator: torch.Gene
         order = torch.randperm(shape[0] if tokens else shape[1], generator=generator)
         return (table[order] if tokens else table[:, order]).flatten()
     return torch.randperm(size, generator=generator)
+
+
+def _moves_pixels(element: SpaceElement, shape: Sequence[int]) -> bool:
+    if not isinstance(element, Monomial):
+        return True
+    pixels = shape[1] * shape[2]
+    return bool((element.perm % pixels != torch.arange(element.size) % pixels).any())
 
 
 def _moves_tokens(element: SpaceElement, shape: Sequence[int]) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from graphws.actions.moves import PICTURES, Moves, channel_permutation, token_permutation, translations
-from graphws.actions.symmetry import DataSymmetry, close
+from graphws.actions.symmetry import MOST, DataSymmetry, close
 from graphws.errors import UsageError, nearest
 from graphws.graph import LinearMap, Monomial
 from graphws.graph.element import SpaceElement
@@ -91,7 +91,20 @@ def _acting(kind: str, mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tu
         orders, relations = _tokens(mapping, shape)
         return lambda s: {key: _on_tokens(key, order, s) for key, order in orders.items()}, relations
     moves = _moves(kind, mapping)
-    return lambda s: dict(moves.on(s)), moves.relations_on(shape)
+    relations = moves.relations_on(shape)
+    if kind == "translations":
+        _check_shifts(moves, shape)
+    return lambda s: dict(moves.on(s)), relations
+
+
+def _check_shifts(moves: Moves, shape: tuple[int, ...]) -> None:
+    """Says in good time, and in terms of steps, that there are too many shifts."""
+    count = math.prod(n // math.gcd(n, by) for n, by in zip(shape[-2:], moves.step, strict=True))
+    if count > MOST:
+        raise UsageError(
+            f"pictures of {shape[-2]} x {shape[-1]} have {count} shifts by steps of {list(moves.step)}, more than "
+            f"{MOST}: take larger steps, as translations:2, or one axis, {{kind: translations, step: [0, 1]}}"
+        )
 
 
 def _mapping(spec: str | Mapping[str, Any]) -> dict[str, Any]:

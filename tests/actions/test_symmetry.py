@@ -207,6 +207,12 @@ BAD_NAMES = [
         PICTURE,
         "group 'translations': a step is like 1 or [0, 2] (rows, columns), got [0, 0]",
     ),
+    (
+        "translations",
+        (3, 14, 14),
+        "pictures of 14 x 14 have 196 shifts by steps of [1, 1], more than 192: take larger steps, as translations:2, "
+        "or one axis, {kind: translations, step: [0, 1]}",
+    ),
     ("translations", (6,), "group 'translations' moves pictures: it needs a shape (…, height, width), got (6,)"),
     (
         {"kind": "generated", "generators": {"a": [1, 0]}, "relations": "a^2"},
