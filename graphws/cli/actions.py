@@ -121,7 +121,7 @@ def _can_be_written(json_file: Path | None, neurons: Path | None, report: Path |
 
 def _show(result: Actions, rates: list[LieFigures]) -> None:
     """The verdict, what theory says, and the table of layers."""
-    from graphws.report.actions_page import COLUMNS, actions_table
+    from graphws.report.actions_page import COLUMNS, actions_table, taken_out
 
     console = output()
     console.print(result.verdict.text, markup=False)
@@ -129,7 +129,7 @@ def _show(result: Actions, rates: list[LieFigures]) -> None:
         theorem = result.identifiability.theorem
         status = "proven" if theorem.proven else "not proven"
         console.print(f"Theory: {theorem.name}, {status}; {result.identifiability.licence}.", markup=False)
-    for line in (result.note, *(rate.text for rate in rates)):
+    for line in (taken_out(result), result.note, *(rate.text for rate in rates)):
         if line:
             console.print(line, markup=False)
     console.print()

@@ -39,6 +39,14 @@ def actions_table(actions: Actions) -> list[list[str]]:
     return rows
 
 
+def taken_out(actions: Actions) -> str:
+    """What was reduced before the search, in a sentence; nothing where nothing was."""
+    if actions.reduction is None:
+        return ""
+    sizes = ", ".join(f"{space} {before} to {after}" for space, (before, after) in actions.reduction.sizes().items())
+    return f"Taken out before the search, as it does nothing: {sizes}. All figures are of the network that is left."
+
+
 def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Sequence[LieFigures] = ()) -> str:
     """The report as one self-contained HTML document.
 
@@ -85,7 +93,7 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
     return html(
         Page(
             title=f"{actions.verdict.outcome.capitalize()}: {actions.group} in {source}",
-            lead=" ".join(filter(None, (actions.verdict.text, actions.note))),
+            lead=" ".join(filter(None, (actions.verdict.text, taken_out(actions), actions.note))),
             results=Table(COLUMNS, actions_table(actions)),
             pictures=pictures,
             facts=facts,

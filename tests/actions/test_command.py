@@ -74,6 +74,32 @@ def test_the_command_writes_all_there_is_to_say(place: Path) -> None:
     assert {values["orbit_size"] for _, values in view.nodes(data=True)} <= {1, 2}
 
 
+def test_what_does_nothing_is_taken_out_and_named(place: Path, case: Case) -> None:
+    """Two dead neurons beside the eight: the search is made without them, and the command and the page say so."""
+    state = {}
+    for k in (1, 2, 3):
+        weight, bias = case.planted.weights[f"W{k}"][0], case.planted.weights[f"b{k}"][0]
+        if k == 1:
+            weight, bias = torch.cat([weight, torch.ones(2, 16)]), torch.cat([bias, torch.zeros(2)])
+        if k == 2:
+            weight = torch.cat([weight, torch.zeros(8, 2)], dim=1)
+        state[f"{2 * k - 2}.weight"], state[f"{2 * k - 2}.bias"] = weight.contiguous(), bias.contiguous()
+    save_file(state, place / "wide.safetensors")
+    code, text = run("actions", place / "wide.safetensors", "--activation", "gelu", "--group", "mirror",
+                     "--input-shape", "1,4,4", "--json", place / "f.json", "--report", place / "r.html")  # fmt: skip
+    assert code == 0, text
+    said = (
+        "Taken out before the search, as it does nothing: hidden1 10 to 8. All figures are of the network that is left."
+    )
+    assert said in text
+    assert said in (place / "r.html").read_text()
+    figures = json.loads((place / "f.json").read_text())
+    assert figures["outcome"] == "exact action"
+    assert figures["reduced"] == {"hidden1": [10, 8]}
+    assert "Taken out" not in run("actions", place / "net.safetensors", "--activation", "gelu", "--group", "mirror",
+                                  "--input-shape", "1,4,4")[1]  # fmt: skip
+
+
 def test_unknown_symmetries_are_searched_for(place: Path, case: Case) -> None:
     code, text = run("actions", place / "net.safetensors", "--activation", "gelu", "--group", "unknown",
                      "--json", place / "u.json")  # fmt: skip
