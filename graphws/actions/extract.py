@@ -30,7 +30,7 @@ from graphws.actions.measures import (
     weight_errors,
 )
 from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_view import convolves, picture_view
+from graphws.actions.picture_view import picture_view
 from graphws.actions.placing import output_size, place
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.projection import linear_defect
@@ -94,15 +94,13 @@ def find_actions(
     if reduced and weights.batch == 1:
         reads = place(picture_view(weights).graph, group, shape).shape
         smaller = essential(weights, reads, None if data is None else read_probes(data, reads))
-    weights = (weights if smaller is None else smaller.weights).to(device=device, dtype=dtype)
+    stored = weights if smaller is None else smaller.weights
+    weights = stored.to(device=device, dtype=dtype)
     problem = pose(weights, group, shape, data)
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
-    probes = data if problem.runs else None
-    probe = None
-    if probes is not None and not convolves(weights.graph):
-        probe = probes.reshape(len(probes), *problem.placed.shape)
-    theorem = identifiability(weights, probe)
+    probes = None if data is None or not problem.runs else read_probes(data, problem.placed.shape)
+    theorem = identifiability(stored, probes)  # in its own type, which says what counts as zero
     seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
     return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller)
 

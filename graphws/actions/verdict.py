@@ -10,7 +10,7 @@ A layer's action counts as
 
 An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
 there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.3 and at most half
-of every decoy's largest, so are all layers, whatever decoys reach on single ones.
+of every decoy's largest, layers count as exact, or as found below 0.15, whatever decoys reach on single ones.
 
 A network whose function is not equivariant end to end gets no action at all: what matching finds then is noise.  It is
 equivariant on probes where its error is below every decoy's and at most 0.3; up to 0.5 (an unrelated function has √2),
@@ -79,6 +79,11 @@ def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] 
     return "exact" if exact else "found" if close else None
 
 
+def _within(layer: LayerFigures, together: Literal["exact", "found"] | None) -> Literal["exact", "found"] | None:
+    """What the network's largest errors say of one layer."""
+    return None if together == "found" and layer.k_error > SMALL else together
+
+
 def judge(
     group: str,
     hidden: Sequence[LayerFigures],
@@ -96,7 +101,7 @@ def judge(
         ends: The figures of the layers whose action is given, as that of the outputs is.
     """
     together = judge_together([*hidden, *ends])
-    outcomes = {layer.space: together or judge_layer(layer) for layer in hidden}
+    outcomes = {layer.space: _within(layer, together) or judge_layer(layer) for layer in hidden}
     against_function = _not_equivariant(end_to_end, decoys_end_to_end)
     if against_function:
         text = f"No action found: {against_function}."

@@ -223,6 +223,10 @@ def test_layers_are_judged_together() -> None:
     assert judge_together([middle, figures(0.1, 0.5, Rival(0.15, 0.1))]) is None
     assert judge_together([middle, figures(0.4, 0.5, Rival(1.2, 0.1))]) is None
     assert judge_together([figures(0.0, 1.0)]) is None  # no decoys
+    poor = LayerFigures(**{**figures(0.28, 0.4, Rival(0.9, 0.3)).__dict__, "space": "poor"})
+    mixed = judge("mirror", [middle, poor], None, ends=[end])
+    assert mixed.layers == {"h": "found", "poor": "none"}  # it is not carried by the others
+    assert mixed.outcome == "action in part"
 
 
 def test_verdicts_in_words() -> None:
