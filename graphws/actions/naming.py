@@ -85,7 +85,7 @@ def named_symmetry(
 def _acting(kind: str, mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[On, tuple[str, ...]]:
     """What the generators do to data of any shape, and their relations."""
     if kind == "channels":
-        permutation = _integers(kind, mapping.get("permutation"))
+        permutation = _integers(f"group {kind!r}", mapping.get("permutation"))
         return lambda s: {"c": channel_permutation(permutation, s)}, ()
     if kind == "tokens":
         orders, relations = _tokens(mapping, shape)
@@ -139,7 +139,7 @@ def _moves(kind: str, mapping: Mapping[str, Any]) -> Moves:
         return PICTURES[f"rotations-{order}"]
     if kind == "translations":
         step = mapping.get("step", 1)
-        steps = [step, step] if type(step) is int else _integers(kind, step)
+        steps = [step, step] if type(step) is int else _integers(f"group {kind!r}", step)
         if len(steps) != 2:
             raise UsageError(f"group 'translations': a step is like 1 or [0, 2] (rows, columns), got {steps}")
         return translations(*steps)
@@ -153,11 +153,11 @@ def _tokens(mapping: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[dict[st
     if "generators" in mapping:
         if "grid" in mapping or "move" in mapping:
             raise UsageError("group 'tokens' has either generators, or a grid with a move")
-        orders = {key: _integers("tokens", value) for key, value in _generators("tokens", mapping).items()}
+        orders = {key: _integers("group 'tokens'", value) for key, value in _generators("tokens", mapping).items()}
         return orders, _relations(mapping)
     if "relations" in mapping:
         raise UsageError("group 'tokens': a move has relations of its own; give generators to state others")
-    grid, move = _integers("tokens", mapping.get("grid")), mapping.get("move", "mirror")
+    grid, move = _integers("group 'tokens'", mapping.get("grid")), mapping.get("move", "mirror")
     if len(grid) != 2 or min(grid) < 1 or math.prod(grid) != shape[0]:
         raise UsageError(f"group 'tokens': a grid {grid} does not have the {shape[0]} tokens of shape {shape}")
     inner = _mapping(move) if isinstance(move, str | Mapping) and _kind(move) in _MOVES else None
@@ -194,9 +194,9 @@ def _generators(kind: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     return generators
 
 
-def _integers(kind: str, value: Any) -> list[int]:
+def _integers(what: str, value: Any) -> list[int]:
     if not isinstance(value, Sequence) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
-        raise UsageError(f"group {kind!r}: expected a list of whole numbers, got {value!r}")
+        raise UsageError(f"{what}: expected a list of whole numbers, got {value!r}")
     return list(value)
 
 
@@ -230,5 +230,5 @@ def _output(output: str | Mapping[str, Any], on: On | None) -> str | dict[str, S
     if set(output) == {"shape"}:
         if on is None:
             raise UsageError("an output of another shape needs a group by name: generators say nothing about it")
-        return on(tuple(_integers("output", output["shape"])))
+        return on(tuple(_integers("the shape of an output", output["shape"])))
     return {key: element_from(value) for key, value in output.items()}

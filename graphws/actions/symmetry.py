@@ -123,6 +123,12 @@ def close(
     """
     if not input:
         raise UsageError(f"group {name!r}: give at least one generator")
+    if not isinstance(output, str):
+        for key in output:
+            if key not in input:
+                raise UsageError(
+                    f"group {name!r}: an output map for {key!r}, which is no generator" + nearest(key, input)
+                )
     pairs = {key: (element, _output(name, key, element, output, outputs)) for key, element in input.items()}
     sizes = {(a.size, b.size) for a, b in pairs.values()}
     if len(sizes) > 1:

@@ -154,7 +154,12 @@ BAD_CLOSE = [
         "group 'g': output must be 'same', 'invariant' or a map for each generator, got 'invarient'; "
         "did you mean 'invariant'?",
     ),
-    (({"a": SWAP}, {"b": SWAP}), {}, "group 'g': no output map for generator 'a'"),
+    (({"a": SWAP}, {}), {}, "group 'g': no output map for generator 'a'"),
+    (
+        ({"turn": SWAP}, {"turn": SWAP, "trun": SWAP}),
+        {},
+        "group 'g': an output map for 'trun', which is no generator; did you mean 'turn'?",
+    ),
     (
         ({"a": SWAP, "b": Monomial(torch.tensor([1, 0]))},),
         {},
@@ -301,6 +306,12 @@ def test_inputs_of_the_wrong_size_are_refused() -> None:
     with pytest.raises(UsageError) as error:
         named_symmetry({"kind": "generated", "generators": {"a": [1, 0]}}, (2,), {"shape": [1, 2, 2]})
     assert str(error.value) == "an output of another shape needs a group by name: generators say nothing about it"
+
+
+def test_shapes_of_outputs_are_lists_of_numbers() -> None:
+    with pytest.raises(UsageError) as error:
+        named_symmetry("mirror", PICTURE, {"shape": 3})
+    assert str(error.value) == "the shape of an output: expected a list of whole numbers, got 3"
 
 
 def test_groups_are_read_from_yaml(tmp_path: Path) -> None:
