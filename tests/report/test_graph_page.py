@@ -15,7 +15,7 @@ from graphws.graph.conversion import Conversion
 from graphws.graph.verify import Verification
 from graphws.report.graph_page import LONGEST_NAME, graph_page
 from graphws.report.graph_picture import graph_picture
-from tests.report.browser import dom, screenshot
+from tests.report.browser import dom, screenshot, use
 from tests.report.graph_samples import convolutions, hostile, transformer
 
 
@@ -134,6 +134,91 @@ def test_a_browser_folds_unfolds_searches_and_explains(tmp_path: Path) -> None:
     for text in ("rows are looked up", "free", "1,000", "<dt>orbits</dt>", "<dt>parameters</dt><dd>1</dd>"):
         assert text in tip
     assert "model.wte.weight" in explained[explained.index('id="details"') :]
+
+
+@pytest.mark.slow
+def test_clicks_fold_and_select(tmp_path: Path) -> None:
+    page = _page(tmp_path, transformer())
+    counts = use(
+        page,
+        """
+        const shown = () => layer.querySelectorAll("[data-space], .card").length, seen = [shown()];
+        const card = layer.querySelector(".card");
+        click(card); seen.push(shown());
+        click(layer.querySelector(`[data-block="${card.dataset.block}"]`)); seen.push(shown());
+        press(layer.querySelector(".card"), "Enter"); seen.push(shown());
+        click(at("[data-do=fold]")); seen.push(shown());
+        click(at("[data-do=unfold]")); seen.push(shown());
+        return seen;
+    """,
+    )
+    start, opened, closed, entered, folded, unfolded = counts
+    assert opened > start
+    assert (closed, entered) == (start, opened)
+    assert folded < start
+    assert unfolded > opened
+    chosen = use(
+        page,
+        """
+        const space = layer.querySelector("[data-space]"), name = graph.spaces[space.dataset.space].name;
+        const seen = [details.hidden];
+        click(space); seen.push(details.querySelector("h2").textContent === name, space.classList.contains("on"));
+        click(picture); seen.push(details.hidden);
+        move(space, "pointermove", 300, 200); seen.push(tip.hidden, tip.textContent.includes(name));
+        move(picture, "pointerleave", 0, 0); seen.push(tip.hidden);
+        return seen;
+    """,
+    )
+    assert chosen == [True, True, True, True, False, True, True]
+
+
+@pytest.mark.slow
+def test_keys_wheel_and_dragging_move_the_picture(tmp_path: Path) -> None:
+    page = _page(tmp_path, transformer())
+    views = use(
+        page,
+        """
+        const seen = {}, note = (name) => { seen[name] = { ...state.view }; };
+        note("start");
+        send(picture, "wheel", WheelEvent, { deltaY: -200 }); note("wheel");
+        press(picture, "0"); note("whole");
+        press(picture, "+"); note("plus");
+        press(picture, "-"); note("minus");
+        press(picture, "ArrowLeft"); note("left");
+        press(picture, "q"); note("other");
+        const space = layer.querySelector("[data-space]");
+        move(space, "pointerdown", 100, 100); move(window, "pointermove", 130, 90); click(space); note("drag");
+        seen.drag.selected = state.selected;
+        return seen;
+    """,
+    )
+    assert views["wheel"]["k"] > views["start"]["k"]
+    assert views["plus"]["k"] == pytest.approx(1.25 * views["whole"]["k"])
+    assert views["minus"]["k"] == pytest.approx(views["whole"]["k"])
+    assert views["left"]["x"] == pytest.approx(views["minus"]["x"] + 60)
+    assert views["other"] == views["left"]
+    assert views["drag"]["x"] == pytest.approx(views["left"]["x"] + 30)
+    assert views["drag"]["y"] == pytest.approx(views["left"]["y"] - 10)
+    assert views["drag"]["selected"] is None, "a drag that ends on a space does not select it"
+
+
+@pytest.mark.slow
+def test_search_by_keys(tmp_path: Path) -> None:
+    seen = use(
+        _page(tmp_path, transformer()),
+        """
+        const seen = [document.activeElement === search];
+        press(document.body, "/"); seen.push(document.activeElement === search);
+        search.value = "h.3.mlp"; send(search, "input", Event);
+        seen.push(hits.hidden, hits.querySelectorAll("button").length);
+        press(search, "Enter"); seen.push(details.querySelector("h2").textContent);
+        press(search, "Escape"); seen.push(hits.hidden, search.value, details.hidden);
+        return seen;
+    """,
+    )
+    assert seen[:4] == [False, True, False, 3]
+    assert "h.3.mlp" in seen[4]
+    assert seen[5:] == [True, "", True]
 
 
 @pytest.mark.slow
