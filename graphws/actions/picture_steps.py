@@ -41,7 +41,7 @@ def _conv2d(operation: Operation, x: Tensor, kernel: Tensor, bias: Tensor | None
         lambda y: functional.conv2d(
             y,
             kernel[0].reshape(kernel.shape[1], -1, height, width),
-            None if bias is None else bias[0],
+            None if bias is None else bias[0].reshape(-1),
             _pair(operation, "stride", "1"),
             by,
             _pair(operation, "dilation", "1"),

@@ -4,7 +4,7 @@ A converted kernel has axes (out, in, rows, columns), the last two labelled by s
 exchanges rows and columns, which no pair of maps of two spaces does; one map of the space of all taps does.  So
 
 * ``[out, in*, kernel3, kernel3]`` becomes ``[out, in*, taps3x3^0]``, 9 taps;
-* ``[out, in*]`` of a 1 x 1 kernel stays;
+* ``[out, in*]`` of a 1 x 1 kernel stays, and grey pictures, ``[out, kernel3, kernel3]``, get a space of one channel;
 * ``[out, in*, pixels8*, pixels8*]``, a dense layer on a flattened feature map, ``[out, in*, pixels8x8*]``.
 
 Numbers and their order stay; `unfolded` is the way back.
@@ -49,28 +49,57 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
         return graph
     read = {name for operation in graph.operations for name in operation.inputs} | set(graph.outputs)
     steps = tuple(spelled(operation, read) for operation in graph.operations)
-    kernels = {o.inputs[1] for o in steps if o.kind == "conv2d"}
+    kernels = {o.inputs[1]: o for o in steps if o.kind == "conv2d"}
     joined: dict[str, Space] = {}
     parameters = []
     for parameter in graph.parameters:
-        axes = parameter.axes
-        place: int | None
-        if kernel := parameter.name in kernels:
-            height, width = kernel_size(graph, parameter)
-            count = (height > 1) + (width > 1)  # a side of one tap has no axis
-            place = len(axes) - count if count else None
-        elif (place := _pixels(graph, parameter)) is not None:
-            (height, width), count = graph.shape(parameter.name)[place : place + 2], 2
-        if place is not None:
-            role = TAPS if kernel else PIXELS
-            name = f"{role}{height}x{width}"
-            joined[name] = Space(name, height * width, "free", role=role)
-            axes = (*axes[:place], Axis(name, 0 if kernel else -1), *axes[place + count :])
+        step = kernels.get(parameter.name)
+        axes, spaces = _dense(graph, parameter) if step is None else _kernel(graph, parameter, step)
+        joined.update((space.name, space) for space in spaces)
         parameters.append(replace(parameter, axes=axes, storage=None))
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
     steps = tuple(_with_taps(graph, operation) for operation in steps)
     return NetworkGraph((*kept, *joined.values()), tuple(parameters), steps, graph.inputs, graph.outputs)
+
+
+def _kernel(graph: NetworkGraph, parameter: Parameter, step: Operation) -> tuple[tuple[Axis, ...], list[Space]]:
+    """The axes of a kernel: out, in (but for grouped convolutions), and one of all taps if it has more than one."""
+    height, width = kernel_size(graph, parameter)
+    count = (height > 1) + (width > 1)  # a side of one tap has no axis
+    axes, spaces = parameter.axes[: len(parameter.axes) - count], []
+    if int(step.attribute("groups", 1)) == 1:
+        if not any(axis.power < 0 for axis in axes):
+            spaces.append(_only_channel(graph, step.inputs[0]))
+            axes = (*axes, Axis(spaces[-1].name, -1))
+        if not any(axis.power >= 0 for axis in axes):  # 0 where a normalisation takes the scale away
+            spaces.append(_only_channel(graph, step.outputs[0]))
+            axes = (Axis(spaces[-1].name), *axes)
+    if count:
+        spaces.append(_grid(TAPS, height, width))
+        axes = (*axes, Axis(spaces[-1].name, 0))
+    return axes, spaces
+
+
+def _dense(graph: NetworkGraph, parameter: Parameter) -> tuple[tuple[Axis, ...], list[Space]]:
+    """The axes of any other parameter: pairs that read the rows and columns of a feature map are one."""
+    axes, place = parameter.axes, _pixels(graph, parameter)
+    if place is None:
+        return axes, []
+    height, width = graph.shape(parameter.name)[place : place + 2]
+    space = _grid(PIXELS, height, width)
+    return (*axes[:place], Axis(space.name, -1), *axes[place + 2 :]), [space]
+
+
+def _grid(role: str, height: int, width: int) -> Space:
+    return Space(f"{role}{height}x{width}", height * width, "free", role=role)
+
+
+def _only_channel(graph: NetworkGraph, value: str) -> Space:
+    """The space of a value with one channel, which has no axis in a converted kernel."""
+    if value in graph.inputs and all(space.name != "input" for space in graph.spaces):
+        return Space("input", 1, "free", role="input")
+    return Space("channel." + re.sub(r"[^\w.-]", "_", value), 1, "free")
 
 
 def _with_taps(graph: NetworkGraph, operation: Operation) -> Operation:

@@ -241,6 +241,42 @@ def test_kernels_of_one_row_one_column_and_one_tap(data: bool) -> None:
     assert str(error.value) == "a move that turns pictures needs square kernels and feature maps, got 3 x 1"
 
 
+class Grey(nn.Module):
+    """One channel comes in, and one is all that a layer in the middle has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.neck = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+        self.second, self.last = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.second(torch.tanh(self.neck(torch.relu(self.first(x))))))
+        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
+        return y
+
+
+@pytest.mark.parametrize("group", ["mirror", "dihedral"])
+@pytest.mark.parametrize("data", [False, True])
+def test_grey_pictures_and_single_channels(group: str, data: bool) -> None:
+    shape = (1, 8, 8)
+    module = Grey().double()
+    found = convert(module, pictures(2, shape=shape))
+    assert found.weights is not None
+    view = picture_view(found.weights)
+    x = pictures(5, shape=shape)
+    torch.testing.assert_close(run_network(view.graph, view, x)[view.graph.outputs[0]][0], module(x))
+    symmetry = named_symmetry(group, shape, "invariant", outputs=10)
+    case = plant(view.graph, place(view.graph, symmetry, shape), rng(0))
+    module.load_state_dict(unfolded(case.weights, found.graph).to_state_dict())
+    torch.testing.assert_close(module(symmetry.on_inputs(1, x)), module(x))
+    result = find_actions(
+        convert(module, x[:2]), group, shape, "invariant", data=pictures(40, shape=shape) if data else None
+    )
+    assert result.verdict.outcome == "exact action"
+    assert max(layer.k_error for layer in result.layers) < 1e-10
+    assert {layer.space for layer in result.layers} >= {"first", "second"}
+
+
 def test_a_kernel_without_storage_must_show_its_sides() -> None:
     spaces = (Space("a", 3, "free"), Space("b", 8), Space("k", 3, "free"))
     kernels = (Parameter("K", "b a* k k"), Parameter("P", "b a*"), Parameter("R", "b a* k"))
