@@ -29,10 +29,13 @@ QUICK += BASELINE
 
 def quick(folder: Path, **replacements: str) -> Path:
     """The spec in a file of `folder`; each ``old=new`` replaces a text in it."""
-    text = QUICK
+    return edited(QUICK, folder / "quick.yaml", **replacements)
+
+
+def edited(text: str, path: Path, **replacements: str) -> Path:
+    """A text with replacements, each ``old=new``, in a file."""
     for old, new in replacements.items():
         assert old in text, old
         text = text.replace(old, new)
-    path = folder / "quick.yaml"
     path.write_text(text)
     return path

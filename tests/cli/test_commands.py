@@ -6,17 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from graphws.cli import app
 from graphws.spec import json_schema
+from tests.cli.runs import run
 from tests.cli.specs import quick
 
 COMMANDS = ["run", "train", "eval", "zoo", "check", "schema", "explain", "inspect"]
-
-
-def _run(*arguments: str | Path):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(autouse=True)
@@ -25,34 +20,34 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_help_names_every_command_and_each_explains_itself() -> None:
-    text = _run("--help").stdout
+    text = run("--help").stdout
     for command in COMMANDS:
         assert f"  {command} " in text
-        assert len(_run(command, "--help").stdout) > 100
+        assert len(run(command, "--help").stdout) > 100
     for command in ("fit", "pack", "unpack", "info"):
-        assert "Usage:" in _run("zoo", command, "--help").stdout
+        assert "Usage:" in run("zoo", command, "--help").stdout
 
 
 def test_check_accepts_a_good_spec_and_can_spell_it_out(tmp_path: Path) -> None:
     path = quick(tmp_path)
-    result = _run("check", path)
+    result = run("check", path)
     assert (result.exit_code, result.stdout) == (0, f"{path} is fine\n")
-    shown = _run("check", path, "--show", "--set", "train.epochs=7").stdout
+    shown = run("check", path, "--show", "--set", "train.epochs=7").stdout
     assert "name: quick\n" in shown
     assert "epochs: 7" in shown
 
 
 def test_check_reports_all_mistakes_with_their_place(tmp_path: Path) -> None:
     path = quick(tmp_path, **{"layers: 2,": "layrs: 2,", "epochs: 3,": "epochs: no,"})
-    result = _run("check", path)
+    result = run("check", path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"{path}:11:23: unknown key 'layrs'" in result.stderr
     assert f"{path}:14:" in result.stderr
 
 
 def test_the_schema_is_json(tmp_path: Path) -> None:
-    assert json.loads(_run("schema").stdout) == json_schema()
-    assert _run("schema", "-o", tmp_path / "schema.json").exit_code == 0
+    assert json.loads(run("schema").stdout) == json_schema()
+    assert run("schema", "-o", tmp_path / "schema.json").exit_code == 0
     assert json.loads((tmp_path / "schema.json").read_text()) == json_schema()
 
 
@@ -72,7 +67,7 @@ ERRORS: dict[str, tuple[int, str]] = {
 
 @pytest.mark.parametrize("command", ERRORS)
 def test_errors_are_one_line(command: str) -> None:
-    result = _run(*command.split())
+    result = run(*command.split())
     code, text = ERRORS[command]
     assert (result.exit_code, result.stderr, result.stdout) == (code, f"error: {text}\n", "")
 
@@ -93,7 +88,7 @@ MLP = "input: {kind: mlp, widths: [2, 6, 1]}\n"
     ],
 )
 def test_what_training_needs(tmp_path: Path, old: str, new: str, text: str) -> None:
-    result = _run("train", quick(tmp_path, **{old: new}))
+    result = run("train", quick(tmp_path, **{old: new}))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1] == f"error: {text}"
 
@@ -101,13 +96,13 @@ def test_what_training_needs(tmp_path: Path, old: str, new: str, text: str) -> N
 def test_a_zoo_is_made_only_where_one_is_described(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("graphws: 1\n")
-    result = _run("zoo", "fit", path)
+    result = run("zoo", "fit", path)
     assert (result.exit_code, result.stderr) == (2, f"error: {path} has no section `zoo`, so there is nothing to fit\n")
 
 
 def test_explain_tells_the_layers_and_draws_the_block_matrix(tmp_path: Path) -> None:
     path = quick(tmp_path)
-    result = _run("explain", path, "--figure", "blocks.png")
+    result = run("explain", path, "--figure", "blocks.png")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("dwsnet: ")
     assert "layer 1: 1 -> 4 channels" in result.stdout
@@ -132,16 +127,16 @@ def test_explain_counts_what_the_model_learns(tmp_path: Path) -> None:
 def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("graphws: 1\n")
-    assert _run("explain", path).stderr == "error: the spec has no model; add `model: {kind: dwsnet}` or another one\n"
+    assert run("explain", path).stderr == "error: the spec has no model; add `model: {kind: dwsnet}` or another one\n"
     path.write_text("graphws: 1\nmodel: {kind: dwsnet}\n")
-    assert _run("explain", path).stderr == (
+    assert run("explain", path).stderr == (
         "error: the spec has no input; add `input: {kind: mlp, widths: [2, 32, 32, 1]}` or another one\n"
     )
-    result = _run("explain", quick(tmp_path), "--layer", "3")
+    result = run("explain", quick(tmp_path), "--layer", "3")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "error: no layer 3: the model dwsnet has 2 equivariant layers\n"
     path.write_text("graphws: 1\ninput: {kind: mlp, widths: [2, 4, 1]}\nmodel: {kind: mlp}\n")
-    result = _run("explain", path, "--figure", "a.png")
+    result = run("explain", path, "--figure", "a.png")
     assert (result.exit_code, result.stderr) == (2, "error: no layer 0: the model mlp has no equivariant layers\n")
 
 
@@ -153,7 +148,7 @@ def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
     torch.save(
         torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).state_dict(), "net.pt"
     )
-    result = _run("inspect", "net.pt", "--activation", "relu", "--figure", "net.png")
+    result = run("inspect", "net.pt", "--activation", "relu", "--figure", "net.png")
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines() if line]
     assert lines[2][:5] == ["hidden1", "set", "5", "scaling", "S_5"]
@@ -161,7 +156,7 @@ def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
     assert "33 numbers in 9 orbits" in result.stdout
     assert "group: S_5, 10^2.1 relabellings" in result.stdout
     assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
-    printed = NetworkGraph.from_json(_run("inspect", "net.pt", "--activation", "relu", "--json").stdout)
+    printed = NetworkGraph.from_json(run("inspect", "net.pt", "--activation", "relu", "--json").stdout)
     wanted = mlp_graph([2, 5, 3], activation="relu")
     assert (printed.spaces, [p.axes for p in printed.parameters]) == (
         wanted.spaces,
@@ -175,6 +170,6 @@ def test_inspect_asks_for_what_a_state_dict_does_not_say(tmp_path: Path) -> None
     torch.save(
         torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).state_dict(), "net.pt"
     )
-    result = _run("inspect", "net.pt")
+    result = run("inspect", "net.pt")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: net.pt does not say what runs between its 2 linear layers")

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from graphws.cli import app
 from graphws.graph.network_file import load_network
 from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec, shipped_specs
+from tests.cli.runs import finished_run, run
+from tests.cli.specs import edited
 
 pytestmark = pytest.mark.slow
 
@@ -40,40 +39,14 @@ HEADS = {"hidden: [4, 6]": "hidden: [4, 6], attention: {heads: 2, patch: 4}"}
 FIGURES = ["filters", "categories", "errors", "training"]
 
 
-def _run(*arguments: str | Path):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def _spec(folder: Path, **replacements: str) -> Path:
-    text = SPEC
-    for old, new in replacements.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    path = folder / "tiny.yaml"
-    path.write_text(text)
-    return path
+    return edited(SPEC, folder / "tiny.yaml", **replacements)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the experiment was done once."""
-    place = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        result = _run("--debug", "run", _spec(place))
-    assert result.exit_code == 0, result.output
-    (place / "stdout.txt").write_text(result.stdout)
-    (place / "stderr.txt").write_text(result.stderr)
-    return place
-
-
-@pytest.fixture
-def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it to play with."""
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    monkeypatch.chdir(copy)
-    return copy
+    return finished_run(tmp_path_factory, _spec)
 
 
 def test_it_ends_with_the_layers_the_verdict_and_the_report(finished: Path) -> None:
@@ -135,7 +108,7 @@ def test_the_network_is_a_converted_one_which_graphws_actions_reads(place: Path)
     network = load_network("runs/tiny/models/network.safetensors")
     assert network.verified
     assert [space.size for space in network.graph.spaces] == [64, 4, 6, 64]
-    result = _run(
+    result = run(
         "actions", "runs/tiny/models/network.safetensors", "--group", "mirror", "--input-shape", "1,8,8",
         "--data", "runs/tiny/probes.safetensors", "--decoys", "1", "--json", "again.json",
     )  # fmt: skip
@@ -146,7 +119,7 @@ def test_the_network_is_a_converted_one_which_graphws_actions_reads(place: Path)
 
 def test_a_finished_one_is_not_done_again(place: Path) -> None:
     before = (place / "runs/tiny/report.html").stat().st_mtime_ns
-    result = _run("train", "runs/tiny")
+    result = run("train", "runs/tiny")
     assert result.exit_code == 0
     assert result.stderr == "runs/tiny: done already\n"
     assert result.stdout.splitlines()[:4] == (place / "stdout.txt").read_text().splitlines()[:4]
@@ -159,7 +132,7 @@ def test_an_analysis_that_was_cut_off_is_made_without_training_again(place: Path
     for name in ("results.json", "report.html"):
         (folder.path / name).unlink()
     folder.mark("running")
-    result = _run("train", "runs/tiny")
+    result = run("train", "runs/tiny")
     assert result.exit_code == 0, result.output
     assert result.stderr == "runs/tiny: going on\n"
     assert (folder.path / "results.json").read_text() == old
@@ -169,7 +142,7 @@ def test_an_analysis_that_was_cut_off_is_made_without_training_again(place: Path
 def test_changed_pictures_are_noticed(place: Path) -> None:
     folder = RunFolder(Path("runs/tiny"))
     folder.mark("interrupted", pictures_sha256="0" * 64)
-    result = _run("train", "runs/tiny")
+    result = run("train", "runs/tiny")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == (
         "error: the pictures have changed since runs/tiny was started; start another run"
@@ -178,12 +151,12 @@ def test_changed_pictures_are_noticed(place: Path) -> None:
 
 
 def test_commands_for_models_say_that_this_is_none(place: Path) -> None:
-    result = _run("eval", "runs/tiny")
+    result = run("eval", "runs/tiny")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         "error: runs/tiny holds an experiment, whose figures are in runs/tiny/report.html; eval is for models\n"
     )
-    result = _run("explain", "tiny.yaml")
+    result = run("explain", "tiny.yaml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         "error: explain is for models that read weights, and this spec is an experiment; `graphws check SPEC --show` "
@@ -206,7 +179,7 @@ def test_an_experiment_is_for_one_process(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_attention_gets_its_maps_and_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = _run("--debug", "run", _spec(tmp_path, **HEADS), "--set", "experiment.train.steps=20")
+    result = run("--debug", "run", _spec(tmp_path, **HEADS), "--set", "experiment.train.steps=20")
     assert result.exit_code == 0, result.output
     assert "By their attention maps " in result.stdout
     figures = {path.stem for path in Path("runs/tiny/figures").iterdir()}
@@ -216,7 +189,7 @@ def test_attention_gets_its_maps_and_a_sentence(tmp_path: Path, monkeypatch: pyt
 def test_a_classifier_says_how_many_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sets = ["experiment.task=classifier", "experiment.train.steps=20", "experiment.group=flip"]
-    result = _run("--debug", "run", _spec(tmp_path), *(x for text in sets for x in ("--set", text)))
+    result = run("--debug", "run", _spec(tmp_path), *(x for text in sets for x in ("--set", text)))
     assert result.exit_code == 0, result.output
     assert re.search(r"The classifier names [\d.]+ % of the test pictures right\.", result.stdout)
 
@@ -251,10 +224,10 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
         assert status == "running"
     assert not Path("runs/tiny/report.html").exists()
 
-    result = _run("run", path)
+    result = run("run", path)
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines()[0] == "runs/tiny: going on"
-    whole = _run("run", path, "--run", "whole")
+    whole = run("run", path, "--run", "whole")
     assert whole.exit_code == 0, whole.output
     ours, theirs = (load_network(f / "models/network.safetensors") for f in (Path("runs/tiny"), Path("whole")))
     for name, x in ours.weights.items():

@@ -4,14 +4,9 @@ from html import escape
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from graphws.cli import app
 from graphws.graph import mlp_graph
-
-
-def _run(*arguments: str):
-    return CliRunner().invoke(app, list(arguments))
+from tests.cli.runs import run
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +19,7 @@ def _with_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")]
 )
 def test_inspect_draws_in_the_format_of_the_name(name: str, start: bytes) -> None:
-    result = _run("inspect", "net.json", "--figure", name)
+    result = run("inspect", "net.json", "--figure", name)
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith(f"graph: {name}\n")
     assert Path(name).read_bytes().startswith(start)
@@ -36,7 +31,7 @@ def test_convert_draws_what_it_found() -> None:
 
     net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
     safetensors.torch.save_file(net.state_dict(), "net.safetensors")
-    result = _run("convert", "net.safetensors", "--activation", "relu", "--figure", "net.html")
+    result = run("convert", "net.safetensors", "--activation", "relu", "--figure", "net.html")
     assert result.exit_code == 0, result.output
     page = Path("net.html").read_text(encoding="utf-8")
     assert "<title>net.safetensors</title>" in page
@@ -46,7 +41,7 @@ def test_convert_draws_what_it_found() -> None:
 
 @pytest.mark.parametrize("command", [["inspect", "net.json"], ["convert", "net.json"]])
 def test_an_unknown_format_is_refused_before_any_work(command: list[str]) -> None:
-    result = _run(*command, "--figure", "net.hmtl")
+    result = run(*command, "--figure", "net.hmtl")
     assert result.exit_code == 2
     assert result.stderr == (
         "error: net.hmtl: the name of a picture ends in .png, .svg or .html (interactive), not in '.hmtl'; "
@@ -62,7 +57,7 @@ def test_what_was_there_stays_when_the_picture_cannot_be_written(monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    result = _run("inspect", "net.json", "--figure", "net.html")
+    result = run("inspect", "net.json", "--figure", "net.html")
     assert result.exit_code == 1
     assert "cannot write net.html: the disk is full" in result.stderr
     assert Path("net.html").read_text(encoding="utf-8") == "old"

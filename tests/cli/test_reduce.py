@@ -8,20 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from typer.testing import CliRunner
 
 from graphws import convert
-from graphws.cli import app
 from graphws.converting import load_graph_file
 from graphws.graph import Weights, forward
 from graphws.graph.attention import AttentionLayer, attention_graph
 from graphws.graph.conversion import Conversion
 from graphws.graph.network_file import save_network
 from tests.actions.redundancy import plant, random_mlp
-
-
-def _run(*arguments: str | Path):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from tests.cli.runs import run
 
 
 @pytest.fixture
@@ -35,7 +30,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_reduce_writes_a_smaller_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
-    result = _run("reduce", checkpoint, "--activation", "tanh", "-o", out)
+    result = run("reduce", checkpoint, "--activation", "tanh", "-o", out)
     assert result.exit_code == 0, result.output
     assert "hidden1" in result.stdout
     assert "1 unread" in result.stdout
@@ -58,7 +53,7 @@ def test_reduce_writes_a_smaller_checkpoint(checkpoint: Path, tmp_path: Path) ->
 def test_the_smaller_checkpoint_needs_no_hints(checkpoint: Path, tmp_path: Path) -> None:
     """It holds its graph: it loads verified, computes the same, and reducing it again changes nothing."""
     out, again = tmp_path / "small.safetensors", tmp_path / "again.safetensors"
-    assert _run("reduce", checkpoint, "--activation", "tanh", "-o", out).exit_code == 0
+    assert run("reduce", checkpoint, "--activation", "tanh", "-o", out).exit_code == 0
     found = load_graph_file(out)
     assert found.verified
     assert found.weights is not None
@@ -67,7 +62,7 @@ def test_the_smaller_checkpoint_needs_no_hints(checkpoint: Path, tmp_path: Path)
     x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     before, after = forward(large.graph, large.weights, x), forward(found.graph, found.weights, x)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-12)
-    result = _run("reduce", out, "-o", again)
+    result = run("reduce", out, "-o", again)
     assert result.exit_code == 0, result.output
     assert "38 -> 38 numbers" in result.stdout
     assert all(torch.equal(x, load_file(again)[name]) for name, x in load_file(out).items())
@@ -82,7 +77,7 @@ def test_reduce_heads_of_a_converted_network(tmp_path: Path) -> None:
     weights["A1"][0, 2] = weights["A1"][0, 0]
     source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
     save_network(Conversion(graph, weights, reason="made by a test"), source)
-    result = _run("reduce", source, "-o", out)
+    result = run("reduce", source, "-o", out)
     assert result.exit_code == 0, result.output
     assert "1 head" in result.stdout
     small = load_graph_file(out)
@@ -103,12 +98,12 @@ def test_reduce_channels_of_a_converted_network(tmp_path: Path) -> None:
     x = torch.randn(4, 1, 8, 8, dtype=torch.float64)
     source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
     save_network(convert(module, x), source)
-    result = _run("reduce", source, "-o", out)
+    result = run("reduce", source, "-o", out)
     assert (result.exit_code, result.stderr) == (
         2,
         "error: large.safetensors: does not show the shape of its inputs: give --input-shape\n",
     )
-    result = _run("reduce", source, "-o", out, "--input-shape", "1,8,8")
+    result = run("reduce", source, "-o", out, "--input-shape", "1,8,8")
     assert result.exit_code == 0, result.output
     small = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3))
     small.double().load_state_dict(load_file(out))
@@ -136,7 +131,7 @@ def test_reduce_runs_an_onnx_file_by_its_own_code(tmp_path: Path) -> None:
     numbers = [onnx.numpy_helper.from_array(x.numpy(), name) for name, x in state.items()]
     source, out = tmp_path / "net.onnx", tmp_path / "small.safetensors"
     onnx.save(helper.make_model(helper.make_graph(nodes, "net", ends[:1], ends[1:], numbers)), source)
-    result = _run("reduce", source, "-o", out)
+    result = run("reduce", source, "-o", out)
     assert result.exit_code == 0, result.output
     assert "1 unread" in result.stdout
     small = load_file(out)
@@ -144,29 +139,29 @@ def test_reduce_runs_an_onnx_file_by_its_own_code(tmp_path: Path) -> None:
         "a.weight": (4, 2, 3, 3), "a.bias": (4,), "b.weight": (3, 4, 3, 3), "b.bias": (3,),
     }  # fmt: skip
     assert torch.equal(small["a.weight"], state["a.weight"][:4])
-    result = _run("reduce", source, "-o", out, "--input-shape", "2,8,8")
+    result = run("reduce", source, "-o", out, "--input-shape", "2,8,8")
     assert result.stderr == "error: net.onnx: runs on its own example inputs: --input-shape is not used\n"
 
 
 def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
-    result = _run("reduce", checkpoint, "--activation", "tanh", "-o", tmp_path / "small.pt")
+    result = run("reduce", checkpoint, "--activation", "tanh", "-o", tmp_path / "small.pt")
     assert (result.exit_code, result.stderr) == (
         2,
         "error: small.pt: the smaller checkpoint must end in .safetensors\n",
     )
-    result = _run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--tolerance", "gab")
+    result = run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--tolerance", "gab")
     assert result.stderr == "error: --tolerance must be dtype, gap or a number; got 'gab'; did you mean 'gap'?\n"
     assert result.exit_code == 2
-    result = _run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--input-shape", "3,x")
+    result = run("reduce", checkpoint, "--activation", "tanh", "-o", out, "--input-shape", "3,x")
     assert result.stderr == "error: --input-shape is like 3,14,14: positive numbers with commas; got '3,x'\n"
     unknown = tmp_path / "unknown.safetensors"
     save_file({"a.weight": torch.randn(4, 2, 3, 3), "b.weight": torch.randn(5, 4, 3, 3)}, unknown)
-    result = _run("reduce", unknown, "-o", out)
+    result = run("reduce", unknown, "-o", out)
     assert result.stderr == (
         "error: unknown.safetensors: nothing can be compared before and after: its graph is no computation with one "
         "input and one output\n"
     )
-    result = _run("reduce", tmp_path / "none.safetensors", "-o", out)
+    result = run("reduce", tmp_path / "none.safetensors", "-o", out)
     assert result.exit_code == 1
     assert not out.exists()

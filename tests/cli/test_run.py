@@ -17,39 +17,19 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
-from typer.testing import CliRunner
 
-from graphws.cli import app
 from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec
+from tests.cli.runs import finished_run, run
 from tests.cli.specs import BASELINE, quick
 
 pytestmark = pytest.mark.slow
 
 
-def _run(*arguments: str | Path):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which ``graphws run quick.yaml`` was called once."""
-    place = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        result = _run("--debug", "run", quick(place))
-    assert result.exit_code == 0, result.output
-    (place / "stdout.txt").write_text(result.stdout)
-    return place
-
-
-@pytest.fixture
-def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the finished run to play with."""
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    monkeypatch.chdir(copy)
-    return copy
+    return finished_run(tmp_path_factory, quick)
 
 
 def test_a_run_ends_with_a_table_and_says_where_the_report_is(finished: Path) -> None:
@@ -107,7 +87,7 @@ def test_the_report_opens_without_a_network(finished: Path) -> None:
 
 def test_eval_repeats_the_scores(place: Path) -> None:
     score = json.loads((place / "runs/quick/results.json").read_text())["scores"][0]
-    result = _run("eval", "runs/quick")
+    result = run("eval", "runs/quick")
     assert result.exit_code == 0, result.output
     assert re.search(
         rf"^dwsnet +{score['test'][0]['loss']:.3g} +{score['test'][0]['accuracy'] * 100:.1f} % *$",
@@ -115,21 +95,21 @@ def test_eval_repeats_the_scores(place: Path) -> None:
         re.MULTILINE,
     )
     assert "test split, 24 networks" in result.stdout
-    assert "validation split" in _run("eval", "quick.yaml", "--split", "validation").stdout
+    assert "validation split" in run("eval", "quick.yaml", "--split", "validation").stdout
 
 
 def test_a_finished_run_is_not_done_again_and_a_new_one_gets_a_new_folder(place: Path) -> None:
-    result = _run("train", "runs/quick")
+    result = run("train", "runs/quick")
     assert result.exit_code == 0
     assert result.stderr == "runs/quick: done already\n"
-    again = _run("run", "quick.yaml", "--set", "train.epochs=1")
+    again = run("run", "quick.yaml", "--set", "train.epochs=1")
     assert again.exit_code == 0, again.output
     assert "report: runs/quick-2/report.html" in again.stdout
     assert "networks" not in again.stderr, "the zoo was fitted again"
 
 
 def test_a_folder_of_another_spec_is_refused(place: Path) -> None:
-    result = _run("run", "quick.yaml", "--set", "train.epochs=1", "--run", "runs/quick")
+    result = run("run", "quick.yaml", "--set", "train.epochs=1", "--run", "runs/quick")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "error: runs/quick holds a run of another spec; choose another folder, "
@@ -139,7 +119,7 @@ def test_a_folder_of_another_spec_is_refused(place: Path) -> None:
 
 def test_a_checkpoint_of_another_architecture_is_refused(place: Path) -> None:
     shutil.copy("runs/quick/models/mlp.safetensors", "runs/quick/models/dwsnet.safetensors")
-    result = _run("eval", "runs/quick")
+    result = run("eval", "runs/quick")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(
         "error: the checkpoint runs/quick/models/dwsnet.safetensors is of another architecture: it has no "
@@ -151,7 +131,7 @@ def test_a_changed_zoo_is_noticed(place: Path) -> None:
     folder = RunFolder(Path("runs/quick"))
     folder.mark("complete", zoo=str(manifest.parent))
     manifest.write_text(manifest.read_text().replace('"provenance"', ' "provenance"'))
-    result = _run("eval", "runs/quick")
+    result = run("eval", "runs/quick")
     assert result.exit_code == 1
     assert result.stderr == (
         f"error: the zoo {manifest.parent} has changed since runs/quick was started; start another run\n"
@@ -164,13 +144,13 @@ def test_nan_weights_are_refused_with_their_network(place: Path) -> None:
 
     source = place / "checkpoints"
     source.mkdir()
-    unpacked = _run("zoo", "unpack", next((place / "zoos").iterdir()), source, "-n", "0", "-n", "1")
+    unpacked = run("zoo", "unpack", next((place / "zoos").iterdir()), source, "-n", "0", "-n", "1")
     assert unpacked.exit_code == 0, unpacked.output
     broken = source / "network-000001.safetensors"
     with safe_open(str(broken), framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file({**state, "0.bias": torch.full_like(state["0.bias"], float("nan"))}, broken)
-    result = _run("zoo", "pack", source, "packed", "--validation", "0", "--test", "0")
+    result = run("zoo", "pack", source, "packed", "--validation", "0", "--test", "0")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == f"error: {broken}: '0.bias' holds NaN or inf"
 
@@ -187,14 +167,14 @@ def test_a_full_disk_ends_a_run_with_a_line(tmp_path: Path, finished: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_for_models)
-        result = _run("run", path)
+        result = run("run", path)
     trial = Path("runs/quick/trials/dwsnet-lr0.01-seed0/best.safetensors")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
         f"error: cannot write {trial}: the disk is full; free some space and run the same command again"
     )
     assert RunFolder(Path("runs/quick")).status() == "failed"
-    again = _run("run", path)
+    again = run("run", path)
     assert again.exit_code == 0, again.output
     assert RunFolder(Path("runs/quick")).status() == "complete"
 
