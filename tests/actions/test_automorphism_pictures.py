@@ -12,8 +12,8 @@ from graphws.actions.picture_steps import run_network
 from graphws.actions.picture_view import grids
 from graphws.converting import convert
 from graphws.graph import GroupElement, Monomial, Weights
+from tests.actions.picture_cases import SHAPE, Residual, classifier, pictures, planted
 from tests.actions.planting import rng
-from tests.actions.test_pictures import SHAPE, Residual, classifier, pictures, planted
 
 
 def move_of(element: GroupElement) -> GridMove:

@@ -18,8 +18,8 @@ from graphws.errors import UsageError
 from graphws.graph import Weights, forward, mlp_graph
 from graphws.graph.network_file import save_network
 from graphws.report.actions_neurons import neuron_file
+from tests.actions.picture_cases import classifier, planted
 from tests.actions.planting import Case, pictures, rng
-from tests.actions.test_pictures import classifier, planted
 
 SHAPE = (1, 4, 4)
 

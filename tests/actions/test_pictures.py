@@ -2,189 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graphws.actions import find_actions
-from graphws.actions.grid_moves import SQUARE, GridMove, grid_move
 from graphws.actions.measures import end_to_end_error
 from graphws.actions.moves import channel_permutation
 from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_decoys import picture_decoys
-from graphws.actions.picture_spelling import spelled
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import grids, kernel_size, picture_graph, picture_view, unfolded
+from graphws.actions.picture_steps import run_network
+from graphws.actions.picture_view import grids, picture_view, unfolded
 from graphws.actions.placing import place
-from graphws.actions.planted import Planted, plant, recovery
+from graphws.actions.planted import plant, recovery
 from graphws.actions.problem import pose
-from graphws.actions.symmetry import DataSymmetry, close
-from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
+from graphws.actions.symmetry import close
 from graphws.converting import convert
 from graphws.errors import UsageError
-from graphws.graph import GroupElement, Monomial, NetworkGraph, Operation, Parameter, Space, Weights
-from graphws.graph.conversion import Conversion
-from graphws.graph.element import compose
-from graphws.matching.match import same_map
+from graphws.graph import GroupElement, Monomial
+from tests.actions.picture_cases import SHAPE, Grey, Residual, Sides, classifier, pictures, planted
 from tests.actions.planting import rng
-from tests.actions.test_symmetry import is_group_action
-
-SHAPE = (3, 8, 8)
-
-
-def classifier(padding: Literal["zeros", "circular"] = "zeros") -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, padding_mode=padding), nn.ReLU(),
-        nn.Conv2d(8, 12, 3, padding=1, padding_mode=padding), nn.Tanh(), nn.AvgPool2d(2),
-        nn.Conv2d(12, 12, 3, padding=1, padding_mode=padding), nn.GELU(), nn.Flatten(), nn.Linear(192, 10),
-    ).double()  # fmt: skip
-
-
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
-        self.second, self.last = nn.Conv2d(8, 8, 3, padding=1), nn.Linear(8, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = torch.relu(self.norm(self.first(x)))
-        h = nn.functional.max_pool2d(h + torch.relu(self.second(h)), 2)
-        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
-        return y
-
-
-def pictures(points: int, seed: int = 1, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    return torch.randn(points, *shape, generator=rng(seed), dtype=torch.float64)
-
-
-def planted(module: nn.Module, group: object, seed: int = 0) -> tuple[Conversion, DataSymmetry, Planted]:
-    """The module with a hidden action drawn at random, converted."""
-    found = convert(module, pictures(2))
-    assert found.weights is not None
-    view = picture_view(found.weights)
-    symmetry = named_symmetry(group, SHAPE, "invariant", outputs=10)  # type: ignore[arg-type]
-    drawn = plant(view.graph, place(view.graph, symmetry, SHAPE), rng(seed))
-    positive = {name: x.abs() + 0.5 if name.endswith("running_var") else x for name, x in drawn.weights.items()}
-    case = Planted(Weights(view.graph, positive), drawn.actions)  # variances are positive
-    module.load_state_dict(unfolded(case.weights, found.graph).to_state_dict())
-    return convert(module, pictures(2)), symmetry, case
-
-
-class Sides(nn.Module):
-    """Kernels 1 x 1, 1 x 3 and 3 x 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows, self.columns = nn.Conv2d(3, 8, (3, 1), padding=(1, 0)), nn.Conv2d(8, 8, (1, 3), padding=(0, 1))
-        self.point, self.last = nn.Conv2d(8, 12, 1), nn.Linear(12, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = torch.tanh(self.point(torch.relu(self.columns(torch.relu(self.rows(x))))))
-        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
-        return y
-
-
-@pytest.mark.parametrize("module", [classifier(), classifier("circular"), Residual().double().eval(), Sides().double()])
-def test_the_view_computes_what_the_module_does(module: nn.Module) -> None:
-    found = convert(module, pictures(2))
-    assert found.weights is not None
-    view = picture_view(found.weights)
-    assert missing(view.graph) is None
-    x = pictures(5)
-    got = run_network(view.graph, view, x)[view.graph.outputs[0]]
-    torch.testing.assert_close(got[0], module(x))
-    back = unfolded(view, found.graph)
-    torch.testing.assert_close(back.flatten(), found.weights.flatten(), rtol=0, atol=0)
-
-
-ATEN = {
-    "conv2d": ("convolution", {"transposed": False, "output_padding": "0,0"}),
-    "batch_norm": ("native_batch_norm", {"training": False, "momentum": 0.0}),
-    "max_pool2d": ("max_pool2d_with_indices", {}),
-}
-
-
-def in_aten(graph: NetworkGraph) -> NetworkGraph:
-    """The graph as an ONNX file tells it."""
-    steps = []
-    for number, step in enumerate(graph.operations):
-        kind, more = ATEN.get(step.kind, (step.kind, {}))
-        outputs = step.outputs if kind == step.kind else (*step.outputs, f"unread{number}")
-        steps.append(replace(step, kind=kind, attributes=(*step.attributes, *more.items()), outputs=outputs))
-    return replace(graph, operations=tuple(steps))
-
-
-@pytest.mark.parametrize("module", [classifier(), Residual().double().eval(), Sides().double()])
-def test_steps_are_known_by_either_name(module: nn.Module) -> None:
-    found = convert(module, pictures(2))
-    assert found.weights is not None
-    other = in_aten(found.graph)
-    assert other != found.graph
-    assert [(o.kind, o.inputs, o.outputs) for o in picture_graph(other).operations] == [
-        (o.kind, o.inputs, o.outputs) for o in picture_graph(found.graph).operations
-    ]
-    view = picture_view(Weights(other, found.weights.tensors))
-    x = pictures(5)
-    torch.testing.assert_close(run_network(view.graph, view, x)[view.graph.outputs[0]][0], module(x))
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        Operation("convolution", ("x", "w"), ("y",), (("transposed", True), ("stride", "1,1"))),
-        Operation("convolution", ("x", "w"), ("y",), (("transposed", False), ("stride", "1"))),
-        Operation("native_batch_norm", ("x", "m", "v"), ("y", "z"), (("training", True),)),
-        Operation("max_pool2d_with_indices", ("x",), ("y", "read")),
-        Operation("relu", ("x",), ("y",)),
-    ],
-)
-def test_steps_that_mean_something_else_keep_their_name(step: Operation) -> None:
-    assert spelled(step, {"read"}) is step
-
-
-def test_networks_without_steps_say_so() -> None:
-    found = convert(classifier(), pictures(2))
-    assert found.weights is not None
-    graph = found.graph
-    bare = NetworkGraph(tuple(s for s in graph.spaces if s.name != "output"), graph.parameters[:2])
-    with pytest.raises(UsageError) as error:
-        find_actions(Weights(bare, {p.name: found.weights[p.name] for p in bare.parameters}), "mirror", SHAPE)
-    assert str(error.value) == (
-        "the network has no input space of 192 numbers; it has input (3); it does not say how its weights are used: "
-        "give the converted module, or an ONNX file"
-    )
-
-
-def test_a_convolution_commutes_with_moves_of_pictures_and_taps() -> None:
-    """g (x * K) = (g x) * (g K), around the edge; the wrong taps break it."""
-    x, kernel = pictures(4, shape=(1, 6, 6)), pictures(1, 2, (1, 3, 3))
-
-    def convolve(pixels: Tensor, taps: Tensor) -> Tensor:
-        return nn.functional.conv2d(nn.functional.pad(pixels, (1, 1, 1, 1), "circular"), taps)
-
-    for turn in SQUARE:
-        move = GridMove(turn, (2, 5), (6, 6))
-        moved = kernel.flatten()[move.on_taps(3, 3).perm].reshape(kernel.shape)
-        torch.testing.assert_close(move.on_table(convolve(x, kernel)), convolve(move.on_table(x), moved))
-        if turn != "stay":
-            wrong = move.on_table(convolve(x, kernel)) - convolve(move.on_table(x), kernel)
-            assert float(wrong.norm()) > 0.1
-
-
-@pytest.mark.parametrize("turn", sorted(SQUARE))
-def test_moves_are_recognised(turn: str) -> None:
-    for shift in ((0, 0), (3, 0), (1, 4)):
-        move = GridMove(turn, shift, (5, 5))
-        assert grid_move(move.on_pixels(5, 5).perm, (5, 5)) == move
-    with pytest.raises(UsageError) as error:
-        grid_move(torch.randperm(25, generator=rng()), (5, 5))
-    assert str(error.value) == (
-        "a network that convolves needs a group that moves whole pictures: mirrors, turns and cyclic shifts, "
-        "with or without a map of the channels"
-    )
 
 
 @pytest.mark.parametrize("group", ["mirror", "rotations:4"])
@@ -241,20 +77,6 @@ def test_kernels_of_one_row_one_column_and_one_tap(data: bool) -> None:
     assert str(error.value) == "a move that turns pictures needs square kernels and feature maps, got 3 x 1"
 
 
-class Grey(nn.Module):
-    """One channel comes in, and one is all that a layer in the middle has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.neck = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
-        self.second, self.last = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = torch.relu(self.second(torch.tanh(self.neck(torch.relu(self.first(x))))))
-        y: Tensor = self.last(nn.functional.adaptive_avg_pool2d(h, 1).flatten(1))
-        return y
-
-
 @pytest.mark.parametrize("group", ["mirror", "dihedral"])
 @pytest.mark.parametrize("data", [False, True])
 def test_grey_pictures_and_single_channels(group: str, data: bool) -> None:
@@ -275,16 +97,6 @@ def test_grey_pictures_and_single_channels(group: str, data: bool) -> None:
     assert result.verdict.outcome == "exact action"
     assert max(layer.k_error for layer in result.layers) < 1e-10
     assert {layer.space for layer in result.layers} >= {"first", "second"}
-
-
-def test_a_kernel_without_storage_must_show_its_sides() -> None:
-    spaces = (Space("a", 3, "free"), Space("b", 8), Space("k", 3, "free"))
-    kernels = (Parameter("K", "b a* k k"), Parameter("P", "b a*"), Parameter("R", "b a* k"))
-    graph = NetworkGraph(spaces, kernels)
-    assert [kernel_size(graph, kernel) for kernel in kernels[:2]] == [(3, 3), (1, 1)]
-    with pytest.raises(UsageError) as error:
-        kernel_size(graph, kernels[2])
-    assert str(error.value) == "kernel 'R' has one axis of taps, and nothing says whether they are rows"
 
 
 @pytest.mark.slow
@@ -318,76 +130,6 @@ def test_shifts_around_the_edge_leave_every_channel_in_its_place() -> None:
     first = found.elements[1].maps[found.layers[0].space]
     assert isinstance(first, Monomial)
     assert first.perm.tolist() == list(range(8))
-
-
-def test_decoys_move_pixels_in_other_ways() -> None:
-    graph = planted(classifier(), "mirror")[2].weights.graph
-    for group, some in (("mirror", True), ("rotations:4", True), ("dihedral", False)):
-        symmetry = named_symmetry(group, SHAPE, "invariant", outputs=10)
-        found = picture_decoys(graph, symmetry, SHAPE, count=3, generator=rng())
-        assert len(found) == (3 if some else 0)
-        assert all(is_group_action(decoy) for decoy in found)
-
-
-def test_scrambled_taps_are_the_same_group_acting_otherwise() -> None:
-    """Each decoy is a homomorphism, moves taps and pixels as no element of the group does, and leaves the rest."""
-    _, symmetry, case = planted(classifier(), "dihedral")
-    graph = case.weights.graph
-    placed = place(graph, symmetry, SHAPE)
-    found = tap_decoys(graph, placed, count=3, generator=rng())
-    assert len(found) == 3
-    sizes = grids(graph)
-    assert set(sizes) == {"taps3x3", "pixels4x4"}
-    for decoy in found:
-        for g in range(symmetry.order):
-            for name, element in decoy.maps[g].items():
-                if name not in sizes:
-                    assert element is placed.maps[g][name]
-                    continue
-                for h in range(symmetry.order):
-                    product = compose(element, decoy.maps[h][name])
-                    assert same_map(product, decoy.maps[int(symmetry.table[g, h])][name])
-            if g:
-                alike = [
-                    all(same_map(decoy.maps[g][n], placed.maps[h][n]) for n in sizes) for h in range(symmetry.order)
-                ]
-                assert not any(alike)
-    assert scrambled_layers(graph) == {"0", "2", "5", "output"}
-
-
-def test_where_nothing_can_be_scrambled_there_is_no_decoy() -> None:
-    pointwise = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
-    found = convert(pointwise.double(), pictures(2))
-    assert found.weights is not None
-    graph = picture_view(found.weights).graph
-    symmetry = named_symmetry("dihedral", SHAPE, "invariant", outputs=10)
-    assert tap_decoys(graph, place(graph, symmetry, SHAPE), count=3, generator=rng()) == []
-    assert scrambled_layers(graph) == set()
-    view = picture_view(convert(classifier("circular"), pictures(2)).weights).graph  # type: ignore[arg-type]
-    shifts = named_symmetry("translations:4", SHAPE, "invariant", outputs=10)
-    assert tap_decoys(picture_graph_without_pixels(view), place(view, shifts, SHAPE), count=3, generator=rng()) == []
-
-
-def picture_graph_without_pixels(graph: NetworkGraph) -> NetworkGraph:
-    """Its kernels alone, which shifts leave as they are."""
-    kernels = tuple(p for p in graph.parameters if "pixels4x4" not in p.spaces)
-    return NetworkGraph(tuple(s for s in graph.spaces if s.name != "pixels4x4"), kernels)
-
-
-@pytest.mark.slow
-def test_scrambled_taps_tell_networks_that_know_the_square_from_those_that_do_not() -> None:
-    """Without the symmetry the group does no better than its decoys; with noise on it, far better on every layer."""
-    _, symmetry, case = planted(classifier(), "dihedral")
-    for data in (None, pictures(40)):
-        found = find_actions(case.noisy(0.03, rng(3)), symmetry, SHAPE, data=data)
-        assert found.verdict.outcome == "action found"
-        assert all(layer.best_rival and 4 * layer.weight_error < layer.best_rival.k_error for layer in found.layers)
-    torch.manual_seed(0)
-    other = find_actions(convert(classifier(), pictures(2)), symmetry, SHAPE)
-    assert other.verdict.outcome == "no action found"
-    for layer in other.layers:
-        assert layer.best_rival is not None
-        assert layer.weight_error == pytest.approx(layer.best_rival.k_error, rel=0.15)
 
 
 def test_what_a_network_of_pictures_cannot_take() -> None:
