@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphws.actions.anchored import given_ends, reads_of_layers
 from graphws.actions.categories import CATEGORIES, categories, negated_copies
 from graphws.actions.essential import essential
 from graphws.actions.figures import LayerFigures
@@ -26,21 +27,23 @@ from graphws.actions.measures import (
     cumulative_errors,
     end_to_end_error,
     errors_of_layers,
+    is_constant,
     linearity,
     weight_errors,
 )
 from graphws.actions.naming import named_symmetry
 from graphws.actions.picture_view import picture_view
 from graphws.actions.placing import output_size, place
+from graphws.actions.probes import check_moved
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.projection import linear_defect
 from graphws.actions.result import Actions
 from graphws.actions.rivals import Rivals, cosine, find_rivals, matched
 from graphws.actions.search import Candidate, search
 from graphws.actions.symmetry import DataSymmetry
-from graphws.actions.verdict import judge
+from graphws.actions.verdict import Links, judge
 from graphws.errors import UsageError
-from graphws.graph import LinearMap, Weights
+from graphws.graph import LinearMap, Monomial, Weights
 from graphws.graph.conversion import Conversion
 from graphws.graph.element import compose
 from graphws.matching import families
@@ -80,7 +83,8 @@ def find_actions(
         Actions: The verdict, ρ(g) on every space, and the figures of every layer.
 
     Raises:
-        UsageError: On a group that does not fit the network, or too few probes.
+        UsageError: On a group that does not fit the network, too few probes, or probes that it leaves as they are.
+        DataError: On probes of another shape, all alike, or with numbers that are not finite.
         WeightsError: Where weights are not finite.
     """
     weights = network.weights if isinstance(network, Conversion) else network
@@ -90,6 +94,8 @@ def find_actions(
     rng = generator or torch.Generator().manual_seed(0)
     if not isinstance(group, DataSymmetry):
         group = named_symmetry(group, shape, output, outputs=output_size(weights.graph))
+    if data is not None:
+        check_moved(group, data)
     smaller = None
     if reduced and weights.batch == 1:
         reads = place(picture_view(weights).graph, group, shape).shape
@@ -139,6 +145,7 @@ def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> A
             kinds = {
                 key: categories(problem, family, best.maps[g], cosine(problem, best, family, g), alone)
                 for key, g in generators.items()
+                if isinstance(best.maps[g][family.root], Monomial)  # dimensions have no category
             }
         nu = nus.get(space)
         layers.append(
@@ -169,9 +176,17 @@ def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> A
     hidden = [layer for layer in layers if layer.space in roots]
     hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
     ends = [layer for layer in layers if layer.space not in roots]
-    verdict = judge(problem.placed.symmetry.name, hidden, whole, list(rivals.end_to_end.values()), ends)
-    elements = tuple(problem.original(maps) for maps in best.maps)
     symmetry = problem.placed.symmetry
+    verdict = judge(
+        symmetry.name,
+        hidden,
+        whole,
+        list(rivals.end_to_end.values()),
+        ends,
+        links=Links(reads_of_layers(problem), given_ends(problem)),
+        constant=is_constant(problem),
+    )
+    elements = tuple(problem.original(maps) for maps in best.maps)
     return Actions(
         symmetry.name,
         symmetry.words,

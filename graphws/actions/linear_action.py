@@ -64,12 +64,15 @@ def fit_linear_action(problem: Problem, wire: Wire, ridge: float = 1e-6) -> Line
     basis = vectors.flip(1)[:, :rank]
     inside = [r @ basis for r in rows]
     gram = torch.stack([r.mT @ r for r in inside]).sum(0)
-    gram = gram + ridge * gram.trace() / rank * torch.eye(rank, dtype=gram.dtype, device=gram.device)
+    one = torch.eye(rank, dtype=gram.dtype, device=gram.device)
     table, matrices = problem.table, []
+    if not bool(gram.trace() > 0):  # a wire that never changes: any matrix explains it
+        return LinearAction(mean, basis, (one,) * problem.order, 0.0)
+    gram = gram + ridge * gram.trace() / rank * one
     for g in range(problem.order):
         cross = torch.stack([inside[h].mT @ inside[int(table[g, h])] for h in range(problem.order)]).sum(0)
         matrices.append(torch.linalg.solve(gram, cross).mT)
-    matrices[0] = torch.eye(rank, dtype=gram.dtype, device=gram.device)
+    matrices[0] = one
     return LinearAction(mean, basis, tuple(newton(matrices, table)), linear_defect(matrices, table))
 
 

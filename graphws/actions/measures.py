@@ -14,11 +14,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from graphws.actions.picture_steps import run_network
 from graphws.actions.problem import Maps, Problem
 from graphws.actions.wires import Wire, centred_norm, recompute
 from graphws.graph import NetworkGraph
 from graphws.graph.element import SpaceElement
 from graphws.matching.metric import written_spaces
+
+_POINTS, _CONSTANT = 32, 1e-9
+"""Random inputs on which outputs are compared, and the relative spread below which they are one."""
 
 
 def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
@@ -111,6 +115,20 @@ def end_to_end_error(problem: Problem) -> float | None:
         wanted = apply_features(problem, g, base, problem.fixed[g].get(out.space))
         worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
     return worst
+
+
+def is_constant(problem: Problem) -> bool:
+    """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
+    if not problem.layers:
+        return False
+    if problem.runs:
+        outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
+    else:
+        weights, rng = problem.weights, torch.Generator().manual_seed(0)
+        points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64)
+        run = run_network(problem.graph, weights, points.to(weights.device, weights.dtype))
+        outputs = run[problem.graph.outputs[0]]
+    return float(centred_norm(outputs)) <= _CONSTANT * float(outputs.norm()) or not bool(outputs.any())
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:

@@ -15,6 +15,7 @@ from graphws.actions.measures import end_to_end_error, errors_of_layers
 from graphws.actions.picture_decoys import picture_decoys
 from graphws.actions.picture_view import convolves
 from graphws.actions.placing import patch_side
+from graphws.actions.probes import LEAST, moved_share
 from graphws.actions.problem import Problem, pose
 from graphws.actions.search import Candidate, search
 from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
@@ -65,6 +66,8 @@ def find_rivals(
         chosen = picture_decoys(problem.graph, group, shape, count=count, generator=generator)
     else:
         chosen = decoys(group, shape, count=count, generator=generator, patch=patch_side(problem.graph) or 1)
+    if data is not None:  # what leaves the probes as they are is no rival on them
+        chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
         other = pose(weights, decoy, shape, data)
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))
@@ -83,13 +86,13 @@ def find_rivals(
 
 
 def _figures(problem: Problem, best: Candidate, *, weights: bool = False) -> dict[str, Rival]:
-    """K-error and matched share of each layer."""
+    """K-error and matched share of each layer; where the map is given, as that of outputs is, all counts as matched."""
     shares: dict[str, float] = {}
     for family in families(problem.graph):
         share = float(matched(problem, best, family).double().mean())
         shares.update(dict.fromkeys(family.spaces, share))
     errors = errors_of_layers(problem, best.maps, held=True)
-    return {space: Rival(error, shares.get(space, 0.0), weights) for space, error in errors.items()}
+    return {space: Rival(error, shares.get(space, 1.0), weights) for space, error in errors.items()}
 
 
 def cosine(problem: Problem, best: Candidate, family: Family, g: int) -> Tensor:

@@ -6,23 +6,30 @@ A layer's action counts as
 * *found*, where it is below 0.15 and at most half of every decoy's (by weight errors, where decoys act on weights
   alone), or where at least half of its neurons are matched, three times as many as under any decoy;
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
-* *none* otherwise.
+* *none* otherwise, and where no chain of such layers links it to an end of the network (`graphws.actions.anchored`).
+
+Without decoys a match of neurons says nothing, so a layer that is not exact counts only where all are below 0.15.
 
 An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
 there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.3 and at most half
-of every decoy's largest, layers count as exact, or as found below 0.15, whatever decoys reach on single ones.
+of every decoy's largest, layers count as exact, or as found below 0.15, whatever decoys reach on single ones.  And
+where every layer's *weights* are left alone, ends included, the action is exact whatever decoys reach: that is an
+automorphism, which needs no calibration.  Decoys that do the same then say that the network has more symmetry than the
+group.
 
 A network whose function is not equivariant end to end gets no action at all: what matching finds then is noise.  It is
 equivariant on probes where its error is below every decoy's and at most 0.3; up to 0.5 (an unrelated function has √2),
-if it is also at most half of every decoy's.
+if it is also at most half of every decoy's.  A network whose outputs never change gets none either: every group leaves
+them alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from graphws.actions.anchored import anchored
 from graphws.actions.figures import LayerFigures
 
 Outcome = Literal["exact action", "action found", "action in part", "no action found"]
@@ -49,15 +56,15 @@ class Verdict:
 
 
 def judge_layer(layer: LayerFigures) -> LayerOutcome:
-    """The outcome of one hidden layer."""
+    """The outcome of one layer, on its own figures."""
     rival = layer.best_rival
     if layer.k_error <= EXACT and (rival is None or rival.k_error > 10 * EXACT):
         return "exact"
-    beside = layer.weight_error if rival is not None and rival.weights else layer.k_error
-    close = layer.k_error <= SMALL and (rival is None or 2 * beside < rival.k_error)
-    many = layer.matched >= HALF and (rival is None or layer.matched >= TIMES * rival.matched)
-    if close or many:
-        return "found"
+    if rival is not None:
+        beside = layer.weight_error if rival.weights else layer.k_error
+        close = layer.k_error <= SMALL and 2 * beside < rival.k_error
+        if close or (layer.matched >= HALF and layer.matched >= TIMES * rival.matched):
+            return "found"
     if layer.gl_error is not None and layer.gl_error <= SMALL:
         return "linear only"
     return "none"
@@ -68,7 +75,7 @@ def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] 
     worst = max((layer.k_error for layer in layers), default=0.0)
     names = {name for layer in layers for name in layer.rivals}
     if not names:
-        return None
+        return "found" if EXACT < worst <= SMALL else None
     exact, close = worst <= EXACT, worst <= EQUIVARIANT
     for name in names:
         reached = [layer for layer in layers if name in layer.rivals]
@@ -79,9 +86,29 @@ def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] 
     return "exact" if exact else "found" if close else None
 
 
+def is_automorphism(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> bool:
+    """Whether the action leaves all weights alone, the ends' too, and every neuron has a filter that says so."""
+    every = [*hidden, *ends]
+    exact = all(max(layer.k_error, layer.weight_error) <= EXACT for layer in every)
+    return bool(hidden and ends) and exact and all(layer.matched == 1 for layer in hidden)
+
+
 def _within(layer: LayerFigures, together: Literal["exact", "found"] | None) -> Literal["exact", "found"] | None:
     """What the network's largest errors say of one layer."""
     return None if together == "found" and layer.k_error > SMALL else together
+
+
+@dataclass(frozen=True)
+class Links:
+    """How layers hang together; see `graphws.actions.anchored`.
+
+    Attributes:
+        reads: What each layer reads, by the spaces that they write.
+        given: Spaces whose maps are given and say something: inputs, and outputs that the group moves.
+    """
+
+    reads: Mapping[str, Collection[str]]
+    given: Collection[str]
 
 
 def judge(
@@ -90,6 +117,9 @@ def judge(
     end_to_end: float | None,
     decoys_end_to_end: Sequence[float] = (),
     ends: Sequence[LayerFigures] = (),
+    *,
+    links: Links | None = None,
+    constant: bool = False,
 ) -> Verdict:
     """The verdict on a network.
 
@@ -99,36 +129,40 @@ def judge(
         end_to_end: Error of the whole function; None without probes.
         decoys_end_to_end: The decoys' errors.
         ends: The figures of the layers whose action is given, as that of the outputs is.
+        links: How layers hang together; every layer counts by itself where None.
+        constant: Whether the network's outputs never change.
     """
-    together = judge_together([*hidden, *ends])
-    outcomes = {layer.space: _within(layer, together) or judge_layer(layer) for layer in hidden}
-    against_function = _not_equivariant(end_to_end, decoys_end_to_end)
+    symmetric = is_automorphism(hidden, ends)
+    against_function = _against(end_to_end, decoys_end_to_end, symmetric, constant)
     if against_function:
         text = f"No action found: {against_function}."
         return Verdict("no action found", text, {layer.space: "none" for layer in hidden})
+    together = "exact" if symmetric else judge_together([*hidden, *ends])
+    outcomes = {layer.space: _within(layer, together) or judge_layer(layer) for layer in hidden}
+    loose = _loose(outcomes, ends, together, links)
+    outcomes |= {layer.space: _unlinked(layer) for layer in hidden if layer.space in loose}
     good = [layer for layer in hidden if outcomes[layer.space] in ("exact", "found")]
     whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
     if hidden and len(good) == len(hidden):
         worst = max(layer.k_error for layer in hidden)
-        measured = all(layer.rivals for layer in hidden)
-        against = "; no decoy does as well" if measured else "; there is no decoy to compare with"
+        against = _beside_decoys(hidden, ends)
         if all(outcome == "exact" for outcome in outcomes.values()):
             return Verdict(
                 "exact action",
                 f"Exact action: {group} acts on every layer by the intertwiners of its activation "
-                f"(largest error {worst:.1e}){'' if measured else against}.{whole}",
+                f"(largest error {worst:.1e}){against}.{whole}",
                 outcomes,
             )
         return Verdict(
             "action found",
             f"Action found: {group} acts on every layer by the intertwiners of its activation, approximately "
-            f"(largest error {worst:.2g}){against}.{whole}",
+            f"(largest error {worst:.2g}){against or '; no decoy does as well'}.{whole}",
             outcomes,
         )
     if not good:
         linear = [layer.space for layer in hidden if outcomes[layer.space] == "linear only"]
         bypass = f" A linear action explains {_listed(linear)}, but none by neurons was identified." if linear else ""
-        nothing = f"No action found: on no layer does {group} match neurons better than decoys do."
+        nothing = f"No action found: {_nothing(group, hidden, loose)}."
         return Verdict("no action found", f"{nothing}{bypass}{_around(hidden)}{whole}", outcomes)
     parts = []
     for layer in good:
@@ -136,7 +170,7 @@ def judge(
         parts.append(
             f"on {layer.space} ({layer.matched:.0%} of its neurons matched{against}; error {layer.k_error:.2g})"
         )
-    rest = [f"{layer.space}: {_why(layer, outcomes[layer.space])}" for layer in hidden if layer not in good]
+    rest = [f"{x.space}: {_why(x, outcomes[x.space], x.space in loose)}" for x in hidden if x not in good]
     return Verdict(
         "action in part",
         f"Action in part: {group} acts {_listed(parts)}. Not identified on {'; '.join(rest)}.{whole}",
@@ -144,9 +178,55 @@ def judge(
     )
 
 
-def _not_equivariant(error: float | None, decoys: Sequence[float]) -> str:
-    """Why the whole function is not equivariant; empty where it is, or where nothing was measured."""
-    if error is None:
+def _loose(
+    outcomes: Mapping[str, LayerOutcome],
+    ends: Sequence[LayerFigures],
+    together: Literal["exact", "found"] | None,
+    links: Links | None,
+) -> set[str]:
+    """The layers that fit by themselves, but that nothing links to an end."""
+    fit = {space for space, outcome in outcomes.items() if outcome in ("exact", "found")}
+    if links is None:
+        return set()
+    known = {end.space for end in ends if _within(end, together) or _explained(end)}
+    return fit - anchored(fit | known, links.reads, links.given)
+
+
+def _explained(end: LayerFigures) -> bool:
+    """Whether the layer of an end, whose neurons are not matched, is better than decoys' by its error."""
+    rival = end.best_rival
+    return end.k_error <= SMALL and rival is not None and 2 * end.k_error < rival.k_error
+
+
+def _unlinked(layer: LayerFigures) -> LayerOutcome:
+    return "linear only" if layer.gl_error is not None and layer.gl_error <= SMALL else "none"
+
+
+def _beside_decoys(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> str:
+    """What must be said of decoys where an action is found on every layer; nothing where none comes near."""
+    if not all(layer.rivals for layer in hidden):
+        return "; there is no decoy to compare with"
+    for name in hidden[0].rivals:
+        reached = [layer.rivals[name] for layer in (*hidden, *ends) if name in layer.rivals]
+        if all(rival.k_error <= 10 * EXACT for rival in reached):
+            return f"; {name} acts as exactly, so the network has more symmetry than this group"
+    return ""
+
+
+def _nothing(group: str, hidden: Sequence[LayerFigures], loose: Collection[str]) -> str:
+    if loose:
+        names = _listed([layer.space for layer in hidden if layer.space in loose])
+        return f"maps fit on {names} alone, which nothing links to what {group} does to inputs or outputs"
+    if any(layer.rivals for layer in hidden):
+        return f"on no layer does {group} match neurons better than decoys do"
+    return f"{group} leaves errors above {SMALL} on some layer, and there is no decoy to compare with"
+
+
+def _against(error: float | None, decoys: Sequence[float], symmetric: bool, constant: bool) -> str:
+    """Why the whole function speaks against any action; empty where it does not, or where nothing was measured."""
+    if constant:
+        return "the network's outputs are the same for all inputs, so every group leaves them alone"
+    if error is None or (symmetric and error <= EXACT):
         return ""
     rival = min(decoys, default=float("inf"))
     if error >= rival:
@@ -156,9 +236,11 @@ def _not_equivariant(error: float | None, decoys: Sequence[float]) -> str:
     return f"its function changes by {error:.0%} of its spread under the group, so it is not equivariant"
 
 
-def _why(layer: LayerFigures, outcome: LayerOutcome) -> str:
+def _why(layer: LayerFigures, outcome: LayerOutcome, loose: bool) -> str:
     if outcome == "linear only":
         return f"it carries a linear action (GL-error {layer.gl_error:.2g}), not one by neurons"
+    if loose:
+        return f"error {layer.k_error:.2g}, but nothing links it to what the group does to inputs or outputs"
     return f"error {layer.k_error:.2g}, no better than decoys or too large"
 
 

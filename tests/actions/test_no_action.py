@@ -1,0 +1,196 @@
+"""Networks that could be mistaken for symmetric ones: what the verdict says of each, and why that is right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphws.actions import find_actions
+from graphws.actions.anchored import anchored
+from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.placing import place
+from graphws.actions.planted import plant
+from graphws.actions.symmetry import DataSymmetry, close
+from graphws.actions.verdict import Links, judge
+from graphws.errors import DataError, UsageError
+from graphws.graph import Monomial, Weights, mlp_graph
+from tests.actions.planting import rng
+
+SHAPE = (1, 6, 6)
+MIRROR = torch.eye(36, dtype=torch.float64).reshape(36, *SHAPE).flip(-1).reshape(36, 36)
+
+
+def draw(widths: Sequence[int], activation: str, seed: int = 0) -> Weights:
+    graph = mlp_graph(widths, activation)
+    flat = torch.randn(1, graph.numel, generator=rng(seed), dtype=torch.float64)
+    return Weights.unflatten(graph, flat).map(lambda x: x / math.sqrt(x.shape[-1]))
+
+
+def probes(points: int = 60, numbers: int = 36) -> Tensor:
+    return torch.randn(points, numbers, generator=rng(5), dtype=torch.float64)
+
+
+def equivariant_matrix() -> Tensor:
+    free = torch.randn(36, 36, generator=rng(9), dtype=torch.float64)
+    return (free + MIRROR @ free @ MIRROR) / 2
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
+@pytest.mark.parametrize("decoys", [0, 1, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_middle_layers_alone_are_no_action(activation: str, decoys: int, seed: int) -> None:
+    """Inside a deep network some relabelling fits always; nothing links it to the mirror of the inputs."""
+    found = find_actions(draw([36, 16, 16, 16, 36], activation, seed), "mirror", SHAPE, decoys=decoys)
+    assert found.verdict.outcome == "no action found"
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("points", [None, 4, 40])
+@pytest.mark.parametrize("output", ["same", "invariant"])
+def test_narrow_networks_and_few_probes(width: int, points: int | None, output: str) -> None:
+    for seed in range(2):
+        weights = draw([36, width, 36 if output == "same" else 3], "tanh", seed)
+        found = find_actions(weights, "mirror", SHAPE, output, data=None if points is None else probes(points))
+        assert found.verdict.outcome == "no action found"
+
+
+def pair(outputs: Sequence[int]) -> DataSymmetry:
+    """Two inputs exchanged: no other permutation of two numbers can be a decoy."""
+    return close("swap", {"a": Monomial(torch.tensor([1, 0]))}, {"a": Monomial(torch.tensor(outputs))})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_decoys_matched_neurons_say_nothing(seed: int) -> None:
+    """Among 8 random filters on 2 inputs half have a mirror image by chance."""
+    found = find_actions(draw([2, 8, 1], "tanh", seed), pair([0]), (2,))
+    assert found.verdict.outcome == "no action found"
+    assert "; there is no decoy to compare with" not in found.verdict.text
+    graph = mlp_graph([2, 8, 2], "tanh")
+    planted = plant(graph, place(graph, pair([1, 0]), (2,)), rng(seed))
+    for level, outcome in ((0.0, "exact action"), (0.02, "action found")):
+        seen = find_actions(planted.noisy(level, rng(1)), pair([1, 0]), (2,))
+        assert seen.verdict.outcome == outcome
+        assert seen.verdict.text.endswith("there is no decoy to compare with.")
+
+
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("dead", [("W1",), ("W2",), ("W1", "b1", "W2", "b2")])
+def test_a_constant_function_has_no_action(data: bool, dead: tuple[str, ...]) -> None:
+    weights = draw([36, 8, 3], "tanh")
+    constant = Weights(weights.graph, {n: 0 * x if n in dead else x for n, x in weights.tensors.items()})
+    for reduced in (True, False):
+        found = find_actions(constant, "mirror", SHAPE, "invariant", data=probes() if data else None, reduced=reduced)
+        assert found.verdict.text == (
+            "No action found: the network's outputs are the same for all inputs, so every group leaves them alone."
+        )
+        assert set(found.verdict.layers.values()) == {"none"}
+
+
+def test_probes_that_the_group_leaves_alone_are_refused() -> None:
+    """On pictures that are their own mirror image the identity would explain every network."""
+    pictures = probes().reshape(-1, *SHAPE)
+    own = pictures + pictures.flip(-1)
+    with pytest.raises(UsageError) as error:
+        find_actions(draw([36, 16, 3], "tanh"), "mirror", SHAPE, "invariant", data=own)
+    assert str(error.value) == (
+        "mirror moves these probes by 0.0% of their spread only, so they cannot show how it acts: give others, or none"
+    )
+    with pytest.raises(UsageError, match=r"mirror moves these probes by 4\.0% of their spread only"):
+        find_actions(draw([36, 16, 3], "tanh"), "mirror", SHAPE, "invariant", data=own + 0.04 * pictures)
+    with pytest.raises(DataError) as other:
+        find_actions(draw([36, 16, 3], "tanh"), "mirror", SHAPE, "invariant", data=pictures[:1].repeat(9, 1, 1, 1))
+    assert str(other.value) == "all 9 probes are the same input, so nothing can be measured on them"
+
+
+def test_decoys_that_leave_the_probes_alone_are_no_rivals() -> None:
+    """Pictures that are alike upside down: a flip changes no output, and must not outdo the mirror."""
+    graph = mlp_graph([36, 12, 3], "tanh")
+    planted = plant(graph, place(graph, close_mirror(), SHAPE), rng())
+    pictures = probes().reshape(-1, *SHAPE)
+    found = find_actions(planted.weights, close_mirror(), SHAPE, data=pictures + pictures.flip(-2))
+    assert found.verdict.outcome == "exact action"
+    assert "flip" not in found.decoy_end_to_end
+
+
+def close_mirror() -> DataSymmetry:
+    return close("mirror", {"m": Monomial(MIRROR.argmax(1))}, "invariant", outputs=3)
+
+
+@pytest.mark.parametrize("data", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_an_equivariant_function_without_an_action_by_neurons(data: bool, activation: str) -> None:
+    """σ(x) - σ(-x) = x: pairs of neurons compute a matrix that commutes with the mirror, in a basis that does not."""
+    basis = torch.linalg.qr(torch.randn(36, 36, generator=rng(8), dtype=torch.float64))[0]
+    read = equivariant_matrix() @ basis.mT
+    graph = mlp_graph([36, 72, 36], activation, bias=False)
+    weights = Weights(graph, {"W1": torch.cat([basis, -basis])[None], "W2": torch.cat([read, -read], 1)[None]})
+    found = find_actions(weights, "mirror", SHAPE, data=probes(200) if data else None)
+    assert found.verdict.outcome == "no action found"
+    assert "Neurons with a negated copy, which can bypass the activation: 100% on hidden1." in found.verdict.text
+    if data:
+        assert found.end_to_end is not None
+        assert found.end_to_end < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-1])
+def test_a_nearly_linear_network_has_a_linear_action_only(scale: float) -> None:
+    basis = torch.linalg.qr(torch.randn(36, 36, generator=rng(8), dtype=torch.float64))[0]
+    graph = mlp_graph([36, 36, 36], "tanh", bias=False)
+    tensors = {"W1": (scale * basis)[None], "W2": (equivariant_matrix() @ basis.mT / scale)[None]}
+    found = find_actions(Weights(graph, tensors), "mirror", SHAPE, data=probes(200))
+    assert found.verdict.outcome == "no action found"
+    assert found.verdict.layers == {"hidden1": "linear only"}
+    assert "A linear action explains hidden1, but none by neurons was identified." in found.verdict.text
+
+
+def test_more_symmetry_than_the_group_is_said() -> None:
+    """A network of the pixels' sum knows every permutation: the mirror's action is exact, and so is a decoy's."""
+    weights = draw([36, 8, 3], "tanh")
+    total = weights["W1"].mean(2, keepdim=True).expand(1, 8, 36).clone()
+    for data in (None, probes()):
+        found = find_actions(
+            Weights(weights.graph, {**weights.tensors, "W1": total}), "mirror", SHAPE, "invariant", data=data
+        )
+        assert found.verdict.outcome == "exact action"
+        assert "; flip acts as exactly, so the network has more symmetry than this group." in found.verdict.text
+
+
+def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigures:
+    none = (None,) * 5
+    rivals = {"d": Rival(rival, 0.9)}
+    return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, 0.0, 0.0, {}, {}, rivals)
+
+
+def test_what_hangs_on_nothing_is_told() -> None:
+    reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "output": {"c"}}
+    first, middle, last = layer("a", 0.9, 0.9), layer("b", 0.01, 0.5), layer("c", 0.01, 0.5)
+    away, near = layer("output", 0.9, 0.9), layer("output", 0.05, 0.8)
+    alone = judge("mirror", [first, middle, last], None, ends=[away], links=Links(reads, {"input", "output"}))
+    assert alone.outcome == "no action found"
+    assert alone.text == (
+        "No action found: maps fit on b and c alone, which nothing links to what mirror does to inputs or outputs."
+    )
+    behind = judge("mirror", [first, middle, last], None, ends=[near], links=Links(reads, {"input", "output"}))
+    assert behind.layers == {"a": "none", "b": "found", "c": "found"}
+    fixed = judge("mirror", [first, middle, last], None, ends=[near], links=Links(reads, {"input"}))
+    assert fixed.outcome == "no action found"  # outputs that stay are explained by the identity
+    gap = [layer("a", 0.01, 0.5), layer("b", 0.9, 0.9), layer("c", 0.01, 0.5)]
+    part = judge("mirror", gap, None, ends=[away], links=Links(reads, {"input", "output"}))
+    assert part.layers == {"a": "found", "b": "none", "c": "none"}
+    assert part.text == (
+        "Action in part: mirror acts on a (100% of its neurons matched, decoys at most 90%; error 0.01). "
+        "Not identified on b: error 0.9, no better than decoys or too large; "
+        "c: error 0.01, but nothing links it to what the group does to inputs or outputs."
+    )
+
+
+def test_chains_of_layers() -> None:
+    reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "query": set(), "out": {"c"}}
+    assert anchored({"a", "c"}, reads, {"input"}) == {"a"}
+    assert anchored({"b", "c"}, reads, {"input"}) == set()
+    assert anchored({"b", "c", "out"}, reads, {"input", "out"}) == {"b", "c", "out"}
+    assert anchored({"query"}, reads, {"input"}) == {"query"}  # a constant: its own map is all there is to say
