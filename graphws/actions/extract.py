@@ -75,7 +75,8 @@ def find_actions(
         decoys: How many decoy groups to compare with.
         generator: Source of randomness; seeded with 0 where None.
         dtype: Type to compute in; the network's own where None.
-        device: Where to compute scores; the network's own where None.
+        device: Where to compute; the network's own where None.  Assignments are solved on the CPU, and the result is
+            where the network is.
         sweeps: At most so many rounds of each refinement.
         reduced: Whether what does nothing is taken out first; the result then is about the reduced network.
 
@@ -106,9 +107,12 @@ def find_actions(
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
     probes = None if data is None or not problem.runs else read_probes(data, problem.placed.shape)
-    theorem = identifiability(stored, probes)  # in its own type, which says what counts as zero
+    # in its own type, which says what counts as zero
+    theorem = identifiability(stored, None if probes is None else probes.cpu())
     seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
-    return replace(seen, network=picture_view(weights), identifiability=theorem, note=problem.note, reduction=smaller)
+    home, elements = stored.device, tuple(element.to(stored.device) for element in seen.elements)
+    seen = replace(seen, elements=elements, network=picture_view(weights.to(device=home)))
+    return replace(seen, identifiability=theorem, note=problem.note, reduction=smaller)
 
 
 def _defect(problem: Problem, best: Candidate, space: str) -> float:

@@ -7,6 +7,7 @@ refused; weights alone say more.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from graphws.actions.decoys import is_identity
@@ -27,7 +28,7 @@ def moved_share(symmetry: DataSymmetry, data: Tensor) -> float:
     Raises:
         DataError: Where all probes are alike.
     """
-    points = data.detach().reshape(len(data), -1).double()
+    points = data.detach().reshape(len(data), -1).to("cpu", torch.float64)
     spread = float((points - points.mean(0)).norm())
     if spread <= 1e-9 * float(points.norm()):
         raise DataError(f"all {len(data)} probes are the same input, so nothing can be measured on them")

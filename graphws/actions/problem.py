@@ -120,10 +120,10 @@ def pose(
         )
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
-    points = read_probes(data, placed.shape).to(device=weights.device, dtype=weights.dtype)
+    points = read_probes(data, placed.shape).to("cpu", weights.dtype)  # where the group's maps are
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
-        inputs = (symmetry.on_inputs(g, part) for g in range(symmetry.order))
+        inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
     moments = second_moments(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)

@@ -36,7 +36,7 @@ def residuals(weights: Weights, elements: Sequence[GroupElement]) -> dict[str, T
         weights: One network, a batch of one.
         elements: The elements of the group.
     """
-    found = {name: torch.zeros_like(tensor[0], dtype=torch.float64) for name, tensor in weights.items()}
+    found = {name: torch.zeros_like(tensor[0], dtype=torch.float64, device="cpu") for name, tensor in weights.items()}
     for element in elements:
         for name, moved in element.act(weights).items():
             found[name] = torch.maximum(found[name], (moved[0] - weights[name][0]).abs().double().cpu())

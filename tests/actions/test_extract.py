@@ -311,3 +311,20 @@ def test_the_elements_are_a_homomorphism_on_weights() -> None:
     torch.testing.assert_close(twice.act(draw).flatten(), other.act(draw).flatten())
     assert case.graph.group().contains(GroupElement(case.graph, {"hidden1": found.elements[r].maps["hidden1"]}))
     assert end_to_end_error(pose(case.planted.weights, case.symmetry, SHAPE)) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("data", [False, True])
+def test_a_gpu_finds_the_same(data: bool) -> None:
+    for case in (pictures(mlp_graph([108, 24, 32, 108], ["tanh", "relu"]), "dihedral", SHAPE), attention("S3")):
+        probes = case.probes(60) if data else None
+        here = find_actions(case.planted.weights, case.symmetry, case.shape, data=probes)
+        there = find_actions(case.planted.weights, case.symmetry, case.shape, data=probes, device="cuda")
+        assert there.verdict.outcome == here.verdict.outcome == "exact action"
+        assert there.network is not None
+        assert there.network.device.type == "cpu"
+        moved = there.elements[1].act(case.planted.weights)
+        torch.testing.assert_close(moved.flatten(), case.planted.weights.flatten())
+        assert set(json.loads(there.to_json())["parameters"]) == set(case.planted.weights.tensors)
+        assert there.to_networkx().number_of_nodes() == here.to_networkx().number_of_nodes()
