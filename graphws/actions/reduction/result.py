@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.picture_view import convolves, picture_graph
 from graphws.actions.reduction.lift import lift_blocks, lift_neurons
 from graphws.actions.reduction.maps import SpaceMap
 from graphws.actions.reduction.tolerance import Tolerance
@@ -111,12 +112,18 @@ class Reduction:
         Law: a homomorphism into the large network's group.  Copies of a neuron move as a block, inactive neurons and
         heads stay; where heads lost dimensions, those that are left out move along with their heads.
 
+        Args:
+            element: Of the reduced graph, or of its view as a picture graph; the result then is of the large one's.
+
         Raises:
             GraphError: Where neurons with different numbers of copies are exchanged: no symmetry does that.
         """
+        source = self.source
         if element.graph != self.graph:
-            raise GraphError("this group element belongs to another graph than the reduced one")
-        return GroupElement(self.source, {name: self.lift_on(name, k) for name, k in element.maps.items()})
+            if not convolves(self.graph) or element.graph != picture_graph(self.graph):
+                raise GraphError("this group element belongs to another graph than the reduced one")
+            source = picture_graph(source)
+        return GroupElement(source, {name: self.lift_on(name, k) for name, k in element.maps.items()})
 
     def lift_on(self, space: str, element: SpaceElement) -> SpaceElement:
         """γ on one space; see `lift`."""
