@@ -53,32 +53,41 @@ def solving_order(graph: NetworkGraph, known: Collection[str] | None = None) -> 
         solved = {space.name for space in graph.spaces if not graph.lineage(space.name)[0].moves}
     else:
         solved = set(known)
-    waiting = [family for family in families(graph) if not set(family.spaces) <= solved]
+    waiting = [_Evidence(graph, family) for family in families(graph) if not set(family.spaces) <= solved]
     ordered = []
     while waiting:
-        best = max(waiting, key=lambda family: _evidence(graph, family, solved))  # the first of equals
+        best = max(waiting, key=lambda evidence: evidence.shares(solved))  # the first of equals
         waiting.remove(best)
-        ordered.append(best)
-        solved |= set(best.spaces)
+        ordered.append(best.family)
+        solved |= set(best.family.spaces)
     return ordered
 
 
-def _evidence(graph: NetworkGraph, family: Family, known: set[str]) -> tuple[float, float]:
-    """Share of the numbers that write the family in parameters whose other spaces are known; the same for readers."""
-    shares = []
-    for writes in (True, False):
-        usable, total = 0, 0
-        for parameter in graph.parameters:
-            if any(axis.space in family.spaces and (axis.power >= 0) == writes for axis in parameter.axes):
-                numbers = math.prod(graph.shape(parameter.name))
-                total += numbers
-                usable += numbers if _others_known(parameter, family, known) and _informs(parameter) else 0
-        shares.append(usable / total if total else 0.0)
-    return shares[0], shares[1]
+class _Evidence:
+    """How much of what is known about a family could be used, given the spaces that are solved."""
+
+    def __init__(self, graph: NetworkGraph, family: Family) -> None:
+        self.family = family
+        own = set(family.spaces)
+        self.sides: list[list[tuple[int, frozenset[str]]]] = []  # numbers, and the other spaces that they need
+        for writes in (True, False):
+            found = []
+            for parameter in graph.parameters:
+                if any(axis.space in own and (axis.power >= 0) == writes for axis in parameter.axes):
+                    others = frozenset(parameter.spaces) - own if _informs(parameter) else _NEVER
+                    found.append((math.prod(graph.shape(parameter.name)), others))
+            self.sides.append(found)
+
+    def shares(self, known: set[str]) -> tuple[float, float]:
+        """Share of the numbers that write the family in parameters whose other spaces are known; and that read it."""
+        usable = [sum(numbers for numbers, others in side if others <= known) for side in self.sides]
+        totals = [sum(numbers for numbers, _ in side) for side in self.sides]
+        into, out = (part / total if total else 0.0 for part, total in zip(usable, totals, strict=True))
+        return into, out
 
 
-def _others_known(parameter: Parameter, family: Family, known: set[str]) -> bool:
-    return all(name in known or name in family.spaces for name in parameter.spaces)
+_NEVER = frozenset({""})
+"""A space that is never known."""
 
 
 def _informs(parameter: Parameter) -> bool:

@@ -13,10 +13,12 @@ is then a signed permutation, or orthogonal on linear spaces: nothing is lost by
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.element import SpaceElement
 
 
@@ -27,35 +29,44 @@ def matching_gauge(weights: Weights) -> GroupElement:
     more (to rounding).  Directions of a linear space that neither side determines are left alone.
 
     Args:
-        weights: A batch of one.
+        weights: A batch of one, without axes that run inside parents (see `graphws.matching.view`).
     """
     graph = weights.graph
+    tensors = dict(weights.tensors)
+    beside: dict[str, list[Parameter]] = {space.name: [] for space in graph.spaces}
+    for parameter in graph.parameters:
+        for name in set(parameter.spaces):
+            beside[name].append(parameter)
     maps: dict[str, SpaceElement] = {}
     for space in graph.spaces:  # in order: a space's incoming norms depend on the gauge of the spaces before it
         if not space.moves or space.action in (Action.PERMUTATION, Action.SIGNED):
             continue
-        moved = GroupElement(graph, maps).act(weights)
-        incoming = _beside(moved, space, power=1)
+        incoming = _beside(tensors, beside[space.name], space, power=1)
         if space.action is Action.LINEAR:
-            whitening = _whitening(incoming, _beside(moved, space, power=-1), space)
+            whitening = _whitening(incoming, _beside(tensors, beside[space.name], space, power=-1), space)
             if whitening is not None:
                 maps[space.name] = LinearMap(whitening)
         elif incoming is not None:
             norm = incoming.norm(dim=1)
             scale = torch.where(norm > 0, 1 / norm, torch.ones_like(norm))
             maps[space.name] = Monomial(torch.arange(len(scale), device=scale.device), scale)
+        if space.name in maps:
+            for parameter in beside[space.name]:
+                for k, axis in enumerate(parameter.axes):
+                    if axis.space == space.name:
+                        tensors[parameter.name] = maps[space.name].apply(tensors[parameter.name], k + 1, axis.power)
     return GroupElement(graph, maps)
 
 
-def _beside(weights: Weights, space: Space, power: int) -> Tensor | None:
+def _beside(tensors: Mapping[str, Tensor], parameters: Sequence[Parameter], space: Space, power: int) -> Tensor | None:
     """Everything on the space's axes of one power, (extent, numbers): weights, or biases where there are none."""
     for biases in (False, True):
         rows = []
-        for parameter in weights.graph.parameters:
+        for parameter in parameters:
             places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name]
             if len(places) != 1 or parameter.axes[places[0]].power != power or (parameter.kind == "bias") != biases:
                 continue
-            tensor = weights[parameter.name]
+            tensor = tensors[parameter.name]
             rows.append(tensor.movedim(places[0] + 1, 1).reshape(tensor.shape[places[0] + 1], -1))
         if rows:
             return torch.cat(rows, dim=1)

@@ -98,7 +98,7 @@ def score(
     if first.batch != 1 or second.batch != 1:
         raise GraphError(f"matching takes one network on each side, got batches of {first.batch} and {second.batch}")
     n, metric = graph.extent(space), metric or Metric()
-    sums = {0: first.flatten().new_zeros(n, n), 1: first.flatten().new_zeros(n, n)}
+    sums = {power: torch.zeros(n, n, dtype=first.dtype, device=first.device) for power in (0, 1)}
     told = False
     for parameter in graph.parameters:
         for k, axis in enumerate(parameter.axes):
