@@ -1,7 +1,8 @@
 """Neurons by how they take part in an action: the colours of paper I's figure 2.
 
 A neuron (or head) i is *matched* under g where what is written into it, and the image of what is written into the
-neuron that takes its place, have a cosine of at least 0.9.  Then it is
+neuron that takes its place, have a cosine of at least 0.9: on probes, where what both write correlates so well.  (About
+the mean: all filters answer alike to the mean picture, and their raw cosine calls everything a match.)  Then it is
 
 * self-symmetric, if it stays: its filter is its own mirror image;
 * self-negated, if it stays with its sign changed;

@@ -18,7 +18,7 @@ from graphws.actions.picture_steps import missing, run_network
 from graphws.actions.picture_view import picture_view
 from graphws.actions.placing import Placed, place
 from graphws.actions.symmetry import DataSymmetry
-from graphws.actions.wires import Wire, second_moments, wires
+from graphws.actions.wires import Wire, covariances, wires
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
@@ -37,7 +37,7 @@ class Problem:
         gauge: The element that moved it, with the change of basis at its ends.
         placed: The group on the free spaces, before the change of basis.
         fixed: The same after it: for each element of the group, maps of the free spaces.
-        metrics: ``weights``, and with probes ``probes``, which weighs by second moments.
+        metrics: ``weights``, and with probes ``probes``, which weighs by covariances.
         runs: For each element g every value of the computation on the first half of the probes, moved by g.
         held: The same on the second half, which errors are measured on.
         layers: The wires of the computation; none where the graph cannot be run.
@@ -125,7 +125,7 @@ def pose(
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
-    moments = second_moments(graph, *halves[0])
+    moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
     return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
 

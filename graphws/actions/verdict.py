@@ -8,6 +8,7 @@ A layer's action counts as
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise, and where no chain of such layers links it to an end of the network (`graphws.actions.anchored`).
 
+Behind layers that were found, one below 0.15 counts too where all errors on the way are at most half of each decoy's.
 Without decoys a match of neurons says nothing, so a layer that is not exact counts only where all are below 0.15.
 
 An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
@@ -141,6 +142,7 @@ def judge(
     outcomes = {layer.space: _within(layer, together) or judge_layer(layer) for layer in hidden}
     loose = _loose(outcomes, ends, together, links)
     outcomes |= {layer.space: _unlinked(layer) for layer in hidden if layer.space in loose}
+    outcomes |= dict.fromkeys(_following(outcomes, hidden, links), "found")
     good = [layer for layer in hidden if outcomes[layer.space] in ("exact", "found")]
     whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
     if hidden and len(good) == len(hidden):
@@ -190,6 +192,28 @@ def _loose(
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
     return fit - anchored(fit | known, links.reads, links.given)
+
+
+def _following(outcomes: Mapping[str, LayerOutcome], hidden: Sequence[LayerFigures], links: Links | None) -> set[str]:
+    """Layers of small error behind layers that were found: what a decoy reaches there, it reaches without those.
+
+    So all errors on the way count, the group's largest against each decoy's largest.
+    """
+    if links is None:
+        return set()
+    every = {layer.space: layer for layer in hidden}
+    found = {space for space, outcome in outcomes.items() if outcome in ("exact", "found")}
+    new: set[str] = set()
+    for layer in hidden:
+        before = set(links.reads.get(layer.space, ())) & set(every)
+        if layer.space in found or layer.k_error > SMALL or not before or not before <= found | new:
+            continue
+        way = [every[space] for space in found | new] + [layer]
+        worst = max(step.k_error for step in way)
+        rivals = [max(r[name].k_error for r in (s.rivals for s in way) if name in r) for name in layer.rivals]
+        if rivals and 2 * worst < min(rivals):
+            new.add(layer.space)
+    return new
 
 
 def _explained(end: LayerFigures) -> bool:

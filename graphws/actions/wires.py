@@ -170,9 +170,10 @@ def recompute(wire: Wire, weights: Weights, source: Callable[[str], Tensor]) -> 
     return values[wire.value]
 
 
-def second_moments(graph: NetworkGraph, *runs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The second moment of what is read from each space, over the points (and tokens) of several runs.
+def covariances(graph: NetworkGraph, *runs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The covariance of what is read from each space, over the points (and tokens) of several runs.
 
+    What never changes is taken out of each value, as a bias can: all filters answer alike to the mean picture.
     A space that several values carry (a residual stream) gets the mean over those that a weight reads.
     """
     spaces = feature_spaces(graph)
@@ -182,12 +183,13 @@ def second_moments(graph: NetworkGraph, *runs: Mapping[str, Tensor]) -> dict[str
         for name in operation.inputs[slice(*_READ.get(operation.kind, (0, 0)))]:
             if name not in spaces:
                 continue
-            for run in runs:
-                rows = run[name].flatten(0, -2)
-                space = spaces[name]
-                product = rows.mT @ rows
+            rows = [run[name].flatten(0, -2) for run in runs]
+            mean = torch.cat(rows).mean(0)
+            space = spaces[name]
+            for part in rows:
+                product = (part - mean).mT @ (part - mean)
                 sums[space] = sums[space] + product if space in sums else product
-                counts[space] = counts.get(space, 0) + len(rows)
+                counts[space] = counts.get(space, 0) + len(part)
     return {space: total / counts[space] for space, total in sums.items()}
 
 

@@ -2,7 +2,8 @@
 
 Without data every layer counts the same: the tensors that write one set of spaces (a weight and its bias) are divided
 by their joint squared norm.  With data, a weight matters only on the activations that reach it: <A, B> becomes
-<A Σ, B>, where Σ is the second moment of the values that the axis reads (axes of power -1).
+<A Σ, B>, where Σ is the second moment of the values that the axis reads (axes of power -1): as they are, or about
+their mean, as a search for actions takes them.
 """
 
 from __future__ import annotations

@@ -16,8 +16,10 @@ from graphws.actions.placing import place
 from graphws.actions.planted import plant
 from graphws.actions.symmetry import DataSymmetry, close
 from graphws.actions.verdict import Links, judge
+from graphws.actions.wires import covariances
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights, mlp_graph
+from graphws.graph.forward import run_steps
 from tests.actions.planting import rng
 
 SHAPE = (1, 6, 6)
@@ -30,8 +32,8 @@ def draw(widths: Sequence[int], activation: str, seed: int = 0) -> Weights:
     return Weights.unflatten(graph, flat).map(lambda x: x / math.sqrt(x.shape[-1]))
 
 
-def probes(points: int = 60, numbers: int = 36) -> Tensor:
-    return torch.randn(points, numbers, generator=rng(5), dtype=torch.float64)
+def probes(points: int = 60, seed: int = 5) -> Tensor:
+    return torch.randn(points, 36, generator=rng(seed), dtype=torch.float64)
 
 
 def equivariant_matrix() -> Tensor:
@@ -165,6 +167,29 @@ def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigu
     return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, 0.0, 0.0, {}, {}, rivals)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_mean_picture_matches_no_neurons(activation: str) -> None:
+    """To inputs with a large mean all filters answer alike, up to a sign: that is no mirror image."""
+    pictures = 4 + probes(200)
+    found = find_actions(draw([36, 16, 3], activation), "mirror", SHAPE, "invariant", data=pictures)
+    first = found.layer("hidden1")
+    assert first.best_rival is not None
+    assert max(first.matched, first.best_rival.matched) < 0.2
+    graph = mlp_graph([36, 16, 3], activation)
+    planted = plant(graph, place(graph, close_mirror(), SHAPE), rng())
+    seen = find_actions(planted.noisy(0.05, rng(1)), close_mirror(), SHAPE, data=pictures)
+    assert seen.layer("hidden1").matched == 1.0
+
+
+def test_covariances_are_those_of_all_runs() -> None:
+    weights = draw([36, 16, 3], "relu")
+    runs = [run_steps(weights.graph, weights, 3 + probes(50, seed)) for seed in range(2)]
+    found = covariances(weights.graph, *runs)
+    for space, value in (("input", "x0"), ("hidden1", "x1")):
+        rows = torch.cat([run[value][0] if run[value].ndim == 3 else run[value] for run in runs])
+        torch.testing.assert_close(found[space], torch.cov(rows.mT, correction=0))
+
+
 def test_what_hangs_on_nothing_is_told() -> None:
     reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "output": {"c"}}
     first, middle, last = layer("a", 0.9, 0.9), layer("b", 0.01, 0.5), layer("c", 0.01, 0.5)
@@ -186,6 +211,25 @@ def test_what_hangs_on_nothing_is_told() -> None:
         "Not identified on b: error 0.9, no better than decoys or too large; "
         "c: error 0.01, but nothing links it to what the group does to inputs or outputs."
     )
+
+
+def test_what_follows_a_layer_that_was_found() -> None:
+    """A decoy that has no action on the first layer says nothing against the second one, however well it does there."""
+    reads, given = {"a": {"input"}, "b": {"a"}, "output": {"b"}}, {"input"}
+    end = layer("output", 0.0, 0.0)
+    behind = judge(
+        "mirror", [layer("a", 0.4, 0.9, 1.0), layer("b", 0.1, 0.0)], None, ends=[end], links=Links(reads, given)
+    )
+    assert behind.layers == {"a": "none", "b": "none"}  # matched, but so is the decoy's
+    first = layer("a", 0.14, 0.9)
+    cases = [(0.1, 0.0, "found"), (0.2, 0.0, "none")]
+    for error, rival, outcome in cases:
+        second = judge("mirror", [first, layer("b", error, rival)], None, ends=[end], links=Links(reads, given))
+        assert second.layers == {"a": "found", "b": outcome}
+    near = judge(
+        "mirror", [layer("a", 0.14, 0.29), layer("b", 0.149, 0.0)], None, ends=[end], links=Links(reads, given)
+    )
+    assert near.layers == {"a": "found", "b": "none"}  # 2 · 0.149 is not below 0.29
 
 
 def test_chains_of_layers() -> None:
