@@ -62,6 +62,14 @@ class Score:
         """The scores of the opposite direction."""
         return Score(self.odd.mT, self.even.mT)
 
+    def worth(self, element: SpaceElement) -> float:
+        """Σ_ij k[i, j] C[i, j]: the closeness that a map gives, its scales taken as signs; on the same device."""
+        if isinstance(element, LinearMap):
+            return float((self.odd * element.weight.to(self.odd)).sum() + self.even.diagonal().sum())
+        rows = torch.arange(self.size, device=element.perm.device)
+        odd, even = self.odd[rows, element.perm], self.even[rows, element.perm]
+        return float((odd if element.scale is None else odd * element.scale.sign().to(odd)).sum() + even.sum())
+
     def value(self, action: Action) -> Tensor:
         """What pairing i with j is worth when the best sign that the action allows is taken."""
         return self.even + (self.odd.abs() if action in (Action.SIGNED, Action.MONOMIAL) else self.odd)

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from graphws.actions.measures import layer_errors, weight_errors
+from graphws.actions.naming import named_symmetry
 from graphws.actions.planted import Planted, recovery
-from graphws.actions.problem import pose
+from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import homomorphism, linear_defect, newton
-from graphws.actions.search import Candidate, refine, search
+from graphws.actions.search import Candidate, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
 from graphws.graph import GroupElement, LinearMap, Monomial, Weights, forward, mlp_graph
 from graphws.graph.element import compose
@@ -176,3 +177,28 @@ def test_results_are_linear_maps_on_linear_spaces() -> None:
         element = problem.original(maps)
         hidden = {k: v for k, v in element.maps.items() if case.graph.space(k).moves or case.graph.space(k).parent}
         assert case.graph.group().contains(GroupElement(case.graph, hidden))
+
+
+def test_a_refinement_that_only_fits_noise_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an action to find, a few sweeps say as much as dozens; where there is one, all of it is found."""
+    graph = mlp_graph([108, 192, 192, 108], "gelu")
+    draw = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng(), dtype=torch.float64))
+    nothing = pose(draw.map(lambda x: x / x.shape[-1] ** 0.5), named_symmetry("mirror", SHAPE), SHAPE)
+    case = pictures(mlp_graph([108, 32, 32, 32, 108], "tanh"), "mirror", SHAPE)
+    something = pose(case.planted.noisy(0.7, rng(3)), case.symmetry, SHAPE)
+
+    def refined(problem: Problem, sweeps: int) -> Candidate:
+        return refine(problem, start_forward(problem, "weights"), "weights", generator=rng(), sweeps=sweeps)
+
+    def alike(first: Candidate, second: Candidate) -> bool:
+        return all(same_map(k, second.maps[1][name]) for name, k in first.maps[1].items())
+
+    here, there = refined(nothing, 5), refined(something, 30)
+    assert alike(here, refined(nothing, 30))
+    errors = [max(weight_errors(nothing, here.maps).values())]
+    monkeypatch.setattr("graphws.actions.search._GAIN", -1.0)
+    assert alike(there, refined(something, 30))
+    on = refined(nothing, 30)
+    assert not alike(here, on)
+    errors.append(max(weight_errors(nothing, on.maps).values()))
+    assert errors[1] > 0.98 * errors[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
-from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Parameter, Space, Weights, mlp_graph
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights, mlp_graph
 from graphws.graph.element import SpaceElement
 from graphws.matching import Metric, agreement, balanced_metric, score
 
@@ -62,8 +62,21 @@ def test_scores_give_the_closeness_of_every_element(space: str) -> None:
         value = (sign * scored.odd[rows, here.perm] + scored.even[rows, here.perm]).sum()
         expected = closeness(first, second, GroupElement(graph, maps), space)
         assert float(value) == pytest.approx(expected, rel=1e-12)
+        assert scored.worth(Monomial(here.perm, 7 * sign)) == pytest.approx(expected, rel=1e-12)  # sizes do not count
         wrong = GroupElement(graph, {**maps, space: Monomial(here.perm.roll(1), sign)})
         assert abs(float(value) - closeness(first, second, wrong, space)) > 1e-3
+
+
+def test_what_a_matrix_is_worth() -> None:
+    spaces = (Space("x", 3, "free"), Space("l", 4, action=Action.LINEAR))
+    graph = NetworkGraph(spaces, (Parameter("A", "l x*"), Parameter("v", "l^0 x")))
+    first, second = drawn(graph, 0), drawn(graph, 1)
+    matrix = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5)))[0]
+    scored = score(first, second, "l", {})
+    assert scored is not None
+    expected = closeness(first, second, GroupElement(graph, {"l": LinearMap(matrix)}), "l")
+    assert scored.worth(LinearMap(matrix)) == pytest.approx(expected, rel=1e-12)
+    assert abs(scored.worth(LinearMap(matrix.mT)) - expected) > 1e-3
 
 
 def test_moments_weigh_what_is_read() -> None:
