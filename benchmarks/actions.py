@@ -26,15 +26,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from graphws.actions import find_actions, named_symmetry
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.measures import weight_errors
-from graphws.actions.placing import place
 from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.reduction import reduce
 from graphws.actions.result import Actions
 from graphws.actions.search import search, start_forward
 from graphws.actions.students import fit_student
-from graphws.actions.symmetry import DataSymmetry, close
 from graphws.converting import load_graph_file
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, forward, mlp_graph
 from graphws.graph.attention import AttentionLayer, attention_graph

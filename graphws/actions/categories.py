@@ -30,15 +30,15 @@ CATEGORIES = ("self-symmetric", "self-negated", "mirrored", "mirrored+negated", 
 def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> Tensor:
     """The cosine of every element of a family's root with its image under ρ(g): 1 where it is as equivariant as can be.
 
-    Biases count only where nothing else is written.
+    What hangs on the space alone, as biases and the scales of a norm, counts only where nothing else is written.
     """
     graph, weights = problem.view.graph, problem.view
     root = graph.space(family.root)
     sums = [torch.zeros(root.size, dtype=weights.dtype, device=weights.device) for _ in range(3)]
-    for biases in (False, True):
+    for alone in (False, True):
         for parameter in graph.parameters:
             places = [k for k, a in enumerate(parameter.axes) if a.space in family.spaces and a.power >= 0]
-            if not places or (parameter.kind == "bias") != biases:
+            if not places or (parameter.kind == "bias" or len(parameter.axes) == 1) != alone:
                 continue
             tensor = weights[parameter.name]
             moved = tensor

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import picture_view
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import picture_view
 from graphws.actions.reduction import Reduction, reduce
 from graphws.graph import Weights
 

@@ -21,6 +21,9 @@ from graphws.actions.anchored import given_ends, reads_of_layers
 from graphws.actions.categories import CATEGORIES, categories, negated_copies
 from graphws.actions.essential import essential
 from graphws.actions.figures import LayerFigures
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import output_size, place
+from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.actions.identifiability import identifiability
 from graphws.actions.linear_action import linear_errors
 from graphws.actions.measures import (
@@ -31,16 +34,13 @@ from graphws.actions.measures import (
     linearity,
     weight_errors,
 )
-from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_view import picture_view
-from graphws.actions.placing import output_size, place
+from graphws.actions.pictures.view import picture_view
 from graphws.actions.probes import check_moved
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.projection import linear_defect
 from graphws.actions.result import Actions
 from graphws.actions.rivals import Rivals, cosine, find_rivals, matched
 from graphws.actions.search import Candidate, search
-from graphws.actions.symmetry import DataSymmetry
 from graphws.actions.verdict import Links, judge
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, Weights
@@ -68,7 +68,7 @@ def find_actions(
 
     Args:
         network: A network (a batch of one), or what `graphws.convert` gave.
-        group: The group's name or mapping (see `graphws.actions.naming`), or the group itself.
+        group: The group's name or mapping (see `graphws.actions.groups.naming`), or the group itself.
         input_shape: Shape of one input.
         output: How the group acts on outputs: ``same``, ``invariant`` or another representation.
         data: Probes (points, …); without them the weights alone decide, and there is no GL-error and no ν.

@@ -2,7 +2,8 @@
 
 All errors are relative and are the largest over the elements of the group:
 
-* *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones;
+* *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.  Of a norm's
+  scales and statistics θ_i holds what differs from channel to channel;
 * *layer error* on probes: see `graphws.actions.wires`;
 * *end-to-end error*: ‖f(g x) - ρ_L(g) f(x)‖ / ‖f - mean‖.
 """
@@ -14,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from graphws.actions.picture_steps import run_network
+from graphws.actions.pictures.steps import run_network
 from graphws.actions.problem import Maps, Problem
 from graphws.actions.wires import Wire, centred_norm, recompute
 from graphws.graph import NetworkGraph
 from graphws.graph.element import SpaceElement
-from graphws.matching.metric import written_spaces
+from graphws.matching.metric import telling, written_spaces
 
 _POINTS, _CONSTANT = 32, 1e-9
 """Random inputs on which outputs are compared, and the relative spread below which they are one."""
@@ -47,7 +48,8 @@ def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
     norms: dict[str, float] = {}
     for parameter, layer in layer_of_parameter(problem.view.graph).items():
         tensor = problem.view[parameter]
-        norms[layer] = norms.get(layer, 0.0) + float(tensor.square().sum())
+        here = telling(problem.view.graph.parameter(parameter), tensor)
+        norms[layer] = norms.get(layer, 0.0) + float(here.square().sum())
         gaps.setdefault(layer, [0.0] * problem.order)
         for g in range(1, problem.order):
             moved = tensor

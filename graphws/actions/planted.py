@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.placing import Placed
+from graphws.actions.groups.placing import Placed
 from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Space, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching.family import children

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import picture_view
-from graphws.actions.placing import Placed, place
-from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.groups.placing import Placed, place
+from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import picture_view
 from graphws.actions.wires import Wire, covariances, wires
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.picture_steps import steps_of
-from graphws.actions.picture_view import PIXELS
+from graphws.actions.pictures.steps import steps_of
+from graphws.actions.pictures.view import PIXELS
 from graphws.graph import ACTIVATIONS, NetworkGraph, Operation, Weights
 
 _POOLS = ("batch_norm", "pad", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean")

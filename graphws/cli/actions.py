@@ -69,7 +69,7 @@ def actions_command(
     import torch
 
     from graphws.actions.extract import find_actions
-    from graphws.actions.symmetry_file import read_symmetry
+    from graphws.actions.groups.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
 
     _can_be_written(json_file, neurons, report)

@@ -17,7 +17,7 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
     import json
 
     from graphws.actions.automorphism import automorphisms
-    from graphws.actions.picture_view import picture_view
+    from graphws.actions.pictures.view import picture_view
     from graphws.actions.quotient import orbit_view
     from graphws.actions.result import map_to_dict
     from graphws.report.actions_neurons import neuron_file

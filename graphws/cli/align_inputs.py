@@ -57,9 +57,9 @@ def read_data(path: Path, weights: Weights) -> Data:
         DataError: Where it holds no ``inputs``, or something besides ``labels``.
         UsageError: Where such networks cannot be run from their graph.
     """
-    from graphws.actions.picture_steps import missing
-    from graphws.actions.picture_values import picture_outputs, picture_values
-    from graphws.actions.picture_view import convolves, picture_graph
+    from graphws.actions.pictures.steps import missing
+    from graphws.actions.pictures.values import picture_outputs, picture_values
+    from graphws.actions.pictures.view import convolves, picture_graph
     from graphws.graph import forward
     from graphws.graph.checkpoint import read_state_dict
     from graphws.graph.forward import point_axes

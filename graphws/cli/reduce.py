@@ -73,8 +73,8 @@ def _run(path: Path, found: Conversion, shape: str | None) -> Run:
     """Outputs of networks like the one found: from its graph where that can be run, else by its own code."""
     import torch
 
-    from graphws.actions.picture_steps import missing
-    from graphws.actions.picture_view import picture_view
+    from graphws.actions.pictures.steps import missing
+    from graphws.actions.pictures.view import picture_view
     from graphws.actions.reduction.running import POINTS, runner
 
     assert found.weights is not None

@@ -47,7 +47,8 @@ class Metric:
 def balanced_metric(weights: Weights, moments: Mapping[str, Tensor] | None = None) -> Metric:
     """Every layer counts 1: its tensors are divided by their joint squared norm, as `moments` measure it.
 
-    A layer is what writes the same spaces: a weight goes with its bias.
+    A layer is what writes the same spaces: a weight goes with its bias.  Of a norm's scales and statistics only what
+    differs from channel to channel counts (`telling`), or ones would drown the kernel.
 
     Args:
         weights: The network (or networks) to measure.
@@ -58,14 +59,20 @@ def balanced_metric(weights: Weights, moments: Mapping[str, Tensor] | None = Non
     for parameter in graph.parameters:
         tensor = weights[parameter.name]
         layer = written_spaces(graph, parameter)
-        sums[layer] = sums.get(layer, 0.0) + float((metric.weigh(parameter, tensor) * tensor).sum()) / max(
-            1, weights.batch
-        )
+        here = telling(parameter, tensor)
+        sums[layer] = sums.get(layer, 0.0) + float((metric.weigh(parameter, here) * here).sum()) / max(1, weights.batch)
     importance = {}
     for parameter in graph.parameters:
         total = sums[written_spaces(graph, parameter)]
         importance[parameter.name] = 1.0 / total if total > 0 else 0.0
     return Metric(importance, moments or {})
+
+
+def telling(parameter: Parameter, tensor: Tensor) -> Tensor:
+    """What of a (batch, *axes) tensor a relabelling can change: all of it, or a norm's numbers about their mean."""
+    if len(parameter.axes) == 1 and parameter.kind in ("scale", "buffer") and tensor.is_floating_point():
+        return tensor - tensor.mean(-1, keepdim=True)
+    return tensor
 
 
 def written_spaces(graph: NetworkGraph, parameter: Parameter) -> frozenset[str]:

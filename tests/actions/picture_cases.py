@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_view import picture_view, unfolded
-from graphws.actions.placing import place
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.pictures.view import picture_view, unfolded
 from graphws.actions.planted import Planted, plant
-from graphws.actions.symmetry import DataSymmetry
 from graphws.converting import convert
 from graphws.graph import Weights
 from graphws.graph.conversion import Conversion

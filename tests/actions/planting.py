@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.naming import named_symmetry
-from graphws.actions.placing import Placed, place
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import Placed, place
+from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.planted import Planted, plant
-from graphws.actions.symmetry import DataSymmetry, close
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph
 from graphws.graph.attention import AttentionLayer, attention_graph
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
-from graphws.actions.decoys import decoys, overlap
-from graphws.actions.naming import named_symmetry
+from graphws.actions.decoys.shuffled import decoys, overlap
+from graphws.actions.groups.naming import named_symmetry
 from graphws.graph import Monomial, mlp_graph
 from tests.actions.planting import pictures, rng
 from tests.actions.test_symmetry import is_group_action

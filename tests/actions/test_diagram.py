@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from graphws import convert
-from graphws.actions.intertwiners import Intertwiners
+from graphws.actions.intertwiners.group import Intertwiners
 from graphws.actions.reduction import Reduction, latent_shapes, latent_spaces, layer_parameters, reduce, submodel_of
-from graphws.actions.submodel import Submodel, SubmodelCheck, check_submodel
+from graphws.actions.submodels.submodel import Submodel, SubmodelCheck, check_submodel
 from graphws.errors import GraphError
 from graphws.graph import Action, LinearMap, Monomial, Operation, Weights, forward, mlp_graph
 from graphws.graph.attention import AttentionLayer, attention_graph

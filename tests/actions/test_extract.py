@@ -14,13 +14,13 @@ from torch import Tensor
 
 from graphws.actions import find_actions
 from graphws.actions.categories import CATEGORIES, negated_copies
-from graphws.actions.decoys import decoys, overlap
+from graphws.actions.decoys.shuffled import decoys, overlap
 from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.symmetry import close
 from graphws.actions.linear_action import fit_linear_action, linear_errors
 from graphws.actions.measures import end_to_end_error, linearity
-from graphws.actions.naming import named_symmetry
 from graphws.actions.problem import pose
-from graphws.actions.symmetry import close
 from graphws.actions.verdict import judge, judge_layer, judge_together
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError

@@ -13,7 +13,7 @@ from torch import nn
 from graphws import convert
 from graphws.actions.identifiability import bypass_constant, identifiability, negated_share, nonlinearity
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
-from graphws.actions.submodel import check_submodel
+from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import UsageError
 from graphws.graph import ACTIVATIONS, Monomial, Operation, Weights, forward, mlp_graph
 from graphws.graph.attention import AttentionLayer, attention_graph

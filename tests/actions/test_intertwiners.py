@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.actions.intertwiners import Intertwiners
-from graphws.actions.measured_intertwiners import check_table, measure_intertwiners
+from graphws.actions.intertwiners.group import Intertwiners
+from graphws.actions.intertwiners.measured import check_table, measure_intertwiners
 from graphws.errors import GraphError, UsageError
 from graphws.graph import ACTIVATIONS, Action, GroupElement, LinearMap, Monomial, Operation, Weights, forward
 from graphws.graph.attention import AttentionLayer, attention_graph
@@ -185,7 +185,7 @@ def test_heads_carry_the_wreath_product() -> None:
 
 def test_a_claim_that_random_elements_refute_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last look: a measurement that is wrong itself does not pass."""
-    module = importlib.import_module("graphws.actions.measured_intertwiners")
+    module = importlib.import_module("graphws.actions.intertwiners.measured")
     right = measure_intertwiners(torch.tanh)
     monkeypatch.setattr(
         module, "measure_intertwiners", lambda function: dataclasses.replace(right, action=Action.SCALING)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions, named_symmetry
-from graphws.actions.picture_view import picture_view, unfolded
-from graphws.actions.placing import place
+from graphws.actions.groups.placing import place
+from graphws.actions.pictures.view import picture_view, unfolded
 from graphws.actions.planted import plant
 from graphws.actions.result import Actions
 from graphws.converting import convert

@@ -12,9 +12,9 @@ from torch import Tensor
 from graphws.actions import find_actions
 from graphws.actions.anchored import anchored
 from graphws.actions.figures import LayerFigures, Rival
-from graphws.actions.placing import place
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.planted import plant
-from graphws.actions.symmetry import DataSymmetry, close
 from graphws.actions.verdict import Links, judge
 from graphws.actions.wires import covariances
 from graphws.errors import DataError, UsageError

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
-from graphws.actions.decoys import decoys
-from graphws.actions.placing import patch_side, place
+from graphws.actions.decoys.shuffled import decoys
+from graphws.actions.groups.placing import patch_side, place
 from graphws.actions.wires import feature_spaces, wires
 from graphws.graph import NetworkGraph, attention_pool_graph, mlp_graph
 from tests.actions.planting import pictures, rng

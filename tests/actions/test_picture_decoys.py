@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from graphws.actions import find_actions
-from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_decoys import picture_decoys
-from graphws.actions.picture_view import grids, picture_view
-from graphws.actions.placing import place
-from graphws.actions.tap_decoys import scrambled_layers, tap_decoys
+from graphws.actions.decoys.moves import picture_decoys
+from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import place
+from graphws.actions.pictures.view import grids, picture_view
 from graphws.converting import convert
 from graphws.graph import NetworkGraph
 from graphws.graph.element import compose

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions
-from graphws.actions.grid_moves import SQUARE, GridMove, grid_move
-from graphws.actions.picture_spelling import spelled
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import kernel_size, picture_graph, picture_view, unfolded
+from graphws.actions.groups.grid_moves import SQUARE, GridMove, grid_move
+from graphws.actions.pictures.spelling import spelled
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import kernel_size, picture_graph, picture_view, unfolded
 from graphws.converting import convert
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Operation, Parameter, Space, Weights

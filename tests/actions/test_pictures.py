@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from graphws.actions import find_actions
+from graphws.actions.groups.moves import channel_permutation
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import close
 from graphws.actions.measures import end_to_end_error
-from graphws.actions.moves import channel_permutation
-from graphws.actions.naming import named_symmetry
-from graphws.actions.picture_steps import run_network
-from graphws.actions.picture_view import grids, picture_view, unfolded
-from graphws.actions.placing import place
+from graphws.actions.pictures.steps import run_network
+from graphws.actions.pictures.view import grids, picture_view, unfolded
 from graphws.actions.planted import plant, recovery
 from graphws.actions.problem import pose
-from graphws.actions.symmetry import close
 from graphws.converting import convert
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, Monomial

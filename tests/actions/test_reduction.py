@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
-from graphws.actions.submodel import check_submodel
+from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import (
     ACTIVATIONS,

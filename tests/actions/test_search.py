@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.measures import layer_errors, weight_errors
-from graphws.actions.naming import named_symmetry
 from graphws.actions.planted import Planted, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import homomorphism, linear_defect, newton

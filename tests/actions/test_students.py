@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from graphws.actions import find_actions
-from graphws.actions.placing import place
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.planted import plant, recovery
 from graphws.actions.students import fit_student
-from graphws.actions.symmetry import DataSymmetry, close
 from graphws.errors import UsageError
 from graphws.graph import Monomial, Weights, forward, mlp_graph
 from graphws.matching import match

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.actions.intertwiners import Intertwiners
-from graphws.actions.mlp_submodel import Affine, mlp_model, mlp_submodel
-from graphws.actions.submodel import Submodel, SubmodelCheck, check_submodel
+from graphws.actions.intertwiners.group import Intertwiners
+from graphws.actions.submodels.mlp import Affine, mlp_model, mlp_submodel
+from graphws.actions.submodels.submodel import Submodel, SubmodelCheck, check_submodel
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Monomial
 

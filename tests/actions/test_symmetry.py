@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.actions.naming import named_symmetry
-from graphws.actions.symmetry import DataSymmetry, close
-from graphws.actions.symmetry_file import read_symmetry
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.symmetry import DataSymmetry, close
+from graphws.actions.groups.symmetry_file import read_symmetry
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial
 
@@ -349,7 +349,7 @@ def test_files_that_are_refused(tmp_path: Path, text: str | None, said: str) -> 
 def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "group.yaml"
     file.write_text("kind: mirror\n")
-    monkeypatch.setattr("graphws.actions.symmetry_file.LARGEST", 12)
+    monkeypatch.setattr("graphws.actions.groups.symmetry_file.LARGEST", 12)
     with pytest.raises(UsageError) as error:
         read_symmetry(str(file))
     assert str(error.value) == f"{file}: larger than 12 bytes"

@@ -12,8 +12,8 @@ from torch import Tensor
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
 from graphws.actions.identifiability.theorems import UNKNOWN, Theorem, theorem_for
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import picture_view
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import picture_view
 from graphws.actions.reduction.chain import chain_of
 from graphws.actions.reduction.constants import layer_of
 from graphws.actions.reduction.tolerance import Choice, choose

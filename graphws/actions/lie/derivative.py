@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.func import jvp
 
 from graphws.actions.lie.generators import Generator, named_generator, shuffled
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import convolves, picture_view
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import convolves, picture_view
 from graphws.actions.wires import Wire, centred_norm, recompute, wires
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights

@@ -1,6 +1,6 @@
 """A reduction as a submodel in the sense of definition 3.2, to be put to the test.
 
-`submodel_of` gives layers f_i and f̃_i and the maps α, α*, β, γ as functions; `graphws.actions.submodel.check_submodel`
+`submodel_of` gives layers f_i and f̃_i and the maps α, α*, β, γ as functions; `check_submodel` of `submodels.submodel`
 evaluates the commuting diagram and the equivariance of α and α* on them.
 
 The latent spaces are the wires of the computation (`graphws.actions.wires`): the activations of an MLP, what the heads
@@ -18,10 +18,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from graphws.actions.picture_steps import missing, needed, steps_of
-from graphws.actions.picture_view import convolves, picture_graph, picture_view
+from graphws.actions.pictures.steps import missing, needed, steps_of
+from graphws.actions.pictures.view import convolves, picture_graph, picture_view
 from graphws.actions.reduction.result import Reduction
-from graphws.actions.submodel import Model, Submodel, identity, linear
+from graphws.actions.submodels.submodel import Model, Submodel, identity, linear
 from graphws.actions.wires import Wire, wires
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Operation, Weights

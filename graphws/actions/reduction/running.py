@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import convolves, picture_view
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import convolves, picture_view
 from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights

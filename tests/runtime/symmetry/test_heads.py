@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
-from graphws.actions.placing import place
+from graphws.actions.groups.placing import place
 from graphws.actions.planted import plant
 from graphws.errors import UsageError
 from graphws.graph import Monomial, Weights

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from graphws.actions.picture_view import convolves
+from graphws.actions.pictures.view import convolves
 from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.graph.forward import ACTIVATIONS, OPERATIONS, run_steps
 

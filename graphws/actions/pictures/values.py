@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from graphws.actions.picture_steps import missing, run_network
-from graphws.actions.picture_view import picture_graph, picture_view
+from graphws.actions.pictures.steps import missing, run_network
+from graphws.actions.pictures.view import picture_graph, picture_view
 from graphws.actions.wires import feature_spaces
 from graphws.errors import DataError, UsageError
 from graphws.graph import Weights

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import torch
 
-from graphws.actions.moves import PICTURES
-from graphws.actions.symmetry import DataSymmetry, close
+from graphws.actions.groups.moves import PICTURES
+from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement, compose
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.actions.submodel import Layer, Model, Submodel, identity, linear
+from graphws.actions.submodels.submodel import Layer, Model, Submodel, identity, linear
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import ACTIVATIONS, Action, Monomial, Operation
 from graphws.graph.element import compose

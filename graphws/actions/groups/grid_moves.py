@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.moves import Move, flip, half, mirror, quarter, transpose
+from graphws.actions.groups.moves import Move, flip, half, mirror, quarter, transpose
 from graphws.errors import UsageError
 from graphws.graph import Monomial
 

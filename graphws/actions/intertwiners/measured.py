@@ -1,6 +1,6 @@
 """Which intertwiners does an activation have?  Asked of the function, not of a table of names.
 
-The table of `graphws.graph.ACTIVATIONS` (see `graphws.actions.intertwiners`) is a claim about functions.
+The table of `graphws.graph.ACTIVATIONS` (see `graphws.actions.intertwiners.group`) is a claim about functions.
 `measure_intertwiners` says which group a function has, `check_table` whether the table is right.
 
 >>> import torch
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.intertwiners import Function, Intertwiners
+from graphws.actions.intertwiners.group import Function, Intertwiners
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import ACTIVATIONS, Action, Operation
 

@@ -16,7 +16,7 @@ linear         GL(n)                                       none
 
 Inside attention heads the group is a wreath product, GL(d) wr S_h: heads are permuted, each with its own matrix.
 
-The table is a claim about functions, which `graphws.actions.measured_intertwiners` puts to the test.
+The table is a claim about functions, which `graphws.actions.intertwiners.measured` puts to the test.
 """
 
 from __future__ import annotations

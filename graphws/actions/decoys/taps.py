@@ -19,9 +19,9 @@ from dataclasses import replace
 
 import torch
 
-from graphws.actions.decoys import overlap
-from graphws.actions.picture_view import grids
-from graphws.actions.placing import Placed
+from graphws.actions.decoys.shuffled import overlap
+from graphws.actions.groups.placing import Placed
+from graphws.actions.pictures.view import grids
 from graphws.graph import Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement
 

@@ -6,7 +6,7 @@ table.  A mirror's decoys are a flip, a half turn, a transposition, or these and
 
 What moves pixels as the group does is no decoy, whatever it does to colours: behind the first layer a network that
 knows the group knows that too.  So all eight symmetries of the square together have none here; see
-`graphws.actions.tap_decoys`.
+`graphws.actions.decoys.taps`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Sequence
 
 import torch
 
-from graphws.actions.decoys import is_identity, overlap, same_action
-from graphws.actions.grid_moves import SQUARE
-from graphws.actions.moves import channel_permutation
-from graphws.actions.placing import picture_map, place
-from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.decoys.shuffled import is_identity, overlap, same_action
+from graphws.actions.groups.grid_moves import SQUARE
+from graphws.actions.groups.moves import channel_permutation
+from graphws.actions.groups.placing import picture_map, place
+from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.errors import UsageError
 from graphws.graph import Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement, compose

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.grid_moves import GridMove, grid_move
-from graphws.actions.picture_steps import missing
-from graphws.actions.picture_view import TAPS, convolves, grids
-from graphws.actions.symmetry import DataSymmetry
+from graphws.actions.groups.grid_moves import GridMove, grid_move
+from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.pictures.steps import missing
+from graphws.actions.pictures.view import TAPS, convolves, grids
 from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space

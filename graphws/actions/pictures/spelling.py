@@ -26,7 +26,7 @@ _KEPT = {
 
 
 def spelled(operation: Operation, read: Collection[str]) -> Operation:
-    """The step under the name that `graphws.actions.picture_steps` knows; as it is where there is none.
+    """The step under the name that `graphws.actions.pictures.steps` knows; as it is where there is none.
 
     Args:
         operation: The step.

@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from graphws.actions.moves import PICTURES, Moves, channel_permutation, token_permutation, translations
-from graphws.actions.symmetry import MOST, DataSymmetry, close
+from graphws.actions.groups.moves import PICTURES, Moves, channel_permutation, token_permutation, translations
+from graphws.actions.groups.symmetry import MOST, DataSymmetry, close
 from graphws.errors import UsageError, nearest
 from graphws.graph import LinearMap, Monomial
 from graphws.graph.element import SpaceElement

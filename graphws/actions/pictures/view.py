@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from graphws.actions.picture_spelling import spelled
+from graphws.actions.pictures.spelling import spelled
 from graphws.errors import UsageError
 from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Weights
 
@@ -41,7 +41,7 @@ def convolves(graph: NetworkGraph) -> bool:
 
 
 def picture_graph(graph: NetworkGraph) -> NetworkGraph:
-    """The graph with pairs of spatial axes joined; it has no storage, and `graphws.actions.picture_steps` runs it.
+    """The graph with pairs of spatial axes joined; it has no storage, and `graphws.actions.pictures.steps` runs it.
 
     A graph whose axes are joined already stays as it is.
     """

@@ -1,0 +1,1 @@
+"""Groups that a network has no reason to know: `shuffled` inputs, other `moves` of pictures, scrambled `taps`."""

@@ -1,0 +1,1 @@
+"""Intertwiner groups: what passes through an activation, σ ∘ A = B ∘ σ (paper I, section 5); a table, or measured."""
