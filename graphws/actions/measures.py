@@ -2,8 +2,8 @@
 
 All errors are relative and are the largest over the elements of the group:
 
-* *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.  Of a norm's
-  scales and statistics θ_i holds what differs from channel to channel;
+* *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.
+  Of a norm's scales and statistics ‖θ_i‖ holds what differs from channel to channel;
 * *layer error* on probes: see `graphws.actions.wires`;
 * *end-to-end error*: ‖f(g x) - ρ_L(g) f(x)‖ / ‖f - mean‖.
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphws.actions import find_actions
 from graphws.actions.anchored import anchored
@@ -17,6 +17,7 @@ from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.planted import plant
 from graphws.actions.verdict import Links, judge
 from graphws.actions.wires import covariances
+from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights, mlp_graph
 from graphws.graph.forward import run_steps
@@ -179,6 +180,16 @@ def test_a_mean_picture_matches_no_neurons(activation: str) -> None:
     planted = plant(graph, place(graph, close_mirror(), SHAPE), rng())
     seen = find_actions(planted.noisy(0.05, rng(1)), close_mirror(), SHAPE, data=pictures)
     assert seen.layer("hidden1").matched == 1.0
+
+
+def test_scales_of_a_norm_match_no_channels() -> None:
+    """A new batch norm scales every channel by 1, which says nothing about kernels that are random."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 3)).eval()
+    found = find_actions(convert(net, torch.randn(2, 1, 8, 8)), "mirror", (1, 8, 8), "invariant")
+    first = found.layers[0]
+    assert first.matched < 0.3
+    assert first.weight_error > 0.3
 
 
 def test_covariances_are_those_of_all_runs() -> None:

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import place
+from graphws.actions.groups.symmetry import close
 from graphws.actions.measures import layer_errors, weight_errors
-from graphws.actions.planted import Planted, recovery
+from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import homomorphism, linear_defect, newton
 from graphws.actions.search import Candidate, refine, search, start_forward
@@ -53,6 +55,39 @@ def test_a_planted_action_is_recovered_exactly(group: str, data: bool, seed: int
     assert max(errors.values()) < 1e-10
     assert is_homomorphism(best, case.symmetry.table)
     assert not any(bool(mask.any()) for mask in best.unmatched.values())
+
+
+REGULAR = {
+    "Z3": {"a": [1, 2, 0]},
+    "S3": {"a": [1, 0, 2], "b": [1, 2, 0]},
+    "Q8": {"i": [1, 2, 3, 0, 5, 6, 7, 4], "j": [4, 7, 6, 5, 2, 1, 0, 3]},
+}
+"""Generators of small groups as permutations."""
+
+
+@pytest.mark.parametrize("name", list(REGULAR))
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_groups_that_are_no_moves_of_pictures(name: str, activation: str, level: float) -> None:
+    """Z3, S3 and the quaternions on three copies of their regular representation."""
+    base = close(name, {key: Monomial(torch.tensor(perm)) for key, perm in REGULAR[name].items()})
+    assert base.order == {"Z3": 3, "S3": 6, "Q8": 8}[name]
+    maps, m = {}, base.order
+    for key, index in base.generators.items():
+        perm = torch.empty(m, dtype=torch.long)
+        perm[base.table[index]] = torch.arange(m)
+        maps[key] = Monomial(torch.cat([perm + m * copy for copy in range(6)]))
+    symmetry = close(name, maps)
+    graph = mlp_graph([6 * m, 24, 24, 6 * m], activation)
+    placed = place(graph, symmetry, (6 * m,))
+    case = Case(graph, symmetry, (6 * m,), placed, plant(graph, placed, rng()))
+    assert violation(case) < 1e-14
+    weights = case.planted.noisy(level, rng(1)) if level else case.planted.weights
+    for data in (False, True):
+        best, errors, shares, _ = solved(case, weights, data)
+        assert shares == {"input": 1.0, "hidden1": 1.0, "hidden2": 1.0, "output": 1.0}
+        assert is_homomorphism(best, symmetry.table)
+        assert level or max(errors.values()) < 1e-10
 
 
 @pytest.mark.parametrize("name", ["Z2", "Z4", "S3"])

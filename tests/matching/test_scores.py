@@ -153,6 +153,19 @@ def test_debiasing_removes_the_expectation_of_shared_noise(space: str, parameter
     torch.testing.assert_close(-(removed.odd + removed.even), total)
 
 
+def test_a_norms_mean_scale_does_not_count() -> None:
+    """Scales of 1 and variances of 100 would drown the kernel that they stand beside."""
+    spaces = (Space("x", 3, "free"), Space("s", 4))
+    kinds = (Parameter("A", "s x*"), Parameter("g", "s", "scale"), Parameter("v", "s^0", "buffer"))
+    graph = NetworkGraph(spaces, kinds)
+    drawn_ones = drawn(graph, 0)
+    large = Weights(graph, {**drawn_ones.tensors, "g": drawn_ones["g"] + 10, "v": drawn_ones["v"] + 100})
+    metric = balanced_metric(large)
+    assert metric.importance == pytest.approx(balanced_metric(drawn_ones).importance)
+    parts = [x - x.mean() if x.ndim == 2 else x for x in drawn_ones.tensors.values()]
+    assert 1 / metric.of("A") == pytest.approx(sum(float(x.square().sum()) for x in parts))
+
+
 def test_every_layer_counts_one_in_a_balanced_metric() -> None:
     graph = mlp_graph([3, 4, 5, 2], activation="tanh")
     weights = drawn(graph, 0)
