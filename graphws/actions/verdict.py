@@ -166,12 +166,7 @@ def judge(
         bypass = f" A linear action explains {_listed(linear)}, but none by neurons was identified." if linear else ""
         nothing = f"No action found: {_nothing(group, hidden, loose)}."
         return Verdict("no action found", f"{nothing}{bypass}{_around(hidden)}{whole}", outcomes)
-    parts = []
-    for layer in good:
-        against = f", decoys at most {layer.best_rival.matched:.0%}" if layer.best_rival else ""
-        parts.append(
-            f"on {layer.space} ({layer.matched:.0%} of its neurons matched{against}; error {layer.k_error:.2g})"
-        )
+    parts = [f"on {layer.space} ({_by_what(layer)})" for layer in good]
     rest = [f"{x.space}: {_why(x, outcomes[x.space], x.space in loose)}" for x in hidden if x not in good]
     return Verdict(
         "action in part",
@@ -260,7 +255,23 @@ def _against(error: float | None, decoys: Sequence[float], symmetric: bool, cons
     return f"its function changes by {error:.0%} of its spread under the group, so it is not equivariant"
 
 
+def _by_what(layer: LayerFigures) -> str:
+    """The figures that speak for a layer, beside the decoys' where those are worse."""
+    rival, error = layer.best_rival, f"error {layer.k_error:.2g}"
+    if layer.action == "linear":
+        error = f"by a matrix; {error}"
+    elif layer.matched >= HALF and rival is not None and layer.matched >= TIMES * rival.matched:
+        return f"{layer.matched:.0%} of its neurons matched, decoys at most {rival.matched:.0%}; {error}"
+    return (
+        error
+        if rival is None or 2 * layer.k_error >= rival.k_error
+        else f"{error}, decoys at least {rival.k_error:.2g}"
+    )
+
+
 def _why(layer: LayerFigures, outcome: LayerOutcome, loose: bool) -> str:
+    if outcome == "linear only" and layer.action == "linear":
+        return f"a matrix explains it on probes (GL-error {layer.gl_error:.2g}), but none that its weights agree with"
     if outcome == "linear only":
         return f"it carries a linear action (GL-error {layer.gl_error:.2g}), not one by neurons"
     if loose:

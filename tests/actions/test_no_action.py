@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -218,7 +219,7 @@ def test_what_hangs_on_nothing_is_told() -> None:
     part = judge("mirror", gap, None, ends=[away], links=Links(reads, {"input", "output"}))
     assert part.layers == {"a": "found", "b": "none", "c": "none"}
     assert part.text == (
-        "Action in part: mirror acts on a (100% of its neurons matched, decoys at most 90%; error 0.01). "
+        "Action in part: mirror acts on a (error 0.01, decoys at least 0.5). "
         "Not identified on b: error 0.9, no better than decoys or too large; "
         "c: error 0.01, but nothing links it to what the group does to inputs or outputs."
     )
@@ -241,6 +242,16 @@ def test_what_follows_a_layer_that_was_found() -> None:
         "mirror", [layer("a", 0.14, 0.29), layer("b", 0.149, 0.0)], None, ends=[end], links=Links(reads, given)
     )
     assert near.layers == {"a": "found", "b": "none"}  # 2 · 0.149 is not below 0.29
+
+
+def test_matrices_are_not_called_neurons() -> None:
+    linear = [replace(x, action="linear") for x in (layer("a", 0.1, 0.9), layer("b", 0.6, 0.9), layer("c", 0.1, 0.15))]
+    text = judge("mirror", [linear[0], replace(linear[1], gl_error=0.01), linear[2]], None).text
+    assert text == (
+        "Action in part: mirror acts on a (by a matrix; error 0.1, decoys at least 0.9). Not identified on b: a matrix "
+        "explains it on probes (GL-error 0.01), but none that its weights agree with; "
+        "c: error 0.1, no better than decoys or too large."
+    )
 
 
 def test_chains_of_layers() -> None:
