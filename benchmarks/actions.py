@@ -330,7 +330,8 @@ def table_untrained(quick: bool, device: str) -> None:
 
 def table_width(quick: bool, device: str) -> None:
     """Time and memory."""
-    print("time and memory against width, 588-n-n-588 with a mirror: forward start against the reference's descent")
+    print("time and memory against width, 588-n-n-588 with a mirror: forward start against the reference's descent;")
+    print("  and the whole analysis, with reduction, one decoy and the verdict")
     for width in (256, 1024) if quick else (256, 1024, 2048, 4096):
         case, symmetry, graph = planted([588, width, width, 588], "gelu", "mirror", 0)
         weights = case.weights.to(device=device, dtype=torch.float32)
@@ -341,13 +342,16 @@ def table_width(quick: bool, device: str) -> None:
         share = hidden(graph, recovery(_host([dict(problem.original(m).maps) for m in found.maps]), case.actions))
         del problem, found
         began = time.perf_counter()
+        outcome = find_actions(weights, symmetry, PICTURE, decoys=1, dtype=None).verdict.outcome
+        whole = time.perf_counter() - began
+        began = time.perf_counter()
         perms = reference(case.weights, _perm(case, "input"), _perm(case, "output"), sweeps=30)
         theirs = time.perf_counter() - began
         good = sum(float((p == _perm(case, f"hidden{k + 1}")).double().mean()) for k, p in enumerate(perms)) / 2
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
             f"  n={width}: {ours:.2f} s, {share:.1%}; reference {theirs:.2f} s, {good:.1%}; ratio {ours / theirs:.2f}; "
-            f"peak {peak:.2f} GiB so far"
+            f"whole {whole:.1f} s, {outcome}; peak {peak:.2f} GiB so far"
         )
 
 
