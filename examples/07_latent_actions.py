@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
     no_loss = SymmetryTraining(**{**experiment.train.model_dump(), "equivariance": 0.0})
     control = train(experiment.model_copy(update={"train": no_loss}), pictures)
     print(f"without the loss f(gx) and g f(x) differ by {score(control, pictures)['equivariance']:.3f}")
+    print(find(control, pictures).verdict.text)
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, (caption, figure) in figures_of(trained, pictures, actions, None).items():
