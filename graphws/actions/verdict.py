@@ -10,6 +10,8 @@ A layer's action counts as
 
 Behind layers that were found, one below 0.15 counts too where all errors on the way are at most half of each decoy's.
 Without decoys a match of neurons says nothing, so a layer that is not exact counts only where all are below 0.15.
+Without probes the outputs' layer must follow too: an error above 0.15 there leaves an action in part, unless the
+largest of all errors is below 0.8 of every decoy's largest.
 
 An action is one on all layers at once.  A decoy can always leave the middle of a network in place, without any error
 there, and pay for it at the ends; so where the *largest* error of all layers is exact, or below 0.3 and at most half
@@ -38,7 +40,7 @@ LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
 
 EXACT, SMALL = 1e-6, 0.15
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
-HALF, TIMES = 0.5, 3.0
+HALF, TIMES, NEAR = 0.5, 3.0, 0.8
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def judge(
     outcomes |= dict.fromkeys(_following(outcomes, hidden, links), "found")
     good = [layer for layer in hidden if outcomes[layer.space] in ("exact", "found")]
     whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
-    if hidden and len(good) == len(hidden):
+    open_ends = _open_ends(hidden, ends) if end_to_end is None else []
+    if hidden and len(good) == len(hidden) and not open_ends:
         worst = max(layer.k_error for layer in hidden)
         against = _beside_decoys(hidden, ends)
         if all(outcome == "exact" for outcome in outcomes.values()):
@@ -168,6 +171,7 @@ def judge(
         return Verdict("no action found", f"{nothing}{bypass}{_around(hidden)}{whole}", outcomes)
     parts = [f"on {layer.space} ({_by_what(layer)})" for layer in good]
     rest = [f"{x.space}: {_why(x, outcomes[x.space], x.space in loose)}" for x in hidden if x not in good]
+    rest += [f"{x.space}: {_why(x, 'none', False)}" for x in open_ends]
     return Verdict(
         "action in part",
         f"Action in part: {group} acts {_listed(parts)}. Not identified on {'; '.join(rest)}.{whole}",
@@ -187,6 +191,20 @@ def _loose(
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
     return fit - anchored(fit | known, links.reads, links.given)
+
+
+def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> list[LayerFigures]:
+    """The ends of large error, where the largest of all errors is near a decoy's largest.
+
+    Probes see them end to end; without them an action that stops before the outputs would pass for one of the whole.
+    """
+    every = [*hidden, *ends]
+    worst = max((layer.k_error for layer in every), default=0.0)
+    names = {name for layer in every for name in layer.rivals}
+    rivals = [max(layer.rivals[name].k_error for layer in every if name in layer.rivals) for name in names]
+    if rivals and worst < NEAR * min(rivals):
+        return []
+    return [end for end in ends if end.k_error > SMALL]
 
 
 def _following(outcomes: Mapping[str, LayerOutcome], hidden: Sequence[LayerFigures], links: Links | None) -> set[str]:

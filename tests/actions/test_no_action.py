@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphws.actions import find_actions
 from graphws.actions.anchored import anchored
 from graphws.actions.figures import LayerFigures, Rival
+from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.planted import plant
@@ -151,6 +152,18 @@ def test_a_nearly_linear_network_has_a_linear_action_only(scale: float) -> None:
     assert "A linear action explains hidden1, but none by neurons was identified." in found.verdict.text
 
 
+@pytest.mark.parametrize("decoys", [0, 3])
+def test_an_action_that_stops_before_the_outputs_is_one_in_part(decoys: int) -> None:
+    graph = mlp_graph([36, 16, 36], "tanh")
+    planted = plant(graph, place(graph, named_symmetry("mirror", SHAPE), SHAPE), rng()).weights
+    cut = Weights(graph, {**planted.tensors, "W2": draw([36, 16, 36], "tanh")["W2"]})
+    found = find_actions(cut, "mirror", SHAPE, decoys=decoys)
+    assert found.verdict.outcome == "action in part"
+    assert found.verdict.layers == {"hidden1": "exact"}
+    assert " Not identified on output: error " in found.verdict.text
+    assert find_actions(cut, "mirror", SHAPE, data=probes(), decoys=decoys).verdict.outcome == "no action found"
+
+
 def test_more_symmetry_than_the_group_is_said() -> None:
     """A network of the pixels' sum knows every permutation: the mirror's action is exact, and so is a decoy's."""
     weights = draw([36, 8, 3], "tanh")
@@ -221,7 +234,8 @@ def test_what_hangs_on_nothing_is_told() -> None:
     assert part.text == (
         "Action in part: mirror acts on a (error 0.01, decoys at least 0.5). "
         "Not identified on b: error 0.9, no better than decoys or too large; "
-        "c: error 0.01, but nothing links it to what the group does to inputs or outputs."
+        "c: error 0.01, but nothing links it to what the group does to inputs or outputs; "
+        "output: error 0.9, no better than decoys or too large."
     )
 
 
