@@ -32,11 +32,9 @@ from graphws.actions.measures import weight_errors
 from graphws.actions.planted import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.reduction import reduce
-from graphws.actions.result import Actions
 from graphws.actions.search import search, start_forward
-from graphws.actions.students import fit_student
 from graphws.converting import load_graph_file
-from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, forward, mlp_graph
+from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, mlp_graph
 from graphws.graph.attention import AttentionLayer, attention_graph
 
 PICTURE = (3, 14, 14)
@@ -286,36 +284,6 @@ def matrix_gaps(found: list[dict[str, object]], case: Planted) -> list[float]:
     return gaps
 
 
-def table_student(quick: bool, device: str) -> None:
-    """Students of symmetric teachers."""
-    print("one hidden layer, tanh students of a symmetric teacher of their width: K-error (bar 1e-5)")
-    symmetry = close(
-        "swap",
-        {"m": Monomial(torch.tensor([1, 0, 3, 2, 5, 4]))},
-        {"m": Monomial(torch.tensor([1, 0, 3, 2]))},
-    )
-    for width in (6, 10):
-        graph, student_graph = mlp_graph([6, 6, 4], "tanh"), mlp_graph([6, width, 4], "tanh")
-        for seed in range(5, 6 if quick else 9):
-            tensors = plant(graph, place(graph, symmetry, (6,)), rng(seed)).weights.tensors
-            teacher = Weights(graph, {**tensors, "W1": 2 * tensors["W1"], "b1": 3 * tensors["b1"]})
-            x = torch.randn(2048, 6, generator=rng(100 + seed), dtype=torch.float64)
-            began = time.perf_counter()
-            student, error = fit_student(student_graph, x, forward(graph, teacher, x)[0], rng(seed))
-            spent = time.perf_counter() - began
-            raw = find_actions(student, symmetry, (6,), data=x[:500], decoys=0)
-            small = reduce(student, x[:500]).weights
-            found = find_actions(small, symmetry, (6,), data=x[:500], decoys=0)
-            print(f"  width {width}, teacher {seed}: fit error {error:.0e} ({spent:.0f} s), end to end "
-                  f"{raw.end_to_end:.1e}, K-error {worst(raw):.1e}; reduced to "
-                  f"{small.graph.space('hidden1').size}: {found.end_to_end:.1e}, {worst(found):.1e}")  # fmt: skip
-
-
-def worst(found: Actions) -> float:
-    """The largest K-error of all layers."""
-    return max(layer.k_error for layer in found.layers)
-
-
 def table_untrained(quick: bool, device: str) -> None:
     """Where nothing must be found."""
     print("networks without the symmetry, and decoy groups (must be: no action found)")
@@ -392,7 +360,6 @@ TABLES: dict[str, Callable[[bool, str], None]] = {
     "planted": table_planted,
     "redundant": table_redundant,
     "attention": table_attention,
-    "student": table_student,
     "untrained": table_untrained,
     "width": table_width,
 }

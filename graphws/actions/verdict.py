@@ -4,7 +4,8 @@ A layer's action counts as
 
 * *exact*, where its K-error is below 1e-6;
 * *found*, where it is below 0.15 and at most half of every decoy's (by weight errors, where decoys act on weights
-  alone), or where at least half of its neurons are matched, three times as many as under any decoy;
+  alone), or where at least half of its neurons are matched, three times as many as under any decoy (fewer than four
+  match by chance, and count only with an error below 0.3);
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise, and where no chain of such layers links it to an end of the network (`graphws.actions.anchored`).
 
@@ -40,7 +41,7 @@ LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
 
 EXACT, SMALL = 1e-6, 0.15
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
-HALF, TIMES, NEAR = 0.5, 3.0, 0.8
+HALF, TIMES, FEW, NEAR = 0.5, 3.0, 4, 0.8
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
     if rival is not None:
         beside = layer.weight_error if rival.weights else layer.k_error
         close = layer.k_error <= SMALL and 2 * beside < rival.k_error
-        if close or (layer.matched >= HALF and layer.matched >= TIMES * rival.matched):
+        enough = layer.matched * layer.size >= FEW or layer.k_error <= EQUIVARIANT
+        many = enough and layer.matched >= max(HALF, TIMES * rival.matched)
+        if close or many:
             return "found"
     if layer.gl_error is not None and layer.gl_error <= SMALL:
         return "linear only"

@@ -207,6 +207,9 @@ def test_outcomes_of_layers() -> None:
     assert judge_layer(figures(0.1, 0.2, Rival(0.5, 0.2))) == "found"
     assert judge_layer(figures(0.1, 0.2, Rival(0.15, 0.2))) == "none"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.1))) == "found"
+    small = LayerFigures(**{**figures(0.4, 1.0, Rival(0.8, 0.1)).__dict__, "size": 3})
+    assert judge_layer(small) == "none"  # three neurons match by chance
+    assert judge_layer(LayerFigures(**{**small.__dict__, "k_error": 0.28})) == "found"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5))) == "none"
     assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5), gl=0.05)) == "linear only"
 
