@@ -110,9 +110,14 @@ def find_actions(
     # in its own type, which says what counts as zero
     theorem = identifiability(stored, None if probes is None else probes.cpu())
     seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
-    home, elements = stored.device, tuple(element.to(stored.device) for element in seen.elements)
-    seen = replace(seen, elements=elements, network=picture_view(weights.to(device=home)))
-    return replace(seen, identifiability=theorem, note=problem.note, reduction=smaller)
+    return replace(
+        seen,
+        elements=tuple(element.to(stored.device) for element in seen.elements),
+        network=picture_view(weights.to(device=stored.device)),
+        identifiability=theorem,
+        note=problem.note,
+        reduction=smaller,
+    )
 
 
 def _defect(problem: Problem, best: Candidate, space: str) -> float:

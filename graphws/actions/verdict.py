@@ -85,11 +85,16 @@ def judge_together(layers: Sequence[LayerFigures]) -> Literal["exact", "found"] 
     exact, close = worst <= EXACT, worst <= EQUIVARIANT
     for name in names:
         reached = [layer for layer in layers if name in layer.rivals]
-        rival = max(layer.rivals[name].k_error for layer in reached)
+        rival = _largest(reached, name)
         in_weights = any(layer.rivals[name].weights for layer in reached)
         beside = max(layer.weight_error if in_weights else layer.k_error for layer in reached)
         exact, close = exact and rival > 10 * EXACT, close and 2 * beside < rival
     return "exact" if exact else "found" if close else None
+
+
+def _largest(layers: Sequence[LayerFigures], name: str) -> float:
+    """A decoy's largest error on the layers that it reaches."""
+    return max(layer.rivals[name].k_error for layer in layers if name in layer.rivals)
 
 
 def is_automorphism(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> bool:
@@ -204,7 +209,7 @@ def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> 
     every = [*hidden, *ends]
     worst = max((layer.k_error for layer in every), default=0.0)
     names = {name for layer in every for name in layer.rivals}
-    rivals = [max(layer.rivals[name].k_error for layer in every if name in layer.rivals) for name in names]
+    rivals = [_largest(every, name) for name in names]
     if rivals and worst < NEAR * min(rivals):
         return []
     return [end for end in ends if end.k_error > SMALL]
@@ -226,7 +231,7 @@ def _following(outcomes: Mapping[str, LayerOutcome], hidden: Sequence[LayerFigur
             continue
         way = [every[space] for space in found | new] + [layer]
         worst = max(step.k_error for step in way)
-        rivals = [max(r[name].k_error for r in (s.rivals for s in way) if name in r) for name in layer.rivals]
+        rivals = [_largest(way, name) for name in layer.rivals]
         if rivals and 2 * worst < min(rivals):
             new.add(layer.space)
     return new

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, Parameter, Space, Weights
 from graphws.graph.element import SpaceElement
 
 
@@ -115,9 +115,3 @@ def _power(gram: Tensor, exponent: float) -> Tensor:
     factor = torch.where(_zeros(values), torch.ones_like(values), values.clamp_min(tiny) ** exponent)
     powered: Tensor = vectors @ (factor.unsqueeze(-1) * vectors.mT)
     return powered
-
-
-def conjugated(graph: NetworkGraph, element: GroupElement, gauge: GroupElement) -> GroupElement:
-    """The element that does before the gauge what `element` does after it: gauge⁻¹ · element · gauge."""
-    assert element.graph == graph
-    return gauge.inverse() @ element @ gauge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import itertools
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +19,7 @@ from graphws.testing import check_equivariance
 from graphws_converters.modules import convert_module
 from tests.converters.architectures import build
 from tests.graph import samples
+from tests.scripts import load_script
 
 
 def _rng(seed: int = 0) -> torch.Generator:
@@ -62,16 +62,7 @@ def test_equivariant_layers_run_on_converted_graphs(name: str) -> None:
 @pytest.fixture(scope="module")
 def oracle(shared: Path) -> ModuleType:
     """The independent orbit count."""
-    path = shared / "oracle" / "orbits.py"
-    spec = importlib.util.spec_from_file_location("orbits_oracle", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["orbits_oracle"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(shared / "oracle" / "orbits.py")
 
 
 def _small(graph: NetworkGraph, oracle: ModuleType) -> dict[str, object]:

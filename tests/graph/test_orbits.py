@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +9,7 @@ import torch
 from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph, orbits
 from graphws.graph.summary import orbit_count
 from tests.graph import samples
+from tests.scripts import load_script
 
 
 def _residual(size: int) -> NetworkGraph:
@@ -50,13 +49,7 @@ GRAPHS = {
 
 @pytest.fixture(scope="module")
 def oracle(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("orbit_oracle", shared / "oracle" / "orbits.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["orbit_oracle"] = module  # its dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
+    return load_script(shared / "oracle" / "orbits.py")
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +15,7 @@ from graphws.testing import commutant
 from graphws.testing.commutant import generators, representation
 from tests.layers.cases import GRAPHS, MLPS, SMALL
 from tests.layers.dense import blocks, parameter_matrices, rank
+from tests.scripts import load_script
 
 FULL = expand_blocks(pool="mean")
 each_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -26,13 +25,7 @@ def oracle(shared: Path, name: str) -> ModuleType:
     path = shared / "oracle" / f"{name}.py"
     if not path.is_file():
         pytest.skip(f"needs {path}")
-    spec = importlib.util.spec_from_file_location(f"oracle_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script(path)
 
 
 def counts(graph: NetworkGraph) -> dict[tuple[str, str], int]:
