@@ -1,18 +1,21 @@
 """Operations: what the network computes, as symbols.
 
-An operation names its kind, the values and parameters that it reads and the values that it writes.  The kinds that
-graphws can run itself are in `graphws.graph.forward`; other kinds describe a traced model, which is run by its own
-module.
+An operation names its kind, the values and parameters that it reads, the values that it writes and its constants.  The
+kind is a row of `graphws.kinds`, the closed table of what each kind reads and computes; an operation of an unknown
+kind, with an unknown constant or with too few inputs cannot be made.
+
+>>> print(Operation("leaky_relu", ("z1",), ("x1",), {"negative_slope": 0.2}))
+x1 = leaky_relu(z1, negative_slope=0.2)
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any
 
-from graphws.errors import GraphError
-
-Attribute = bool | int | float | str
+from graphws.kinds import Attribute as Attribute
+from graphws.kinds import Kind
+from graphws.kinds import kind as kind_called
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,13 @@ class Operation:
     """One step of the computation.
 
     Args:
-        kind: ``linear``, ``relu``, ``sine``, ``add``…
-        inputs: Names of values and parameters read, in the order that the kind defines.
+        kind: A row of the table of kinds: ``linear``, ``relu``, ``sine``, ``add``…
+        inputs: Names of values and parameters read, in the order of the kind's operands; ``""`` for one left out.
         outputs: Names of the values written.
         attributes: Constants of the step (``omega`` of a sine), as a mapping or as sorted pairs.
+
+    Raises:
+        GraphError: On an unknown kind or attribute, an attribute of another type, and inputs that do not fit.
     """
 
     kind: str
@@ -34,15 +40,43 @@ class Operation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))
         object.__setattr__(self, "outputs", tuple(self.outputs))
-        object.__setattr__(self, "attributes", tuple(sorted(dict(self.attributes).items())))
-        for name, value in self.attributes:
-            if isinstance(value, float) and not math.isfinite(value):
-                raise GraphError(f"operation {self.kind!r}: attribute {name!r} must be finite, got {value}")
+        row = kind_called(self.kind)
+        attributes = row.checked(dict(self.attributes))
+        object.__setattr__(self, "attributes", tuple(sorted(attributes.items())))
+        row.arranged(self.inputs, attributes)
 
-    def attribute(self, name: str, default: Attribute) -> Attribute:
-        """The constant called `name`, or `default`."""
-        return dict(self.attributes).get(name, default)
+    @property
+    def row(self) -> Kind:
+        """The row of the table of kinds."""
+        return kind_called(self.kind)
+
+    @property
+    def operands(self) -> dict[str, Any]:
+        """The names read, by the operands that they fill; of a list of operands a list, None where one is left out."""
+        return self.row.arranged(self.inputs, dict(self.attributes))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names read, without those left out."""
+        return tuple(name for name in self.inputs if name)
+
+    def attribute(self, name: str, default: Attribute | None = None) -> Any:
+        """The constant called `name`; where nothing is said, `default`, or that of the kind."""
+        found = dict(self.attributes)
+        if name in found:
+            return found[name]
+        if default is not None:
+            return default
+        return self.row.attributes[name].default
+
+    def __call__(self, *operands: Any, **context: Any) -> Any:
+        """The function of the step, on tensors; for steps whose constants do not follow the batch."""
+        return self.row(*operands, **dict(self.attributes), **context)
 
     def __str__(self) -> str:
-        constants = "".join(f", {name}={value}" for name, value in self.attributes)
-        return f"{', '.join(self.outputs)} = {self.kind}({', '.join(self.inputs)}{constants})"
+        constants = "".join(f", {name}={_shown(value)}" for name, value in self.attributes)
+        return f"{', '.join(self.outputs)} = {self.kind}({', '.join(name or '-' for name in self.inputs)}{constants})"
+
+
+def _shown(value: Attribute) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
