@@ -34,8 +34,9 @@ from graphws.actions.problem import Problem, pose
 from graphws.actions.reduction import reduce
 from graphws.actions.search import search, start_forward
 from graphws.converting import load_graph_file
-from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
+from graphws.operations import mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 
 PICTURE = (3, 14, 14)
 NUMBERS = 588

@@ -23,7 +23,8 @@ from graphws.actions.planted import plant
 from graphws.actions.reduction import reduce
 from graphws.actions.result import Actions
 from graphws.actions.students import fit_student
-from graphws.graph import Monomial, Weights, forward, mlp_graph
+from graphws.graph import Monomial, Weights
+from graphws.operations import forward, mlp_graph
 
 T = TypeVar("T")
 

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from graphws.converting import convert
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from graphws.report.figures import png
 from graphws.report.graph_figure import draw_graph
 

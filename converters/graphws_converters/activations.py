@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from graphws.errors import GraphError, VerificationError
-from graphws.graph import ACTIVATIONS, Operation
+from graphws.graph import Operation
 from graphws.graph.operation import Attribute
+from graphws.operations import ACTIVATIONS
 
 TOLERANCE = 1e-9
 """Largest difference of an activation's output from the sample, relative to 1 + |x|."""
@@ -25,7 +26,7 @@ POWERS = range(2, 9)
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation of `graphws.graph.ACTIVATIONS` with its constants."""
+    """An activation of `graphws.operations.ACTIVATIONS` with its constants."""
 
     kind: str
     attributes: dict[str, Attribute] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """A chain of linear layers and activations as a `NetworkGraph`.
 
-The graph is that of `graphws.graph.mlp_graph`, with the layers' own state dict keys, constants and missing biases.
+The graph is that of `graphws.operations.mlp_graph`, with the layers' own state dict keys, constants and missing biases.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphws.errors import GraphError
-from graphws.graph import NetworkGraph, Storage, mlp_graph
+from graphws.graph import NetworkGraph, Storage
+from graphws.operations import mlp_graph
 from graphws_converters.activations import Activation
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.conversion import ActionCheck
 from graphws.errors import VerificationError
-from graphws.graph import Action, MeasuredAction, NetworkGraph, Space, Weights, measure_actions
-from graphws.graph.conversion import ActionCheck
+from graphws.graph import Action, NetworkGraph, Space, Weights
+from graphws.operations import MeasuredAction, measure_actions
 
 MOST_NUMBERS = 10_000_000
 """Networks beyond are not measured: gradients and disturbed copies take several times the memory of the weights."""

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from graphws.errors import VerificationError
-from graphws.graph import GroupElement, NetworkGraph, Verification, Weights
-from graphws.graph.verify import relative_change
+from graphws.graph import GroupElement, NetworkGraph, Weights
+from graphws.operations import Verification
+from graphws.operations.verify import relative_change
 
 Run = Callable[[Weights], Tensor]
 DRAWS = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, nearest
-from graphws.graph import ACTIVATIONS
-from graphws.graph.conversion import Hints
+from graphws.operations import ACTIVATIONS
 from graphws_converters.activations import Hint
 
 Value = TypeVar("Value", str, float)

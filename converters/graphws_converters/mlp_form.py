@@ -1,4 +1,4 @@
-"""MLPs by their own names: a module that is a chain of linear layers gets the graph of `graphws.graph.mlp_graph`.
+"""MLPs by their own names: a module that is a chain of linear layers gets the graph of `graphws.operations.mlp_graph`.
 
 Such a graph is run by `graphws.forward`, packed into zoos and read by MLP layers, so it has the names that they know.
 Nothing is taken from names or shapes: the module runs in float64 on random inputs of four sizes; each linear layer must
@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from graphws.checkpoints.conversion import Hints
 from graphws.errors import GraphError, UsageError
-from graphws.graph import NetworkGraph, Weights, forward
-from graphws.graph.conversion import Hints
-from graphws.graph.verify import relative_change
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import forward
+from graphws.operations.verify import relative_change
 from graphws_converters.activations import Activation, Hint, identify
 from graphws_converters.chain import Layer, chain_graph
 from graphws_converters.hidden import hidden_hints

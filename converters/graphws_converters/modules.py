@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints
 from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.graph.conversion import ActionCheck, Conversion, Hints
 from graphws_converters.assembly import Stored, assemble
 from graphws_converters.confirming import confirm, unconfirmed
 from graphws_converters.crosscheck import cross_check

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphError, UsageError
-from graphws.graph import ACTIVATIONS, Weights
-from graphws.graph.conversion import Conversion, Hints
+from graphws.graph import Weights
+from graphws.operations import ACTIVATIONS
 from graphws_converters.activations import Activation, Hint
 from graphws_converters.chain import Layer, chain_graph
 from graphws_converters.hidden import hidden_hints

@@ -1,7 +1,8 @@
 """Latent actions of a network in one call.
 
 >>> import torch
->>> from graphws.graph import Weights, mlp_graph
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
 >>> graph, rng = mlp_graph([16, 8, 16], activation="tanh"), torch.Generator().manual_seed(0)
 >>> weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
 >>> print(find_actions(weights, "mirror", (1, 4, 4)).verdict.outcome)
@@ -42,9 +43,9 @@ from graphws.actions.result import Actions
 from graphws.actions.rivals import Rivals, cosine, find_rivals, matched
 from graphws.actions.search import Candidate, search
 from graphws.actions.verdict import Links, judge
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, Weights
-from graphws.graph.conversion import Conversion
 from graphws.graph.element import compose
 from graphws.matching import families
 from graphws.matching.match import same_map

@@ -11,7 +11,8 @@ exactly for an exact symmetry, and rows are averaged over orbits for an approxim
 
 >>> import torch
 >>> from graphws.actions.quotient import orbits_of, quotient
->>> from graphws.graph import GroupElement, Monomial, Weights, mlp_graph
+>>> from graphws.graph import GroupElement, Monomial, Weights
+>>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 2, 1], bias=False)
 >>> weights = Weights(graph, {"W1": torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]), "W2": torch.tensor([[[3.0, 3.0]]])})
 >>> swap = Monomial(torch.tensor([1, 0]))

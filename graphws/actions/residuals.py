@@ -9,7 +9,8 @@ is read with weights on it:
 Both are taken in the network as it was given, not in the gauge that matching uses.
 
 >>> import torch
->>> from graphws.graph import GroupElement, Monomial, Weights, mlp_graph
+>>> from graphws.graph import GroupElement, Monomial, Weights
+>>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 2, 1], bias=False)
 >>> weights = Weights(graph, {"W1": torch.tensor([[[1.0, 2.0], [2.0, 1.5]]]), "W2": torch.tensor([[[3.0, 3.0]]])})
 >>> swap = Monomial(torch.tensor([1, 0]))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, Weights, forward
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import forward
 
 _RATE, _ADAM, _POLISH = 1e-2, 1000, 1500
 """Learning rate and steps of Adam, then at most so many of L-BFGS."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from graphws.actions.lie import LieFigures
     from graphws.actions.result import Actions
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 
 def actions_command(
@@ -201,7 +201,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _probes(path: Path) -> Tensor:
     """The tensor `inputs` of a file, or its only tensor."""
-    from graphws.graph.checkpoint import read_state_dict
+    from graphws.checkpoints.state_dict import read_state_dict
 
     tensors = read_state_dict(path)
     if "inputs" in tensors:

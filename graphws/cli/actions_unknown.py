@@ -9,7 +9,7 @@ from graphws.cli.console import output, table, working
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 
 def search_unknown(found: Conversion, source: str, json_file: Path | None, neurons: Path | None) -> None:

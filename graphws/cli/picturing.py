@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 FigureOption = Annotated[
     Path | None,

@@ -1,7 +1,7 @@
 """Operations: what the network computes, as symbols.
 
 An operation names its kind, the values and parameters that it reads and the values that it writes.  The kinds that
-graphws can run itself are in `graphws.graph.forward`; other kinds describe a traced model, which is run by its own
+graphws can run itself are in `graphws.operations.forward`; other kinds describe a traced model, which is run by its own
 module.
 """
 

@@ -16,8 +16,8 @@ import json
 from html import escape
 from importlib.resources import files
 
+from graphws.checkpoints.conversion import Conversion
 from graphws.graph import NetworkGraph
-from graphws.graph.conversion import Conversion
 from graphws.report.graph_page_data import page_data
 
 SCRIPTS = ("graph_page_layout.js", "graph_page_draw.js", "graph_page.js")

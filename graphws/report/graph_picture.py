@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError, nearest
 from graphws.graph import NetworkGraph
-from graphws.graph.conversion import Conversion
 from graphws.report.figures import png
 from graphws.report.graph_figure import draw_graph
 from graphws.report.graph_page import graph_page

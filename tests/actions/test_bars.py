@@ -13,8 +13,9 @@ from graphws.actions.measures import layer_errors, weight_errors
 from graphws.actions.planted import plant, recovery
 from graphws.actions.problem import pose
 from graphws.actions.search import search
-from graphws.graph import LinearMap, NetworkGraph, attention_pool_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import LinearMap, NetworkGraph
+from graphws.operations import attention_pool_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import Case, rng, token_group
 
 TOKENS = 5

@@ -22,10 +22,11 @@ from graphws.actions.linear_action import fit_linear_action, linear_errors
 from graphws.actions.measures import end_to_end_error, linearity
 from graphws.actions.problem import pose
 from graphws.actions.verdict import judge, judge_layer, judge_together
+from graphws.checkpoints.conversion import Conversion
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError
-from graphws.graph import GroupElement, Monomial, Weights, mlp_graph
-from graphws.graph.conversion import Conversion
+from graphws.graph import GroupElement, Monomial, Weights
+from graphws.operations import mlp_graph
 from tests.actions.planting import attention, pictures, rng
 from tests.actions.test_symmetry import is_group_action
 

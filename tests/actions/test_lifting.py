@@ -13,8 +13,9 @@ from graphws.actions.planted import plant
 from graphws.actions.result import Actions
 from graphws.converting import convert
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, Monomial, Weights, forward, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import GroupElement, Monomial, Weights
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import rng, token_group
 from tests.actions.redundancy import plant as with_redundancy
 

@@ -21,8 +21,9 @@ from graphws.actions.verdict import Links, judge
 from graphws.actions.wires import covariances
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
-from graphws.graph import Monomial, Weights, mlp_graph
-from graphws.graph.forward import run_steps
+from graphws.graph import Monomial, Weights
+from graphws.operations import mlp_graph
+from graphws.operations.forward import run_steps
 from tests.actions.planting import rng
 
 SHAPE = (1, 6, 6)

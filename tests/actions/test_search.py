@@ -12,10 +12,11 @@ from graphws.actions.problem import Problem, pose
 from graphws.actions.projection import homomorphism, linear_defect, newton
 from graphws.actions.search import Candidate, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
-from graphws.graph import GroupElement, LinearMap, Monomial, Weights, forward, mlp_graph
+from graphws.graph import GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import compose
 from graphws.matching import Score, families
 from graphws.matching.match import same_map
+from graphws.operations import forward, mlp_graph
 from tests.actions.planting import Case, attention, linear_gap, pictures, rng, violation
 
 SHAPE = (3, 6, 6)

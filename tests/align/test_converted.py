@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from graphws.align import align, align_many, barrier, function_loss
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import VerificationError
-from graphws.graph import Axis, NetworkGraph, Parameter, Space, Weights, measure_actions
-from graphws.graph.conversion import Conversion
+from graphws.graph import Axis, NetworkGraph, Parameter, Space, Weights
 from graphws.matching.view import matching_view
+from graphws.operations import measure_actions
 from tests.align.cases import distance, network
 
 modules = pytest.importorskip("graphws_converters.modules")

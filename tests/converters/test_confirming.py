@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphws.checkpoints.conversion import ActionCheck
 from graphws.errors import VerificationError
-from graphws.graph import Action, NetworkGraph, Weights, mlp_graph
-from graphws.graph.conversion import ActionCheck
+from graphws.graph import Action, NetworkGraph, Weights
+from graphws.operations import mlp_graph
 from graphws_converters import confirming
 from graphws_converters.confirming import confirm
 from graphws_converters.differentiable import DifferentiableBatchNorm

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
-from graphws.graph.checkpoint import INDEX, SUFFIXES, read_checkpoint
-from graphws.graph.conversion import Conversion, Hints
 from graphws_converters.modules import convert_module
 from graphws_converters.sources.bare import convert_bare
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
