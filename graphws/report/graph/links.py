@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 
 from graphws.graph import NetworkGraph, Parameter
-from graphws.report.graph_places import kernel_spaces
+from graphws.report.graph.positions import kernel_spaces
 
 _SPLIT = re.compile(r"((?:\[[0-9]+\])+)$")
 _OF_MODULE = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})

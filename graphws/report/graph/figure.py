@@ -5,7 +5,7 @@ group moves it.  A weight is an arrow from the space that it reads to the space 
 space; a space that labels two axes of one tensor gets a loop; a parameter with more than two axes is a small square
 with a line for each axis; a child space hangs on its parent by a dotted line.  Long chains wind through several rows.
 
-Networks of modules within modules are drawn in blocks instead (`graphws.report.graph_blocks_figure`), with what many
+Networks of modules within modules are drawn in blocks instead (`graphws.report.graph.blocks_figure`), with what many
 blocks share as a rail and equal blocks as one card.
 """
 
@@ -21,10 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from graphws.graph import NetworkGraph, Parameter, Space
-from graphws.report.graph_blocks import blocks
-from graphws.report.graph_blocks_figure import COLOURS, draw_blocks
-from graphws.report.graph_page_data import FEW, page_data
-from graphws.report.graph_places import COLUMN, Disc, Point, kernel_spaces, place
+from graphws.report.graph.blocks import blocks
+from graphws.report.graph.blocks_figure import COLOURS, draw_blocks
+from graphws.report.graph.page_data import FEW, page_data
+from graphws.report.graph.positions import COLUMN, Disc, Point, kernel_spaces, place
 
 MEANINGS = {"set": "set: permuted by G", "nested": "nested: within its parent", "free": "free: stays in place"}
 INK, PALE = "#1b1f24", "#8a94a0"

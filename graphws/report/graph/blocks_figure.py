@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
-from graphws.report.graph_scene import Box, Data, Edge, Frame, Rail, Scene, radius
+from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, radius
 
 COLOURS = {"set": "#4C78A8", "nested": "#72B7B2", "free": "#E9C46A"}
 INK, PALE, LINE, FRAME, EDGE = "#1b1f24", "#5c6672", "#7b8794", "#f3f6f9", "#d0d7de"
@@ -23,7 +23,7 @@ def draw_blocks(data: Data, title: str, meanings: dict[str, str]) -> Figure:
     """Draws the page data of a graph with the blocks that are open at first.
 
     Args:
-        data: From `graphws.report.graph_page_data.page_data`.
+        data: From `graphws.report.graph.page_data.page_data`.
         title: Above the picture.
         meanings: What each kind of space means, for the legend.
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from graphws.graph import Action, NetworkGraph, Parameter
 from graphws.graph.summary import orbit_count
-from graphws.report.graph_blocks import Block, Blocks, blocks
-from graphws.report.graph_scene import Scene
+from graphws.report.graph.blocks import Block, Blocks, blocks
+from graphws.report.graph.scene import Scene
 
 MARKS = {Action.SIGNED: "±", Action.SCALING: "+", Action.MONOMIAL: "∗", Action.LINEAR: "GL", Action.PERMUTATION: ""}
 """How an action is written on a space."""

@@ -12,8 +12,8 @@ from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError, nearest
 from graphws.graph import NetworkGraph
 from graphws.report.figures import png
-from graphws.report.graph_figure import draw_graph
-from graphws.report.graph_page import graph_page
+from graphws.report.graph.figure import draw_graph
+from graphws.report.graph.page import graph_page
 
 SUFFIXES = (".png", ".svg", ".html")
 

@@ -18,9 +18,9 @@ from importlib.resources import files
 
 from graphws.checkpoints.conversion import Conversion
 from graphws.graph import NetworkGraph
-from graphws.report.graph_page_data import page_data
+from graphws.report.graph.page_data import page_data
 
-SCRIPTS = ("graph_page_layout.js", "graph_page_draw.js", "graph_page.js")
+SCRIPTS = ("page_layout.js", "page_svg.js", "page.js")
 LONGEST_NAME = 400
 """Longer texts from a file are cut for the page."""
 MOST_NOTES = 40
@@ -57,7 +57,7 @@ def graph_page(source: Conversion | NetworkGraph, title: str = "") -> str:
     for character in "<>&":  # inside JSON they only stand in strings
         text = text.replace(character, f"\\u{ord(character):04x}")
     script = "\n".join(_read(name) for name in SCRIPTS)
-    style = _read("graph_page.css")
+    style = _read("page.css")
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
     )
@@ -155,7 +155,7 @@ def _list(rows: list[tuple[str, str]]) -> str:
 
 
 def _read(name: str) -> str:
-    return files("graphws.report").joinpath(name).read_text(encoding="utf-8")
+    return files("graphws.report.graph").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from graphws.graph import NetworkGraph
-from graphws.report.graph_links import Link, links
-from graphws.report.graph_places import kernel_spaces
+from graphws.report.graph.links import Link, links
+from graphws.report.graph.positions import kernel_spaces
 
 SHORTEST_RUN = 3
 """How many equal blocks in a row make a stack."""

@@ -1,6 +1,6 @@
 """Where everything stands in the still picture of a graph in blocks.
 
-The same rules as on the page (``graph_page_layout.js``), for the blocks that are open at first: boxes in rows of
+The same rules as on the page (``page_layout.js``), for the blocks that are open at first: boxes in rows of
 columns; discs and cards with ports on their left, where values come in, and on their right, where they leave; rails
 above the columns.  All sizes are in points, y runs downwards.
 """
