@@ -18,8 +18,8 @@ UNKNOWN = "unknown"
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from graphws.actions.analysis.result import Actions
     from graphws.actions.lie import LieFigures
-    from graphws.actions.result import Actions
     from graphws.checkpoints.conversion import Conversion
 
 
@@ -68,7 +68,7 @@ def actions_command(
     """Say how a group acts on every layer of MODEL, or why it cannot be said."""
     import torch
 
-    from graphws.actions.extract import find_actions
+    from graphws.actions.analysis.extraction import find_actions
     from graphws.actions.groups.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import Planted, plant
+from graphws.actions.planted.networks import Planted, plant
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph
 from graphws.operations.builders.attention import AttentionLayer, attention_graph
 

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
+from graphws.actions.analysis.quotient import orbit_view, orbits_of, quotient
 from graphws.actions.automorphism import automorphisms
-from graphws.actions.quotient import orbit_view, orbits_of, quotient
 from graphws.errors import GraphError, UsageError
 from graphws.graph import GroupElement, LinearMap, Monomial, Weights, from_networkx
 from graphws.operations import forward, mlp_graph

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions
-from graphws.actions.anchored import anchored
-from graphws.actions.figures import LayerFigures, Rival
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import plant
-from graphws.actions.verdict import Links, judge
+from graphws.actions.measures.figures import LayerFigures, Rival
+from graphws.actions.planted.networks import plant
+from graphws.actions.verdict.reached_layers import anchored
+from graphws.actions.verdict.verdict import Links, judge
 from graphws.actions.wires import covariances
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
-from graphws.actions.residuals import mark_residuals, parameter_errors, residuals
+from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
 from graphws.graph import GroupElement, Monomial, Weights, from_networkx, to_networkx
 from graphws.operations import mlp_graph
 from graphws.operations.builders.attention import AttentionLayer, attention_graph

@@ -9,8 +9,8 @@ from torch import Tensor
 from graphws.actions import find_actions
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import plant, recovery
-from graphws.actions.students import fit_student
+from graphws.actions.planted.networks import plant, recovery
+from graphws.actions.planted.students import fit_student
 from graphws.errors import UsageError
 from graphws.graph import Monomial, Weights
 from graphws.matching import match

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.measures import errors_of_layers, layer_of_parameter
+from graphws.actions.measures.equivariance import errors_of_layers, layer_of_parameter
 from graphws.actions.problem import Maps, Problem, on_device
-from graphws.actions.projection import homomorphism
+from graphws.actions.search.projection import homomorphism
 from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import Action, LinearMap

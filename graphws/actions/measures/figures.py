@@ -43,7 +43,8 @@ class LayerFigures:
         unmatched: Share that no consistent action was found for (they stay).
         negated: Share of neurons with a negated copy: σ(x) - σ(-x) = x of ReLU and GELU lets pairs bypass σ.
         categories: For each generator the number of elements in each category.
-        kinds: For each generator the category of every element, an index into `graphws.actions.categories.CATEGORIES`.
+        kinds: For each generator the category of every element, an index into
+            `graphws.actions.measures.categories.CATEGORIES`.
         rivals: The decoys' figures.
     """
 

@@ -18,16 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.actions.anchored import given_ends, reads_of_layers
-from graphws.actions.categories import CATEGORIES, categories, negated_copies
-from graphws.actions.essential import essential
-from graphws.actions.figures import LayerFigures
+from graphws.actions.analysis.reduced_network import essential
+from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import output_size, place
 from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.actions.identifiability import identifiability
-from graphws.actions.linear_action import linear_errors
-from graphws.actions.measures import (
+from graphws.actions.measures.categories import CATEGORIES, categories, negated_copies
+from graphws.actions.measures.equivariance import (
     cumulative_errors,
     end_to_end_error,
     errors_of_layers,
@@ -35,14 +33,16 @@ from graphws.actions.measures import (
     linearity,
     weight_errors,
 )
+from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.probes import check_moved
 from graphws.actions.pictures.view import picture_view
-from graphws.actions.probes import check_moved
 from graphws.actions.problem import Problem, pose, read_probes
-from graphws.actions.projection import linear_defect
-from graphws.actions.result import Actions
-from graphws.actions.rivals import Rivals, cosine, find_rivals, matched
-from graphws.actions.search import Candidate, search
-from graphws.actions.verdict import Links, judge
+from graphws.actions.search.linear_action import linear_errors
+from graphws.actions.search.projection import linear_defect
+from graphws.actions.search.search import Candidate, search
+from graphws.actions.verdict.null_figures import Rivals, cosine, find_rivals, matched
+from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
+from graphws.actions.verdict.verdict import Links, judge
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, Weights

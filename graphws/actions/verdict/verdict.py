@@ -7,7 +7,8 @@ A layer's action counts as
   alone), or where at least half of its neurons are matched, three times as many as under any decoy (fewer than four
   match by chance, and count only with an error below 0.3);
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
-* *none* otherwise, and where no chain of such layers links it to an end of the network (`graphws.actions.anchored`).
+* *none* otherwise, and where no chain of such layers links it to an end of the network
+  (`graphws.actions.verdict.reached_layers`).
 
 Behind layers that were found, one below 0.15 counts too where all errors on the way are at most half of each decoy's.
 Without decoys a match of neurons says nothing, so a layer that is not exact counts only where all are below 0.15.
@@ -33,8 +34,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from graphws.actions.anchored import anchored
-from graphws.actions.figures import LayerFigures
+from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.verdict.reached_layers import anchored
 
 Outcome = Literal["exact action", "action found", "action in part", "no action found"]
 LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
@@ -111,7 +112,7 @@ def _within(layer: LayerFigures, together: Literal["exact", "found"] | None) -> 
 
 @dataclass(frozen=True)
 class Links:
-    """How layers hang together; see `graphws.actions.anchored`.
+    """How layers hang together; see `graphws.actions.verdict.reached_layers`.
 
     Attributes:
         reads: What each layer reads, by the spaces that they write.

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from graphws.actions.categories import MATCHED, similarity
 from graphws.actions.decoys.moves import picture_decoys
 from graphws.actions.decoys.shuffled import decoys
 from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
-from graphws.actions.figures import Rival
 from graphws.actions.groups.placing import patch_side
-from graphws.actions.measures import end_to_end_error, errors_of_layers
+from graphws.actions.measures.categories import MATCHED, similarity
+from graphws.actions.measures.equivariance import end_to_end_error, errors_of_layers
+from graphws.actions.measures.figures import Rival
+from graphws.actions.measures.probes import LEAST, moved_share
 from graphws.actions.pictures.view import convolves
-from graphws.actions.probes import LEAST, moved_share
 from graphws.actions.problem import Problem, pose
-from graphws.actions.search import Candidate, search
+from graphws.actions.search.search import Candidate, search
 from graphws.graph import Weights
 from graphws.matching import Family, families
 

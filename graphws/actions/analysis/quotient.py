@@ -10,7 +10,7 @@ Law: on inputs x that the group fixes, x = lift(x̄), the network computes f(x) 
 exactly for an exact symmetry, and rows are averaged over orbits for an approximate one.
 
 >>> import torch
->>> from graphws.actions.quotient import orbits_of, quotient
+>>> from graphws.actions.analysis.quotient import orbits_of, quotient
 >>> from graphws.graph import GroupElement, Monomial, Weights
 >>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 2, 1], bias=False)

@@ -12,12 +12,12 @@ from typing import Any
 import networkx as nx
 from torch import Tensor
 
-from graphws.actions.figures import LayerFigures
+from graphws.actions.analysis.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.identifiability import IdentifiabilityReport
-from graphws.actions.quotient import Orbits, mark_orbits, orbits_of, quotient
+from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
 from graphws.actions.reduction import Reduction
-from graphws.actions.residuals import mark_residuals, parameter_errors, residuals
-from graphws.actions.verdict import Verdict
+from graphws.actions.verdict.verdict import Verdict
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
 from graphws.graph.element import SpaceElement
@@ -75,7 +75,7 @@ class Actions:
         return {name: found for name, found in orbits_of(graph, plain).items() if name not in matrices}
 
     def quotient(self) -> Weights:
-        """The network folded along the action, one neuron an orbit; see `graphws.actions.quotient`.
+        """The network folded along the action, one neuron an orbit; see `graphws.actions.analysis.quotient`.
 
         Raises:
             GraphError: Where a matrix acts, or elements of nested spaces are moved.
@@ -86,7 +86,7 @@ class Actions:
         """The network neuron by neuron; nodes carry their ``orbit``, its ``orbit_size`` and their ``ratio`` in it.
 
         Nodes of spaces on which a matrix acts have no orbit.  Weights carry their ``residual``, how much the action
-        changes them: 0 everywhere for an exact automorphism (see `graphws.actions.residuals`).
+        changes them: 0 everywhere for an exact automorphism (see `graphws.actions.measures.residuals`).
         """
         network = self._network()
         view = to_networkx(network)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.measures import apply_features
+from graphws.actions.measures.equivariance import apply_features
 from graphws.actions.problem import Problem
-from graphws.actions.projection import linear_defect, newton
+from graphws.actions.search.projection import linear_defect, newton
 from graphws.actions.wires import Wire, centred_norm, recompute
 
 KEPT = 0.9999
