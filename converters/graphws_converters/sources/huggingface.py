@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.checkpoints.state_dict import INDEX, read_checkpoint
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.config import bounded_building, read_config
 from graphws_converters.sources.sample import sample_inputs
 

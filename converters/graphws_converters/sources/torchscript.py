@@ -14,7 +14,7 @@ import torch
 from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.checkpoints.state_dict import LARGEST_FILE
 from graphws.errors import DataError, UsageError
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 
 
 def is_torchscript(path: Path) -> bool:

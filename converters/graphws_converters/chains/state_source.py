@@ -17,9 +17,9 @@ from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Weights
 from graphws.operations import ACTIVATIONS
-from graphws_converters.activations import Activation, Hint
-from graphws_converters.chain import Layer, chain_graph
-from graphws_converters.hidden import hidden_hints
+from graphws_converters.chains.activations import Activation, Hint
+from graphws_converters.chains.chain import Layer, chain_graph
+from graphws_converters.chains.hidden_hints import hidden_hints
 
 
 def convert_state_dict(state: Mapping[str, Tensor], hints: Hints, source: str = "a state dict") -> Conversion:

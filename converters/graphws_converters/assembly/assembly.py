@@ -14,13 +14,13 @@ from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage
 from graphws.graph.space import Kind
 from graphws_converters.algebra.dims import Dim, leaves
 from graphws_converters.algebra.tensors import Leg
-from graphws_converters.blocks import Block, settle
-from graphws_converters.families import take_apart
-from graphws_converters.interpreter import Analysis
-from graphws_converters.naming import Names, module_of, name_of_free, role_of
+from graphws_converters.analysis.blocks import Block, settle
+from graphws_converters.analysis.families import take_apart
+from graphws_converters.analysis.interpreter import Analysis
+from graphws_converters.analysis.powers import Place, Powers, solve_powers
+from graphws_converters.analysis.wreath import companions_of, nesting
+from graphws_converters.assembly.naming import Names, module_of, name_of_free, role_of
 from graphws_converters.operations import operations
-from graphws_converters.powers import Place, Powers, solve_powers
-from graphws_converters.wreath import companions_of, nesting
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import Any
 from torch import nn
 
 from graphws.graph import NetworkGraph
-from graphws_converters.assembly import Stored, assemble
+from graphws_converters.analysis.interpreter import analyse
+from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
-from graphws_converters.interpreter import analyse
 
 
 def cross_check(

@@ -19,15 +19,15 @@ from torch.utils import _pytree as pytree
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints
 from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws_converters.assembly import Stored, assemble
-from graphws_converters.confirming import confirm, unconfirmed
-from graphws_converters.crosscheck import cross_check
-from graphws_converters.differentiable import DifferentiableBatchNorm
+from graphws_converters.analysis.interpreter import Analysis, analyse
+from graphws_converters.assembly.assembly import Stored, assemble
+from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
 from graphws_converters.fronts import Front, trace
-from graphws_converters.gate import Outcome, gate, tolerance_of
-from graphws_converters.hugging import prepare
-from graphws_converters.interpreter import Analysis, analyse
-from graphws_converters.mlp_form import input_shape, may_be_mlp, mlp_form
+from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
+from graphws_converters.gate.confirmation import confirm, unconfirmed
+from graphws_converters.gate.crosscheck import cross_check
+from graphws_converters.gate.gate import Outcome, gate, tolerance_of
+from graphws_converters.modules.hugging_face import prepare
 
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 

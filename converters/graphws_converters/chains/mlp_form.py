@@ -18,10 +18,10 @@ from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import forward
 from graphws.operations.verify import relative_change
-from graphws_converters.activations import Activation, Hint, identify
-from graphws_converters.chain import Layer, chain_graph
-from graphws_converters.hidden import hidden_hints
-from graphws_converters.recorder import Run, record
+from graphws_converters.chains.activations import Activation, Hint, identify
+from graphws_converters.chains.chain import Layer, chain_graph
+from graphws_converters.chains.hidden_hints import hidden_hints
+from graphws_converters.chains.recording import Run, record
 
 SCALES = (0.01, 1.0, 10.0, 100.0)
 """Sizes of the random inputs: small ones show a sine's frequency, large ones the kinks of ReLU6 and Hardtanh."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
 from graphws_converters.algebra.tensors import Abstract, Leg
-from graphws_converters.powers import Place
+from graphws_converters.analysis.powers import Place
 
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor; graphs allow no more."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from graphws_converters.algebra.dims import free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
-from graphws_converters.engine import Engine
-from graphws_converters.ir import Node, Program, Value
+from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.ir import Node, Program, Value
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Storage
 from graphws.operations import mlp_graph
-from graphws_converters.activations import Activation
+from graphws_converters.chains.activations import Activation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, nearest
 from graphws.operations import ACTIVATIONS
-from graphws_converters.activations import Hint
+from graphws_converters.chains.activations import Hint
 
 Value = TypeVar("Value", str, float)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from graphws_converters.algebra.dims import Dim, normal
-from graphws_converters.interpreter import Analysis
+from graphws_converters.analysis.interpreter import Analysis
 
 Companions = dict[Dim, set[Dim]]
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from graphws_converters.algebra.dims import Dim, atoms
 from graphws_converters.algebra.tensors import Abstract
-from graphws_converters.blocks import MOST_BLOCKS, Block, blocks, columns
-from graphws_converters.wreath import Companions
+from graphws_converters.analysis.blocks import MOST_BLOCKS, Block, blocks, columns
+from graphws_converters.analysis.wreath import Companions
 
 MOST_FAMILIES = 128
 """How many elements of a free space get sets of their own."""

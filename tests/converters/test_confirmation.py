@@ -13,10 +13,10 @@ from graphws.checkpoints.conversion import ActionCheck
 from graphws.errors import VerificationError
 from graphws.graph import Action, NetworkGraph, Weights
 from graphws.operations import mlp_graph
-from graphws_converters import confirming
-from graphws_converters.confirming import confirm
-from graphws_converters.differentiable import DifferentiableBatchNorm
-from graphws_converters.modules import convert_module
+from graphws_converters.gate import confirmation
+from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
+from graphws_converters.gate.confirmation import confirm
+from graphws_converters.modules.conversion import convert_module
 from tests.converters.architectures import build
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_measured_is_unconfirmed(monkeypatch: pytest.MonkeyPatch)
 
     assert reasons(torch.float64) == ["the outputs hold NaN or infinity: nothing can be measured there"]
     assert reasons(torch.bfloat16) == ["gradients need a network that runs in float32 at least"]
-    monkeypatch.setattr(confirming, "MOST_NUMBERS", 30)
+    monkeypatch.setattr(confirmation, "MOST_NUMBERS", 30)
     assert reasons(torch.float64) == ["38 numbers, and gradients are taken up to 30"]
     monkeypatch.undo()
     with torch.device("meta"):

@@ -20,7 +20,7 @@ from typing import Literal
 from graphws.graph import Action
 from graphws_converters.algebra.dims import Dim, leaves
 from graphws_converters.algebra.tensors import Abstract, Leg, Relation
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 
 Place = tuple[Leg, int]
 """A leaf of a leg: which, and its position among the leaves."""
