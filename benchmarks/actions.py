@@ -28,14 +28,15 @@ from torch import Tensor
 from graphws.actions import find_actions, named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.measures import weight_errors
-from graphws.actions.planted import Planted, plant, recovery
+from graphws.actions.measures.equivariance import weight_errors
+from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.reduction import reduce
-from graphws.actions.search import search, start_forward
+from graphws.actions.search.search import search, start_forward
 from graphws.converting import load_graph_file
-from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
+from graphws.operations import mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 
 PICTURE = (3, 14, 14)
 NUMBERS = 588

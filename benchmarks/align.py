@@ -30,8 +30,9 @@ from torch import Tensor
 
 from graphws.align import Barrier, align, align_many, average, barrier, classification_loss
 from graphws.align.objective import closeness
-from graphws.graph import GroupElement, Monomial, Weights, forward, mlp_graph
+from graphws.graph import GroupElement, Monomial, Weights
 from graphws.matching import Metric
+from graphws.operations import forward, mlp_graph
 from graphws.zoo.sources.idx import load_idx
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -48,7 +48,7 @@ def measure(name: str) -> dict[str, Any]:
     import torch
 
     from graphws.graph import to_networkx
-    from graphws_converters.modules import convert_module
+    from graphws_converters.modules.conversion import convert_module
 
     model, inputs = {"gpt2": gpt2, "llama": llama}[name]()
     built = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -40,8 +40,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
 from graphws.models import DWSNet
+from graphws.operations import mlp_graph
 from graphws.testing.reference import ReferenceLinear
 
 CLASSES = 10

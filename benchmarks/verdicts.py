@@ -17,13 +17,14 @@ from typing import TypeVar
 import torch
 
 from graphws.actions import find_actions, named_symmetry
+from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import close
-from graphws.actions.planted import plant
+from graphws.actions.planted.networks import plant
+from graphws.actions.planted.students import fit_student
 from graphws.actions.reduction import reduce
-from graphws.actions.result import Actions
-from graphws.actions.students import fit_student
-from graphws.graph import Monomial, Weights, forward, mlp_graph
+from graphws.graph import Monomial, Weights
+from graphws.operations import forward, mlp_graph
 
 T = TypeVar("T")
 

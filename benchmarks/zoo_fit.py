@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, fit_networks, load_samples
 from graphws.zoo.architecture import initial
 from graphws.zoo.fit import cached_group

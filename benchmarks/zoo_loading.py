@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
+from graphws.operations import mlp_graph
 from graphws.zoo import Zoo
 from graphws.zoo.writer import finish, partial_folder
 

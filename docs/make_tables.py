@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers.pattern import orbit_slots
 from graphws.layers.plan import plan_by_name
 from graphws.messages import expand_blocks
+from graphws.operations import mlp_graph
 
 PLACE = Path(__file__).with_name("tables.md")
 DEPTHS = (2, 3, 4, 5)

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from graphws.converting import convert
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from graphws.report.figures import png
-from graphws.report.graph_figure import draw_graph
+from graphws.report.graph.figure import draw_graph
 
 
 class Sine(nn.Module):

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Space
 from graphws.layers import EquivariantLinear
 from graphws.layers.explain import explain
 from graphws.messages import expand_blocks
+from graphws.operations import mlp_graph
 from graphws.report.block_matrix import draw_block_matrix
 from graphws.report.figures import png
 from graphws.testing import check_equivariance

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from graphws.align import Barrier, align, align_many, average, barrier, classification_loss
-from graphws.graph import Weights, forward, mlp_graph
-from graphws.graph.latents import latents
+from graphws.graph import Weights
+from graphws.operations import forward, mlp_graph
+from graphws.operations.latents import latents
 from graphws.report.figures import png
 from graphws.zoo import load_samples
 

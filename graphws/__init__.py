@@ -15,7 +15,9 @@ the group learn from weights.
 
 Where to look:
 
-* `graphws.graph`: spaces, parameters, graphs, group, weights, verification, networkx and PyG views
+* `graphws.graph`: spaces, parameters, graphs, group, weights, networkx and PyG views
+* `graphws.operations`: running a graph, verification, moment maps, merging, graphs of MLPs and attention networks
+* `graphws.checkpoints`: state dicts, network files and what a conversion gives
 * `graphws.layers`, `graphws.messages`: the equivariant linear layer, norms, pooling, invariants
 * `graphws.models`: DWSNet and the flat baseline
 * `graphws.spec`: YAML specs
@@ -41,12 +43,12 @@ if TYPE_CHECKING:
     from graphws.graph import Parameter as Parameter
     from graphws.graph import Space as Space
     from graphws.graph import Weights as Weights
-    from graphws.graph import forward as forward
-    from graphws.graph import mlp_graph as mlp_graph
-    from graphws.graph import verify as verify
     from graphws.layers import EquivariantLinear as EquivariantLinear
     from graphws.models import DWSNet as DWSNet
     from graphws.models import FlatMLP as FlatMLP
+    from graphws.operations import forward as forward
+    from graphws.operations import mlp_graph as mlp_graph
+    from graphws.operations import verify as verify
     from graphws.spec import load_spec as load_spec
     from graphws.zoo import Zoo as Zoo
 
@@ -58,9 +60,9 @@ _PLACES = {
     "Parameter": "graphws.graph",
     "Space": "graphws.graph",
     "Weights": "graphws.graph",
-    "forward": "graphws.graph",
-    "mlp_graph": "graphws.graph",
-    "verify": "graphws.graph",
+    "forward": "graphws.operations",
+    "mlp_graph": "graphws.operations",
+    "verify": "graphws.operations",
     "EquivariantLinear": "graphws.layers",
     "DWSNet": "graphws.models",
     "FlatMLP": "graphws.models",

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.conversion import Conversion, Converter, Hints
+from graphws.checkpoints.network_file import is_network_file, load_network
+from graphws.checkpoints.state_dict import INDEX
 from graphws.errors import DataError, UsageError
-from graphws.graph.checkpoint import INDEX
-from graphws.graph.conversion import Conversion, Converter, Hints
 from graphws.graph.network import NetworkGraph
-from graphws.graph.network_file import is_network_file, load_network
 from graphws.graph.serialise import LONGEST
 
 GROUP = "graphws.converters"
@@ -96,7 +96,7 @@ def load_graph_file(
     """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
 
     Args:
-        path: A ``.safetensors`` file that `graphws.graph.network_file.save_network` (``graphws convert -o``) wrote, a
+        path: A ``.safetensors`` file that `graphws.checkpoints.save_network` (``graphws convert -o``) wrote, a
             ``.json`` file, a folder that holds ``graph.json``, or a source for `convert`.
         example_inputs: For a source; see `convert`.
         activation: For a source.

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from graphws.graph.conversion import Conversion  # noqa: E402
-from graphws_converters.modules import convert_module  # noqa: E402
+from graphws.checkpoints.conversion import Conversion  # noqa: E402
+from graphws_converters.modules.conversion import convert_module  # noqa: E402
 from tests.converters import architectures, hugging_face  # noqa: E402
 
 HEAD = """# Architectures

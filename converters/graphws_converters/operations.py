@@ -12,7 +12,7 @@ from typing import Any
 
 from graphws.graph import Operation
 from graphws.graph.operation import Attribute
-from graphws_converters.ir import Node, Program, Value, values_in
+from graphws_converters.analysis.ir import Node, Program, Value, values_in
 
 
 def operations(

@@ -5,16 +5,16 @@ from graphws.actions import find_actions
 print(find_actions(convert("net.pt", activation="tanh"), "mirror", (3, 14, 14), data=pictures).verdict.text)
 """
 
-from graphws.actions.extract import find_actions as find_actions
-from graphws.actions.figures import LayerFigures as LayerFigures
+from graphws.actions.analysis.extraction import find_actions as find_actions
+from graphws.actions.analysis.result import Actions as Actions
 from graphws.actions.groups.naming import named_symmetry as named_symmetry
 from graphws.actions.groups.symmetry import DataSymmetry as DataSymmetry
 from graphws.actions.groups.symmetry import close as close
 from graphws.actions.intertwiners.group import Intertwiners as Intertwiners
 from graphws.actions.intertwiners.measured import check_table as check_table
 from graphws.actions.intertwiners.measured import measure_intertwiners as measure_intertwiners
-from graphws.actions.result import Actions as Actions
+from graphws.actions.measures.figures import LayerFigures as LayerFigures
 from graphws.actions.submodels.submodel import Model as Model
 from graphws.actions.submodels.submodel import Submodel as Submodel
 from graphws.actions.submodels.submodel import check_submodel as check_submodel
-from graphws.actions.verdict import Verdict as Verdict
+from graphws.actions.verdict.verdict import Verdict as Verdict

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from graphws.actions.pictures.steps import steps_of
 from graphws.actions.pictures.view import PIXELS
-from graphws.graph import ACTIVATIONS, NetworkGraph, Operation, Weights
+from graphws.graph import NetworkGraph, Operation, Weights
+from graphws.operations import ACTIVATIONS
 
 _POOLS = ("batch_norm", "pad", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean")
 _SHAPES = ("flatten", "view", "reshape", "dropout")

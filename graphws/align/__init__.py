@@ -7,7 +7,8 @@ much worse the networks between two become than the two themselves.
 
 >>> import torch
 >>> from graphws.align import align
->>> from graphws.graph import Weights, mlp_graph
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
 >>> graph, rng = mlp_graph([3, 16, 16, 2], activation="tanh"), torch.Generator().manual_seed(0)
 >>> first = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
 >>> second = graph.group().random(rng, actions="rich").act(first)

@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from graphws.align.objective import check_pair
 from graphws.errors import DataError, UsageError
-from graphws.graph import Weights, forward
-from graphws.graph.verify import Run
+from graphws.graph import Weights
+from graphws.operations import forward
+from graphws.operations.verify import Run
 
 Loss = Callable[[Weights], Tensor]
 """The loss of every network of a batch, (batch,)."""
@@ -93,7 +94,7 @@ def classification_loss(inputs: Tensor, labels: Tensor, run: Run | None = None) 
     Args:
         inputs: Points, shared by all networks.
         labels: The class of each, (points,).
-        run: Computes logits (batch, points, classes) from weights; `graphws.graph.forward` where None.
+        run: Computes logits (batch, points, classes) from weights; `graphws.operations.forward` where None.
 
     Raises:
         DataError: On labels that do not fit the points.
@@ -122,7 +123,7 @@ def spread_loss(networks: Sequence[Weights], inputs: Tensor, run: Run | None = N
     Args:
         networks: The networks, batches of one; aligning them does not change the loss.
         inputs: Points; not read where `run` is given.
-        run: Computes outputs from weights; `graphws.graph.forward` where None.
+        run: Computes outputs from weights; `graphws.operations.forward` where None.
     """
 
     def outputs(weights: Weights) -> Tensor:

@@ -13,9 +13,10 @@ from graphws.align.barrier import Barrier, Loss, barrier, classification_loss, f
 from graphws.align.evidence import Values
 from graphws.align.pairwise import Alignment, Method, align
 from graphws.errors import VerificationError
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
 from graphws.graph.group import Richness
-from graphws.graph.verify import Run, relative_change
+from graphws.operations import forward
+from graphws.operations.verify import Run, relative_change
 
 
 @dataclass(frozen=True, eq=False)

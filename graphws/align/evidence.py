@@ -9,9 +9,9 @@ from torch import Tensor
 
 from graphws.graph import Action, GroupElement, Monomial, Weights
 from graphws.graph.element import SpaceElement
-from graphws.graph.moment_maps import collect_evidence
-from graphws.graph.verify import Run
 from graphws.matching import Metric, Score, assign_family, families, score
+from graphws.operations.moment_maps import collect_evidence
+from graphws.operations.verify import Run
 
 Values = Callable[[Weights], Mapping[str, Tensor]]
 """What every space of a network carries on some data, (1, samples, elements)."""

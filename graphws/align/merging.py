@@ -17,7 +17,7 @@ from graphws.align.many import ManyAlignment, align_many
 from graphws.errors import VerificationError
 from graphws.graph import Weights
 from graphws.graph.group import Richness
-from graphws.graph.verify import Run, relative_change
+from graphws.operations.verify import Run, relative_change
 
 
 @dataclass(frozen=True, eq=False)

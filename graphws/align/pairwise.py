@@ -28,11 +28,11 @@ from graphws.align.objective import check_pair, climb, closeness, restricted, st
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
-from graphws.graph.latents import latents
-from graphws.graph.verify import Run
 from graphws.matching import agreement, balanced_metric, match_forward
 from graphws.matching.metric import Metric
 from graphws.matching.view import matching_view
+from graphws.operations.latents import latents
+from graphws.operations.verify import Run
 
 Method = Literal["weights", "activations", "attributions"]
 
@@ -83,8 +83,8 @@ def align(
         second: The network to be moved, of the same graph.
         method: ``weights``, ``activations`` or ``attributions``.
         inputs: Points for ``activations``: data that the networks know.
-        values: What the spaces carry on such data, in place of ``inputs``, for networks that `graphws.graph.forward`
-            does not run; `graphws.actions.pictures.values` has it for those that convolve.
+        values: What the spaces carry on such data, in place of ``inputs``, for networks that
+            `graphws.operations.forward` does not run; `graphws.actions.pictures.values` has it for those that convolve.
         run: Outputs from weights on such data, for ``attributions``.
         actions: The rich actions of the graph, or its permutations only.
         generator: Order of the descent, random starts and random functions; the graph's order and none where None.

@@ -18,9 +18,9 @@ UNKNOWN = "unknown"
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from graphws.actions.analysis.result import Actions
     from graphws.actions.lie import LieFigures
-    from graphws.actions.result import Actions
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 
 def actions_command(
@@ -68,7 +68,7 @@ def actions_command(
     """Say how a group acts on every layer of MODEL, or why it cannot be said."""
     import torch
 
-    from graphws.actions.extract import find_actions
+    from graphws.actions.analysis.extraction import find_actions
     from graphws.actions.groups.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
 
@@ -201,7 +201,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _probes(path: Path) -> Tensor:
     """The tensor `inputs` of a file, or its only tensor."""
-    from graphws.graph.checkpoint import read_state_dict
+    from graphws.checkpoints.state_dict import read_state_dict
 
     tensors = read_state_dict(path)
     if "inputs" in tensors:

@@ -9,17 +9,17 @@ from graphws.cli.console import output, table, working
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 
 def search_unknown(found: Conversion, source: str, json_file: Path | None, neurons: Path | None) -> None:
     """Searches, says what the symmetries move, and writes the files that were asked for."""
     import json
 
+    from graphws.actions.analysis.quotient import orbit_view
+    from graphws.actions.analysis.result import map_to_dict
     from graphws.actions.automorphism import automorphisms
     from graphws.actions.pictures.view import picture_view
-    from graphws.actions.quotient import orbit_view
-    from graphws.actions.result import map_to_dict
     from graphws.report.actions_neurons import neuron_file
     from graphws.runtime.files import write_bytes
 

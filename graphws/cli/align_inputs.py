@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from graphws.align.evidence import Values
     from graphws.graph import Weights
-    from graphws.graph.verify import Run
+    from graphws.operations.verify import Run
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def read_data(path: Path, weights: Weights) -> Data:
     from graphws.actions.pictures.steps import missing
     from graphws.actions.pictures.values import picture_outputs, picture_values
     from graphws.actions.pictures.view import convolves, picture_graph
-    from graphws.graph import forward
-    from graphws.graph.checkpoint import read_state_dict
-    from graphws.graph.forward import point_axes
+    from graphws.checkpoints.state_dict import read_state_dict
+    from graphws.operations import forward
+    from graphws.operations.forward import point_axes
 
     graph = weights.graph
     unable = missing(picture_graph(graph) if convolves(graph) else graph)

@@ -55,10 +55,10 @@ def convert_command(
     """Convert SOURCE to a typed graph, try its symmetry on the network itself, and write both into OUT."""
     import torch
 
+    from graphws.checkpoints.example_inputs import example_inputs, example_outputs
+    from graphws.checkpoints.network_file import save_network
     from graphws.converting import convert
     from graphws.errors import DataError
-    from graphws.graph.example_inputs import example_inputs, example_outputs
-    from graphws.graph.network_file import save_network
 
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 FigureOption = Annotated[
     Path | None,
@@ -18,14 +18,14 @@ FigureOption = Annotated[
 
 def check_figure(path: Path) -> None:
     """Refuses a file name that says no format before any work is done."""
-    from graphws.report.graph_picture import check_picture_name
+    from graphws.report.graph.formats import check_picture_name
 
     check_picture_name(path)
 
 
 def write_figure(found: Conversion, path: Path, title: str) -> None:
     """Writes the picture, all of it or nothing."""
-    from graphws.report.graph_picture import graph_picture
+    from graphws.report.graph.formats import graph_picture
     from graphws.runtime.files import write_bytes
 
     write_bytes(path, graph_picture(found, path, title))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from graphws.actions.reduction import Reduction
     from graphws.actions.reduction.running import Run
     from graphws.actions.reduction.tolerance import Choice
-    from graphws.graph.conversion import Conversion
+    from graphws.checkpoints.conversion import Conversion
 
 _SUFFIX = ".safetensors"
 
@@ -41,8 +41,8 @@ def reduce_command(
 ) -> None:
     """Take neurons, channels, heads and dimensions that do nothing out of the network in FILE."""
     from graphws.actions.reduction import reduce
+    from graphws.checkpoints.network_file import save_network
     from graphws.converting import load_graph_file
-    from graphws.graph.network_file import save_network
 
     if out.suffix != _SUFFIX:
         raise UsageError(f"{out.name}: the smaller checkpoint must end in {_SUFFIX}")
@@ -100,9 +100,9 @@ def _checked(reduced: Reduction, run: Run) -> Conversion:
     """The reduced network, its group tried once more."""
     import torch
 
+    from graphws.checkpoints.conversion import Conversion
     from graphws.errors import VerificationError
-    from graphws.graph.conversion import Conversion
-    from graphws.graph.verify import verify
+    from graphws.operations.verify import verify
 
     note = f"reduced from {reduced.source.numel:,} numbers; outputs changed by {reduced.change:.1e}"
     precise = reduced.weights.to(device="cpu", dtype=torch.float64)

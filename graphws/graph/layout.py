@@ -10,13 +10,13 @@ disappear: all that is left are sets.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from graphws.graph.network import NetworkGraph
+from graphws.graph.parameter import Parameter
+from graphws.graph.space import Space
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,24 @@ class Layout:
         return levels.reshape(tensor.shape[0], *shape, *tail)
 
 
-def make_layout(graph: NetworkGraph, parameter: str) -> Layout:
-    """The layout of one parameter."""
+def make_layout(parameter: Parameter, lineages: Sequence[Sequence[Space]], hosts: Sequence[int | None]) -> Layout:
+    """The layout of one parameter.
+
+    Args:
+        parameter: The parameter.
+        lineages: For each of its axes the space, after all the spaces that it is nested in.
+        hosts: For each inner axis the axis that its parents are on; not read for any other.
+    """
     index: list[IndexAxis] = []
     split: list[int] = []
     moving: list[bool] = []
     levels: list[dict[str, int]] = []
-    labelled = graph.parameter(parameter)
-    for k, axis in enumerate(labelled.axes):
+    for k, axis in enumerate(parameter.axes):
         above: int | None = None
-        lineage = graph.lineage(axis.space)
+        lineage = lineages[k]
         levels.append({})
         if axis.inner:
-            host = graph.host(labelled, k)
+            host = hosts[k]
             assert host is not None
             above = levels[host][lineage[-2].name]
         for space in lineage[-1:] if axis.inner else lineage:
@@ -104,4 +109,4 @@ def make_layout(graph: NetworkGraph, parameter: str) -> Layout:
             if space.moves:
                 index.append(IndexAxis(space.name, space.size, above))
                 above = levels[-1][space.name] = len(index) - 1
-    return Layout(parameter, tuple(index), tuple(split), tuple(moving))
+    return Layout(parameter.name, tuple(index), tuple(split), tuple(moving))

@@ -3,7 +3,7 @@
 A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks that share a graph is a
 `graphws.graph.Weights`.  It is frozen, compares by value, prints readably and has a canonical JSON form.
 
-    >>> from graphws.graph import mlp_graph
+    >>> from graphws.operations import mlp_graph
     >>> print(mlp_graph([2, 32, 32, 1], activation="sine", omega=30.0))
     NetworkGraph(4 spaces, 6 parameters, 1185 numbers, log10|G| = 70.8)
       input: free, 2
@@ -176,7 +176,12 @@ class NetworkGraph:
 
     @cached_property
     def _layouts(self) -> dict[str, Layout]:
-        return {parameter.name: make_layout(self, parameter.name) for parameter in self.parameters}
+        layouts = {}
+        for parameter in self.parameters:
+            lineages = [self.lineage(space) for space in parameter.spaces]
+            hosts = [self.host(parameter, k) if axis.inner else None for k, axis in enumerate(parameter.axes)]
+            layouts[parameter.name] = make_layout(parameter, lineages, hosts)
+        return layouts
 
     def layout(self, parameter: str) -> Layout:
         """How the parameter is folded: which index axes move, which numbers become channels."""

@@ -17,7 +17,8 @@ entries of a parameter stand depends on its axes:
 Paper D draws an MLP so; its neuron permutations are the relabellings of this graph within a space.
 
 >>> import networkx, torch
->>> from graphws.graph import Weights, from_networkx, mlp_graph, to_networkx
+>>> from graphws.graph import Weights, from_networkx, to_networkx
+>>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 4, 1])
 >>> networkx.is_directed_acyclic_graph(to_networkx(graph))
 True

@@ -9,7 +9,8 @@
 * ``graphws`` is `TYPED`, which tells it from the neurons of a network; ``graph_json`` is the graph,
   operations and reasons included.
 
->>> from graphws.graph import from_pyg, mlp_graph, to_pyg
+>>> from graphws.graph import from_pyg, to_pyg
+>>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 4, 1])
 >>> data = to_pyg(graph)
 >>> data["space"].x[:, 0].tolist(), data["parameter"].x.tolist()

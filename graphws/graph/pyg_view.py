@@ -15,7 +15,8 @@ Columns of another type than the network's first tensor stand apart, as ``x_int6
 
 >>> import torch
 >>> from torch_geometric.loader import DataLoader
->>> from graphws.graph import Weights, from_pyg, mlp_graph, to_pyg
+>>> from graphws.graph import Weights, from_pyg, to_pyg
+>>> from graphws.operations import mlp_graph
 >>> graph = mlp_graph([2, 4, 1])
 >>> weights = Weights.unflatten(graph, torch.randn(3, graph.numel))
 >>> batch = next(iter(DataLoader([to_pyg(weights, k) for k in range(3)], batch_size=3)))

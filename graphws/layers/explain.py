@@ -4,7 +4,7 @@ Nothing is hidden in a class name: every block (source tensor, target tensor) li
 the key through which it goes and a sentence that says what it does, and how many parameters that takes.  Free channels
 are always mixed densely and are not mentioned.  Where a space labels several axes of a tensor, ``d[1]`` is the first.
 
-    >>> from graphws.graph import mlp_graph
+    >>> from graphws.operations import mlp_graph
     >>> explanation = explain(mlp_graph([2, 8, 8, 1]))
     >>> explanation.block("W1", "W2").parameters
     4

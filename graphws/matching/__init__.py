@@ -12,7 +12,8 @@ the others are held, so space by space it is an assignment problem.  This packag
 * do all of it for two networks: `match`.
 
 >>> import torch
->>> from graphws.graph import Weights, mlp_graph
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
 >>> from graphws.matching import match
 >>> graph, rng = mlp_graph([3, 8, 8, 2], activation="tanh"), torch.Generator().manual_seed(0)
 >>> first = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))

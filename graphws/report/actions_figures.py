@@ -15,8 +15,8 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphws.actions.categories import CATEGORIES
-from graphws.actions.figures import LayerFigures
+from graphws.actions.measures.categories import CATEGORIES
+from graphws.actions.measures.figures import LayerFigures
 from graphws.graph import Monomial
 
 COLOURS = {

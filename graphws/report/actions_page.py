@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from graphws.actions.analysis.result import Actions
 from graphws.actions.lie import LieFigures
-from graphws.actions.result import Actions
 from graphws.graph import Monomial
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
 from graphws.report.figures import png

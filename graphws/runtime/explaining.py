@@ -9,9 +9,10 @@ from torch import nn
 
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers import resized
 from graphws.layers.explain import Explanation, explain
+from graphws.operations import mlp_graph
 from graphws.runtime.contenders import ModelSection
 from graphws.runtime.making import architecture_of, samples_of, zoo_path
 from graphws.spec import DwsnetModel, EquivariantHead, GraphInput, MlpInput, Spec, ZooInput, expand_messages

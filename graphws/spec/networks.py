@@ -36,7 +36,7 @@ def coordinates(spec: Spec) -> int | None:
 
 
 def spaces(spec: Spec) -> tuple[SpaceSketch, ...]:
-    """The spaces of the networks as `graphws.graph.mlp_graph` names them; none where the spec does not say."""
+    """The spaces of the networks as `graphws.operations.mlp_graph` names them; none where the spec does not say."""
     known = widths(spec)
     if known is None:
         return ()

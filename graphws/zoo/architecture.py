@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import ZooError
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
+from graphws.operations import mlp_graph
 
 _MASK = (1 << 64) - 1
 
@@ -37,7 +38,7 @@ class Architecture:
 
     Args:
         widths: d_0, …, d_M.
-        activation: One of `graphws.graph.ACTIVATIONS`.
+        activation: One of `graphws.operations.ACTIVATIONS`.
         omega: Frequency ω of a sine, sin(ω(Wx + b)); ignored by other activations.
         start: Factor on the weights that networks start from.
 

@@ -1,6 +1,6 @@
 """State dicts that a zoo can hold, from files that are not trusted.
 
-Files are read by `graphws.graph.checkpoint`; a zoo asks for more: every tensor of one of its types, every number
+Files are read by `graphws.checkpoints.state_dict`; a zoo asks for more: every tensor of one of its types, every number
 finite, and layers in order.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from graphws.checkpoints.state_dict import read_state_dict
 from graphws.errors import DataError, ZooError
-from graphws.graph.checkpoint import read_state_dict
 from graphws.zoo.shards import DTYPES
 
 MAX_BYTES = 1 << 30

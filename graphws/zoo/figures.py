@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from graphws.errors import ZooError
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from graphws.zoo.sources import picture_grid
 
 

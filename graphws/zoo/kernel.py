@@ -24,7 +24,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from graphws.graph import ACTIVATIONS, Operation
+from graphws.graph import Operation
+from graphws.operations import ACTIVATIONS
 from graphws.zoo.architecture import Architecture
 
 _PAD = 64  # numbers: a vector loop of any width ends on such a border, so no element ever falls into a scalar tail

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.state_dict import SUFFIXES
 from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import write_error
-from graphws.graph import NetworkGraph, Weights, mlp_graph
-from graphws.graph.checkpoint import SUFFIXES
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import mlp_graph
 from graphws.zoo.checkpoint import read_state
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples

@@ -11,10 +11,10 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.actions.pictures.view import picture_view, unfolded
-from graphws.actions.planted import Planted, plant
+from graphws.actions.planted.networks import Planted, plant
+from graphws.checkpoints.conversion import Conversion
 from graphws.converting import convert
 from graphws.graph import Weights
-from graphws.graph.conversion import Conversion
 from tests.actions.planting import rng
 
 SHAPE = (3, 8, 8)

@@ -10,9 +10,9 @@ from torch import Tensor
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import Planted, plant
+from graphws.actions.planted.networks import Planted, plant
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 
 TOKENS, HEAD_DIM = 5, {"Z2": 4, "Z4": 4, "S3": 6}
 GENERATORS = {"Z2": {"a": [1, 0]}, "Z4": {"a": [1, 2, 3, 0]}, "S3": {"a": [1, 0, 2], "b": [1, 2, 0]}}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from graphws.graph import ACTIVATIONS, Action, Weights, mlp_graph
+from graphws.graph import Action, Weights
+from graphws.operations import ACTIVATIONS, mlp_graph
 
 FACTORS = {
     Action.PERMUTATION: (1.0,),

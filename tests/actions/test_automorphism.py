@@ -8,11 +8,12 @@ import math
 import pytest
 import torch
 
+from graphws.actions.analysis.quotient import orbit_view, orbits_of, quotient
 from graphws.actions.automorphism import automorphisms
-from graphws.actions.quotient import orbit_view, orbits_of, quotient
 from graphws.errors import GraphError, UsageError
-from graphws.graph import GroupElement, LinearMap, Monomial, Weights, forward, from_networkx, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import GroupElement, LinearMap, Monomial, Weights, from_networkx
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
 

@@ -9,12 +9,13 @@ from graphws.actions import find_actions
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry
-from graphws.actions.measures import layer_errors, weight_errors
-from graphws.actions.planted import plant, recovery
+from graphws.actions.measures.equivariance import layer_errors, weight_errors
+from graphws.actions.planted.networks import plant, recovery
 from graphws.actions.problem import pose
-from graphws.actions.search import search
-from graphws.graph import LinearMap, NetworkGraph, attention_pool_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.actions.search.search import search
+from graphws.graph import LinearMap, NetworkGraph
+from graphws.operations import attention_pool_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import Case, rng, token_group
 
 TOKENS = 5

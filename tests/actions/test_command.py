@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from graphws.actions import find_actions
+from graphws.checkpoints.network_file import save_network
 from graphws.cli.app import app
 from graphws.errors import UsageError
-from graphws.graph import Weights, forward, mlp_graph
-from graphws.graph.network_file import save_network
+from graphws.graph import Weights
+from graphws.operations import forward, mlp_graph
 from graphws.report.actions_neurons import neuron_file
 from tests.actions.picture_cases import classifier, planted
 from tests.actions.planting import Case, pictures, rng

@@ -8,7 +8,8 @@ import torch
 from graphws.actions import find_actions
 from graphws.actions.decoys.shuffled import decoys, overlap
 from graphws.actions.groups.naming import named_symmetry
-from graphws.graph import Monomial, mlp_graph
+from graphws.graph import Monomial
+from graphws.operations import mlp_graph
 from tests.actions.planting import pictures, rng
 from tests.actions.test_symmetry import is_group_action
 

@@ -13,9 +13,10 @@ from graphws.actions.intertwiners.group import Intertwiners
 from graphws.actions.reduction import Reduction, latent_shapes, latent_spaces, layer_parameters, reduce, submodel_of
 from graphws.actions.submodels.submodel import Submodel, SubmodelCheck, check_submodel
 from graphws.errors import GraphError
-from graphws.graph import Action, LinearMap, Monomial, Operation, Weights, forward, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import Action, LinearMap, Monomial, Operation, Weights
 from graphws.graph.element import SpaceElement
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
 DOUBLE = torch.float64

@@ -13,19 +13,20 @@ from PIL import Image
 from torch import Tensor
 
 from graphws.actions import find_actions
-from graphws.actions.categories import CATEGORIES, negated_copies
 from graphws.actions.decoys.shuffled import decoys, overlap
-from graphws.actions.figures import LayerFigures, Rival
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.symmetry import close
-from graphws.actions.linear_action import fit_linear_action, linear_errors
-from graphws.actions.measures import end_to_end_error, linearity
+from graphws.actions.measures.categories import CATEGORIES, negated_copies
+from graphws.actions.measures.equivariance import end_to_end_error, linearity
+from graphws.actions.measures.figures import LayerFigures, Rival
 from graphws.actions.problem import pose
-from graphws.actions.verdict import judge, judge_layer, judge_together
+from graphws.actions.search.linear_action import fit_linear_action, linear_errors
+from graphws.actions.verdict.verdict import judge, judge_layer, judge_together
+from graphws.checkpoints.conversion import Conversion
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError
-from graphws.graph import GroupElement, Monomial, Weights, mlp_graph
-from graphws.graph.conversion import Conversion
+from graphws.graph import GroupElement, Monomial, Weights
+from graphws.operations import mlp_graph
 from tests.actions.planting import attention, pictures, rng
 from tests.actions.test_symmetry import is_group_action
 

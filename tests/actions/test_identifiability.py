@@ -15,8 +15,9 @@ from graphws.actions.identifiability import bypass_constant, identifiability, ne
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import UsageError
-from graphws.graph import ACTIVATIONS, Monomial, Operation, Weights, forward, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import Monomial, Operation, Weights
+from graphws.operations import ACTIVATIONS, forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "checkpoints" / "cifar-mirror"

@@ -10,10 +10,11 @@ from torch import Tensor
 from graphws.actions.intertwiners.group import Intertwiners
 from graphws.actions.intertwiners.measured import check_table, measure_intertwiners
 from graphws.errors import GraphError, UsageError
-from graphws.graph import ACTIVATIONS, Action, GroupElement, LinearMap, Monomial, Operation, Weights, forward
-from graphws.graph.attention import AttentionLayer, attention_graph
-from graphws.graph.latents import latents
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, Operation, Weights
 from graphws.matching.match import same_map
+from graphws.operations import ACTIVATIONS, forward
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
+from graphws.operations.latents import latents
 
 GROUPS = {
     "gelu": Intertwiners.of("gelu", 5),

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from graphws.actions.lie import channel_mixing, lie_derivative, matrix_generator, named_generator
 from graphws.converting import convert
 from graphws.errors import UsageError
-from graphws.graph import Weights, forward, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import Weights
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import rng
 
 

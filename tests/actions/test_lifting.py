@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions, named_symmetry
+from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.placing import place
 from graphws.actions.pictures.view import picture_view, unfolded
-from graphws.actions.planted import plant
-from graphws.actions.result import Actions
+from graphws.actions.planted.networks import plant
 from graphws.converting import convert
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, Monomial, Weights, forward, mlp_graph
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import GroupElement, Monomial, Weights
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import rng, token_group
 from tests.actions.redundancy import plant as with_redundancy
 

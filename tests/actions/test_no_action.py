@@ -11,18 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions
-from graphws.actions.anchored import anchored
-from graphws.actions.figures import LayerFigures, Rival
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import plant
-from graphws.actions.verdict import Links, judge
+from graphws.actions.measures.figures import LayerFigures, Rival
+from graphws.actions.planted.networks import plant
+from graphws.actions.verdict.reached_layers import anchored
+from graphws.actions.verdict.verdict import Links, judge
 from graphws.actions.wires import covariances
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
-from graphws.graph import Monomial, Weights, mlp_graph
-from graphws.graph.forward import run_steps
+from graphws.graph import Monomial, Weights
+from graphws.operations import mlp_graph
+from graphws.operations.forward import run_steps
 from tests.actions.planting import rng
 
 SHAPE = (1, 6, 6)

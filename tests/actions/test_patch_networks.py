@@ -9,7 +9,8 @@ from graphws.actions import find_actions
 from graphws.actions.decoys.shuffled import decoys
 from graphws.actions.groups.placing import patch_side, place
 from graphws.actions.wires import feature_spaces, wires
-from graphws.graph import NetworkGraph, attention_pool_graph, mlp_graph
+from graphws.graph import NetworkGraph
+from graphws.operations import attention_pool_graph, mlp_graph
 from tests.actions.planting import pictures, rng
 
 SHAPE = (3, 6, 6)

@@ -11,10 +11,10 @@ from graphws.actions.groups.moves import channel_permutation
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import close
-from graphws.actions.measures import end_to_end_error
+from graphws.actions.measures.equivariance import end_to_end_error
 from graphws.actions.pictures.steps import run_network
 from graphws.actions.pictures.view import grids, picture_view, unfolded
-from graphws.actions.planted import plant, recovery
+from graphws.actions.planted.networks import plant, recovery
 from graphws.actions.problem import pose
 from graphws.converting import convert
 from graphws.errors import UsageError

@@ -12,20 +12,9 @@ from hypothesis import strategies as st
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import GraphError, UsageError, VerificationError
-from graphws.graph import (
-    ACTIVATIONS,
-    GroupElement,
-    LinearMap,
-    Monomial,
-    NetworkGraph,
-    Parameter,
-    Space,
-    Weights,
-    canonical_gauge,
-    forward,
-    mlp_graph,
-)
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
+from graphws.operations import ACTIVATIONS, canonical_gauge, forward, mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
 POINTWISE = sorted(set(ACTIVATIONS) - {"identity"})

@@ -10,8 +10,9 @@ from graphws import convert
 from graphws.actions.reduction import reduce
 from graphws.actions.reduction.shrink import resized
 from graphws.errors import GraphError
-from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights, forward
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights
+from graphws.operations import forward
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 
 
 def rng(seed):

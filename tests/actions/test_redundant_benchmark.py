@@ -8,7 +8,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from graphws.graph import Monomial, forward
+from graphws.graph import Monomial
+from graphws.operations import forward
 from tests.scripts import load_script
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "actions.py"

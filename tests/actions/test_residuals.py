@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
-from graphws.actions.residuals import mark_residuals, parameter_errors, residuals
-from graphws.graph import GroupElement, Monomial, Weights, from_networkx, mlp_graph, to_networkx
-from graphws.graph.attention import AttentionLayer, attention_graph
+from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
+from graphws.graph import GroupElement, Monomial, Weights, from_networkx, to_networkx
+from graphws.operations import mlp_graph
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.planting import pictures, rng
 
 SHAPE = (1, 4, 4)

@@ -6,16 +6,17 @@ import torch
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import close
-from graphws.actions.measures import layer_errors, weight_errors
-from graphws.actions.planted import Planted, plant, recovery
+from graphws.actions.measures.equivariance import layer_errors, weight_errors
+from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
-from graphws.actions.projection import homomorphism, linear_defect, newton
-from graphws.actions.search import Candidate, refine, search, start_forward
+from graphws.actions.search.projection import homomorphism, linear_defect, newton
+from graphws.actions.search.search import Candidate, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
-from graphws.graph import GroupElement, LinearMap, Monomial, Weights, forward, mlp_graph
+from graphws.graph import GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import compose
 from graphws.matching import Score, families
 from graphws.matching.match import same_map
+from graphws.operations import forward, mlp_graph
 from tests.actions.planting import Case, attention, linear_gap, pictures, rng, violation
 
 SHAPE = (3, 6, 6)
@@ -230,7 +231,7 @@ def test_a_refinement_that_only_fits_noise_is_left(monkeypatch: pytest.MonkeyPat
     here, there = refined(nothing, 5), refined(something, 30)
     assert alike(here, refined(nothing, 30))
     errors = [max(weight_errors(nothing, here.maps).values())]
-    monkeypatch.setattr("graphws.actions.search._GAIN", -1.0)
+    monkeypatch.setattr("graphws.actions.search.search._GAIN", -1.0)
     assert alike(there, refined(something, 30))
     on = refined(nothing, 30)
     assert not alike(here, on)

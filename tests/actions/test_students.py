@@ -9,11 +9,12 @@ from torch import Tensor
 from graphws.actions import find_actions
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.planted import plant, recovery
-from graphws.actions.students import fit_student
+from graphws.actions.planted.networks import plant, recovery
+from graphws.actions.planted.students import fit_student
 from graphws.errors import UsageError
-from graphws.graph import Monomial, Weights, forward, mlp_graph
+from graphws.graph import Monomial, Weights
 from graphws.matching import match
+from graphws.operations import forward, mlp_graph
 from tests.actions.planting import rng
 
 GRAPH = mlp_graph([6, 6, 4], "tanh")

@@ -5,16 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import (
-    Action,
-    AttentionLayer,
-    NetworkGraph,
-    Parameter,
-    Space,
-    Weights,
-    attention_graph,
-    mlp_graph,
-)
+from graphws.graph import Action, NetworkGraph, Parameter, Space, Weights
+from graphws.operations import AttentionLayer, attention_graph, mlp_graph
 
 
 def residual() -> NetworkGraph:

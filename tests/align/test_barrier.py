@@ -8,7 +8,8 @@ from torch import Tensor
 
 from graphws.align import Barrier, align, average, barrier, classification_loss, function_loss
 from graphws.errors import DataError, GraphError, UsageError
-from graphws.graph import NetworkGraph, Weights, forward, mlp_graph
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import forward, mlp_graph
 from graphws.zoo.sources.digits import load_digits
 from tests.align.cases import MLPS, distance, network
 

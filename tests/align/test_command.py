@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner
 
+from graphws.checkpoints.network_file import save_network
 from graphws.cli import app
 from graphws.converting import convert
-from graphws.graph import Weights, forward, mlp_graph
-from graphws.graph.network_file import save_network
+from graphws.graph import Weights
+from graphws.operations import forward, mlp_graph
 from tests.align.cases import network
 
 GRAPH = mlp_graph([6, 24, 24, 3], "relu")

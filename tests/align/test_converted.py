@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from graphws.align import align, align_many, barrier, function_loss
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import VerificationError
-from graphws.graph import Axis, NetworkGraph, Parameter, Space, Weights, measure_actions
-from graphws.graph.conversion import Conversion
+from graphws.graph import Axis, NetworkGraph, Parameter, Space, Weights
 from graphws.matching.view import matching_view
+from graphws.operations import measure_actions
 from tests.align.cases import distance, network
 
-modules = pytest.importorskip("graphws_converters.modules")
+conversion = pytest.importorskip("graphws_converters.modules.conversion")
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -83,7 +84,7 @@ def converted(name: str) -> tuple[Conversion, Weights]:
         nn.init.normal_(tensor, std=0.3)
     if isinstance(inputs, tuple):
         inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
-    found = modules.convert_module(module, inputs, generator=rng())
+    found = conversion.convert_module(module, inputs, generator=rng())
     assert found.weights is not None
     return found, found.weights
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from graphws.align.gauge import least_norm_gauge, settled_gauge
-from graphws.graph import Action, GroupElement, NetworkGraph, Parameter, Space, Weights, forward, mlp_graph
+from graphws.graph import Action, GroupElement, NetworkGraph, Parameter, Space, Weights
 from graphws.matching import matching_gauge
+from graphws.operations import forward, mlp_graph
 from tests.align.cases import ATTENTION, MLPS, distance, network, points
 
 LINEAR = mlp_graph([6, 4, 4, 6], "identity")

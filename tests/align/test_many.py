@@ -5,7 +5,8 @@ import torch
 
 from graphws.align import align_many
 from graphws.errors import GraphError, WeightsError
-from graphws.graph import NetworkGraph, Weights, forward
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import forward
 from tests.align.cases import ATTENTION, GRAPHS, MLPS, distance, network, points
 
 

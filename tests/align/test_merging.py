@@ -9,7 +9,8 @@ import torch
 
 from graphws.align import align_many, average, function_loss, merge_many, merging, spread_loss
 from graphws.errors import DataError, VerificationError
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from tests.align.cases import ATTENTION, MLPS, distance, network, points
 
 GRAPH = MLPS["relu"]

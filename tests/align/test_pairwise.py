@@ -6,8 +6,9 @@ import torch
 from graphws.align import align
 from graphws.align.objective import closeness
 from graphws.errors import GraphError, UsageError
-from graphws.graph import GroupElement, NetworkGraph, Weights, forward, mlp_graph
+from graphws.graph import GroupElement, NetworkGraph, Weights
 from graphws.matching import Metric, balanced_metric
+from graphws.operations import forward, mlp_graph
 from tests.align.cases import ATTENTION, GRAPHS, MLPS, distance, network, points
 
 each_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -143,7 +143,8 @@ def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) ->
 def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
     import torch
 
-    from graphws.graph import NetworkGraph, mlp_graph
+    from graphws.graph import NetworkGraph
+    from graphws.operations import mlp_graph
 
     torch.save(
         torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).state_dict(), "net.pt"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from graphws.graph.network_file import load_network
+from graphws.checkpoints.network_file import load_network
 from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec, shipped_specs
 from tests.cli.runs import finished_run, run

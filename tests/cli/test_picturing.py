@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graphws.graph import mlp_graph
+from graphws.operations import mlp_graph
 from tests.cli.runs import run
 
 

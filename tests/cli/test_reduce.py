@@ -10,11 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from graphws import convert
+from graphws.checkpoints.conversion import Conversion
+from graphws.checkpoints.network_file import save_network
 from graphws.converting import load_graph_file
-from graphws.graph import Weights, forward
-from graphws.graph.attention import AttentionLayer, attention_graph
-from graphws.graph.conversion import Conversion
-from graphws.graph.network_file import save_network
+from graphws.graph import Weights
+from graphws.operations import forward
+from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 from tests.cli.runs import run
 

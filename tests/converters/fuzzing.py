@@ -16,9 +16,9 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
+from graphws.checkpoints.conversion import Conversion
+from graphws.checkpoints.network_file import save_network
 from graphws.converting import convert, load_graph_file
-from graphws.graph.conversion import Conversion
-from graphws.graph.network_file import save_network
 from tests.converters.mutations import bytes_like, json_like, message_like
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from graphws.graph import Action, NetworkGraph, Weights
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from tests.converters.architectures import ARCHITECTURES, GROUPS, build
 from tests.graph import samples
 

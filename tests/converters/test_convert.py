@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 import graphws.converting
+from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.converting import convert, converters, load_graph_file
 from graphws.errors import DataError, GraphError, UsageError
-from graphws.graph import mlp_graph
-from graphws.graph.conversion import Conversion, Hints
+from graphws.operations import mlp_graph
 
 
 def test_the_converters_that_come_along_are_registered() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws_converters import crosscheck
 from graphws_converters.fronts.errors import TraceFailure
-from graphws_converters.modules import convert_module
+from graphws_converters.gate import crosscheck
+from graphws_converters.modules.conversion import convert_module
 from graphws_converters.rules import RULES
 from graphws_converters.rules.registry import Entry
 from tests.converters.architectures import build

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from graphws.graph import NetworkGraph
-from graphws_converters import families
-from graphws_converters.modules import convert_module
+from graphws_converters.analysis import families
+from graphws_converters.modules.conversion import convert_module
 from tests.converters.architectures import build
 
 

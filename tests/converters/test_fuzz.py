@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.converting import convert
 from graphws.errors import DataError, GraphwsError, VerificationError
-from graphws.graph import NetworkGraph, mlp_graph
-from graphws.graph.checkpoint import read_checkpoint
+from graphws.graph import NetworkGraph
+from graphws.operations import mlp_graph
 from tests.converters import fuzzing
 from tests.converters.mutations import LONGEST, survives
 

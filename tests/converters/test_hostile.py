@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from graphws.checkpoints.example_inputs import example_inputs
+from graphws.checkpoints.network_file import load_network, save_network
 from graphws.converting import convert
 from graphws.errors import DataError, GraphwsError, UsageError
-from graphws.graph.example_inputs import example_inputs
-from graphws.graph.network_file import load_network, save_network
 from tests.converters.hostile import CANARY, HOSTILE, expected
 
 pytest.importorskip("onnx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from tests.converters.hugging_face import GROUPS, MODELS, build
 from tests.graph import samples
 

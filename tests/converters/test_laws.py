@@ -16,7 +16,7 @@ from graphws.layers import EquivariantLinear
 from graphws.layers.plan import plan_by_name
 from graphws.messages import expand_blocks
 from graphws.testing import check_equivariance
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from tests.converters.architectures import build
 from tests.graph import samples
 from tests.scripts import load_script

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphws.checkpoints.conversion import Hints
 from graphws.converting import convert
 from graphws.errors import GraphError, UsageError, VerificationError
-from graphws.graph import Weights, forward, mlp_graph
-from graphws.graph.conversion import Hints
-from graphws_converters.mlp_form import mlp_form
+from graphws.graph import Weights
+from graphws.operations import forward, mlp_graph
+from graphws_converters.chains.mlp_form import mlp_form
 from tests.converters.networks import Broken, Functional, Siren, seeded
 from tests.graph import samples
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 
 
 def _rng() -> torch.Generator:

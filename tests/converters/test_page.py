@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules import RULES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "converting.md"

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.conversion import Conversion
+from graphws.checkpoints.network_file import load_network, save_network
+from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.converting import convert
 from graphws.graph import Weights
-from graphws.graph.checkpoint import read_checkpoint
-from graphws.graph.conversion import Conversion
-from graphws.graph.network_file import load_network, save_network
-from graphws.graph.verify import relative_change
+from graphws.operations.verify import relative_change
 from tests.converters.published import Crepe, ResNet20
 from tests.graph import samples
 

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
+from graphws.checkpoints.conversion import Conversion
+from graphws.checkpoints.example_inputs import example_outputs
+from graphws.checkpoints.network_file import load_network
 from graphws.cli import app
 from graphws.converting import convert
 from graphws.errors import UsageError, VerificationError
-from graphws.graph import mlp_graph
-from graphws.graph.conversion import Conversion
-from graphws.graph.example_inputs import example_outputs
-from graphws.graph.network_file import load_network
+from graphws.operations import mlp_graph
 from tests.converters.fuzzing import configs, onnx_models
 from tests.converters.networks import seeded
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from graphws.converting import convert
 from graphws.errors import GraphError, UsageError
-from graphws.graph import forward, mlp_graph
+from graphws.operations import forward, mlp_graph
 from tests.converters.networks import Siren, seeded
 from tests.graph import samples
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import doctest
 from pathlib import Path
 
-from graphws.graph import mlp_graph
 from graphws.layers import expand_blocks, plan_by_name
 from graphws.layers.explain import explain
+from graphws.operations import mlp_graph
 from tests.layers.cases import residual
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "layers.md"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage, Weights, mlp_graph
+from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage, Weights
+from graphws.operations import mlp_graph
 
 
 def heads() -> NetworkGraph:

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights, mlp_graph
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.group import Richness
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 HEADS = NetworkGraph(

@@ -6,8 +6,9 @@ import re
 import pytest
 
 from graphws.errors import GraphError
-from graphws.graph import NetworkGraph, Operation, Parameter, Space, Storage, mlp_graph, mlp_widths
+from graphws.graph import NetworkGraph, Operation, Parameter, Space, Storage
 from graphws.graph.network import DEEPEST, MOST_BLOCKS
+from graphws.operations import mlp_graph, mlp_widths
 from tests.graph import samples
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from graphws.errors import GraphError, WeightsError
-from graphws.graph import NetworkGraph, Weights, from_networkx, mlp_graph, orbits, to_networkx
+from graphws.graph import NetworkGraph, Weights, from_networkx, orbits, to_networkx
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 GRAPHS = [samples.heads(), samples.rich_mlp(), mlp_graph([2, 3]), NetworkGraph((), ())]

@@ -6,8 +6,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph, orbits
+from graphws.graph import NetworkGraph, Parameter, Space, orbits
 from graphws.graph.summary import orbit_count
+from graphws.operations import mlp_graph
 from tests.graph import samples
 from tests.scripts import load_script
 

@@ -6,7 +6,8 @@ from torch_geometric.data import Batch, Data, HeteroData
 from torch_geometric.loader import DataLoader
 
 from graphws.errors import GraphError, WeightsError
-from graphws.graph import NetworkGraph, Parameter, Space, Weights, from_pyg, mlp_graph, to_pyg
+from graphws.graph import NetworkGraph, Parameter, Space, Weights, from_pyg, to_pyg
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphws.errors import GraphError
-from graphws.graph import Action, Axis, NetworkGraph, Operation, Parameter, Space, mlp_graph
+from graphws.graph import Action, Axis, NetworkGraph, Operation, Parameter, Space
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 GRAPHS = [

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from graphws.graph import mlp_graph
 from graphws.graph.summary import summary_table
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from graphws.errors import GraphError, WeightsError
-from graphws.graph import NetworkGraph, Parameter, Weights, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Weights
+from graphws.operations import mlp_graph
 from tests.graph import samples
 
 GRAPH = mlp_graph([2, 3, 1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Space
+from graphws.operations import mlp_graph
 
 WEIGHT, BIAS = "weight", "bias"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.graph import mlp_graph
 from graphws.layers import EquivariantLinear, Features, expand_blocks
 from graphws.messages import Pool
 from graphws.models import DWSNet
+from graphws.operations import mlp_graph
 from graphws.testing import random_features, random_weights
 
 WIDE = mlp_graph([2, 32, 30, 32, 1])

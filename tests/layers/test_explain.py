@@ -7,11 +7,11 @@ import doctest
 import pytest
 
 from graphws.errors import GraphError, UsageError
-from graphws.graph import mlp_graph
 from graphws.layers import EquivariantLinear, Message, expand_blocks
 from graphws.layers import explain as module
 from graphws.layers.explain import explain
 from graphws.messages import FAMILIES
+from graphws.operations import mlp_graph
 from tests.layers.cases import GRAPHS, convolution, heads, residual
 
 LAYERS: dict[str, dict[str, object]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.graph import mlp_graph
 from graphws.layers import Invariants
 from graphws.messages import POOLS, Pool
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_features
 from tests.layers.cases import GRAPHS, residual
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
 from graphws.layers import ACTIVATIONS, EquivariantLinear, blocks, expand_blocks, kernels
 from graphws.layers.steps import EdgeReading
 from graphws.models import DWSNet
+from graphws.operations import mlp_graph
 from graphws.testing import random_weights
 from tests.layers.cases import convolution, heads, residual
 

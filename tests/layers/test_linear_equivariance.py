@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers import EquivariantLinear, Message, expand_blocks
 from graphws.messages import FAMILIES, POOLS, Pool
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_features
 from tests.layers.cases import GRAPHS, MLPS
 from tests.layers.dense import perturb

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from graphws.errors import GraphError, UsageError
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers import EquivariantLinear, expand_blocks
 from graphws.messages import FAMILIES, POOLS, Pool
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_features
 from tests.layers.dense import perturb
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from graphws.errors import UsageError
-from graphws.graph import mlp_graph
 from graphws.layers import ACTIVATIONS, OrbitNorm
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_features
 from tests.layers.cases import GRAPHS
 from tests.layers.dense import perturb

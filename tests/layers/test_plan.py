@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from graphws.errors import GraphError
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Space
 from graphws.layers.plan import level, plan_by_name, plan_by_role, role, role_table, sharing
 from graphws.messages import FAMILIES, Message, Via, expand_blocks
+from graphws.operations import mlp_graph
 from tests.layers.cases import GRAPHS, head_pairs, residual
 
 DEEP = mlp_graph([2, 4, 4, 4, 3])

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from graphws.errors import UsageError
-from graphws.graph import mlp_graph
 from graphws.layers import AttentionPool, EquivariantLinear, expand_blocks
 from graphws.layers.pattern import slots
 from graphws.layers.plan import Source
 from graphws.layers.pooling import Summaries, pool
 from graphws.messages import Pool
+from graphws.operations import mlp_graph
 from graphws.testing import random_features
 from tests.layers.cases import residual
 

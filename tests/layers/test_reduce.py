@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers import FreeAxes, resized
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_features
 from tests.layers.cases import convolution, pinned_heads
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import NetworkGraph
 from graphws.layers import EquivariantLinear, Features, expand_blocks
 from graphws.messages import POOLS, Message
+from graphws.operations import mlp_graph
 from graphws.testing import random_features
 from graphws.testing.reference import ReferenceLinear
 from tests.layers.cases import GRAPHS

@@ -4,20 +4,10 @@ import pytest
 import torch
 
 from graphws.errors import GraphError
-from graphws.graph import (
-    Action,
-    GroupElement,
-    LinearMap,
-    Monomial,
-    NetworkGraph,
-    Parameter,
-    Space,
-    Weights,
-    forward,
-    mlp_graph,
-)
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.matching import balanced_metric, descend, match, match_forward, matching_gauge, solving_order
 from graphws.matching.match import same_map
+from graphws.operations import forward, mlp_graph
 
 
 def attention() -> NetworkGraph:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights, mlp_graph
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching import Metric, agreement, balanced_metric, score
+from graphws.operations import mlp_graph
 
 
 def wide() -> NetworkGraph:

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from graphws.errors import UsageError
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
 from graphws.layers import Message
 from graphws.messages import FAMILIES
 from graphws.models import DWSNet
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_weights
 from tests.layers.cases import GRAPHS
 from tests.layers.dense import perturb

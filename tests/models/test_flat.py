@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from graphws.errors import UsageError, VerificationError
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
 from graphws.models import FlatMLP, width_for
+from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_weights
 
 NETWORK = mlp_graph([2, 4, 3, 2])

@@ -7,10 +7,10 @@ import itertools
 import pytest
 from matplotlib.figure import Figure
 
-from graphws.graph import mlp_graph
 from graphws.layers import expand_blocks
 from graphws.layers.explain import Explanation, explain
 from graphws.messages import FAMILIES
+from graphws.operations import mlp_graph
 from graphws.report.block_matrix import OFF, colour, draw_block_matrix, rule
 from graphws.report.figures import png
 from tests.layers.cases import GRAPHS

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
-from graphws.report.graph_blocks import Block, blocks
-from graphws.report.graph_links import flow_order, links, module_path
-from graphws.report.graph_page_data import WIDEST, page_data, shown_names
-from graphws.report.graph_scene import Scene
+from graphws.graph import NetworkGraph, Parameter, Space
+from graphws.operations import mlp_graph
+from graphws.report.graph.blocks import Block, blocks
+from graphws.report.graph.links import flow_order, links, module_path
+from graphws.report.graph.page_data import WIDEST, page_data, shown_names
+from graphws.report.graph.scene import Scene
 from tests.graph import samples
 from tests.report.graph_samples import convolutions, transformer
 

@@ -6,10 +6,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from graphws.graph import NetworkGraph, Parameter, Space, mlp_graph
+from graphws.graph import NetworkGraph, Parameter, Space
+from graphws.operations import mlp_graph
 from graphws.report.figures import png
-from graphws.report.graph_figure import draw_graph
-from graphws.report.graph_places import LONGEST_ROW, place
+from graphws.report.graph.figure import draw_graph
+from graphws.report.graph.positions import LONGEST_ROW, place
 from tests.graph import samples
 
 GRAPHS = {

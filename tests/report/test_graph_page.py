@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, mlp_graph
-from graphws.graph.conversion import Conversion
-from graphws.graph.verify import Verification
-from graphws.report.graph_page import LONGEST_NAME, graph_page
-from graphws.report.graph_picture import graph_picture
+from graphws.graph import NetworkGraph
+from graphws.operations import mlp_graph
+from graphws.operations.verify import Verification
+from graphws.report.graph.formats import graph_picture
+from graphws.report.graph.page import LONGEST_NAME, graph_page
 from tests.report.browser import dom, screenshot, use
 from tests.report.graph_samples import convolutions, hostile, transformer
 

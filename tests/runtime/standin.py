@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
+from graphws.operations import mlp_graph
 from graphws.runtime.batches import Held, Networks
 from graphws.runtime.data import Data
 from graphws.runtime.environment import join, leave, processes

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from graphws.errors import DataError, WeightsError
-from graphws.graph import Weights, forward
-from graphws.graph.gauge import canonical_gauge
+from graphws.graph import Weights
+from graphws.operations import forward
+from graphws.operations.gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held, batches
 from graphws.runtime.contenders import contenders, task_of
 from graphws.runtime.data import Data, load_data

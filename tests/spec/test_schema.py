@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from graphws.graph.forward import ACTIVATIONS
+from graphws.operations.forward import ACTIVATIONS
 from graphws.spec import (
     DwsnetModel,
     Spec,

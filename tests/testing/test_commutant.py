@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, NetworkGraph, Parameter, Space, Weights, mlp_graph
+from graphws.graph import GroupElement, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.element import Monomial
+from graphws.operations import mlp_graph
 from graphws.testing import commutant
 from graphws.testing.commutant import generators, representation
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from graphws.errors import VerificationError
-from graphws.graph import NetworkGraph, Weights, mlp_graph
+from graphws.graph import NetworkGraph, Weights
 from graphws.layers import EquivariantLinear, Features, OrbitNorm, expand_blocks
+from graphws.operations import mlp_graph
 from graphws.testing import act, check_equivariance, random_features, random_weights
 
 SQUARE = mlp_graph([3, 3, 3, 3])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import ZooError
-from graphws.graph import NetworkGraph, Operation, Weights, forward, mlp_graph
+from graphws.graph import NetworkGraph, Operation, Weights
+from graphws.operations import forward, mlp_graph
 from graphws.zoo import augmentation, orbit_statistics
 from graphws.zoo.augment import (
     Compose,

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from graphws.errors import ZooError
-from graphws.graph import forward
+from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, build, fit_zoo, load_samples
 from graphws.zoo.build import Progress
 

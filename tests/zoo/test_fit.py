@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError, ZooError
-from graphws.graph import Weights, forward
+from graphws.graph import Weights
+from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, fit_networks, load_samples
 from graphws.zoo.adam import Adam, rate
 from graphws.zoo.architecture import initial

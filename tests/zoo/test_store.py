@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from graphws.errors import WeightsError, ZooError
-from graphws.graph import Weights, mlp_graph
+from graphws.graph import Weights
+from graphws.operations import mlp_graph
 from graphws.zoo import Zoo, orbit_statistics
 from graphws.zoo.shards import MAX_HEADER, read_shard, write_shard
 from graphws.zoo.writer import finish, partial_folder

@@ -1,4 +1,4 @@
-"""Front ends: ways to see what a module computes, each giving a `graphws_converters.ir.Program`."""
+"""Front ends: ways to see what a module computes, each giving a `graphws_converters.analysis.ir.Program`."""
 
 from __future__ import annotations
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from torch import nn
 
 from graphws.errors import UsageError
+from graphws_converters.analysis.ir import Program
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.exported import export_program
 from graphws_converters.fronts.recorder import record_program
-from graphws_converters.ir import Program
 
 Front = Literal["auto", "export", "recorder"]
 

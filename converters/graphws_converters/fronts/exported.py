@@ -17,8 +17,8 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import GraphwsError
+from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of
 from graphws_converters.fronts.errors import TraceFailure
-from graphws_converters.ir import Node, Program, Value, base_name, bind, tags_of
 
 _SILENT = {"_assert_tensor_metadata", "sym_size", "sym_constrain_range", "sym_constrain_range_for_size"} | {
     "_assert_async", "_assert_scalar", "item", "_local_scalar_dense", "sym_numel", "is_nonzero", "_set_grad_enabled"

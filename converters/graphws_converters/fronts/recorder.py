@@ -21,8 +21,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws.errors import GraphwsError
+from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of
 from graphws_converters.fronts.errors import TraceFailure
-from graphws_converters.ir import Node, Program, Value, base_name, bind, tags_of
 
 _WHOLE = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "input"),

@@ -16,8 +16,8 @@ import onnx.inliner
 from onnx import GraphProto, ModelProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from graphws.checkpoints.state_dict import LARGEST_DIMENSION, LARGEST_FILE, MOST_TENSORS
 from graphws.errors import DataError
-from graphws.graph.checkpoint import LARGEST_DIMENSION, LARGEST_FILE, MOST_TENSORS
 
 LARGEST_MESSAGE = (1 << 31) - 1
 

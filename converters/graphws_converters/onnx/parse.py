@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
 from torch import Tensor
 
+from graphws.checkpoints.scan import MOST_AXES
 from graphws.errors import DataError
-from graphws.graph.scan import MOST_AXES
 
 DEEPEST = 16
 """How deep graphs may be nested in graphs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphws_converters.algebra.tensors import Abstract
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.creation import copies
 from graphws_converters.rules.registry import Call, Result, rule
 

@@ -7,8 +7,8 @@ import torch
 from graphws_converters.algebra.dims import Dim
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.algebra.unify import cut, unify
-from graphws_converters.engine import Engine
-from graphws_converters.ir import values_in
+from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.ir import values_in
 from graphws_converters.rules.registry import Call, NotCovered, Result, is_tensor, rule
 
 

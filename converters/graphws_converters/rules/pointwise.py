@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from graphws_converters.algebra.tensors import Abstract
 from graphws_converters.algebra.unify import unify
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, Result, is_tensor, rule
 
 _ODD = ("tanh", "sin", "asinh", "sinh", "atan", "erf", "asin", "arctan", "softsign", "tanhshrink", "hardshrink",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphws_converters.algebra.dims import Dim, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, NotCovered, Result, rule
 
 _GATES = {"lstm": (4, 2), "gru": (3, 2), "rnn_tanh": (1, 0), "rnn_relu": (1, None)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, Result, is_tensor, rule
 
 

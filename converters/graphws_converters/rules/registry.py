@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphws_converters.algebra.tensors import Abstract, Stacked
-from graphws_converters.engine import Engine
-from graphws_converters.ir import Node
+from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.ir import Node
 
 Result = Abstract | Stacked | list[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphws_converters.algebra.dims import Dim
 from graphws_converters.algebra.tensors import Leg
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, Result, rule
 
 

@@ -6,7 +6,7 @@ import math
 
 from graphws_converters.algebra.dims import Dim, product
 from graphws_converters.algebra.tensors import Leg
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, Result, rule
 
 _LINEAR = ("avg_pool{}d", "adaptive_avg_pool{}d", "_adaptive_avg_pool{}d", "upsample_nearest{}d",

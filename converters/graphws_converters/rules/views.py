@@ -5,7 +5,7 @@ from __future__ import annotations
 from graphws_converters.algebra.dims import Dim, is_free, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
-from graphws_converters.engine import Engine
+from graphws_converters.analysis.engine import Engine
 from graphws_converters.primitives.arranging import groups
 from graphws_converters.rules.registry import Call, Result, rule
 

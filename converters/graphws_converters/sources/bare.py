@@ -19,12 +19,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphError, VerificationError
-from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights, forward, verify
-from graphws.graph.conversion import Conversion, Hints
-from graphws.graph.verify import relative_change
+from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights
+from graphws.operations import forward, verify
+from graphws.operations.verify import relative_change
+from graphws_converters.chains.state_source import convert_state_dict, is_chain
 from graphws_converters.sources.signatures import recognise
-from graphws_converters.state_source import convert_state_dict, is_chain
 
 CLOSE = 1e-3
 """Largest relative difference from the caller's outputs: files are often in half precision."""

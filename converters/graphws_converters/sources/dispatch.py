@@ -3,7 +3,7 @@
 ===================================  ==============================================================================
 source                               how it is read
 ===================================  ==============================================================================
-`nn.Module`                          traced and tried (`graphws_converters.modules`)
+`nn.Module`                          traced and tried (`graphws_converters.modules.conversion`)
 mapping of names to tensors          by its keys and shapes (`graphws_converters.sources.bare`): a hypothesis
 ``.pt .pth .th .bin .safetensors``   the state dict inside, as above; a TorchScript program only where allowed
 ``….safetensors.index.json``         the state dict in its shards
@@ -20,10 +20,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
-from graphws.graph.checkpoint import INDEX, SUFFIXES, read_checkpoint
-from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
 

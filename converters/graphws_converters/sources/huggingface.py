@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.state_dict import INDEX, read_checkpoint
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
-from graphws.graph.checkpoint import INDEX, read_checkpoint
-from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.config import bounded_building, read_config
 from graphws_converters.sources.sample import sample_inputs
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import UsageError
-from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 
 LARGEST_INPUT = 1 << 22
 """Most numbers that an input made up here may have."""

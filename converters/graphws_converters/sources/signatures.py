@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphwsError
-from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.config import LARGEST_COUNT, bounded_building
 from graphws_converters.sources.sample import sample_inputs
 

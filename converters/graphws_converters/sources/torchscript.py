@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
+from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.state_dict import LARGEST_FILE
 from graphws.errors import DataError, UsageError
-from graphws.graph.checkpoint import LARGEST_FILE
-from graphws.graph.conversion import Conversion, Hints
-from graphws_converters.modules import convert_module
+from graphws_converters.modules.conversion import convert_module
 
 
 def is_torchscript(path: Path) -> bool:

@@ -21,7 +21,7 @@ from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement
-from graphws.graph.forward import point_axes
+from graphws.operations.forward import point_axes
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ what that licenses.
 
 >>> import torch
 >>> from graphws.actions.identifiability import identifiability
->>> from graphws.graph import Weights, mlp_graph
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
 >>> graph, rng = mlp_graph([2, 8, 1], activation="tanh"), torch.Generator().manual_seed(0)
 >>> report = identifiability(Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64)))
 >>> report.theorem.name, report.holds

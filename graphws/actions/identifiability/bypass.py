@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import ACTIVATIONS, Operation
+from graphws.graph import Operation
+from graphws.operations import ACTIVATIONS
 
 
 def bypass_constant(operation: Operation) -> float | None:

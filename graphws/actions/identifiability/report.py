@@ -124,8 +124,8 @@ def identifiability(
 
     Args:
         weights: A batch of one.
-        probe: Inputs from the data, on which ν is measured: as `graphws.graph.forward` reads them, pictures (points,
-            channels, rows, columns) for convolutional networks.
+        probe: Inputs from the data, on which ν is measured: as `graphws.operations.forward` reads them, pictures
+            (points, channels, rows, columns) for convolutional networks.
         tolerance: What counts as zero in the conditions: ``dtype`` or a number.
 
     Raises:

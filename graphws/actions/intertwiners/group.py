@@ -29,8 +29,9 @@ import torch
 from torch import Tensor
 
 from graphws.errors import UsageError, nearest
-from graphws.graph import ACTIVATIONS, Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement, compose
+from graphws.operations import ACTIVATIONS
 
 Function = Callable[[Tensor], Tensor]
 
@@ -66,7 +67,7 @@ class Intertwiners:
         """The group of a named activation.
 
         Raises:
-            UsageError: On a name that is not in `graphws.graph.ACTIVATIONS`.
+            UsageError: On a name that is not in `graphws.operations.ACTIVATIONS`.
         """
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))

@@ -1,6 +1,6 @@
 """Which intertwiners does an activation have?  Asked of the function, not of a table of names.
 
-The table of `graphws.graph.ACTIVATIONS` (see `graphws.actions.intertwiners.group`) is a claim about functions.
+The table of `graphws.operations.ACTIVATIONS` (see `graphws.actions.intertwiners.group`) is a claim about functions.
 `measure_intertwiners` says which group a function has, `check_table` whether the table is right.
 
 >>> import torch
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from graphws.actions.intertwiners.group import Function, Intertwiners
 from graphws.errors import GraphError, UsageError, nearest
-from graphws.graph import ACTIVATIONS, Action, Operation
+from graphws.graph import Action, Operation
+from graphws.operations import ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def check_table(activation: str, *, function: Function | None = None, exponent: 
     """The action of a named activation, confirmed by measurement.
 
     Args:
-        activation: Its name; it must be in `graphws.graph.ACTIVATIONS` unless `function` is given.
+        activation: Its name; it must be in `graphws.operations.ACTIVATIONS` unless `function` is given.
         function: σ, where the table does not know it (or to test the table's entry with another function).
         exponent: m of a power.
 

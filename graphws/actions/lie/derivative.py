@@ -35,10 +35,10 @@ from graphws.actions.lie.generators import Generator, named_generator, shuffled
 from graphws.actions.pictures.steps import missing, run_network
 from graphws.actions.pictures.view import convolves, picture_view
 from graphws.actions.wires import Wire, centred_norm, recompute, wires
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights
-from graphws.graph.conversion import Conversion
-from graphws.graph.forward import point_axes
+from graphws.operations.forward import point_axes
 
 Function = Callable[[Tensor], Tensor]
 Output = Literal["same", "invariant"] | Generator

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from graphws.actions.pictures.view import convolves
 from graphws.graph import NetworkGraph, Operation, Weights
-from graphws.graph.forward import ACTIVATIONS, OPERATIONS, run_steps
+from graphws.operations.forward import ACTIVATIONS, OPERATIONS, run_steps
 
 Step = Callable[..., Tensor]
 
@@ -160,7 +160,8 @@ def needed(graph: NetworkGraph) -> list[Operation]:
 def run_network(graph: NetworkGraph, weights: Weights, inputs: Tensor) -> dict[str, Tensor]:
     """Every value of the computation by its name; pictures come in as (points, channels, rows, columns).
 
-    Feature maps are (1, points, rows, columns, channels); everything else is as in `graphws.graph.forward.run_steps`.
+    Feature maps are (1, points, rows, columns, channels); everything else is as in
+    `graphws.operations.run_steps`.
     """
     if not convolves(graph):
         return run_steps(graph, weights, inputs)

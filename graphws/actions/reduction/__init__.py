@@ -6,7 +6,8 @@ heads and dimensions out, folds constants into biases, and says how the small ne
 
 >>> import torch
 >>> from graphws.actions.reduction import reduce
->>> from graphws.graph import Weights, mlp_graph
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
 >>> graph, rng = mlp_graph([2, 8, 1], activation="tanh"), torch.Generator().manual_seed(0)
 >>> weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
 >>> weights["W2"][0, :, 5] = 0.0                                 # nothing reads neuron 5

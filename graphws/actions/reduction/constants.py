@@ -15,7 +15,8 @@ from graphws.actions.reduction.edit import Folding
 from graphws.actions.reduction.maps import Step
 from graphws.actions.reduction.rules import typical
 from graphws.actions.reduction.slices import Tensors
-from graphws.graph import ACTIVATIONS, NetworkGraph, Operation
+from graphws.graph import NetworkGraph, Operation
+from graphws.operations import ACTIVATIONS
 
 
 @dataclass(frozen=True)

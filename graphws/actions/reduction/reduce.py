@@ -26,7 +26,7 @@ from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
 from graphws.errors import GraphwsError, UsageError, VerificationError
 from graphws.graph import Action, NetworkGraph, Space, Weights
-from graphws.graph.verify import relative_change
+from graphws.operations.verify import relative_change
 
 SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""

@@ -12,7 +12,7 @@ from graphws.actions.pictures.view import convolves, picture_view
 from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.graph.forward import point_axes
+from graphws.operations.forward import point_axes
 
 Run = Callable[[Weights], Tensor]
 POINTS = 256

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from graphws.actions.submodels.submodel import Layer, Model, Submodel, identity, linear
 from graphws.errors import GraphError, UsageError, nearest
-from graphws.graph import ACTIVATIONS, Action, Monomial, Operation
+from graphws.graph import Action, Monomial, Operation
 from graphws.graph.element import compose
+from graphws.operations import ACTIVATIONS
 
 Affine = tuple[Tensor, Tensor]
 """The parameters of a layer: W (d_out, d_in) and b (d_out,)."""
@@ -47,7 +48,7 @@ def mlp_submodel(activation: str, embeddings: Sequence[Tensor], exponent: int = 
     """The submodel of an MLP that embeds hidden layer i by the matrix A_i.
 
     Args:
-        activation: One of `graphws.graph.ACTIVATIONS`.
+        activation: One of `graphws.operations.ACTIVATIONS`.
         embeddings: A_1, …, A_{L-1}, each (d_i, d̃_i) of full column rank.
         exponent: m of a power activation.
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from graphws.actions import Actions, find_actions
+from graphws.checkpoints.conversion import Conversion
 from graphws.errors import VerificationError
-from graphws.graph import Monomial, Verification, verify
-from graphws.graph.conversion import Conversion
+from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
+from graphws.operations import Verification, verify
 from graphws.runtime.symmetry.heads import HeadMatch, heads_of
 from graphws.runtime.symmetry.pictures import Pictures
 from graphws.runtime.symmetry.training import Trained, evaluate

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from graphws.errors import UsageError
-from graphws.graph.forward import run_steps
+from graphws.operations.forward import run_steps
 from graphws.runtime.symmetry.setting import Setting
 from graphws.runtime.symmetry.training import Trained
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from graphws.checkpoints.network_file import load_network, save_network
 from graphws.errors import RunError, UsageError
-from graphws.graph.network_file import load_network, save_network
 from graphws.report.actions_page import COLUMNS, actions_table
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import read_json, write_bytes, write_json

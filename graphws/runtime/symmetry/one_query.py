@@ -1,13 +1,13 @@
 """Attention by one learned query, computed in the order that costs least.
 
-The graph of `graphws.graph.attention_pool` projects every token to keys and values, head by head.  But with one query,
-the same for all pictures, a head's scores are linear in a patch x_t,
+The graph of `graphws.operations.builders.attention_pool` projects every token to keys and values, head by head.
+But with one query, the same for all pictures, a head's scores are linear in a patch x_t,
 
     q·K(E_K x_t + p_t) = (E_Kᵀ Kᵀ q)·x_t + (Kᵀ q)·p_t,
 
 and a head's output is Σ_t a_t V(E_V x_t + p'_t) = V(E_V Σ_t a_t x_t + Σ_t a_t p'_t): patches may be summed before they
 are projected.  So nothing of the layer's width is done token by token; training is some twenty times as fast, and the
-function is that of `graphws.graph.forward` up to rounding, which is a test.
+function is that of `graphws.operations.forward` up to rounding, which is a test.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from graphws.graph import NetworkGraph, Weights
-from graphws.graph.attention_operations import patches
-from graphws.graph.forward import OPERATIONS
+from graphws.operations.attention_operations import patches
+from graphws.operations.forward import OPERATIONS
 
 
 def attend_once(graph: NetworkGraph, weights: Weights, pictures: Tensor) -> Tensor:

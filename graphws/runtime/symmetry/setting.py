@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from graphws.actions import DataSymmetry, named_symmetry
-from graphws.graph import NetworkGraph, Weights, forward, mlp_graph
-from graphws.graph.attention_pool import attention_pool_graph
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations import forward, mlp_graph
+from graphws.operations.builders.attention_pool import attention_pool_graph
 from graphws.runtime.symmetry.one_query import attend_once
 from graphws.runtime.symmetry.pictures import Pictures, View, permutations
 from graphws.spec import SymmetryExperiment

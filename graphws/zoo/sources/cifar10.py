@@ -3,8 +3,8 @@
 The folder holds either the "python" batches (``data_batch_1`` … ``data_batch_5``, ``test_batch``), which are pickles,
 or the "binary" ones (the same names with ``.bin``), in which a record is a label byte and 3,072 picture bytes.
 
-A pickle is a program, so it is read by `graphws.graph.inert`, to which the few NumPy names that a batch mentions are
-inert records; the array is rebuilt here from its bytes.  Anything else is refused.
+A pickle is a program, so it is read by `graphws.checkpoints.inert`, to which the few NumPy names that a batch mentions
+are inert records; the array is rebuilt here from its bytes.  Anything else is refused.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from graphws.checkpoints.inert import read_inert
 from graphws.errors import DataError
-from graphws.graph.inert import read_inert
 from graphws.zoo.sources.samples import Samples, picture_grid
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

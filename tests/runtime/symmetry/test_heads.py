@@ -9,7 +9,7 @@ import torch
 
 from graphws.actions import find_actions
 from graphws.actions.groups.placing import place
-from graphws.actions.planted import plant
+from graphws.actions.planted.networks import plant
 from graphws.errors import UsageError
 from graphws.graph import Monomial, Weights
 from graphws.runtime.symmetry import HeadMatch, Trained, find_heads, settle

@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from graphws.errors import RunError
-from graphws.graph import Weights, attention_pool_graph, forward
+from graphws.graph import Weights
+from graphws.operations import attention_pool_graph, forward
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.symmetry import Trained, settle, train
 from graphws.runtime.symmetry.training import Training, equivariance_factor, learning_rate, start

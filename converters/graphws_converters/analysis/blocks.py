@@ -1,0 +1,176 @@
+"""Tensors of the state dict in blocks: where an axis is a sum, each term becomes a parameter of its own.
+
+A stored axis is read as one or several *columns*: one where it is an atom, a sum, or a product of atoms; one for each
+factor where it is a product with a sum inside (heads, then q, k and v side by side in each head), which needs a view of
+the stored tensor.  A column is cut into *runs*, each a row-major product of atoms.  A structure deeper than that is
+given up: its atoms become free.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
+from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.analysis.powers import Place
+
+MOST_BLOCKS = 1024
+"""How many parameters may share one stored tensor; graphs allow no more."""
+GIVEN_UP = "its structure is too deep to be stored in blocks"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Part of a column that is a product of atoms.
+
+    Attributes:
+        start: Where it begins in its column.
+        stop: Where it ends.
+        atoms: Each atom with its place; a run of free atoms is one atom.
+        told: The free atom of which this run holds one element, and which; None where it was not taken apart.
+        first: Of a free run that is a product, its slowest factor.
+    """
+
+    start: int
+    stop: int
+    atoms: tuple[tuple[Dim, Place], ...]
+    told: tuple[Dim, int] | None = None
+    first: Dim | None = None
+
+    def apart(self, free: Collection[Dim]) -> list[Run]:
+        """A run for each element of its slowest atom, where that is one of the given free ones."""
+        slowest = self.first or (self.atoms[0][0] if self.atoms else None)
+        if slowest is None or slowest not in free:
+            return [self]
+        step = (self.stop - self.start) // slowest.size
+        inner = self.atoms[1:]
+        if self.first is not None and step > 1:
+            inner = ((Dim(step, self.first.reason), self.atoms[0][1]),)
+        starts = range(self.start, self.stop, step)
+        return [Run(start, start + step, inner, (slowest, k)) for k, start in enumerate(starts)]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One parameter inside a stored tensor.
+
+    Attributes:
+        view: The shape in which the bounds are meant.
+        bounds: Start and stop for each column.
+        atoms: Of each column its atoms, with their places.
+        number: Its number along each column that is cut; empty where none is.
+        told: Free atoms of which it holds one element, and which.
+    """
+
+    view: tuple[int, ...]
+    bounds: tuple[tuple[int, int], ...]
+    atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
+    number: tuple[int, ...]
+    told: Mapping[Dim, int] = field(default_factory=dict)
+
+
+def settle(parameters: list[Abstract]) -> None:
+    """Frees what cannot be stored in blocks, until nothing changes."""
+    while any(_give_up(parameter) for parameter in parameters):
+        pass
+
+
+def _give_up(parameter: Abstract) -> bool:
+    """Frees the first thing that is too deep or too finely cut; whether there was one."""
+    for leg in parameter.legs:
+        for dim in _too_deep(leg.dim):
+            free(dim, GIVEN_UP)
+            return True
+    cuts = [[len(runs) for runs in columns(leg)[1]] for leg in parameter.legs]
+    if math.prod(n for row in cuts for n in row) > MOST_BLOCKS:
+        worst = max(range(len(cuts)), key=lambda k: math.prod(cuts[k]))
+        free(parameter.legs[worst].dim, f"cut into more than {MOST_BLOCKS} blocks")
+        return True
+    return False
+
+
+def _too_deep(dim: Dim) -> Iterator[Dim]:
+    """Parts of an axis that are neither runs nor columns of runs."""
+    shape, items = normal(dim)
+    if is_free(dim) or shape == "atom":
+        return
+    for item in items:
+        inner, parts = normal(item)
+        if shape == "sum" and inner == "product" and any(normal(p)[0] == "sum" and not is_free(p) for p in parts):
+            yield item
+        if shape == "product" and inner == "sum":
+            yield from (d for term in terms(item) for d in _too_deep_in_run(term))
+
+
+def _too_deep_in_run(dim: Dim) -> Iterator[Dim]:
+    shape, items = normal(dim)
+    if shape == "product" and not is_free(dim):
+        yield from (item for item in items if normal(item)[0] == "sum" and not is_free(item))
+
+
+def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[Block]:
+    """The parameters inside one stored tensor, in row-major order; together they hold every number once.
+
+    Args:
+        parameter: The tensor.
+        apart: Free atoms whose elements are to be blocks of their own, wherever they are the slowest of a run.
+    """
+    read = [columns(leg) for leg in parameter.legs]
+    view = tuple(size for sizes, _ in read for size in sizes)
+    cut = [[part for run in runs for part in run.apart(apart)] for _, rows in read for runs in rows]
+    found = []
+    for chosen in itertools.product(*(range(len(runs)) for runs in cut)):
+        runs = [cut[k][n] for k, n in enumerate(chosen)]
+        number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
+        told = dict(run.told for run in runs if run.told is not None)
+        found.append(Block(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told))
+    return found
+
+
+def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:
+    """The columns of a stored axis: their sizes, and the runs of each."""
+    shape, items = normal(leg.dim)
+    if is_free(leg.dim) or shape != "product" or not any(normal(item)[0] == "sum" for item in items):
+        return [leg.size], [_runs(leg, leg.dim, 0)]
+    sizes, rows, at = [], [], 0
+    for item in items:
+        sizes.append(item.size)
+        rows.append(_runs(leg, item, at))
+        at += len(leaves(item))
+    return sizes, rows
+
+
+def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
+    """A column's terms, neighbours that are free joined."""
+    runs: list[Run] = []
+    offset = 0
+    for whole, group in itertools.groupby(terms(dim) if not is_free(dim) else [dim], key=is_free):
+        parts = list(group)
+        if whole:
+            size, inner = sum(part.size for part in parts), [leaf for part in parts for leaf in leaves(part)]
+            atom = (
+                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
+            )
+            first = inner[0] if len(parts) == 1 and normal(parts[0])[0] == "product" else None
+            first = first if first is not None and first is factors(parts[0])[0] else None
+            runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else (), first=first))
+            offset, at = offset + size, at + len(inner)
+            continue
+        for part in parts:
+            atoms = []
+            for factor in factors(part):
+                inner = leaves(factor)
+                atoms.append((_one(factor), (leg, at)))
+                at += len(inner)
+            runs.append(Run(offset, offset + part.size, tuple(atoms)))
+            offset += part.size
+    return runs
+
+
+def _one(factor: Dim) -> Dim:
+    """A factor as one atom: what is free need not be told apart."""
+    inner = leaves(factor)
+    return inner[0] if inner[0].size == factor.size else Dim(factor.size, inner[0].reason)

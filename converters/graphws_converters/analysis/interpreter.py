@@ -1,0 +1,209 @@
+"""From a program to what its operations demand: every node meets its rule.
+
+Inputs and outputs are free: the group may relabel what is inside a network, not what the world sees.  An operation
+without a rule, or a call that its rule does not cover, makes all that it touches free; that costs part of the group,
+never soundness, and the reason is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphws_converters.algebra.dims import free, repeated
+from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
+from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.ir import Node, Program, Value
+from graphws_converters.rules import RULES
+from graphws_converters.rules.pointwise import nonlinear
+from graphws_converters.rules.reductions import reduction
+from graphws_converters.rules.registry import Call, Entry, NotCovered
+
+_PASSING = {"contiguous", "clone", "alias", "detach", "_to_copy", "to"}
+_TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
+_DEEPEST = 8
+"""How many views after a reshape are followed to see whether one of its axes is only taken apart."""
+
+
+@dataclass(eq=False)
+class Analysis:
+    """What is known after all nodes were read.
+
+    Attributes:
+        program: What was read.
+        engine: The demands.
+        parameters: For each key of the state dict what became of its axes.
+        outputs: The outputs.
+        unused: Keys that no operation reads.
+        opaque: Operations that nothing is known of, and how often each occurred.
+    """
+
+    program: Program
+    engine: Engine = field(default_factory=Engine)
+    parameters: dict[str, Abstract] = field(default_factory=dict)
+    values: dict[Value, Abstract | Stacked] = field(default_factory=dict)
+    outputs: list[Abstract] = field(default_factory=list)
+    unused: tuple[str, ...] = ()
+    opaque: Counter[str] = field(default_factory=Counter)
+
+
+def analyse(program: Program) -> Analysis:
+    """Reads a program."""
+    analysis = Analysis(program)
+    engine = analysis.engine
+    for key, value in program.parameters.items():
+        abstract = engine.fresh(value.shape)
+        abstract.weight = True
+        for leg in abstract.legs:
+            leg.dim.label = key
+        analysis.parameters[key] = analysis.values[value] = abstract
+    for value, tensor in program.constants.items():
+        analysis.values[value] = engine.constant(tensor)
+    for value in program.inputs:
+        analysis.values[value] = engine.fresh(value.shape, "input")
+    nodes = needed(program)
+    users = _users(nodes)
+    for node in nodes:
+        _read(analysis, node, users)
+    for value in program.outputs:
+        output = engine.plain(analysis.values[value])
+        for leg in output.legs:
+            free(leg.dim, "output")
+        engine.release_index(output, "output")
+        analysis.outputs.append(output)
+    analysis.unused = tuple(k for k, value in program.parameters.items() if value not in users
+                            and value not in program.outputs)  # fmt: skip
+    for key in analysis.unused:
+        for leg in analysis.parameters[key].legs:
+            free(leg.dim, "not used")
+    for abstract in analysis.parameters.values():
+        for leg in abstract.legs:
+            for atom in list(repeated(leg.dim)):
+                free(atom, "twice in one axis")
+    return analysis
+
+
+Users = dict[Value, list[Node]]
+
+
+def needed(program: Program) -> list[Node]:
+    """The nodes that some output depends on: what others do cannot be seen from outside."""
+    wanted, kept = set(program.outputs), []
+    for node in reversed(program.nodes):
+        if any(value in wanted for value in node.outputs if value is not None):
+            wanted.update(node.values())
+            kept.append(node)
+    return kept[::-1]
+
+
+def _users(nodes: Iterable[Node]) -> Users:
+    users: Users = {}
+    for node in nodes:
+        for value in dict.fromkeys(node.values()):
+            users.setdefault(value, []).append(node)
+    return users
+
+
+def _read(analysis: Analysis, node: Node, users: Users) -> None:
+    """One node: its rule, or nothing but freedom."""
+    engine = analysis.engine
+    engine.place = node.place
+    shapes = tuple(value.shape for value in node.outputs if value is not None)
+    arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
+    call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
+    if not shapes:
+        return
+    try:
+        entry = _rule(node)
+        result = entry.apply(engine, call)
+        results = list(result) if isinstance(result, list) else [result]
+        if [_shape(r) for r in results[: len(shapes)]] != list(shapes):
+            raise NotCovered("another shape than expected")
+        if not entry.powers:
+            engine.pin([leg for x in call.tensors() for leg in _legs(x)])
+            engine.pin([leg for r in results for leg in _legs(r)])
+    except Exception as surprise:  # a rule that fails on an unforeseen call costs freedom, not the conversion
+        why = f"{node.op}: {surprise}" if isinstance(surprise, NotCovered) else f"no rule for this call of {node.op}"
+        analysis.opaque[node.op] += 1
+        results = list(engine.unknown([engine.plain(x) for x in call.tensors()], shapes, why))
+    written = [value for value in node.outputs if value is not None]
+    for value, result in zip(written, results, strict=False):
+        analysis.values[value] = result
+
+
+def _rule(node: Node) -> Entry:
+    if node.op in RULES:
+        return RULES[node.op]
+    if "pointwise" in node.tags:
+        return Entry(nonlinear, powers=False)
+    if "reduction" in node.tags:
+        return Entry(reduction, powers=False)
+    raise NotCovered("no rule")
+
+
+def _abstract(analysis: Analysis, argument: Any) -> Any:
+    if isinstance(argument, Value):
+        return analysis.values[argument]
+    if isinstance(argument, list | tuple):
+        return [_abstract(analysis, item) for item in argument]
+    return argument
+
+
+def _legs(x: Abstract | Stacked) -> list[Leg]:
+    if isinstance(x, Stacked):
+        return [leg for part in x.parts for leg in part.legs]
+    return list(x.legs)
+
+
+def _shape(x: Abstract | Stacked) -> tuple[int, ...]:
+    if isinstance(x, Abstract):
+        return x.shape
+    shape = list(x.parts[0].shape)
+    shape.insert(x.axis, len(x.parts))
+    return tuple(shape)
+
+
+def taken_apart(node: Node, users: Users) -> set[int]:
+    """Axes of a node's output that later operations only index by numbers, followed through other views."""
+    assert node.outputs[0] is not None
+    found: set[int] = set()
+    todo: list[tuple[Value, list[int | None], int]] = [
+        (node.outputs[0], list(range(len(node.outputs[0].shape))), _DEEPEST)
+    ]
+    while todo:
+        value, places, left = todo.pop()
+        for user in users.get(value, []) if left else []:
+            following = _follow(user, places)
+            if following is not None and user.outputs[0] is not None:
+                todo.append((user.outputs[0], following, left - 1))
+            elif user.op in _TAKING:
+                axis = places[user.arguments.get("dim", 0)]
+                found |= {axis} if axis is not None else set()
+    return found
+
+
+def _follow(user: Node, places: list[int | None]) -> list[int | None] | None:
+    """Where the axes are after a view; None for anything else."""
+    arguments, rank = user.arguments, len(places)
+    if user.op in _PASSING:
+        return places
+    if user.op == "permute":
+        return [places[k] for k in arguments["dims"]]
+    if user.op == "transpose":
+        moved = list(places)
+        a, b = arguments["dim0"], arguments["dim1"]
+        moved[a], moved[b] = moved[b], moved[a]
+        return moved
+    if user.op == "unsqueeze":
+        axis = arguments["dim"] % (rank + 1)
+        return [*places[:axis], None, *places[axis:]]
+    if user.op == "squeeze" and isinstance(arguments.get("dim"), int) and places[arguments["dim"]] is None:
+        axis = arguments["dim"] % rank
+        return [*places[:axis], *places[axis + 1 :]]
+    if user.op == "slice":
+        size = next(user.values()).shape[arguments.get("dim") or 0]
+        whole = range(*slice(arguments.get("start"), arguments.get("end"), arguments.get("step")).indices(size))
+        return places if len(whole) == size else None
+    return None

@@ -1,0 +1,104 @@
+"""Nesting: which atoms may be permuted anew for every element of another.
+
+Head dimensions may be permuted in each head on their own if and only if the head is known wherever the dimension is:
+every tensor that carries the dimension carries the head, and no operation looks across heads at one dimension.  The
+second condition is what the engine's barriers say: the set of dims that an operation holds fixed while it mixes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from graphws_converters.algebra.dims import Dim, normal
+from graphws_converters.analysis.interpreter import Analysis
+
+Companions = dict[Dim, set[Dim]]
+
+
+def companions_of(analysis: Analysis) -> Companions:
+    """For each atom those that are known wherever it is: in every tensor, and in what every mixing holds fixed."""
+    companions: dict[Dim, set[Dim]] = {}
+    seen: set[frozenset[int]] = set()
+    groups: Iterable[Sequence[Dim]] = [
+        *(x.dims for x in analysis.parameters.values()),
+        *(x.dims for x in analysis.engine.tensors),
+        *analysis.engine.barriers,
+    ]
+    for dims in groups:
+        key = frozenset(id(dim) for dim in dims)
+        if key in seen and len(key) == len(dims):
+            continue
+        seen.add(key)
+        for atom, others in _companions(dims).items():
+            companions[atom] = companions[atom] & others if atom in companions else others
+    return companions
+
+
+def nesting(companions: Companions, movable: Sequence[Dim]) -> dict[Dim, Dim]:
+    """For each atom that may be nested, its parent; the largest group where there is a choice.
+
+    Args:
+        companions: For each atom those that are known wherever it is.
+        movable: The atoms of the parameters that are not free, in order.
+    """
+    order = {atom: k for k, atom in enumerate(movable)}
+    candidates = {
+        atom: {p for p in companions.get(atom, ()) if p in order and not _mutual(atom, p, companions, order)}
+        for atom in movable
+    }
+    parents: dict[Dim, Dim] = {}
+    for atom in sorted(movable, key=lambda a: (len(candidates[a]), order[a])):
+        fitting = [p for p in candidates[atom] if _lineage(p, parents) <= candidates[atom] | {p}]
+        if fitting:
+            parents[atom] = max(fitting, key=lambda p: (_extent(p, parents), -order[p]))
+    return parents
+
+
+def _mutual(atom: Dim, other: Dim, companions: Companions, order: dict[Dim, int]) -> bool:
+    """Of two atoms that always meet, only the larger is nested in the smaller."""
+    if atom not in companions.get(other, ()):
+        return False
+    return (atom.size, order[atom]) < (other.size, order[other])
+
+
+def _lineage(atom: Dim, parents: dict[Dim, Dim]) -> set[Dim]:
+    found = {atom}
+    while atom in parents:
+        atom = parents[atom]
+        found.add(atom)
+    return found
+
+
+def _extent(atom: Dim, parents: dict[Dim, Dim]) -> int:
+    return math.prod(a.size for a in _lineage(atom, parents))
+
+
+def _companions(dims: Sequence[Dim]) -> dict[Dim, set[Dim]]:
+    """For each atom of a tensor the atoms whose index is known wherever the atom's is."""
+    whole = [_certain(dim) for dim in dims]
+    found: dict[Dim, set[Dim]] = {}
+    for k, dim in enumerate(dims):
+        elsewhere = set().union(*(w for j, w in enumerate(whole) if j != k))
+        _walk(dim, elsewhere, found)
+    return found
+
+
+def _certain(dim: Dim) -> set[Dim]:
+    """Atoms that index every element of an axis: itself, or the factors of a product."""
+    shape, items = normal(dim)
+    if shape == "atom":
+        return {items[0]} if items[0].size > 1 else set()
+    return set().union(*(_certain(item) for item in items)) if shape == "product" else set()
+
+
+def _walk(dim: Dim, known: set[Dim], found: dict[Dim, set[Dim]]) -> None:
+    shape, items = normal(dim)
+    if shape == "atom":
+        if items[0].size > 1:
+            here = known - {items[0]}
+            found[items[0]] = found[items[0]] & here if items[0] in found else here
+        return
+    for k, item in enumerate(items):
+        beside = [_certain(other) for j, other in enumerate(items) if j != k] if shape == "product" else []
+        _walk(item, known.union(*beside), found)

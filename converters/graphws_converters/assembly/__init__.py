@@ -1,0 +1,1 @@
+"""Assembly: from axes to a typed graph, with names for its spaces."""

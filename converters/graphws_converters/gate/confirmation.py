@@ -1,0 +1,97 @@
+"""Actions beyond permutations, put to a second test: the moment maps of gradients.
+
+The rules claim signs, scales and matrices; the gate tries random ones.  Gradients see more: they say for each space on
+its own whether the claim holds to first order at the network's own and at disturbed weights, and they tell neurons that
+were exercised by the inputs from those that were never on, which agree with every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from graphws.checkpoints.conversion import ActionCheck
+from graphws.errors import VerificationError
+from graphws.graph import Action, NetworkGraph, Space, Weights
+from graphws.operations import MeasuredAction, measure_actions
+
+MOST_NUMBERS = 10_000_000
+"""Networks beyond are not measured: gradients and disturbed copies take several times the memory of the weights."""
+LOSSES = 2
+DISTURBANCES = 2
+ROUNDS = 1e4
+"""How often larger than the coarsest type's epsilon a residual of gradients may be."""
+
+
+def confirm(
+    graph: NetworkGraph,
+    weights: Weights,
+    run: Callable[..., Tensor] | None,
+    dtypes: Iterable[torch.dtype],
+    generator: torch.Generator,
+) -> tuple[ActionCheck, ...]:
+    """A verdict on every rich action that a graph claims.
+
+    Args:
+        graph: A graph that passed the gate.
+        weights: The network's own numbers.
+        run: The source, differentiable in its weights.
+        dtypes: Types that take part in the computation.
+        generator: Source of losses and disturbances.
+
+    Raises:
+        VerificationError: Where gradients refute a claim; the first space is named.
+    """
+    rich = rich_spaces(graph)
+    if not rich:
+        return ()
+    coarsest = max((torch.finfo(dtype).eps for dtype in dtypes if dtype.is_floating_point), default=0.0)
+    if graph.numel > MOST_NUMBERS:
+        return unconfirmed(graph, f"{graph.numel:,} numbers, and gradients are taken up to {MOST_NUMBERS:,}")
+    if run is None or coarsest > torch.finfo(torch.float32).eps:
+        return unconfirmed(graph, "gradients need a network that runs in float32 at least")
+    tolerance = max(1e-7, ROUNDS * coarsest)
+    try:
+        found = measure_actions(
+            graph, weights, generator=generator, run=run, spaces=[space.name for space in rich],
+            losses=LOSSES, disturbances=DISTURBANCES, tolerance=tolerance, beyond=False,
+        )  # fmt: skip
+    except VerificationError as error:
+        return unconfirmed(graph, str(error))
+    checks = tuple(_check(space, each) for space, each in zip(rich, found, strict=True))
+    for space, check in zip(rich, checks, strict=True):
+        if check.verdict == "refuted":
+            raise VerificationError(
+                f"the gradients refute {space.name!r} ({space}): a residual of {check.error:.1e} (allowed "
+                f"{tolerance:.0e}), though a random element passed; rules and network disagree"
+            )
+    return checks
+
+
+def rich_spaces(graph: NetworkGraph) -> list[Space]:
+    """The spaces on which more than permutations are claimed to act."""
+    return [space for space in graph.spaces if space.moves and space.action is not Action.PERMUTATION]
+
+
+def unconfirmed(graph: NetworkGraph, reason: str) -> tuple[ActionCheck, ...]:
+    """The same answer for every rich action."""
+    return tuple(ActionCheck(space.name, space.action, "unconfirmed", reason=reason) for space in rich_spaces(graph))
+
+
+_TRIED = {
+    Action.SIGNED: ("signs",),
+    Action.SCALING: ("scaling",),
+    Action.MONOMIAL: ("signs", "scaling"),
+    Action.LINEAR: ("signs", "scaling", "matrices"),
+}
+"""The residuals that belong to each action."""
+
+
+def _check(space: Space, found: MeasuredAction) -> ActionCheck:
+    if found.verdict == "unconfirmed":
+        reason = f"{found.seen} of {found.size} elements have gradients"
+        return ActionCheck(space.name, space.action, "unconfirmed", reason=reason)
+    error = max(found.errors[part] for part in _TRIED[space.action])
+    return ActionCheck(space.name, space.action, "confirmed" if found.verdict == "confirmed" else "refuted", error)

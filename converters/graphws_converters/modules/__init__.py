@@ -1,0 +1,1 @@
+"""Modules: from `nn.Module` to a graph and its weights, models of Hugging Face among them."""

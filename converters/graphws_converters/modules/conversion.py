@@ -1,0 +1,264 @@
+"""From a module to a graph: trace it, read the axes off the trace, and put the result to the test.
+
+Nothing is taken from names.  The caller's module is never touched: a copy in eval mode is traced and tried, in float64
+where it can run there.  Weights on the meta device can be analysed but not tried; the conversion then says UNVERIFIED.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints
+from graphws.errors import GraphError, UsageError, WeightsError, nearest
+from graphws.graph import NetworkGraph, Weights
+from graphws_converters.analysis.interpreter import Analysis, analyse
+from graphws_converters.assembly.assembly import Stored, assemble
+from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
+from graphws_converters.fronts import Front, trace
+from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
+from graphws_converters.gate.confirmation import confirm, unconfirmed
+from graphws_converters.gate.crosscheck import cross_check
+from graphws_converters.gate.gate import Outcome, gate, tolerance_of
+from graphws_converters.modules.hugging_face import prepare
+
+Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
+
+
+def convert_module(
+    module: nn.Module,
+    inputs: Inputs | None,
+    *,
+    generator: torch.Generator,
+    front: Front = "auto",
+    hints: Hints | None = None,
+    output: str | int | None = None,
+) -> Conversion:
+    """The typed graph of a module, tried on the module itself.
+
+    Law: a VERIFIED conversion's group leaves the module's function alone, as measured with random elements of the rich
+    group; ``weights.to_state_dict()`` is the module's state dict, bit for bit.
+
+    Args:
+        module: Any module; not changed.
+        inputs: Example inputs: one tensor, a tuple by position, or a mapping by name; None for a module whose linear
+            layers show the shape.  Floating inputs that are constant are replaced by random numbers of their shape.
+        generator: Source of randomness of the gate.
+        front: Which front end traces: ``auto`` is torch.export, then the recorder.
+        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.
+        output: Which of several outputs counts, by name or position; the group has to leave all of them alone where
+            None, so an output of hidden values makes their space free.
+
+    Raises:
+        UsageError: Where the module cannot be copied, or run on these inputs.
+        VerificationError: Where the numbers contradict the graph; the first space at fault is named.
+    """
+    _check(module, front)
+    state = module.state_dict()
+    meta = any(tensor.is_meta for tensor in state.values())
+    twin = _twin(module)
+    prepare(twin)
+    if output is not None:
+        twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
+    args, kwargs = _arguments(twin, inputs, meta)
+    if not meta:
+        args, kwargs = _sharpen(twin, args, kwargs, generator)
+    graph = _as_mlp(twin, args, kwargs, generator, hints)
+    notes: tuple[str, ...] = ("a chain of linear layers",)
+    types = {tensor.dtype for tensor in twin.state_dict().values()}
+    if graph is None:
+        analysis, stored = analyse(trace(twin, args, kwargs, front)), _stored(twin)
+        types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
+        graph, notes = assemble(analysis, stored), _notes(analysis)
+        if front == "auto" and analysis.program.front == "export" and not meta:
+            notes += (cross_check(graph, twin, args, kwargs, stored),)
+    if meta:
+        reason = "the weights are on the meta device: there are no numbers"
+        return Conversion(graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"))
+    run = _runner(twin, args, kwargs)
+    written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
+    sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=written)
+    outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
+    weights = Weights.from_state_dict(graph, state)
+    checks = _confirmed(twin, weights, outcome, run, types, generator)
+    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks)
+
+
+def _confirmed(
+    twin: nn.Module,
+    weights: Weights,
+    outcome: Outcome,
+    run: Callable[..., Tensor],
+    types: set[torch.dtype],
+    generator: torch.Generator,
+) -> tuple[ActionCheck, ...]:
+    """The actions beyond permutations, measured where the gate was passed."""
+    if outcome.verification is None:
+        return unconfirmed(weights.graph, outcome.reason)
+    if isinstance(twin, torch.jit.ScriptModule):
+        return unconfirmed(weights.graph, "a TorchScript program is not differentiated")
+    kinds = {name: tensor.dtype for name, tensor in twin.state_dict().items() if tensor.is_floating_point()}
+    dtype = next(iter(kinds.values()), torch.float64)
+    return confirm(weights.graph, weights.to(dtype=dtype), run, types, generator)
+
+
+def _check(module: nn.Module, front: Front) -> None:
+    if isinstance(module, torch.jit.ScriptModule) and front != "recorder":
+        raise UsageError("a TorchScript module hides its layers: give the Python module")
+    for name, tensor in module.named_parameters():
+        if nn.parameter.is_lazy(tensor):
+            raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
+
+
+def _as_mlp(
+    twin: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+    hints: Hints | None,
+) -> NetworkGraph | None:
+    """The graph of an MLP by its own names; None for anything else, unless the caller's hints say that it is one."""
+    given = hints if hints is not None else Hints()
+    hinted = given.activation is not None or given.omega is not None
+    sharp = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and args[0].dtype == torch.float64
+    if not sharp or not (may_be_mlp(twin) or hinted) or args[0].is_meta:
+        return None
+    try:
+        return mlp_form(twin, args[0].shape, generator, given)
+    except (GraphError, WeightsError):
+        if hinted:
+            raise
+        return None
+
+
+def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs by position and by name."""
+    if inputs is None:
+        if meta:
+            raise UsageError("on the meta device nothing shows the shape of the module's inputs: give example_inputs")
+        return (torch.zeros(input_shape(copy.deepcopy(twin).double()), dtype=torch.get_default_dtype()),), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """A copy on the CPU in eval mode (by way of training mode, which empties caches)."""
+    try:
+        twin = copy.deepcopy(module)
+    except Exception as error:  # the module is the user's: whatever it raises is a reason
+        text = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UsageError(f"the module cannot be copied: {text}") from None
+    if not any(tensor.is_meta for tensor in module.state_dict().values()):
+        twin = twin.to("cpu")
+    for parameter in twin.parameters():
+        parameter.detach_() if isinstance(twin, torch.jit.ScriptModule) else parameter.requires_grad_(False)
+    return twin.train().eval()
+
+
+def _sharpen(
+    twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Twin and inputs in float64, where the module can run there; else as they are."""
+
+    def ready(x: Tensor) -> Tensor:
+        x = x.detach().cpu()
+        if x.is_floating_point() and x.numel() and bool((x == x.flatten()[0]).all()):
+            x = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
+        return x
+
+    def double(x: Tensor) -> Tensor:
+        return x.double() if x.is_floating_point() else x
+
+    plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
+    sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
+    types = {name: tensor.dtype for name, tensor in twin.state_dict().items()}
+    twin.double()
+    try:
+        with torch.no_grad():
+            twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])
+    except Exception:  # some modules insist on their own type
+        for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+            if name in types:
+                tensor.data = tensor.data.to(types[name])
+        return plain
+    return sharp
+
+
+def _stored(module: nn.Module) -> dict[str, Stored]:
+    """The tensors of the state dict, each once, with the other keys of the same tensor."""
+    parameters = {id(p) for p in module.parameters()}
+    first: dict[int, str] = {}
+    keys: dict[str, list[str]] = {}
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            raise UsageError(f"state dict entry {key!r} is a {type(tensor).__name__}, not a tensor")
+        name = first.setdefault(id(tensor), key)
+        keys.setdefault(name, [])
+        tensors.setdefault(name, tensor)
+        if name != key:
+            keys[name].append(key)
+    return {
+        name: Stored(tuple(tensor.shape), tuple(keys[name]), id(tensor) not in parameters)
+        for name, tensor in tensors.items()
+    }
+
+
+def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Tensor]:
+    """Runs the module with other weights, on given inputs or on the example's; differentiable where the weights are."""
+
+    def run(weights: Weights, *given: Any) -> Tensor:
+        learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
+        state = weights.to_state_dict(detach=not learns, copy=False)
+        own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
+        dtype = next((x.dtype for _, x in weights.items() if x.is_floating_point()), torch.float32)
+
+        def ready(x: Tensor) -> Tensor:
+            return x.to(dtype, copy=True) if x.is_floating_point() else x.clone()
+
+        fresh = pytree.tree_map_only(Tensor, ready, (given or args, {} if given else dict(kwargs)))
+        twin.train().eval()  # empties what some modules keep from their last run
+        with torch.set_grad_enabled(learns and not isinstance(twin, torch.jit.ScriptModule)):
+            if isinstance(twin, torch.jit.ScriptModule):
+                for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+                    if name in state:
+                        tensor.copy_(state[name])
+                return _flat(twin(*fresh[0], **fresh[1]))
+            with DifferentiableBatchNorm() if learns else nullcontext():
+                return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
+
+    return run
+
+
+def pick(outputs: Any, output: str | int) -> Any:
+    """One of several outputs."""
+    try:
+        return outputs[output]
+    except (KeyError, IndexError, TypeError):
+        names = list(outputs) if isinstance(outputs, Mapping) else []
+        raise UsageError(f"the module has no output {output!r}" + nearest(str(output), names)) from None
+
+
+def _flat(outputs: object) -> Tensor:
+    """One tensor: the only output, or all floating ones in a row."""
+    found = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    floating = [leaf for leaf in found if leaf.is_floating_point()]
+    if len(found) == 1 or len(floating) == 1:
+        return (floating or found)[0]
+    return torch.cat([leaf.reshape(-1) for leaf in floating or found])
+
+
+def _notes(analysis: Analysis) -> tuple[str, ...]:
+    """What people should know."""
+    notes = [f"traced by {analysis.program.front}: {len(analysis.program.nodes)} operations"]
+    notes += [f"no rule for {op} ({count} times): what it touches is free" for op, count in analysis.opaque.items()]
+    notes += [f"{key!r} is not used" for key in analysis.unused]
+    return tuple(notes)

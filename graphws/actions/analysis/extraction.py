@@ -1,0 +1,211 @@
+"""Latent actions of a network in one call.
+
+>>> import torch
+>>> from graphws.graph import Weights
+>>> from graphws.operations import mlp_graph
+>>> graph, rng = mlp_graph([16, 8, 16], activation="tanh"), torch.Generator().manual_seed(0)
+>>> weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64))
+>>> print(find_actions(weights, "mirror", (1, 4, 4)).verdict.outcome)
+no action found
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphws.actions.analysis.reduced_network import essential
+from graphws.actions.analysis.result import Actions
+from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.placing import output_size, place
+from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.identifiability import identifiability
+from graphws.actions.measures.categories import CATEGORIES, categories, negated_copies
+from graphws.actions.measures.equivariance import (
+    cumulative_errors,
+    end_to_end_error,
+    errors_of_layers,
+    is_constant,
+    linearity,
+    weight_errors,
+)
+from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.probes import check_moved
+from graphws.actions.pictures.view import picture_view
+from graphws.actions.problem import Problem, pose, read_probes
+from graphws.actions.search.linear_action import linear_errors
+from graphws.actions.search.projection import linear_defect
+from graphws.actions.search.search import Candidate, search
+from graphws.actions.verdict.null_figures import Rivals, cosine, find_rivals, matched
+from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
+from graphws.actions.verdict.verdict import Links, judge
+from graphws.checkpoints.conversion import Conversion
+from graphws.errors import UsageError
+from graphws.graph import LinearMap, Monomial, Weights
+from graphws.graph.element import compose
+from graphws.matching import families
+from graphws.matching.match import same_map
+
+
+def find_actions(
+    network: Weights | Conversion,
+    group: str | Mapping[str, Any] | DataSymmetry,
+    input_shape: Sequence[int],
+    output: str | Mapping[str, Any] = "same",
+    *,
+    data: Tensor | None = None,
+    decoys: int = 3,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = torch.float64,
+    device: torch.device | str | None = None,
+    sweeps: int = 30,
+    reduced: bool = True,
+) -> Actions:
+    """How a group on data acts on every layer of a network, or why it cannot be said.
+
+    Args:
+        network: A network (a batch of one), or what `graphws.convert` gave.
+        group: The group's name or mapping (see `graphws.actions.groups.naming`), or the group itself.
+        input_shape: Shape of one input.
+        output: How the group acts on outputs: ``same``, ``invariant`` or another representation.
+        data: Probes (points, …); without them the weights alone decide, and there is no GL-error and no ν.
+        decoys: How many decoy groups to compare with.
+        generator: Source of randomness; seeded with 0 where None.
+        dtype: Type to compute in; the network's own where None.
+        device: Where to compute; the network's own where None.  Assignments are solved on the CPU, and the result is
+            where the network is.
+        sweeps: At most so many rounds of each refinement.
+        reduced: Whether what does nothing is taken out first; the result then is about the reduced network.
+
+    Returns:
+        Actions: The verdict, ρ(g) on every space, and the figures of every layer.
+
+    Raises:
+        UsageError: On a group that does not fit the network, too few probes, or probes that it leaves as they are.
+        DataError: On probes of another shape, all alike, or with numbers that are not finite.
+        WeightsError: Where weights are not finite.
+    """
+    weights = network.weights if isinstance(network, Conversion) else network
+    if weights is None:
+        raise UsageError("this graph has no weights: give a checkpoint, or a converted network's file")
+    shape = tuple(int(n) for n in input_shape)
+    rng = generator or torch.Generator().manual_seed(0)
+    if not isinstance(group, DataSymmetry):
+        group = named_symmetry(group, shape, output, outputs=output_size(weights.graph))
+    if data is not None:
+        check_moved(group, data)
+    smaller = None
+    if reduced and weights.batch == 1:
+        reads = place(picture_view(weights).graph, group, shape).shape
+        smaller = essential(weights, reads, None if data is None else read_probes(data, reads))
+    stored = weights if smaller is None else smaller.weights
+    weights = stored.to(device=device, dtype=dtype)
+    problem = pose(weights, group, shape, data)
+    best = search(problem, generator=rng, sweeps=sweeps)
+    rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
+    probes = None if data is None or not problem.runs else read_probes(data, problem.placed.shape)
+    # in its own type, which says what counts as zero
+    theorem = identifiability(stored, None if probes is None else probes.cpu())
+    seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
+    return replace(
+        seen,
+        elements=tuple(element.to(stored.device) for element in seen.elements),
+        network=picture_view(weights.to(device=stored.device)),
+        identifiability=theorem,
+        note=problem.note,
+        reduction=smaller,
+    )
+
+
+def _defect(problem: Problem, best: Candidate, space: str) -> float:
+    """How far ρ on a space is from a homomorphism."""
+    table, elements = problem.table, [maps[space] for maps in best.maps]
+    if any(isinstance(element, LinearMap) for element in elements):
+        return linear_defect([element.matrix() for element in elements], table)
+    pairs = [(g, h) for g in range(problem.order) for h in range(problem.order)]
+    wrong = [not same_map(compose(elements[g], elements[h]), elements[int(table[g, h])]) for g, h in pairs]
+    return sum(wrong) / len(wrong)
+
+
+def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> Actions:
+    """The figures of every layer, and the verdict."""
+    graph = problem.graph
+    in_weights = weight_errors(problem, best.maps)
+    errors = errors_of_layers(problem, best.maps, held=True)
+    cumulative = cumulative_errors(problem, best.maps) if problem.held else {}
+    gl_errors, gl_defects = linear_errors(problem)
+    nus = linearity(problem) if problem.runs else {}
+    roots = {name: family for family in families(graph) for name in family.spaces}
+    generators = problem.placed.symmetry.generators
+    layers = []
+    for space, error in errors.items():
+        family = roots.get(space)
+        kinds: dict[str, Tensor] = {}
+        share, unmatched, defect, negated, size = 1.0, 0.0, 0.0, 0.0, graph.extent(space)
+        if family is not None:
+            size = graph.space(family.root).size
+            alone = best.unmatched[family.root]
+            share, unmatched = float(matched(problem, best, family).double().mean()), float(alone.double().mean())
+            defect = max(_defect(problem, best, name) for name in family.spaces)
+            negated = float(negated_copies(problem, family.root).double().mean())
+            kinds = {
+                key: categories(problem, family, best.maps[g], cosine(problem, best, family, g), alone)
+                for key, g in generators.items()
+                if isinstance(best.maps[g][family.root], Monomial)  # dimensions have no category
+            }
+        nu = nus.get(space)
+        layers.append(
+            LayerFigures(
+                space=space,
+                size=size,
+                action=str(graph.space(space).action) if family is not None else "given",
+                k_error=error,
+                weight_error=in_weights.get(space, error),
+                cumulative=cumulative.get(space),
+                gl_error=gl_errors.get(space),
+                gl_defect=gl_defects.get(space),
+                nu=None if nu is None else float(nu.median()),
+                nu_low=None if nu is None else float(nu.double().quantile(0.1)),
+                defect=defect,
+                matched=share,
+                unmatched=unmatched,
+                negated=negated,
+                categories={
+                    key: {name: int((kind == k).sum()) for k, name in enumerate(CATEGORIES)}
+                    for key, kind in kinds.items()
+                },
+                kinds=kinds,
+                rivals={name: figures[space] for name, figures in rivals.figures.items() if space in figures},
+            )
+        )
+    whole = end_to_end_error(problem)
+    hidden = [layer for layer in layers if layer.space in roots]
+    hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
+    ends = [layer for layer in layers if layer.space not in roots]
+    symmetry = problem.placed.symmetry
+    verdict = judge(
+        symmetry.name,
+        hidden,
+        whole,
+        list(rivals.end_to_end.values()),
+        ends,
+        links=Links(reads_of_layers(problem), given_ends(problem)),
+        constant=is_constant(problem),
+    )
+    elements = tuple(problem.original(maps) for maps in best.maps)
+    return Actions(
+        symmetry.name,
+        symmetry.words,
+        symmetry.table,
+        elements,
+        tuple(layers),
+        whole,
+        best.name,
+        probes,
+        verdict,
+        dict(rivals.end_to_end),
+    )

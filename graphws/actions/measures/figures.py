@@ -1,0 +1,80 @@
+"""The figures of one layer, and those of decoys beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A decoy's figures on one layer.
+
+    Attributes:
+        k_error: Its layer error.
+        matched: Its share of matched elements.
+        weights: Whether it acts on weights alone, so that its error is one of weights, probes or not.
+    """
+
+    k_error: float
+    matched: float
+    weights: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFigures:
+    """How a group acts on one space, and how well that explains the layer that writes it.
+
+    Attributes:
+        space: The space.
+        size: Elements of its root: neurons or heads.
+        action: The intertwiners that were searched.
+        k_error: Layer error of ρ on held-out probes (weight error where there are none), the largest over the group.
+        weight_error: ‖ρ(g)θ - θ‖ / (√2 ‖θ‖) of the tensors that write the space.
+        cumulative: ‖h(g x) - ρ h(x)‖ / ‖h - mean‖; None without probes.
+        gl_error: Layer error of the best linear action; None without probes.
+        gl_defect: How far that fit was from a homomorphism.
+        nu: Median of 1 - corr(z, σ(z))² over neurons; None without probes or activation.
+        nu_low: Its 10 % quantile.
+        defect: How far ρ is from a homomorphism: share of neurons, or relative for matrices.
+        matched: Share of elements with a cosine of at least 0.9 under every element of the group.
+        unmatched: Share that no consistent action was found for (they stay).
+        negated: Share of neurons with a negated copy: σ(x) - σ(-x) = x of ReLU and GELU lets pairs bypass σ.
+        categories: For each generator the number of elements in each category.
+        kinds: For each generator the category of every element, an index into
+            `graphws.actions.measures.categories.CATEGORIES`.
+        rivals: The decoys' figures.
+    """
+
+    space: str
+    size: int
+    action: str
+    k_error: float
+    weight_error: float
+    cumulative: float | None
+    gl_error: float | None
+    gl_defect: float | None
+    nu: float | None
+    nu_low: float | None
+    defect: float
+    matched: float
+    unmatched: float
+    negated: float
+    categories: Mapping[str, Mapping[str, int]]
+    kinds: Mapping[str, Tensor]
+    rivals: Mapping[str, Rival]
+
+    @property
+    def unexplained(self) -> float:
+        """Share of elements without a match."""
+        return 1.0 - self.matched
+
+    @property
+    def best_rival(self) -> Rival | None:
+        """The lowest error and the highest share that any decoy reached."""
+        if not self.rivals:
+            return None
+        every = self.rivals.values()
+        return Rival(min(r.k_error for r in every), max(r.matched for r in every), any(r.weights for r in every))

@@ -1,0 +1,114 @@
+"""The linear alternative: how well some action of GL explains a layer, where no permutation does.
+
+Neurons that act almost linearly on the data are not identifiable, and a layer of them may carry an action by matrices
+that no permutation comes near.  On each wire the matrices T_g are fitted by ridge regression, h(g x) ≈ T_g h(x), on the
+directions that hold all but 1e-4 of the variance; they are corrected to a homomorphism, and the layer error is measured
+with them in place of permutations.  A small GL-error beside a large K-error says: there is an action, but not one by
+neurons.  The fit has many more parameters than a permutation, so it is measured on held-out probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.actions.measures.equivariance import apply_features
+from graphws.actions.problem import Problem
+from graphws.actions.search.projection import linear_defect, newton
+from graphws.actions.wires import Wire, centred_norm, recompute
+
+KEPT = 0.9999
+"""Share of a wire's variance that the fitted directions hold."""
+MOST_ROWS = 8192
+"""Rows (points times tokens) that a fit uses at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearAction:
+    """An affine action on one wire: h -> mean + Q T_g Qᵀ (h - mean).
+
+    Attributes:
+        mean: (features,).
+        basis: Q, (features, rank).
+        matrices: T_g for each element of the group, (rank, rank).
+        defect: How far the fitted matrices were from a homomorphism before they were corrected.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    matrices: tuple[Tensor, ...]
+    defect: float
+
+    def __call__(self, g: int, value: Tensor) -> Tensor:
+        """g·h for values whose last axis is the features."""
+        inside = (value - self.mean) @ self.basis
+        return inside @ self.matrices[g].mT @ self.basis.mT + self.mean
+
+
+def fit_linear_action(problem: Problem, wire: Wire, ridge: float = 1e-6) -> LinearAction:
+    """Fits T_g on the first half of the probes, over all pairs (h x, g h x) of the group."""
+    rows = []
+    for g in range(problem.order):
+        # x at g, its tokens moved back: what is left of the action is on the features
+        value = problem.runs[g][wire.value]
+        back = problem.placed.symmetry.inverse(g)
+        rows.append(problem.placed.move_tokens(back, value).flatten(0, -2)[:MOST_ROWS])
+    mean = torch.stack([r.mean(0) for r in rows]).mean(0)
+    rows = [r - mean for r in rows]
+    values, vectors = torch.linalg.eigh(torch.stack([r.mT @ r for r in rows]).sum(0))
+    held = values.flip(0).cumsum(0) / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
+    rank = min(len(values), int((held < KEPT).sum()) + 1)
+    basis = vectors.flip(1)[:, :rank]
+    inside = [r @ basis for r in rows]
+    gram = torch.stack([r.mT @ r for r in inside]).sum(0)
+    one = torch.eye(rank, dtype=gram.dtype, device=gram.device)
+    table, matrices = problem.table, []
+    if not bool(gram.trace() > 0):  # a wire that never changes: any matrix explains it
+        return LinearAction(mean, basis, (one,) * problem.order, 0.0)
+    gram = gram + ridge * gram.trace() / rank * one
+    for g in range(problem.order):
+        cross = torch.stack([inside[h].mT @ inside[int(table[g, h])] for h in range(problem.order)]).sum(0)
+        matrices.append(torch.linalg.solve(gram, cross).mT)
+    matrices[0] = one
+    return LinearAction(mean, basis, tuple(newton(matrices, table)), linear_defect(matrices, table))
+
+
+def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]:
+    """The layer errors with fitted linear actions on every hidden wire, and the defects of the fits, by space."""
+    if not problem.runs:
+        return {}, {}
+    fitted = {w.value: fit_linear_action(problem, w) for w in problem.layers[:-1]}
+    errors: dict[str, float] = {}
+    for wire in problem.layers:
+        base = problem.held[0][wire.value]
+        worst = 0.0
+        for g in range(1, problem.order):
+
+            def source(name: str, g: int = g) -> Tensor:
+                if name in fitted:
+                    return _moved(problem, fitted[name], g, problem.held[0][name])
+                return problem.held[g][name]
+
+            got = recompute(wire, problem.weights, source)
+            if wire.value in fitted:
+                wanted = _moved(problem, fitted[wire.value], g, base)
+            else:
+                wanted = apply_features(problem, g, base, problem.fixed[g].get(wire.space))
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
+        errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
+    return errors, _defects(problem.layers, fitted)
+
+
+def _moved(problem: Problem, action: LinearAction, g: int, value: Tensor) -> Tensor:
+    return problem.placed.move_tokens(g, action(g, value))
+
+
+def _defects(layers: Sequence[Wire], fitted: dict[str, LinearAction]) -> dict[str, float]:
+    defects: dict[str, float] = {}
+    for wire in layers:
+        if wire.value in fitted:
+            defects[wire.space] = max(defects.get(wire.space, 0.0), fitted[wire.value].defect)
+    return defects

@@ -1,0 +1,65 @@
+"""Which layers a symmetry of the data reaches: an action is one of the *group's* only where a chain of layers says so.
+
+A layer alone says that a map of what it reads and a map of what it writes fit together.  In the middle of a network
+such pairs are always there: the identity on both, or any relabelling that its weights happen to allow.  That they are
+what a group on data does, only the ends can say, where the group's own maps are given.  So a layer whose maps fit
+counts where it reads the inputs, or something that counts; or where what reads it counts, down from outputs that the
+group moves.  (Outputs that it leaves alone are explained by the identity, and say nothing.)
+
+>>> reads = {"hidden1": {"input"}, "hidden2": {"hidden1"}, "hidden3": {"hidden2"}, "output": {"hidden3"}}
+>>> sorted(anchored({"hidden1", "hidden3"}, reads, {"input"}))
+['hidden1']
+>>> sorted(anchored({"hidden1", "hidden3", "output"}, reads, {"input", "output"}))
+['hidden1', 'hidden3', 'output']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from graphws.actions.decoys.shuffled import is_identity
+from graphws.actions.measures.equivariance import layer_of_parameter
+from graphws.actions.problem import Problem
+
+
+def anchored(good: Collection[str], reads: Mapping[str, Collection[str]], given: Collection[str]) -> set[str]:
+    """The layers among `good` that are linked to an end by layers of `good`.
+
+    Args:
+        good: Layers whose maps fit, by the spaces that they write; outputs among them.
+        reads: What each layer reads; one that reads nothing, as a learned query, is linked.
+        given: Spaces whose maps are given and say something: the inputs, and outputs that the group moves.
+    """
+    known, found = set(given), {layer for layer in good if layer in given}
+    while True:
+        ahead = {layer for layer in good if not reads.get(layer) or known & set(reads[layer])}
+        behind = {read for layer in good if layer in known for read in reads.get(layer, ())} & set(good)
+        new = (ahead | behind) - found
+        if not new:
+            return found
+        found |= new
+        known |= new
+
+
+def reads_of_layers(problem: Problem) -> dict[str, set[str]]:
+    """For each layer the spaces that its weights read, and those of the values that its steps start from.
+
+    The steps lead through spaces on which nothing can act, such as a single channel; an input goes by its own name.
+    """
+    graph, found = problem.view.graph, dict[str, set[str]]()
+    for parameter, layer in layer_of_parameter(graph).items():
+        read = {axis.space for axis in graph.parameter(parameter).axes if axis.power < 0}
+        found.setdefault(layer, set()).update(read - {layer})
+    spaces = {wire.value: wire.space for wire in problem.layers}
+    for wire in problem.layers:
+        for step in wire.steps:
+            starts = {spaces.get(name, name) for name in step.inputs if name in spaces or name in problem.graph.inputs}
+            found.setdefault(wire.space, set()).update(starts - {wire.space})
+    return found
+
+
+def given_ends(problem: Problem) -> set[str]:
+    """The ends that say something: inputs, by the names of spaces and values, and outputs that the group moves."""
+    read = {name for reads in reads_of_layers(problem).values() for name in reads}
+    moved = {name for name in problem.fixed[0] if not all(is_identity(maps[name]) for maps in problem.placed.maps)}
+    return set(problem.graph.inputs) | moved | (set(problem.fixed[0]) & read)

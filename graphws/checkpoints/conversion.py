@@ -1,0 +1,147 @@
+"""What a converter gives: a graph, its weights, and whether the claim behind them was put to the test.
+
+A *converter* turns a foreign network (a module, a checkpoint) into a `NetworkGraph`.  Converters are plug-ins: packages
+register an object of type `Converter` under the entry point group ``graphws.converters``, and `graphws.convert` finds
+them there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from graphws.graph.network import NetworkGraph
+from graphws.graph.space import Action
+from graphws.graph.weights import Weights
+from graphws.operations.verify import Verification
+
+Verdict = Literal["confirmed", "refuted", "unconfirmed"]
+
+
+@dataclass(frozen=True)
+class ActionCheck:
+    """What gradients say about the signs, scales or matrices that a graph claims for one space.
+
+    Attributes:
+        space: Its name.
+        action: The claim.
+        verdict: ``confirmed``, ``refuted``, or ``unconfirmed`` where it could not be measured.
+        error: Largest residual of the moment maps; 0 where nothing was measured.
+        reason: Why it could not.
+    """
+
+    space: str
+    action: Action
+    verdict: Verdict
+    error: float = 0.0
+    reason: str = ""
+
+    def __str__(self) -> str:
+        figures = self.reason or f"{self.error:.1e}"
+        return f"{self.space}: {self.action} {self.verdict} ({figures})"
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A converted network.
+
+    Attributes:
+        graph: The graph.
+        weights: Its numbers, a batch of one in the source's dtype; None where the source has none (a graph file).
+        verification: Figures of the numeric gate, where it was passed.
+        reason: Why it was not put to the test, where it was not.
+        run: Computes the source's outputs with other weights of the graph, a batch of one, on the inputs given by
+            position or, without any, on the example inputs; None where the source cannot run.  A source of several
+            outputs gives its floating ones, flattened, in one vector.
+        inputs: The example inputs, as the source takes them by position and by name.
+        notes: What the converter noticed, for people to read: operations without a rule, unused parameters.
+        actions: For each space on which more than permutations are claimed to act, whether gradients confirm it.
+    """
+
+    graph: NetworkGraph
+    weights: Weights | None = None
+    verification: Verification | None = None
+    reason: str = ""
+    run: Callable[..., Tensor] | None = None
+    inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
+    notes: tuple[str, ...] = ()
+    actions: tuple[ActionCheck, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """Share of the numbers that some moving space indexes."""
+        graph = self.graph
+        sizes = {p.name: math.prod(graph.shape(p.name)) for p in graph.parameters}
+        return sum(n for name, n in sizes.items() if graph.set_axes(name)) / max(sum(sizes.values()), 1)
+
+    @property
+    def verified(self) -> bool:
+        """Whether graph and group were confirmed by numbers."""
+        return self.verification is not None
+
+    @property
+    def verdict(self) -> str:
+        """``VERIFIED (figures)`` or ``UNVERIFIED (reason)``."""
+        return f"UNVERIFIED ({self.reason})" if self.verification is None else str(self.verification)
+
+    @property
+    def story(self) -> str:
+        """What became of the actions beyond permutations, in one line; empty where none is claimed or tried."""
+        if not self.actions:
+            return ""
+        counts = Counter(check.verdict for check in self.actions)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        first = next((check for check in self.actions if check.verdict == "unconfirmed"), None)
+        return f"actions beyond permutations, tried by gradients: {said}" + (
+            f", first {first}" if first is not None else ""
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(text for text in (self.verdict, self.story, str(self.graph)) if text)
+
+
+@dataclass(frozen=True, eq=False)
+class Hints:
+    """What the caller knows about a network, for what a converter cannot see.
+
+    Attributes:
+        example_inputs: A batch of inputs: a tensor, a tuple by position or a mapping by name; only shapes and types
+            have to be right, unless outputs are given too.
+        activation: Of the hidden layers: one name for all, or one each.
+        omega: Frequency of sine activations: one for all, or one each.
+        exponent: Power of ``power`` activations.
+        generator: Source of randomness of the numeric gate.
+        example_outputs: What the network computes from the example inputs, to check a hypothesis against.
+        allow_code: Whether a source that is a program (TorchScript) may run.
+    """
+
+    example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None
+    activation: str | Sequence[str] | None = None
+    omega: float | Sequence[float] | None = None
+    exponent: int | None = None
+    generator: torch.Generator | None = None
+    example_outputs: Tensor | None = None
+    allow_code: bool = False
+
+    @property
+    def random(self) -> torch.Generator:
+        """The generator, or one seeded with 0."""
+        return self.generator if self.generator is not None else torch.Generator().manual_seed(0)
+
+
+class Converter(Protocol):
+    """A plug-in that turns one kind of source into graphs."""
+
+    def accepts(self, source: object) -> bool:
+        """Whether this converter is for such a source (a cheap look, no reading)."""
+        ...
+
+    def convert(self, source: object, hints: Hints) -> Conversion:
+        """The conversion; a `GraphwsError` where it is refused."""
+        ...

@@ -1,0 +1,101 @@
+"""Graphs of multilayer perceptrons, from their widths.
+
+Spaces: ``input`` (free), ``hidden1`` … (set), ``output`` (free).  Parameters: ``W1, b1, …, WM, bM`` with W_m of shape
+(d_m, d_{m-1}) as in paper D, equation 1, and as in PyTorch.  Storage follows an `nn.Sequential` of linear layers and
+activations: ``0.weight, 0.bias, 2.weight, …``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphws.errors import GraphError, nearest
+from graphws.graph.network import NetworkGraph
+from graphws.graph.operation import Attribute, Operation
+from graphws.graph.parameter import Axis, Parameter, Storage
+from graphws.graph.space import Space
+from graphws.operations.forward import ACTIVATIONS
+
+
+def mlp_graph(
+    widths: Sequence[int],
+    activation: str | Sequence[str] = "relu",
+    bias: bool = True,
+    omega: float | None = None,
+    exponent: int | None = None,
+    output_activation: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> NetworkGraph:
+    """The graph of an MLP.
+
+    Args:
+        widths: d_0, …, d_M.
+        activation: One of `graphws.operations.ACTIVATIONS` for all hidden layers, or one each.  It decides the action
+            of the hidden spaces (signed for sine and tanh, positive scaling for ReLU, …).
+        bias: Whether layers have biases.
+        omega: Frequency of sine activations, sin(omega·x); 30 where None, as SIREN's authors use.
+        exponent: Power of ``power`` activations; 2 where None.
+        output_activation: Activation after the last layer, if any.
+        keys: State dict prefix of each layer; ``0``, ``2``, … where None.
+
+    Raises:
+        GraphError: On fewer than two widths, an unknown activation, or a list of the wrong length.
+    """
+    widths = tuple(widths)
+    depth = len(widths) - 1
+    if depth < 1:
+        raise GraphError(f"an MLP needs at least two widths, input and output; got {list(widths)}")
+    kinds = [activation] * (depth - 1) if isinstance(activation, str) else list(activation)
+    if len(kinds) != depth - 1:
+        raise GraphError(f"{depth - 1} hidden layers need {depth - 1} activations, got {len(kinds)}")
+    prefixes = list(keys) if keys is not None else [str(2 * m) for m in range(depth)]
+    if len(prefixes) != depth:
+        raise GraphError(f"{depth} layers need {depth} state dict prefixes, got {len(prefixes)}")
+
+    exponents = {"power": exponent or 2}
+    constants: dict[str, dict[str, Attribute]] = {
+        "sine": {"omega": 30.0 if omega is None else float(omega)},
+        "power": {"exponent": exponents["power"]},
+    }
+    for kind in [*kinds, *([output_activation] if output_activation else [])]:
+        if kind not in ACTIVATIONS:
+            raise GraphError(f"unknown activation {kind!r}" + nearest(kind, ACTIVATIONS))
+
+    spaces = [Space("input", widths[0], "free", role="input")]
+    spaces += [
+        Space(f"hidden{m}", widths[m], action=ACTIVATIONS[kind][1], role="hidden", reason=f"followed by {kind}")
+        for m, kind in enumerate(kinds, start=1)
+    ]
+    spaces.append(Space("output", widths[-1], "free", role="output"))
+
+    parameters, operations, value = [], [], "x0"
+    for m in range(1, depth + 1):
+        place = "only" if depth == 1 else "first" if m == 1 else "last" if m == depth else "hidden"
+        below = -exponents.get(kinds[m - 2], 1) if m > 1 else -1
+        axes = (Axis(spaces[m].name), Axis(spaces[m - 1].name, below))
+        shape = (widths[m], widths[m - 1])
+        parameters.append(
+            Parameter(f"W{m}", axes, "weight", f"weight.{place}", Storage(f"{prefixes[m - 1]}.weight", shape))
+        )
+        read = [value, f"W{m}"]
+        if bias:
+            role = "bias.last" if m == depth else "bias.hidden"
+            parameters.append(Parameter(f"b{m}", axes[:1], "bias", role, Storage(f"{prefixes[m - 1]}.bias", shape[:1])))
+            read.append(f"b{m}")
+        operations.append(Operation("linear", tuple(read), (f"z{m}",)))
+        value = f"z{m}"
+        kind_here = kinds[m - 1] if m < depth else output_activation
+        if kind_here is not None:
+            operations.append(Operation(kind_here, (value,), (f"x{m}",), constants.get(kind_here, {})))  # type: ignore[arg-type]
+            value = f"x{m}"
+    return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,))
+
+
+def mlp_widths(graph: NetworkGraph) -> tuple[int, ...] | None:
+    """d_0, …, d_M where the graph is one that `mlp_graph` makes, else None."""
+    weights = [p for p in graph.parameters if p.kind == "weight"]
+    names = [space.name for space in graph.spaces]
+    chained = all(p.spaces == (names[m + 1], names[m]) for m, p in enumerate(weights) if m + 1 < len(names))
+    if not weights or len(names) != len(weights) + 1 or not chained:
+        return None
+    return tuple(space.size for space in graph.spaces)

@@ -1,0 +1,123 @@
+"""The numeric gate: a claimed symmetry must leave the function alone, and breaking it must not.
+
+Tracing, reading shapes or trusting names can be wrong; a random group element cannot.  `verify` draws random elements,
+compares the outputs before and after (the *error*), and then applies each element with one parameter left behind (the
+*control*): if that does not move the outputs either, the check has shown nothing and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.errors import VerificationError
+from graphws.graph.group import GroupElement, Richness
+from graphws.graph.network import NetworkGraph
+from graphws.graph.weights import Weights
+from graphws.operations.forward import forward
+
+Run = Callable[[Weights], Tensor]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Figures of a passed check.
+
+    Attributes:
+        error: Largest relative change of the outputs under a random element.
+        control: Largest relative change when one parameter is left behind.
+        draws: How many elements were drawn.
+        actions: ``permutation`` or ``rich``.
+    """
+
+    error: float
+    control: float
+    draws: int
+    actions: Richness
+
+    def __str__(self) -> str:
+        return f"VERIFIED (error {self.error:.1e}, control {self.control:.1e}, {self.draws} draws, {self.actions})"
+
+
+def relative_change(before: Tensor, after: Tensor) -> float:
+    """||after - before|| / ||before - mean(before)||, so that a constant offset cannot hide a change.
+
+    Outputs that agree up to rounding have no spread to compare with; then it is ||after - before|| / ||before||.
+    Whole numbers (classes) are compared as they are.
+    """
+    before, after = (x if x.is_floating_point() else x.double() for x in (before, after))
+    spread, size, kind = (before - before.mean()).norm(), before.norm(), torch.finfo(before.dtype)
+    scale = spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
+    return float((after - before).norm() / scale)
+
+
+def _largest(changes: list[float]) -> float:
+    """The maximum, where NaN (outputs that are not numbers) outweighs everything; 0 of nothing."""
+    return next((change for change in changes if math.isnan(change)), max(changes, default=0.0))
+
+
+def _leave_behind(element: GroupElement, weights: Weights) -> list[Weights]:
+    """The moved weights with, in turn, each parameter that the element really changes put back."""
+    moved = element.act(weights)
+    changed = [name for name, x in weights.items() if not torch.equal(x, moved[name])]
+    return [Weights(weights.graph, {**moved.tensors, name: weights[name]}) for name in changed]
+
+
+def verify(
+    graph: NetworkGraph,
+    weights: Weights,
+    inputs: Tensor | None = None,
+    *,
+    generator: torch.Generator,
+    run: Run | None = None,
+    actions: Richness = "permutation",
+    draws: int = 3,
+    tolerance: float = 1e-8,
+    least_control: float = 1e-6,
+) -> Verification:
+    """Checks that G leaves the function of the given networks alone.
+
+    Args:
+        graph: The graph whose group is on trial.
+        weights: Networks to try it on; float64 for a sharp verdict.
+        inputs: Points (points, d_in) for `graphws.operations.forward`.
+        generator: Source of the random elements.
+        run: Computes outputs from weights, for networks that the graph cannot run itself.
+        actions: Permutations only, or the rich actions too.
+        draws: How many elements to draw.
+        tolerance: Largest relative change that still counts as none.
+        least_control: Smallest relative change that counts as one.
+
+    Raises:
+        VerificationError: Where an element changes the outputs, or where the control does not change them.
+    """
+    if run is None:
+        if inputs is None:
+            raise VerificationError("nothing to compare: give `inputs`, or `run`")
+        points = inputs
+
+        def run(candidate: Weights) -> Tensor:
+            return forward(graph, candidate, points)
+
+    before = run(weights)
+    errors, controls = [0.0], []
+    for _ in range(draws):
+        element = graph.group().random(generator, actions=actions, dtype=weights.dtype)
+        errors.append(relative_change(before, run(element.act(weights))))
+        controls += [relative_change(before, run(broken)) for broken in _leave_behind(element, weights)]
+    error = _largest(errors)
+    if not error <= tolerance:
+        raise VerificationError(
+            f"a random {actions} element changes the outputs by {error:.1e} (allowed {tolerance:.0e})"
+        )
+    control = _largest(controls)
+    if not control >= least_control:
+        raise VerificationError(
+            f"the check proves nothing: leaving a parameter behind changes the outputs by {control:.1e} only "
+            f"(at least {least_control:.0e} wanted)"
+        )
+    return Verification(error, control, draws, actions)
