@@ -47,6 +47,27 @@ class ActionCheck:
         return f"{self.space}: {self.action} {self.verdict} ({figures})"
 
 
+@dataclass(frozen=True)
+class SelfRun:
+    """Whether a network's file runs by itself, from its graph and weights alone.
+
+    Attributes:
+        error: Largest relative difference of its outputs from the source's; None where it does not run.
+        reason: Why it does not.
+        batch: ``any``, or the only length of the batch on which it runs.
+    """
+
+    error: float | None
+    reason: str = ""
+    batch: str = "any"
+
+    def __str__(self) -> str:
+        if self.error is None:
+            return f"runs: no ({self.reason})"
+        batch = "any batch" if self.batch == "any" else f"batches of {self.batch} only"
+        return f"runs: yes (error {self.error:.1e}, {batch})"
+
+
 @dataclass(frozen=True, eq=False)
 class Conversion:
     """A converted network.
@@ -62,6 +83,7 @@ class Conversion:
         inputs: The example inputs, as the source takes them by position and by name.
         notes: What the converter noticed, for people to read: operations without a rule, unused parameters.
         actions: For each space on which more than permutations are claimed to act, whether gradients confirm it.
+        runs: Whether the graph runs by itself, and how far from the source; None where it was not tried.
     """
 
     graph: NetworkGraph
@@ -72,6 +94,7 @@ class Conversion:
     inputs: tuple[tuple[Any, ...], Mapping[str, Any]] = ((), {})
     notes: tuple[str, ...] = ()
     actions: tuple[ActionCheck, ...] = ()
+    runs: SelfRun | None = None
 
     @property
     def coverage(self) -> float:
@@ -103,7 +126,8 @@ class Conversion:
         )
 
     def __str__(self) -> str:
-        return "\n".join(text for text in (self.verdict, self.story, str(self.graph)) if text)
+        runs = "" if self.runs is None else str(self.runs)
+        return "\n".join(text for text in (self.verdict, runs, self.story, str(self.graph)) if text)
 
 
 @dataclass(frozen=True, eq=False)

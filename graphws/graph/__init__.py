@@ -13,6 +13,7 @@
 True
 """
 
+from graphws.graph.constant import Constant as Constant
 from graphws.graph.element import LinearMap as LinearMap
 from graphws.graph.element import Monomial as Monomial
 from graphws.graph.group import Group as Group
@@ -31,4 +32,5 @@ from graphws.graph.pyg_view import from_pyg as from_pyg
 from graphws.graph.pyg_view import to_pyg as to_pyg
 from graphws.graph.space import Action as Action
 from graphws.graph.space import Space as Space
+from graphws.graph.value import Value as Value
 from graphws.graph.weights import Weights as Weights

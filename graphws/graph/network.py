@@ -26,10 +26,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graphws.errors import GraphError, nearest
+from graphws.graph.constant import MOST, Constant
 from graphws.graph.layout import Layout, make_layout
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Parameter, Storage
 from graphws.graph.space import Action, Space
+from graphws.graph.value import Value
 
 if TYPE_CHECKING:
     from graphws.graph.group import Group
@@ -50,6 +52,8 @@ class NetworkGraph:
         operations: The computation, in order.
         inputs: Values that the caller gives.
         outputs: Values that the caller gets.
+        constants: Bounded tensors that the computation needs and no network owns.
+        values: What is known of values: of the inputs their shapes, of others which spaces label their axes.
 
     Raises:
         GraphError: On duplicate or unknown names, on a parent that is missing or comes later, on an operation that
@@ -61,9 +65,11 @@ class NetworkGraph:
     operations: tuple[Operation, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    values: tuple[Value, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("spaces", "parameters", "operations", "inputs", "outputs"):
+        for name in ("spaces", "parameters", "operations", "inputs", "outputs", "constants", "values"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         seen: dict[str, Space] = {}
         depth: dict[str, int] = {}
@@ -92,7 +98,9 @@ class NetworkGraph:
             self._check_inner(parameter)
             self._check_storage(parameter)
         self._check_places()
+        self._check_constants(names)
         self._check_operations(names)
+        self._check_values()
 
     @staticmethod
     def _check_parent(space: Space, parent: Space) -> None:
@@ -156,10 +164,19 @@ class NetworkGraph:
         if held != whole:
             raise GraphError(f"{key!r} has {whole} numbers, its parameters hold {held}: each needs a parameter")
 
+    def _check_constants(self, parameters: set[str]) -> None:
+        names = [constant.name for constant in self.constants]
+        taken = next((name for k, name in enumerate(names) if name in parameters or name in names[:k]), None)
+        if taken is not None:
+            raise GraphError(f"constant {taken!r} has the name of another constant or parameter")
+        size = sum(c.tensor.numel() * c.tensor.element_size() for c in self.constants)
+        if size > MOST:
+            raise GraphError(f"the constants have {size} bytes, at most {MOST} are kept")
+
     def _check_operations(self, parameters: set[str]) -> None:
-        known = set(self.inputs) | parameters
+        known = {*self.inputs, *parameters, *(constant.name for constant in self.constants)}
         for operation in self.operations:
-            for name in operation.inputs:
+            for name in operation.reads:
                 if name not in known:
                     raise GraphError(f"operation {operation}: {name!r} is not known there" + nearest(name, known))
             known |= set(operation.outputs)
@@ -167,9 +184,20 @@ class NetworkGraph:
             if name not in known:
                 raise GraphError(f"output {name!r} is written by no operation" + nearest(name, known))
 
+    def _check_values(self) -> None:
+        known = {*self.inputs, *(name for operation in self.operations for name in operation.outputs)}
+        seen: set[str] = set()
+        for value in self.values:
+            if value.name not in known or value.name in seen:
+                raise GraphError(f"value {value.name!r} is described twice, or no value of this graph")
+            seen.add(value.name)
+            for size, axis in zip(value.shape, value.axes, strict=True):
+                if axis is not None and isinstance(size, int) and size != self.extent(axis.space):
+                    raise GraphError(f"value {value}: its axis '{axis}' should have length {self.extent(axis.space)}")
+
     @cached_property
     def _hash(self) -> int:
-        return hash((self.spaces, self.parameters, self.operations, self.inputs, self.outputs))
+        return hash((self.spaces, self.parameters, self.operations, self.inputs, self.outputs, self.constants))
 
     def __hash__(self) -> int:
         return self._hash
@@ -207,6 +235,36 @@ class NetworkGraph:
         if name not in self._parameters:
             raise GraphError(f"no parameter {name!r} in this graph" + nearest(name, self._parameters))
         return self._parameters[name]
+
+    @cached_property
+    def _values(self) -> dict[str, Value]:
+        return {value.name: value for value in self.values}
+
+    def value(self, name: str) -> Value | None:
+        """What is known of a value; None where nothing is."""
+        return self._values.get(name)
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The names of parameters and constants."""
+        return frozenset({*self._parameters, *(constant.name for constant in self.constants)})
+
+    @cached_property
+    def writers(self) -> dict[str, Operation]:
+        """The operation that writes each value."""
+        return {name: operation for operation in self.operations for name in operation.outputs}
+
+    def readers(self, name: str) -> tuple[Operation, ...]:
+        """The operations that read a value or parameter, in order."""
+        return self._readers.get(name, ())
+
+    @cached_property
+    def _readers(self) -> dict[str, tuple[Operation, ...]]:
+        found: dict[str, list[Operation]] = {}
+        for operation in self.operations:
+            for name in dict.fromkeys(operation.reads):
+                found.setdefault(name, []).append(operation)
+        return {name: tuple(operations) for name, operations in found.items()}
 
     def lineage(self, name: str) -> tuple[Space, ...]:
         """The space and its ancestors, root first."""

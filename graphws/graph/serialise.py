@@ -5,16 +5,29 @@ Equal graphs give equal text: keys in a fixed order, fields that hold their defa
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from graphws.errors import GraphError
+from graphws.graph.constant import LARGEST as LARGEST_CONSTANT
+from graphws.graph.constant import Constant
+from graphws.graph.format_1 import operation_of_format_1
 from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.space import Space
+from graphws.graph.value import Value
+from graphws.kinds.attributes import DTYPES, WEIGHTS, written
 
-FORMAT = 1
+FORMAT = 2
+OLDEST = 1
+"""Formats that are written and read.  Format 1 had no constants, and named operations without all their arguments."""
 LONGEST = 64 << 20
 """Largest text that is read, in characters."""
 LARGEST = 2**40
@@ -57,11 +70,37 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "inputs": list(operation.inputs),
         "outputs": list(operation.outputs),
     }
-    return entry | ({"attributes": dict(operation.attributes)} if operation.attributes else {})
+    attributes = {name: written(value) for name, value in operation.attributes}
+    return entry | ({"attributes": attributes} if attributes else {})
 
 
-def to_json(graph: NetworkGraph) -> str:
-    """Canonical JSON of a graph."""
+def _constant(constant: Constant, inline: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": constant.name}
+    if constant.follows:
+        entry["follows"] = True
+    if inline:
+        entry["dtype"] = str(constant.tensor.dtype).removeprefix("torch.")
+        entry["shape"] = list(constant.tensor.shape)
+        entry["data"] = base64.b64encode(constant.bits).decode("ascii")
+    return entry
+
+
+def _value(value: Value) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": value.name, "shape": list(value.shape)}
+    if any(axis is not None for axis in value.axes):
+        entry["axes"] = ["" if axis is None else str(axis) for axis in value.axes]
+    if value.dtype != WEIGHTS:
+        entry["dtype"] = value.dtype
+    return entry | ({"highest": value.highest} if value.highest is not None else {})
+
+
+def to_json(graph: NetworkGraph, *, inline: bool = True) -> str:
+    """Canonical JSON of a graph.
+
+    Args:
+        graph: The graph.
+        inline: Whether the numbers of its constants stand in the text too, in base 64.
+    """
     document = {
         "graphws_graph": FORMAT,
         "spaces": [_space(space) for space in graph.spaces],
@@ -70,6 +109,10 @@ def to_json(graph: NetworkGraph) -> str:
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
     }
+    if graph.constants:
+        document["constants"] = [_constant(constant, inline) for constant in graph.constants]
+    if graph.values:
+        document["values"] = [_value(value) for value in graph.values]
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -165,21 +208,63 @@ def _read_space(entry: object, place: str) -> Space:
         raise GraphError(f"graph file, {place}: {error}") from None
 
 
-def _read_operation(entry: object, place: str) -> Operation:
+def _read_operation(entry: object, place: str, version: int) -> Operation:
     reader = _Reader(entry, place, ("kind", "inputs", "outputs", "attributes"))
     attributes = reader.entry.get("attributes", {})
     if not isinstance(attributes, dict) or not all(
-        isinstance(v, bool | int | float | str) for v in attributes.values()
+        isinstance(v, bool | int | float | str)
+        or (isinstance(v, list) and all(isinstance(part, bool | int | float | str) for part in v))
+        for v in attributes.values()
     ):
-        raise GraphError(f"graph file, {place}: 'attributes' must map names to numbers or texts")
-    for text in [*attributes, *(value for value in attributes.values() if isinstance(value, str))]:
+        raise GraphError(f"graph file, {place}: 'attributes' must map names to numbers, texts or lists of them")
+    texts = [part for value in attributes.values() for part in (value if isinstance(value, list) else [value])]
+    for text in [*attributes, *(part for part in texts if isinstance(part, str))]:
         reader._encodable(text, "attributes")
-    pairs = tuple(attributes.items())
-    return Operation(reader.text("kind"), reader.texts("inputs"), reader.texts("outputs"), pairs)
+    kind, inputs, outputs = reader.text("kind"), reader.texts("inputs"), reader.texts("outputs")
+    if version == 1:
+        return operation_of_format_1(kind, inputs, outputs, attributes)
+    try:
+        return Operation(kind, inputs, outputs, tuple(attributes.items()))
+    except GraphError as error:
+        raise GraphError(f"graph file, {place}: {error}") from None
 
 
-def from_json(text: str) -> NetworkGraph:
+def _read_constant(entry: object, place: str, given: Mapping[str, Tensor]) -> Constant:
+    reader = _Reader(entry, place, ("name", "follows", "dtype", "shape", "data"))
+    name, follows = reader.text("name"), reader.entry.get("follows", False)
+    if not isinstance(follows, bool):
+        raise GraphError(f"graph file, {place}: 'follows' must be true or false")
+    if name in given:
+        return Constant(name, given[name], follows)
+    if "data" not in reader.entry:
+        raise GraphError(f"graph file, {place}: the numbers of constant {_shown(name)} are missing")
+    dtype, shape = DTYPES.get(reader.text("dtype")), reader.sizes("shape")
+    try:
+        bits = base64.b64decode(reader.text("data"), validate=True)
+    except ValueError:
+        raise GraphError(f"graph file, {place}: 'data' is not base 64") from None
+    if dtype is None or len(bits) != math.prod(shape) * dtype.itemsize or len(bits) > LARGEST_CONSTANT:
+        raise GraphError(f"graph file, {place}: 'data' does not hold numbers of that type and shape")
+    flat = torch.frombuffer(bytearray(bits), dtype=torch.uint8) if bits else torch.empty(0, dtype=torch.uint8)
+    return Constant(name, flat.view(dtype).reshape(shape), follows)
+
+
+def _read_value(entry: object, place: str) -> Value:
+    reader = _Reader(entry, place, ("name", "shape", "axes", "dtype", "highest"))
+    shape = reader.items("shape")
+    if not all(isinstance(size, str) or (isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= LARGEST)
+               for size in shape):  # fmt: skip
+        raise GraphError(f"graph file, {place}: 'shape' must be a list of sizes, got {_shown(shape)}")
+    highest = reader.whole("highest") if "highest" in reader.entry else None
+    return Value(reader.text("name"), tuple(shape), reader.texts("axes"), reader.text("dtype", WEIGHTS), highest)
+
+
+def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> NetworkGraph:
     """The graph of a JSON text.
+
+    Args:
+        text: The text.
+        constants: Numbers of constants whose numbers do not stand in the text.
 
     Raises:
         GraphError: On text that is too long, is not JSON, or does not describe a graph; the place is named.
@@ -190,14 +275,17 @@ def from_json(text: str) -> NetworkGraph:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GraphError(f"graph file is not JSON: {error}") from None
-    fields = ("graphws_graph", "spaces", "parameters", "operations", "inputs", "outputs")
+    fields = ("graphws_graph", "spaces", "parameters", "operations", "inputs", "outputs", "constants", "values")
     reader = _Reader(document, "top", fields)
-    if reader.whole("graphws_graph") != FORMAT:
-        raise GraphError(f"graph file of format {reader.entry['graphws_graph']}; this version reads format {FORMAT}")
+    version = reader.whole("graphws_graph")
+    if not OLDEST <= version <= FORMAT:
+        raise GraphError(f"graph file of format {version}; this version reads formats {OLDEST} to {FORMAT}")
     return NetworkGraph(
         tuple(_read_space(entry, f"space {k}") for k, entry in enumerate(reader.items("spaces"))),
         tuple(_read_parameter(entry, f"parameter {k}") for k, entry in enumerate(reader.items("parameters"))),
-        tuple(_read_operation(entry, f"operation {k}") for k, entry in enumerate(reader.items("operations"))),
+        tuple(_read_operation(entry, f"operation {k}", version) for k, entry in enumerate(reader.items("operations"))),
         reader.texts("inputs"),
         reader.texts("outputs"),
+        tuple(_read_constant(e, f"constant {k}", constants or {}) for k, e in enumerate(reader.items("constants"))),
+        tuple(_read_value(entry, f"value {k}") for k, entry in enumerate(reader.items("values"))),
     )

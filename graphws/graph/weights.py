@@ -60,6 +60,11 @@ class Weights:
         return next(iter(self.tensors.values())).dtype
 
     @property
+    def floating(self) -> torch.dtype:
+        """Type of the first floating tensor; that of the first tensor where none is."""
+        return next((x.dtype for x in self.tensors.values() if x.is_floating_point()), self.dtype)
+
+    @property
     def device(self) -> torch.device:
         """Device of the first tensor."""
         return next(iter(self.tensors.values())).device

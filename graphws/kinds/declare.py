@@ -10,7 +10,7 @@ file says is only ever compared with it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ def from_aten(
                 continue
             kind = _type(argument)
             default = argument.default_value if argument.has_default_value() else REQUIRED
-            if len(overloads) > 1 and default is REQUIRED and not all(_has(o, argument.name) for o in overloads):
+            if default is REQUIRED and not all(_demands(o, argument.name) for o in overloads):
                 default = None
             if argument.name in attributes:
                 old_field = attributes[argument.name]
@@ -125,6 +125,7 @@ def from_aten(
         pointwise,
         (*(() if called is None else (name,)), *spellings),
         frozenset(context),
+        from_aten=True,
     )
 
 
@@ -136,7 +137,9 @@ def _functional(name: str) -> list[Any]:
         schema = overload._schema
         texts = [str(argument.type) for argument in schema.arguments]
         writes = any(a.alias_info is not None and a.alias_info.is_write for a in schema.arguments)
-        named = any(a.name in ("dimname", "names") or "Dimname" in t for a, t in zip(schema.arguments, texts, strict=True))
+        named = any(
+            a.name in ("dimname", "names") or "Dimname" in t for a, t in zip(schema.arguments, texts, strict=True)
+        )
         tensors = any("Tensor" in str(result.type) for result in schema.returns)
         odd = any(t in ("complex", "t", "List[t]", "Any", "List[str]") for t in texts) or _of_names(schema)
         if not writes and not named and tensors and not odd:
@@ -149,8 +152,9 @@ def _of_names(schema: Any) -> bool:
     return any(a.name in ("dim", "dims", "start_dim", "end_dim") and "str" in str(a.type) for a in schema.arguments)
 
 
-def _has(overload: Any, name: str) -> bool:
-    return any(argument.name == name for argument in overload._schema.arguments)
+def _demands(overload: Any, name: str) -> bool:
+    """Whether an overload cannot do without an argument."""
+    return any(a.name == name and not a.has_default_value() and not _nullable(a) for a in overload._schema.arguments)
 
 
 def _has_tensor(overload: Any, name: str) -> bool:
@@ -175,6 +179,16 @@ def _wider(first: AttributeType, second: AttributeType) -> AttributeType:
         return "ints or text"
     order: tuple[AttributeType, ...] = ("bool", "int", "number", "text", "bools", "ints", "numbers", "texts")
     return max(first, second, key=order.index)
+
+
+def aten(name: str, arguments: Mapping[str, Any]) -> Any:
+    """What an operation of ATen gives for arguments by the names of its schema; for comparison with rows of the table.
+
+    Raises:
+        GraphError: Where no form of it takes them.
+    """
+    given = {k: v for k, v in arguments.items() if v is not None and (k not in _DROPPED or k in _CONTEXT)}
+    return _Call(name, tuple(_functional(name)))((), (), given)
 
 
 class _Call:

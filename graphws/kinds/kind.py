@@ -67,6 +67,7 @@ class Kind:
         pointwise: Whether it is one function of one number, applied to every entry.
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
+        from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Kind:
     pointwise: bool = False
     spellings: tuple[str, ...] = ()
     context: frozenset[str] = field(default_factory=frozenset)
+    from_aten: bool = False
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name; defaults filled in."""
@@ -93,7 +95,9 @@ class Kind:
         found = {}
         for name, value in attributes.items():
             if name not in self.attributes:
-                raise GraphError(f"operation {self.name!r}: unknown attribute {name!r}" + nearest(name, self.attributes))
+                raise GraphError(
+                    f"operation {self.name!r}: unknown attribute {name!r}" + nearest(name, self.attributes)
+                )
             found[name] = checked(self.attributes[name].type, value, f"operation {self.name!r}: attribute {name!r}")
         names = {operand.name for operand in self.operands}
         for name, entry in self.attributes.items():

@@ -72,9 +72,7 @@ def batch_norm(
     return result
 
 
-def stored(
-    *parts: Tensor, shape: tuple[int, ...], grid: tuple[int, ...] = (), sizes: tuple[int, ...] = ()
-) -> Tensor:
+def stored(*parts: Tensor, shape: tuple[int, ...], grid: tuple[int, ...] = (), sizes: tuple[int, ...] = ()) -> Tensor:
     """A tensor of the state dict, from the parameters that it became.
 
     Args:

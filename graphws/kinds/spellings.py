@@ -41,11 +41,15 @@ def canonical(op: str, arguments: Mapping[str, Any], *, single: bool) -> Call | 
     row = spelled(op)
     if row is None:
         return None
-    if op == row.name or all(name in row.attributes or _reads(row.operands, name) for name in given):
+    if all(name in row.attributes or _reads(row.operands, name) for name in given) or row.from_aten:
         return row.name, given
-    operands = iter(row.operands)  # a row of ours: operands by their order
-    return row.name, {name if name in row.attributes else next(operands).name: x for name, x in given.items()
-                      if name in row.attributes or x is not None}  # fmt: skip
+    operands = iter(row.operands)  # a function of ours: operands by their order
+    named = {}
+    for name, value in given.items():
+        operand = None if name in row.attributes else next(operands, None)
+        if operand is not None or name in row.attributes:
+            named[name if operand is None else operand.name] = value
+    return row.name, named
 
 
 def _reads(operands: Any, name: str) -> bool:

@@ -239,7 +239,7 @@ def _merge_values(rewrite: Rewrite, pair: _Pair) -> None:
         before = f"{result}~" if shift else result
         new = [Operation("attend_matrix", (attend.inputs[0], project.inputs[0], *read), (before,))]
         if shift:
-            new.append(Operation("shift", (before, shift), (result,)))
+            new.append(Operation("add", (before, shift), (result,)))
         rewrite.exchange([attend, write], new)
     rewrite.drop_readers(value.name)
     rewrite.gone.add(pair.space.name)

@@ -11,7 +11,7 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Parameter
 from graphws.graph.weights import Weights
-from graphws.operations.forward import OPERATIONS
+from graphws.operations.plan import why_not
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Rewrite:
 
     def __post_init__(self) -> None:
         self.steps = list(self.weights.graph.operations)
-        self.runs = bool(self.steps) and all(step.kind in OPERATIONS for step in self.steps)
+        self.runs = not why_not(self.weights.graph)
 
     def add(self, parameter: Parameter, tensor: Tensor, after: str) -> str:
         """Adds a parameter behind an old one, or in its place where it has the same name; gives its name."""
@@ -89,5 +89,7 @@ class Rewrite:
             tuple(self.steps) if self.runs else (),
             graph.inputs if self.runs else (),
             graph.outputs if self.runs else (),
+            graph.constants if self.runs else (),
+            tuple(v for v in graph.values if v.name in graph.inputs and self.runs),
         )
         return Weights(merged, tensors)

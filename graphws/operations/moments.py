@@ -34,7 +34,7 @@ from graphws.graph.group import GroupElement
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action, Space
 from graphws.graph.weights import Weights
-from graphws.operations.forward import forward
+from graphws.operations.runner import outputs_of
 from graphws.operations.moment_maps import Evidence, collect_evidence, exponent_basis
 from graphws.operations.verify import Run, relative_change
 
@@ -141,7 +141,7 @@ def measure_actions(
         points = inputs
 
         def run(candidate: Weights) -> Tensor:
-            return forward(graph, candidate, points)
+            return outputs_of(graph, candidate, points)
 
     wanted = [graph.space(name) for name in spaces] if spaces is not None else [s for s in graph.spaces if s.moves]
     for space in wanted:

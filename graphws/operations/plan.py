@@ -22,6 +22,7 @@ from graphws.kinds.attributes import WEIGHTS, follows_batch, resolved
 Environment = dict[str, Tensor]
 """Tensors by name: parameters, constants and values."""
 
+
 @dataclass(frozen=True)
 class Context:
     """What constants of operations may depend on.
@@ -35,6 +36,7 @@ class Context:
     n: int
     dtype: torch.dtype
     device: torch.device
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -82,10 +84,12 @@ class Step:
         found = result if isinstance(result, tuple | list) else (result,)
         return tuple(x for x in found if isinstance(x, Tensor))
 
+
 def _in_context(value: Any, context: Context) -> Any:
     if value == WEIGHTS:
         return str(context.dtype).removeprefix("torch.")
     return resolved(value, context.n)
+
 
 @lru_cache(maxsize=128)
 def steps_to(graph: NetworkGraph, wanted: frozenset[str], given: frozenset[str]) -> tuple[Step, ...]:
@@ -116,6 +120,7 @@ def steps_to(graph: NetworkGraph, wanted: frozenset[str], given: frozenset[str])
     return tuple(_step(o, [name for name, reader in last.items() if reader is o and name not in keep])
                  for o in reversed(chosen))  # fmt: skip
 
+
 def _step(operation: Operation, forget: Iterable[str]) -> Step:
     row = operation.row
     if row.function is None:
@@ -127,6 +132,7 @@ def _step(operation: Operation, forget: Iterable[str]) -> Step:
     constants: dict[str, Any] = dict(operation.attributes)
     varying = any(follows_batch(value) or value == WEIGHTS for value in constants.values())
     return Step(operation, row, operands, constants, varying, tuple(forget))
+
 
 def execute(
     graph: NetworkGraph, known: Environment, wanted: Iterable[str], given: Iterable[str], context: Context
@@ -140,21 +146,25 @@ def execute(
         given: Which of `known` are values.
         context: See `Context`.
     """
-    names = frozenset(wanted)
-    values = dict(known)
-    for step, written in _running(steps_to(graph, names, frozenset(given)), values, context):
-        for name in step.forget:
-            written.pop(name, None)
+    names, values = frozenset(wanted), dict(known)
+    for _ in walk(graph, values, names, given, context):
+        pass
     return {name: values[name] for name in names}
 
-def _running(steps: Iterable[Step], values: Environment, context: Context) -> Iterator[tuple[Step, Environment]]:
-    """Runs steps one after the other; the values so far after each."""
-    for step in steps:
+
+def walk(
+    graph: NetworkGraph, values: Environment, wanted: Iterable[str], given: Iterable[str], context: Context
+) -> Iterator[Step]:
+    """Runs step by step: after each step `values` holds what it wrote; what no later step reads is dropped then."""
+    for step in steps_to(graph, frozenset(wanted), frozenset(given)):
         results = step.run(values, context)
         if len(results) < len(step.operation.outputs):
             raise GraphError(f"operation {step.operation} gives {len(results)} tensors")
         values.update(zip(step.operation.outputs, results, strict=False))
-        yield step, values
+        yield step
+        for name in step.forget:
+            values.pop(name, None)
+
 
 def constants_on(graph: NetworkGraph, context: Context) -> Environment:
     """The graph's constants, where and as the weights are."""
@@ -164,6 +174,7 @@ def constants_on(graph: NetworkGraph, context: Context) -> Environment:
         )
         for constant in graph.constants
     }
+
 
 def why_not(graph: NetworkGraph) -> str:
     """Why a graph cannot be run by itself; empty where it can."""
@@ -176,5 +187,3 @@ def why_not(graph: NetworkGraph) -> str:
     except GraphError as error:
         return str(error)
     return ""
-
-assert DTYPES  # the types that constants may name

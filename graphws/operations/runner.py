@@ -25,7 +25,7 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
-from graphws.operations.plan import Context, Environment, constants_on, execute, why_not
+from graphws.operations.plan import Context, Environment, constants_on, execute, steps_to, why_not
 
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """One tensor, several in the order of the graph's inputs, or by their names."""
@@ -53,6 +53,15 @@ def forward(graph: NetworkGraph, weights: Weights, inputs: Inputs) -> Tensor | t
     found = run_values(graph, weights, inputs, graph.outputs)
     outputs = tuple(found[name] for name in graph.outputs)
     return outputs[0] if len(outputs) == 1 else outputs
+
+
+def outputs_of(graph: NetworkGraph, weights: Weights, inputs: Inputs) -> Tensor:
+    """The outputs as one tensor: the only one as it is, several flattened to (batch, numbers), floating ones only."""
+    found = forward(graph, weights, inputs)
+    if isinstance(found, Tensor):
+        return found
+    floating = [x for x in found if x.is_floating_point()] or list(found)
+    return floating[0] if len(floating) == 1 else torch.cat([x.flatten(1) for x in floating], 1)
 
 
 def run_values(
@@ -158,7 +167,7 @@ def _run(
     if weights.batch == 1:
         single = one(_at(tensors, 0), _at(mine, 0))
         return {name: value.unsqueeze(0) for name, value in zip(names, single, strict=True)}
-    chunk = _chunk(graph, weights, given, own, context)
+    chunk = _chunk(graph, weights, given, own, names, context)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of operations that vmap runs one by one
@@ -174,15 +183,21 @@ def _at(tensors: Mapping[str, Tensor], network: int) -> Environment:
 
 
 def _chunk(
-    graph: NetworkGraph, weights: Weights, given: Mapping[str, Tensor], own: Mapping[str, bool], context: Context
+    graph: NetworkGraph,
+    weights: Weights,
+    given: Mapping[str, Tensor],
+    own: Mapping[str, bool],
+    names: tuple[str, ...],
+    context: Context,
 ) -> int | None:
     """How many networks may run at once: shapes are worked out without computing."""
     meta = Context(context.n, context.dtype, torch.device("meta"))
     known = {name: tensor[0].to("meta") for name, tensor in weights.items()} | constants_on(graph, meta)
     known |= {name: (value[0] if own[name] else value).to("meta") for name, value in given.items()}
-    names = _wanted(graph, None)
     try:
-        values = execute(graph, known, [x for x in names if x in graph.reached(given)], given, meta)
+        steps = steps_to(graph, frozenset(names), frozenset(given))
+        every = [name for step in steps for name in step.operation.outputs]
+        values = execute(graph, known, every, given, meta)
     except Exception:  # an operation that needs numbers: small portions do no harm
         return 16
     size = sum(value.numel() * value.element_size() for value in values.values())

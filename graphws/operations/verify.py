@@ -18,7 +18,7 @@ from graphws.errors import VerificationError
 from graphws.graph.group import GroupElement, Richness
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
-from graphws.operations.forward import forward
+from graphws.operations.runner import outputs_of
 
 Run = Callable[[Weights], Tensor]
 
@@ -101,7 +101,7 @@ def verify(
         points = inputs
 
         def run(candidate: Weights) -> Tensor:
-            return forward(graph, candidate, points)
+            return outputs_of(graph, candidate, points)
 
     before = run(weights)
     errors, controls = [0.0], []

@@ -67,13 +67,12 @@ def _derivative(kind: str, operation: Operation) -> Callable[[Tensor, Tensor], T
         return lambda z, h: torch.mul(h, h, out=z).neg_().add_(h)
     if kind == "relu":
         return lambda z, h: torch.gt(z, 0, out=z)
-    function = ACTIVATIONS[kind][0]
 
     def by_autograd(z: Tensor, h: Tensor) -> Tensor:
         """Any other pointwise activation: autograd through it alone, the products stay by hand."""
         with torch.enable_grad():
             inputs = z.detach().requires_grad_()
-            gradient: Tensor = torch.autograd.grad(function(operation, inputs).sum(), inputs)[0]
+            gradient: Tensor = torch.autograd.grad(operation(inputs).sum(), inputs)[0]
         return gradient
 
     return by_autograd
@@ -107,7 +106,7 @@ class Kernel:
         if kind == "sine":  # ω is folded into the layer below
             self._activate: Callable[[Tensor], Tensor] = torch.sin
         else:
-            self._activate = lambda z: ACTIVATIONS[kind][0](operation, z)
+            self._activate = lambda z: operation(z)
         self._derive = _derivative(kind, operation)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:

@@ -20,7 +20,6 @@ from graphws_converters.analysis.interpreter import Analysis
 from graphws_converters.analysis.powers import Place, Powers, solve_powers
 from graphws_converters.analysis.wreath import companions_of, nesting
 from graphws_converters.assembly.naming import Names, module_of, name_of_free, role_of
-from graphws_converters.operations import operations
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
         state: The tensors of the state dict, in order, each once.
 
     Returns:
-        NetworkGraph: Every number of the state dict belongs to one of its parameters.
+        NetworkGraph: Every number of the state dict belongs to one of its parameters.  Its computation is written by
+        `graphws_converters.assembly.operations`.
     """
     engine = analysis.engine
     for key, stored in state.items():
@@ -103,9 +103,7 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
         for atom, _, _ in sorted(_axes(made, piece.block), key=lambda axis: axis[1][0] not in made.read):
             _name_of(made, atom)
     parameters = [_parameter(made, piece) for piece in pieces]
-    names = {key: tuple(piece.name for piece in pieces if piece.key == key) for key in state}
-    steps, inputs, outputs = operations(analysis.program, names)
-    return NetworkGraph(tuple(made.spaces.values()), tuple(parameters), steps, inputs, outputs)
+    return NetworkGraph(tuple(made.spaces.values()), tuple(parameters))
 
 
 def _tells_parent(block: Block, atom: Dim, parents: Mapping[Dim, Dim]) -> bool:

@@ -9,35 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from graphws.errors import GraphError, VerificationError
-from graphws.graph import Operation
-from graphws.graph.operation import Attribute
-from graphws.operations import ACTIVATIONS
+from graphws.kinds import kind
+from graphws.operations import ACTIVATIONS, Activation
 
 TOLERANCE = 1e-9
 """Largest difference of an activation's output from the sample, relative to 1 + |x|."""
 POWERS = range(2, 9)
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation of `graphws.operations.ACTIVATIONS` with its constants."""
-
-    kind: str
-    attributes: dict[str, Attribute] = field(default_factory=dict)
-
-    def __call__(self, z: Tensor) -> Tensor:
-        """f(z)."""
-        return ACTIVATIONS[self.kind][0](Operation(self.kind, (), (), self.attributes), z)  # type: ignore[arg-type]
-
-    def __str__(self) -> str:
-        constants = ", ".join(f"{name}={value}" for name, value in self.attributes.items())
-        return f"{self.kind}({constants})" if constants else self.kind
 
 
 @dataclass(frozen=True)
@@ -51,13 +34,16 @@ class Hint:
 
 _TYPES: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
+    nn.LeakyReLU: "leaky_relu",
     nn.Tanh: "tanh",
     nn.Hardtanh: "hardtanh",
     nn.Softsign: "softsign",
     nn.Tanhshrink: "tanhshrink",
     nn.Sigmoid: "sigmoid",
+    nn.GELU: "gelu",
     nn.SiLU: "silu",
     nn.ELU: "elu",
+    nn.CELU: "celu",
     nn.SELU: "selu",
     nn.Softplus: "softplus",
     nn.Mish: "mish",
@@ -67,13 +53,16 @@ _TYPES: dict[type[nn.Module], str] = {
 
 
 def of_module(module: nn.Module) -> Activation | None:
-    """What a module's type says, or None for a type that says nothing."""
-    if type(module) is nn.LeakyReLU:
-        return Activation("leaky_relu", {"slope": float(module.negative_slope)})
-    if type(module) is nn.GELU:
-        return Activation("gelu_tanh" if module.approximate == "tanh" else "gelu")
-    kind = _TYPES.get(type(module))
-    return None if kind is None else Activation(kind)
+    """What a module's type and its constants say, or None for a type that says nothing."""
+    name = _TYPES.get(type(module))
+    if name is None:
+        return None
+    constants = {}
+    for attribute, field in kind(name).attributes.items():
+        value = getattr(module, attribute, field.default)
+        if value != field.default:
+            constants[attribute] = value if isinstance(value, str) else float(value)
+    return Activation(name, constants)
 
 
 def identify(z: Tensor, x: Tensor, between: Sequence[nn.Module], hint: Hint, place: str) -> Activation:
@@ -135,9 +124,9 @@ def _fitted(kind: str, z: Tensor, x: Tensor, hint: Hint) -> Iterator[Activation]
         if z.flatten()[lowest] < 0:
             slope = _rounded(float(x.flatten()[lowest] / z.flatten()[lowest]))
             if hint.kind is not None or slope not in (0.0, 1.0):  # those are relu and identity
-                yield Activation("leaky_relu", {"slope": slope})
+                yield Activation("leaky_relu", {"negative_slope": slope})
     else:
-        yield Activation(kind)
+        yield ACTIVATIONS[kind]
 
 
 def _omegas(z: Tensor, x: Tensor, given: float | None) -> Iterator[float]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Storage
-from graphws.operations import mlp_graph
-from graphws_converters.chains.activations import Activation
+from graphws.operations import Activation, mlp_graph
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,8 @@ def chain_graph(layers: Sequence[Layer]) -> NetworkGraph:
     last = layers[-1].activation
     base = mlp_graph(
         [layers[0].inputs, *(layer.outputs for layer in layers)],
-        [activation.kind for activation in hidden],
-        exponent=next(iter(exponents), None),
-        output_activation=last.kind if last else None,
+        hidden,
+        output_activation=last,
     )
     absent = {f"b{m}" for m, layer in enumerate(layers, start=1) if not layer.bias}
     keys = {f"W{m}": layer.key("weight") for m, layer in enumerate(layers, start=1)}
@@ -66,13 +64,8 @@ def chain_graph(layers: Sequence[Layer]) -> NetworkGraph:
     parameters = tuple(
         replace(p, storage=Storage(keys[p.name], base.shape(p.name))) for p in base.parameters if p.name not in absent
     )
-    found = {f"x{m}": a for m, a in enumerate([*hidden, *([last] if last else [])], start=1)}
     operations = tuple(
-        replace(
-            operation,
-            inputs=tuple(name for name in operation.inputs if name not in absent),
-            attributes=tuple(found[operation.outputs[0]].attributes.items()) if operation.outputs[0] in found else (),
-        )
+        replace(operation, inputs=tuple(name for name in operation.inputs if name not in absent))
         for operation in base.operations
     )
     return replace(base, parameters=parameters, operations=operations)

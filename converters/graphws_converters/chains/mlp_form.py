@@ -18,7 +18,7 @@ from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import forward
 from graphws.operations.verify import relative_change
-from graphws_converters.chains.activations import Activation, Hint, identify
+from graphws_converters.chains.activations import Hint, identify
 from graphws_converters.chains.chain import Layer, chain_graph
 from graphws_converters.chains.hidden_hints import hidden_hints
 from graphws_converters.chains.recording import Run, record

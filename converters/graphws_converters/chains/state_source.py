@@ -17,7 +17,7 @@ from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Weights
 from graphws.operations import ACTIVATIONS
-from graphws_converters.chains.activations import Activation, Hint
+from graphws_converters.chains.activations import Hint
 from graphws_converters.chains.chain import Layer, chain_graph
 from graphws_converters.chains.hidden_hints import hidden_hints
 
@@ -72,7 +72,7 @@ def _activation(hint: Hint, source: str) -> Activation:
         if hint.exponent is None:
             raise UsageError(f"{source} does not hold the power of its activations: give exponent=")
         return Activation("power", {"exponent": hint.exponent})
-    return Activation(hint.kind)
+    return ACTIVATIONS[hint.kind]
 
 
 def _linear_layers(state: Mapping[str, Tensor]) -> list[Layer]:

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
-from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints
+from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
 from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
 from graphws_converters.assembly.assembly import Stored, assemble
+from graphws_converters.assembly.computation import compute, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
 from graphws_converters.fronts import Front, trace
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
@@ -70,25 +71,36 @@ def convert_module(
     args, kwargs = _arguments(twin, inputs, meta)
     if not meta:
         args, kwargs = _sharpen(twin, args, kwargs, generator)
-    graph = _as_mlp(twin, args, kwargs, generator, hints)
+    plain = _as_mlp(twin, args, kwargs, generator, hints)
     notes: tuple[str, ...] = ("a chain of linear layers",)
     types = {tensor.dtype for tensor in twin.state_dict().values()}
-    if graph is None:
+    if plain is not None:
+        computed = of_chain(plain)
+    else:
         analysis, stored = analyse(trace(twin, args, kwargs, front)), _stored(twin)
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
-        graph, notes = assemble(analysis, stored), _notes(analysis)
+        bare, notes = assemble(analysis, stored), _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
-            notes += (cross_check(graph, twin, args, kwargs, stored),)
+            notes += (cross_check(bare, twin, args, kwargs, stored),)
+        computed = compute(bare, analysis.program, twin, (args, kwargs), generator)
+    graph = computed.graph
     if meta:
         reason = "the weights are on the meta device: there are no numbers"
-        return Conversion(graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"))
+        return Conversion(
+            graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"),
+            runs=SelfRun(None, "there are no numbers to compare"),
+        )  # fmt: skip
     run = _runner(twin, args, kwargs)
     written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
     sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=written)
+    runs = computed.tried(twin, sharp, (args, kwargs), types, generator)
     outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
     checks = _confirmed(twin, weights, outcome, run, types, generator)
-    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks)
+    if runs.error is not None and plain is None:
+        graph = computed.labelled(sharp, (args, kwargs), generator)
+        weights = Weights(graph, weights.tensors)
+    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
 
 
 def _confirmed(

@@ -72,7 +72,7 @@ class Intertwiners:
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
         power = (exponent or 2) if activation == "power" else 1
-        return Intertwiners(ACTIVATIONS[activation][1], size, exponent=power, even=power % 2 == 0)
+        return Intertwiners(ACTIVATIONS[activation].action, size, exponent=power, even=power % 2 == 0)
 
     @cached_property
     def _graph(self) -> NetworkGraph:

@@ -16,7 +16,6 @@ from graphws.actions.reduction.maps import Step
 from graphws.actions.reduction.rules import typical
 from graphws.actions.reduction.slices import Tensors
 from graphws.graph import NetworkGraph, Operation
-from graphws.operations import ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Layer:
 
     def value(self, bias: torch.Tensor) -> torch.Tensor:
         """σ(b)."""
-        return bias if self.activation is None else ACTIVATIONS[self.activation.kind][0](self.activation, bias)
+        found: torch.Tensor = bias if self.activation is None else self.activation(bias)
+        return found
 
 
 def layer_of(graph: NetworkGraph, space: str) -> Layer | None:
@@ -47,7 +47,7 @@ def layer_of(graph: NetworkGraph, space: str) -> Layer | None:
         return None
     value, activation = makers[0].outputs[0], None
     users = [o for o in graph.operations if value in o.inputs]
-    if len(users) == 1 and users[0].kind in ACTIVATIONS:
+    if len(users) == 1 and users[0].row.pointwise:
         activation, value = users[0], users[0].outputs[0]
         users = [o for o in graph.operations if value in o.inputs]
     if value in graph.outputs or not users or any(o.kind != "linear" or o.inputs[0] != value for o in users):

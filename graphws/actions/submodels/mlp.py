@@ -15,9 +15,10 @@ from torch import Tensor
 
 from graphws.actions.submodels.submodel import Layer, Model, Submodel, identity, linear
 from graphws.errors import GraphError, UsageError, nearest
-from graphws.graph import Action, Monomial, Operation
+from graphws.graph import Action, Monomial
 from graphws.graph.element import compose
 from graphws.operations import ACTIVATIONS
+from graphws.operations import activation as named
 
 Affine = tuple[Tensor, Tensor]
 """The parameters of a layer: W (d_out, d_in) and b (d_out,)."""
@@ -31,11 +32,10 @@ def mlp_model(activation: str, depth: int, exponent: int = 2) -> Model:
     """
     if activation not in ACTIVATIONS:
         raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
-    compute = ACTIVATIONS[activation][0]
-    operation = Operation(activation, ("x",), ("y",), (("exponent", exponent), ("omega", 1.0)))
+    compute = named(activation, exponent=exponent)
 
     def hidden(x: Tensor, theta: Affine) -> Tensor:
-        return compute(operation, last(x, theta))
+        return compute(last(x, theta))
 
     def last(x: Tensor, theta: Affine) -> Tensor:
         return x @ theta[0].mT + theta[1]
@@ -59,7 +59,7 @@ def mlp_submodel(activation: str, embeddings: Sequence[Tensor], exponent: int = 
     Raises:
         GraphError: On a matrix that is no rectangular intertwiner of the activation.
     """
-    action = ACTIVATIONS[activation][1] if activation in ACTIVATIONS else Action.PERMUTATION
+    action = ACTIVATIONS[activation].action if activation in ACTIVATIONS else Action.PERMUTATION
     depth = len(embeddings) + 1
     model = mlp_model(activation, depth, exponent)
     for i, matrix in enumerate(embeddings, start=1):
@@ -106,8 +106,7 @@ def _check_intertwiner(matrix: Tensor, activation: str, action: Action, name: st
         raise GraphError(f"{name}: {activation} allows {action} entries only, got {sorted(set(entries.tolist()))}")
     zero = torch.zeros(1, dtype=matrix.dtype)
     if bool((rows == 0).any()):
-        compute = ACTIVATIONS[activation][0]
-        if float(compute(Operation(activation, ("x",), ("y",), (("exponent", 2),)), zero)) != 0:
+        if float(ACTIVATIONS[activation](zero)) != 0:
             raise GraphError(f"{name}: a row of zeros needs an activation with value 0 at 0, {activation} has not")
 
 

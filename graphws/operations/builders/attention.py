@@ -40,6 +40,7 @@ are a space ``asker{i}`` inside it: S_r wr S_g.  ``Q{i}`` then has an axis for a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -47,8 +48,10 @@ from typing import Literal, get_args
 from graphws.errors import GraphError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Attribute, Operation
-from graphws.graph.parameter import Parameter
+from graphws.graph.parameter import Axis, Parameter
 from graphws.graph.space import Action, Space
+from graphws.graph.value import Value
+from graphws.operations.activations import ACTIVATIONS
 
 Scores = Literal["softmax", "linear"]
 
@@ -156,7 +159,7 @@ def attention_graph(
     if output is not None:
         build.free("output", output)
         value = build.linear(f"O{len(layers) + 1}", "output", features, value, "y", bias, "attention.output", asker)
-    return build.graph("x0", value)
+    return build.graph("x0", value, inputs, positions, patch)
 
 
 @dataclass
@@ -187,6 +190,11 @@ class GraphBuilder:
     def step(self, kind: str, out: str, *read: str, **attributes: Attribute) -> str:
         """Adds an operation; gives the name of its value."""
         self.operations.append(Operation(kind, read, (out,), tuple(attributes.items())))
+        return out
+
+    def activate(self, name: str, out: str, read: str) -> str:
+        """Adds an activation by its name; gives the name of its value."""
+        self.operations.append(ACTIVATIONS[name].step(read, out))
         return out
 
     def linear(
@@ -244,6 +252,17 @@ class GraphBuilder:
         """Adds dimensions inside heads on which every invertible matrix acts."""
         return self.add(Space(name, size, "nested", head, Action.LINEAR, role))
 
-    def graph(self, source: str, result: str) -> NetworkGraph:
-        """What was collected."""
-        return NetworkGraph(tuple(self.spaces), tuple(self.parameters), tuple(self.operations), (source,), (result,))
+    def graph(
+        self, source: str, result: str, inputs: int, tokens: int | None = None, patch: int | None = None
+    ) -> NetworkGraph:
+        """What was collected: a network that reads tokens of `inputs` features, or pictures of as many channels."""
+        if patch is None:
+            points = Value(source, ("n", tokens or "?", inputs), (None, None, Axis("input")))
+        else:
+            side = math.isqrt(tokens or 0)
+            rows, columns = (side, side) if side * side == tokens else (1, tokens or 0)
+            shape = (patch * rows, patch * columns) if tokens else ("?", "?")
+            points = Value(source, ("n", inputs, *shape))
+        return NetworkGraph(
+            tuple(self.spaces), tuple(self.parameters), tuple(self.operations), (source,), (result,), values=(points,)
+        )

@@ -42,7 +42,7 @@ from graphws.errors import GraphError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action, Space
 from graphws.operations.builders.attention import GraphBuilder
-from graphws.operations.forward import ACTIVATIONS
+from graphws.operations.activations import ACTIVATIONS
 
 
 def attention_pool_graph(
@@ -65,7 +65,7 @@ def attention_pool_graph(
 
     Returns:
         NetworkGraph: Run it with `graphws.operations.forward`; the attention maps are the value ``a1`` of
-        `graphws.operations.run_steps`, (batch, points, heads, 1, tokens).
+        `graphws.operations.run_values`, (batch, points, heads, 1, tokens).
 
     Raises:
         GraphError: On fewer than two widths, heads that do not divide the first, or an activation that is unknown or a
@@ -100,18 +100,18 @@ def attention_pool_graph(
     asked = build.step("token", "c", value, build.weight("T", "slot asker", "query token", "position"))
     head = build.add(Space("head1", heads, role="head"))
     query = build.nested("query1", inside, head, "query")
-    written = build.add(Space("value1", inside, "nested", head, ACTIVATIONS[kinds[0]][1], "value"))
+    written = build.add(Space("value1", inside, "nested", head, ACTIVATIONS[kinds[0]].action, "value"))
     q = build.linear("Q1", query, "asker", asked, "q1", False, "attention.query")
     k = build.linear("K1", f"{query}*", "keys", places["keys"], "k1", False, "attention.key")
     v = build.linear("V1", written, "values", places["values"], "v1", True, "attention.value")
     scores = build.step("dot_scores", "s1", q, k, heads=heads, scale=inside**-0.5)
     pooled = build.step("attend", "h1", build.step("softmax", "a1", scores), v)
-    value, features = build.step(kinds[0], "x1", build.step("flatten_tokens", "z1", pooled)), written
+    value, features = build.activate(kinds[0], "x1", build.step("flatten_tokens", "z1", pooled)), written
     for m, size in enumerate(widths[1:], start=2):
         last = m == len(widths)
-        action = Action.PERMUTATION if last else ACTIVATIONS[kinds[m - 1]][1]
+        action = Action.PERMUTATION if last else ACTIVATIONS[kinds[m - 1]].action
         out = build.free("output", size) if last else build.add(Space(f"hidden{m}", size, action=action, role="hidden"))
         value = build.linear(f"W{m}", out, features, value, f"z{m}", True, "weight")
-        value = value if last else build.step(kinds[m - 1], f"x{m}", value)
+        value = value if last else build.activate(kinds[m - 1], f"x{m}", value)
         features = out
-    return build.graph("x0", value)
+    return build.graph("x0", value, inputs, tokens, patch)

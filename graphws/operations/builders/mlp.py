@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphws.errors import GraphError, nearest
+from graphws.errors import GraphError
 from graphws.graph.network import NetworkGraph
-from graphws.graph.operation import Attribute, Operation
+from graphws.graph.operation import Operation
 from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.space import Space
-from graphws.operations.forward import ACTIVATIONS
+from graphws.graph.value import Value
+from graphws.operations.activations import Activation
+from graphws.operations.activations import activation as named
 
 
 def mlp_graph(
     widths: Sequence[int],
-    activation: str | Sequence[str] = "relu",
+    activation: str | Sequence[str | Activation] = "relu",
     bias: bool = True,
     omega: float | None = None,
     exponent: int | None = None,
-    output_activation: str | None = None,
+    output_activation: str | Activation | None = None,
     keys: Sequence[str] | None = None,
 ) -> NetworkGraph:
     """The graph of an MLP.
@@ -52,26 +54,30 @@ def mlp_graph(
     if len(prefixes) != depth:
         raise GraphError(f"{depth} layers need {depth} state dict prefixes, got {len(prefixes)}")
 
-    exponents = {"power": exponent or 2}
-    constants: dict[str, dict[str, Attribute]] = {
-        "sine": {"omega": 30.0 if omega is None else float(omega)},
-        "power": {"exponent": exponents["power"]},
-    }
-    for kind in [*kinds, *([output_activation] if output_activation else [])]:
-        if kind not in ACTIVATIONS:
-            raise GraphError(f"unknown activation {kind!r}" + nearest(kind, ACTIVATIONS))
+    omega = 30.0 if omega is None else float(omega)
+    last = [output_activation] if output_activation else []
+    follows = [
+        named(kind, omega=omega, exponent=exponent or 2) if isinstance(kind, str) else kind for kind in [*kinds, *last]
+    ]
+    powers = [int(str(each.attributes.get("exponent", 1))) for each in follows]
 
     spaces = [Space("input", widths[0], "free", role="input")]
     spaces += [
-        Space(f"hidden{m}", widths[m], action=ACTIVATIONS[kind][1], role="hidden", reason=f"followed by {kind}")
-        for m, kind in enumerate(kinds, start=1)
+        Space(
+            f"hidden{m}",
+            widths[m],
+            action=follows[m - 1].action,
+            role="hidden",
+            reason=f"followed by {follows[m - 1].kind}",
+        )
+        for m in range(1, depth)
     ]
     spaces.append(Space("output", widths[-1], "free", role="output"))
 
     parameters, operations, value = [], [], "x0"
     for m in range(1, depth + 1):
         place = "only" if depth == 1 else "first" if m == 1 else "last" if m == depth else "hidden"
-        below = -exponents.get(kinds[m - 2], 1) if m > 1 else -1
+        below = -powers[m - 2] if m > 1 else -1
         axes = (Axis(spaces[m].name), Axis(spaces[m - 1].name, below))
         shape = (widths[m], widths[m - 1])
         parameters.append(
@@ -84,11 +90,11 @@ def mlp_graph(
             read.append(f"b{m}")
         operations.append(Operation("linear", tuple(read), (f"z{m}",)))
         value = f"z{m}"
-        kind_here = kinds[m - 1] if m < depth else output_activation
-        if kind_here is not None:
-            operations.append(Operation(kind_here, (value,), (f"x{m}",), constants.get(kind_here, {})))  # type: ignore[arg-type]
+        if m <= len(follows):
+            operations.append(follows[m - 1].step(value, f"x{m}"))
             value = f"x{m}"
-    return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,))
+    points = Value("x0", ("n", widths[0]), (None, Axis("input")))
+    return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,), values=(points,))
 
 
 def mlp_widths(graph: NetworkGraph) -> tuple[int, ...] | None:

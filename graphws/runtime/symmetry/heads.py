@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from graphws.errors import UsageError
-from graphws.operations.forward import run_steps
+from graphws.operations import run_values
 from graphws.runtime.symmetry.setting import Setting
 from graphws.runtime.symmetry.training import Trained
 
@@ -74,7 +74,7 @@ def attention_maps(trained: Trained, views: Tensor) -> Tensor:
     if not setting.attends:
         raise UsageError("this network has no attention heads: look at its filters")
     with torch.no_grad():
-        maps = run_steps(setting.graph, trained.weights, views.to(trained.weights.dtype))["a1"][0, :, :, 0]
+        maps = run_values(setting.graph, trained.weights, views.to(trained.weights.dtype), ["a1"])["a1"][0, :, :, 0]
     grid: Tensor = maps.unflatten(-1, _grid(setting))
     return grid
 

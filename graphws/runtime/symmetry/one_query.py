@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations.attention_operations import patches
-from graphws.operations.forward import OPERATIONS
+from graphws.operations import continue_from
 
 
 def attend_once(graph: NetworkGraph, weights: Weights, pictures: Tensor) -> Tensor:
@@ -34,7 +33,7 @@ def attend_once(graph: NetworkGraph, weights: Weights, pictures: Tensor) -> Tens
     heads, scale = int(scored.attribute("heads", 1)), float(scored.attribute("scale", 1.0))
     one = {name: tensor[0] for name, tensor in weights.items()}
 
-    tokens = patches(cut, pictures.unsqueeze(0))[0]
+    tokens = cut(pictures)
     query = (one["Q1"] @ one["T"][0]).unflatten(0, (heads, -1))
     asked = torch.einsum("hd,hde->he", query, one["K1"].unflatten(0, (heads, -1)))
     scores = tokens @ (asked @ one["EK"]).T + one["PK"] @ asked.T
@@ -43,8 +42,5 @@ def attend_once(graph: NetworkGraph, weights: Weights, pictures: Tensor) -> Tens
     read = read + torch.einsum("nth,te->nhe", attention, one["PV"])
     written = torch.einsum("nhe,hde->nhd", read, one["V1"].unflatten(0, (heads, -1))).flatten(1) + one["bV1"]
 
-    values = {graph.operations[flat].outputs[0]: written.unsqueeze(0)}
-    for operation in graph.operations[flat + 1 :]:
-        inputs = (values[name] if name in values else weights[name] for name in operation.inputs)
-        values[operation.outputs[0]] = OPERATIONS[operation.kind](operation, *inputs)
-    return values[graph.outputs[0]][0]
+    given = {graph.operations[flat].outputs[0]: written.unsqueeze(0)}
+    return continue_from(graph, weights, given, graph.outputs)[graph.outputs[0]][0]

@@ -1,0 +1,203 @@
+"""Which space labels each axis of each value?  Asked of the numbers.
+
+A network is run beside its image under a random element of the group.  Outputs are the same; a value inside is not: its
+entries have moved as the neurons that they belong to, x ↦ ρ(g) x along some axes.  For each value the spaces are found
+whose action along its axes turns one run into the other.  Inputs and outputs, which the group leaves alone, are tried
+in the same way, one free space at a time.  No rule for any kind of operation is needed, so none can be wrong.
+
+>>> from graphws.operations import mlp_graph
+>>> {name: [str(a or "") for a in axes] for name, axes in labels(mlp_graph([2, 8, 3], "tanh")).items()}
+{'x0': ['', 'input'], 'z1': ['', 'hidden1'], 'x1': ['', 'hidden1'], 'z2': ['', 'output']}
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from graphws.errors import GraphError
+from graphws.graph.element import LinearMap, Monomial, SpaceElement
+from graphws.graph.group import GroupElement
+from graphws.graph.network import NetworkGraph
+from graphws.graph.parameter import Axis
+from graphws.graph.weights import Weights
+from graphws.operations.plan import Context, constants_on, walk, why_not
+from graphws.operations.sampling import random_inputs, random_weights
+
+Labels = dict[str, tuple[Axis | None, ...]]
+"""For each value the label of each axis."""
+MOST_LABELS = 3
+"""How many axes of one value are labelled at most."""
+MOST_TRIALS = 512
+"""How many combinations of labels are tried for one value."""
+
+
+@lru_cache(maxsize=64)
+def labels(graph: NetworkGraph) -> Labels:
+    """The labels of a graph's values: those that it states, else measured on a random network; none if it cannot run.
+
+    Raises:
+        GraphError: Where the graph runs, but does not say which shape its inputs have.
+    """
+    stated = {value.name: value.axes for value in graph.values if any(value.axes)}
+    if why_not(graph) or set(stated) - set(graph.inputs):
+        return stated
+    rng = torch.Generator().manual_seed(0)
+    weights = random_weights(graph, 1, rng)
+    return measure_labels(graph, weights, random_inputs(graph, 3, rng), rng) | stated
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """One way in which a space may act along an axis."""
+
+    axis: Axis
+    element: SpaceElement
+
+    def move(self, value: Tensor, place: int) -> Tensor:
+        return self.element.apply(value.unsqueeze(0), place + 1, self.axis.power).squeeze(0)
+
+
+def measure_labels(
+    graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator
+) -> Labels:
+    """The labels of every value of one network on some inputs.
+
+    Args:
+        graph: A graph that runs.
+        weights: A batch of one; float64 for sharp answers.
+        inputs: By name.
+        generator: Source of the random element.
+
+    Returns:
+        Labels: Values in whose axes no space could be recognised have None there; values of zeros are left out.
+    """
+    element = graph.group().random(generator, actions="rich", dtype=weights.floating)
+    candidates: dict[int, list[_Candidate]] = {}
+    for space in graph.spaces:
+        if space.name in element.maps and graph.extent(space.name) > 1:
+            found = candidates.setdefault(graph.extent(space.name), [])
+            found += [
+                _Candidate(Axis(space.name, p), element.maps[space.name]) for p in _powers(element.maps[space.name])
+            ]
+    found = _compare(graph, weights, element.act(weights), inputs, inputs, candidates)
+    for name, axes in _ends(graph, weights, inputs, generator).items():
+        known = found.get(name, (None,) * len(axes))
+        found[name] = tuple(a or b for a, b in zip(known, axes, strict=True))
+    order = [*graph.inputs, *(name for operation in graph.operations for name in operation.outputs)]
+    return {name: found[name] for name in order if name in found}
+
+
+def _powers(element: SpaceElement) -> Sequence[int]:
+    if isinstance(element, LinearMap):
+        return (1, -1)
+    return (1,) if element.scale is None else (1, -1, 2, 0)
+
+
+def _compare(
+    graph: NetworkGraph,
+    before: Weights,
+    after: Weights,
+    inputs: Mapping[str, Tensor],
+    moved: Mapping[str, Tensor],
+    candidates: Mapping[int, Sequence[_Candidate]],
+) -> Labels:
+    """The labels that explain how each value changed."""
+    found: Labels = {}
+    runs = [_walk(graph, before, inputs), _walk(graph, after, moved)]
+    for (names, here), (_, there) in zip(*runs, strict=True):
+        for name in names:
+            explained = _explained(here[name], there[name], candidates)
+            if explained is not None:
+                found[name] = explained
+    return found
+
+
+def _walk(
+    graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor]
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
+    """The values written by each step, inputs first."""
+    first = next(iter(inputs.values()), None)
+    context = Context(len(first) if first is not None and first.ndim else 1, weights.floating, weights.device)
+    values = constants_on(graph, context) | {name: x[0] for name, x in weights.items()} | dict(inputs)
+    yield tuple(inputs), values
+    with torch.no_grad():
+        for step in walk(graph, values, graph.outputs, graph.inputs, context):
+            yield step.operation.outputs, values
+
+
+def _explained(
+    here: Tensor, there: Tensor, candidates: Mapping[int, Sequence[_Candidate]]
+) -> tuple[Axis | None, ...] | None:
+    """The labels under which one run turns into the other; None where nothing explains it, or there is nothing."""
+    if here.shape != there.shape or not here.numel():
+        return None
+    if not here.is_floating_point():
+        here, there = here.double(), there.double()
+    size = float(here.norm())
+    if not size or here.is_complex():
+        return None
+    tolerance = (1e-7 if here.dtype == torch.float64 else 1e-3) * size
+    if float((there - here).norm()) <= tolerance:
+        return (None,) * here.ndim
+    options = [[(k, c) for c in candidates.get(length, ())] for k, length in enumerate(here.shape)]
+    places = [k for k, found in enumerate(options) if found]
+    trials = 0
+    for count in range(1, min(MOST_LABELS, len(places)) + 1):
+        for chosen in itertools.combinations(places, count):
+            for combination in itertools.product(*(options[k] for k in chosen)):
+                trials += 1
+                if trials > MOST_TRIALS:
+                    return None
+                moved = here
+                for place, candidate in combination:
+                    moved = candidate.move(moved, place)
+                if float((there - moved).norm()) <= tolerance:
+                    axes: list[Axis | None] = [None] * here.ndim
+                    for place, candidate in combination:
+                        axes[place] = candidate.axis
+                    return tuple(axes)
+    return None
+
+
+def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Labels:
+    """Labels by the free spaces of inputs and outputs: moved alone, together with the input where they are read."""
+    found: Labels = {}
+    with torch.no_grad():
+        runs = [dict(values) for _, values in _walk(graph, weights, inputs)]
+    outputs = {name: runs[-1][name] for name in graph.outputs if name in runs[-1]}
+    for space in graph.spaces:
+        powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]
+        size = space.size
+        if space.moves or space.parent is not None or size < 2 or not powers:
+            continue
+        shuffle = torch.arange(size).roll(1)
+        shuffle[: size - 1] = shuffle[: size - 1][torch.randperm(size - 1, generator=generator)]
+        element = Monomial(shuffle)
+        moved = GroupElement(graph, {space.name: element}).act(weights)
+        candidates = {size: [_Candidate(Axis(space.name), element)]}
+        trials: list[Mapping[str, Tensor]] = [inputs]
+        trials += [
+            {**inputs, name: _Candidate(Axis(space.name), element).move(x, k)}
+            for name, x in inputs.items()
+            for k in range(1, x.ndim)
+            if x.shape[k] == size
+        ]
+        for trial in trials:
+            try:
+                labelled = _compare(graph, weights, moved, inputs, trial, candidates)
+            except GraphError:
+                continue
+            ends = [labelled.get(name) for name in outputs]
+            if all(axes is not None for axes in ends) and any(axis for axes in labelled.values() for axis in axes):
+                for name, axes in labelled.items():
+                    if any(axes):
+                        old = found.get(name, (None,) * len(axes))
+                        found[name] = tuple(a or b for a, b in zip(old, axes, strict=True))
+                break
+    return found
