@@ -254,6 +254,25 @@ class NetworkGraph:
         """The operation that writes each value."""
         return {name: operation for operation in self.operations for name in operation.outputs}
 
+    @cached_property
+    def _sources(self) -> dict[str, frozenset[str]]:
+        found = {name: frozenset({name}) for name in (*self._parameters, *self.inputs)}
+        for operation in self.operations:
+            read = frozenset[str]().union(*(found.get(name, frozenset()) for name in operation.reads))
+            found.update(dict.fromkeys(operation.outputs, read))
+        return found
+
+    def sources(self, name: str) -> frozenset[str]:
+        """The inputs and parameters that a value is made of."""
+        return self._sources.get(name, frozenset())
+
+    def weights_behind(self, name: str) -> tuple[Parameter, ...]:
+        """The parameters that a tensor is made of, where it is made of nothing else; none for other values."""
+        made_of = self.sources(name)
+        if made_of & set(self.inputs):
+            return ()
+        return tuple(self._parameters[each] for each in sorted(made_of))
+
     def readers(self, name: str) -> tuple[Operation, ...]:
         """The operations that read a value or parameter, in order."""
         return self._readers.get(name, ())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from graphws.operations import AttentionLayer, attention_graph, attention_pool_graph, mlp_graph, run_steps
+from graphws.operations import AttentionLayer, attention_graph, attention_pool_graph, mlp_graph, run_values
 from graphws.operations.latents import carriers, latents
 from tests.graph import samples
 
@@ -57,5 +57,5 @@ def test_a_group_element_moves_latents_as_it_moves_its_spaces() -> None:
 
 def test_every_carrier_is_a_value_of_the_computation() -> None:
     graph = mlp_graph([3, 5, 2], "tanh")
-    values = run_steps(graph, samples.random_weights(graph, 1), torch.randn(7, 3, dtype=torch.float64))
+    values = run_values(graph, samples.random_weights(graph, 1), torch.randn(7, 3, dtype=torch.float64))
     assert set(carriers(graph).values()) <= set(values)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import features_of
 from graphws.actions.measures.equivariance import errors_of_layers, layer_of_parameter
 from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.search.projection import homomorphism
-from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import Action, LinearMap
 from graphws.matching import Family, Metric, Score, families, family_scores, solving_order
@@ -91,11 +91,13 @@ def start_forward(problem: Problem, metric: str) -> Candidate:
 
 def start_activations(problem: Problem) -> Candidate:
     """Each space on its own, from the covariance of its activations at g·x and at x."""
-    graph, spaces = problem.graph, feature_spaces(problem.graph)
+    graph, features = problem.graph, features_of(problem.graph)
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
     wires = {wire.space: wire.value for wire in problem.layers}
-    wires.update({space: value for value, space in spaces.items() if space not in wires})
+    for value, found in features.items():
+        if found.space not in wires and problem.placed.carried(value):
+            wires[found.space] = value
     for family in solving_order(problem.view.graph):
         scores: list[dict[str, Score]] = [{} for _ in known]
         for name in family.spaces:
@@ -105,7 +107,7 @@ def start_activations(problem: Problem) -> Candidate:
             base = problem.runs[0][wires[name]]
             for g in range(1, problem.order):
                 here = problem.runs[g][wires[name]].flatten(0, -2)
-                there = problem.placed.move_tokens(g, base).flatten(0, -2)
+                there = problem.placed.move_positions(g, wires[name], base).flatten(0, -2)
                 if not signed:
                     here, there = here - here.mean(0), there - there.mean(0)
                 product = here.mT @ there
