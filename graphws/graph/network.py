@@ -191,6 +191,9 @@ class NetworkGraph:
             if value.name not in known or value.name in seen:
                 raise GraphError(f"value {value.name!r} is described twice, or no value of this graph")
             seen.add(value.name)
+            lost = next((a.space for a in value.axes if a is not None and a.space not in self._spaces), None)
+            if lost is not None:
+                raise GraphError(f"value {value.name!r}: unknown space {lost!r}" + nearest(lost, self._spaces))
             for size, axis in zip(value.shape, value.axes, strict=True):
                 if axis is not None and isinstance(size, int) and size != self.extent(axis.space):
                     raise GraphError(f"value {value}: its axis '{axis}' should have length {self.extent(axis.space)}")

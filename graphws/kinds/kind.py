@@ -1,4 +1,4 @@
-"""What a kind of operation is: what it reads, its constants with types and defaults, its function, what it does to axes.
+"""What a kind of operation is: what it reads, its constants and their types, its function, what it does to axes.
 
 >>> from graphws.kinds import kind
 >>> print(kind("leaky_relu"))
@@ -127,7 +127,9 @@ class Kind:
                 taken = left.pop(0)
                 if not (isinstance(taken, str) and taken == ""):
                     found[slot.name] = taken
-            if slot.name not in found and not slot.optional:
+            number = self.attributes.get(slot.name)
+            needed = not slot.optional or (number is not None and number.default is REQUIRED)
+            if slot.name not in found and needed:
                 raise GraphError(f"operation {self.name!r}: got {len(inputs)} inputs, {slot.name!r} is missing")
         if left or (open_ended and len(inputs) < singles):
             wanted = ", ".join(slot.name for slot in slots)

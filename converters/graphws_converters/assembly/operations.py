@@ -167,9 +167,7 @@ def _type(work: _Writing, dtype: torch.dtype) -> str:
     return WEIGHTS if dtype == work.dtype else str(dtype).removeprefix("torch.")
 
 
-def _parameter(
-    work: _Writing, value: ir.Value, key: str, parts: Sequence[Parameter], graph: NetworkGraph
-) -> None:
+def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parameter], graph: NetworkGraph) -> None:
     """A tensor of the state dict: its parameter, or a step that puts it together."""
     if len(parts) == 1 and graph.shape(parts[0].name) == value.shape:
         work.names[value] = parts[0].name
@@ -250,7 +248,7 @@ def _node(work: _Writing, node: ir.Node, twin: ir.Node | None, read: set[ir.Valu
         if value not in work.names:
             work.names[value] = f"x{work.count}"
             work.count += 1
-    names = [work.names[value] for value in outputs]
+    names = tuple(work.names[value] for value in outputs)
     single = not any(value in read for value in outputs[1:])
     try:
         call = canonical(node.op, node.arguments, single=single)
@@ -293,8 +291,10 @@ def _operation(
     inputs: list[str] = []
     for slot in row.slots(attributes):
         value = arguments.get(slot.name)
-        inputs += [_name(work, item) for item in value] if slot.many and value is not None else (
-            [] if slot.many else [_name(work, value)]
+        inputs += (
+            [_name(work, item) for item in value]
+            if slot.many and value is not None
+            else ([] if slot.many else [_name(work, value)])
         )
     if not any(slot.many for slot in row.operands):
         while inputs and not inputs[-1]:
