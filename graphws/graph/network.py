@@ -21,7 +21,8 @@ A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -261,7 +262,7 @@ class NetworkGraph:
     def _sources(self) -> dict[str, frozenset[str]]:
         found = {name: frozenset({name}) for name in (*self._parameters, *self.inputs)}
         for operation in self.operations:
-            read = frozenset[str]().union(*(found.get(name, frozenset()) for name in operation.reads))
+            read = frozenset[str]().union(*(found.get(name, frozenset()) for name in operation.numbers))
             found.update(dict.fromkeys(operation.outputs, read))
         return found
 
@@ -327,6 +328,22 @@ class NetworkGraph:
     def numel(self) -> int:
         """How many numbers one network has."""
         return sum(math.prod(self.shape(parameter.name)) for parameter in self.parameters)
+
+    def with_computation_of(self, graph: NetworkGraph, operations: Sequence[Operation] | None = None) -> NetworkGraph:
+        """These spaces and parameters with the computation of another graph, or with `operations` in its place."""
+        kept = []
+        for value in graph.values:
+            if value.name in graph.inputs:
+                axes = tuple(axis if axis is not None and axis.space in self._spaces else None for axis in value.axes)
+                shape = tuple(
+                    self.extent(axis.space) if axis is not None else size
+                    for axis, size in zip(axes, value.shape, strict=True)
+                )
+                kept.append(replace(value, axes=axes, shape=shape))
+        steps = graph.operations if operations is None else tuple(operations)
+        return NetworkGraph(
+            self.spaces, self.parameters, steps, graph.inputs, graph.outputs, graph.constants, tuple(kept)
+        )
 
     def group(self) -> Group:
         """The weight-space symmetry group."""

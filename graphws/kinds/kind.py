@@ -67,6 +67,7 @@ class Kind:
         pointwise: Whether it is one function of one number, applied to every entry.
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
+        shape_of: Operands of which only the shape, type or device counts, and no number.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
     """
 
@@ -79,6 +80,7 @@ class Kind:
     spellings: tuple[str, ...] = ()
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
+    shape_of: frozenset[str] = field(default_factory=frozenset)
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name; defaults filled in."""

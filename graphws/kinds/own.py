@@ -141,7 +141,6 @@ def _recurrent(name: str) -> Kind:
 
 def rows() -> list[Kind]:
     """Every row that is a function of ours."""
-    tokens = (attention.position, attention.token)
     passing = ("alias", "clone", "contiguous", "detach", "lift", "lift_fresh", "lift_fresh_copy", "positive")
     return [
         from_function(identity, "keeps", pointwise=True, spellings=(*passing, "resolve_conj", "resolve_neg")),
@@ -152,7 +151,8 @@ def rows() -> list[Kind]:
         from_function(batch_norm, "keeps"),
         from_function(stored, "moves"),
         from_function(attention.linear, "mixes"),
-        *(from_function(function, "keeps") for function in tokens),
+        from_function(attention.position, "keeps"),
+        from_function(attention.token, "moves", shape_of=("x",)),
         from_function(attention.patches, "moves"),
         *(from_function(function, "mixes") for function in (attention.bilinear_scores, attention.dot_scores)),
         *(from_function(function, "mixes") for function in (attention.attend, attention.attend_matrix)),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -45,11 +45,29 @@ def labels(graph: NetworkGraph) -> Labels:
         GraphError: Where the graph runs, but does not say which shape its inputs have.
     """
     stated = {value.name: value.axes for value in graph.values if any(value.axes)}
-    if why_not(graph) or set(stated) - set(graph.inputs):
+    narrow = [space for space in graph.spaces if space.size == 1]
+    known = all(graph.value(name) is not None for name in graph.inputs)
+    if why_not(graph) or not known or (set(stated) - set(graph.inputs) and not narrow):
         return stated
+    if narrow:  # one element goes nowhere: its space is recognised where it has more
+        try:
+            return _of_random_network(_widened(graph)) | stated
+        except GraphError:
+            pass
+    return _of_random_network(graph) | stated
+
+
+def _of_random_network(graph: NetworkGraph) -> Labels:
     rng = torch.Generator().manual_seed(0)
     weights = random_weights(graph, 1, rng)
-    return measure_labels(graph, weights, random_inputs(graph, 3, rng), rng) | stated
+    return measure_labels(graph, weights, random_inputs(graph, 3, rng), rng)
+
+
+def _widened(graph: NetworkGraph) -> NetworkGraph:
+    """The same computation on spaces of three elements instead of one."""
+    spaces = [replace(space, size=3) if space.size == 1 else space for space in graph.spaces]
+    parameters = [replace(parameter, storage=None) for parameter in graph.parameters]
+    return NetworkGraph(tuple(spaces), tuple(parameters)).with_computation_of(graph)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def plant(weights, layer, activation, generator, unread=1, constant=1, duplicate
         w = torch.cat([w, torch.zeros(1, w.shape[1], dtype=torch.float64)])
         b = torch.cat([b, level])
         out = torch.cat([out, column], 1)
-        bias = bias - column[:, 0] * ACTIVATIONS[operation.kind][0](operation, level)
+        bias = bias - column[:, 0] * operation(level)
     choices = FACTORS[action]
     for k in range(duplicates):
         factor, share = choices[k % len(choices)], 0.4

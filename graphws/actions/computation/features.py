@@ -6,7 +6,7 @@ it reads (1, points, *positions, features), whatever layout the network was writ
 
 >>> from graphws.operations import mlp_graph
 >>> features_of(mlp_graph([2, 8, 3], "tanh"))["x1"]
-Features(space='hidden1', axis=1, others=())
+Features(space='hidden1', axis=1, power=1, others=())
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class Features:
     Attributes:
         space: The space that labels them.
         axis: Their axis, points being axis 0.
+        power: How the value follows the space's action: 1, -1 for the keys of a head, 2 for squares.
         others: Further axes that spaces label, by number, where a value belongs to several spaces.
     """
 
     space: str
     axis: int
+    power: int = 1
     others: tuple[tuple[int, Axis], ...] = ()
 
     def last(self, value: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ def features_of(graph: NetworkGraph) -> Mapping[str, Features]:
     known = labels(graph)
     for name, axes in known.items():
         marked = [(k, axis) for k, axis in enumerate(axes) if k and axis is not None and axis.space not in parents]
-        marked = [(k, a) for k, a in marked if a.power == 1 and graph.space(a.space).role != "token"]
+        marked = [(k, a) for k, a in marked if a.power and graph.space(a.space).role != "token"]
         if not marked:
             marked = _only_element(graph, name, len(axes))
         if not marked:
@@ -71,7 +73,8 @@ def features_of(graph: NetworkGraph) -> Mapping[str, Features]:
         before = {found[x].space for x in writer.reads if x in found} if writer is not None else set[str]()
         fresh = [entry for entry in marked if entry[1].space not in before] or marked
         k, axis = fresh[-1]
-        found[name] = Features(axis.space, k, tuple(entry for entry in marked if entry[0] != k))
+        others = tuple(entry for entry in marked if entry[0] != k)
+        found[name] = Features(axis.space, k, axis.power, others)
     return found
 
 

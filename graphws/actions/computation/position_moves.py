@@ -125,7 +125,7 @@ def _explained(
     if value.shape != wanted.shape or not value.is_floating_point():
         return None
     if features is not None and features.space in maps:
-        value = maps[features.space].apply(value, value.ndim - 1, 1)
+        value = maps[features.space].apply(value, value.ndim - 1, features.power)
     if features is not None:
         for axis, label in features.others:
             if label.space in maps:

@@ -143,9 +143,9 @@ def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: st
 def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor, maps: Maps) -> Tensor:
     """A latent value (1, points, *positions, features) with its positions and its features moved."""
     value = problem.placed.move_positions(g, latent.value, value)
-    if latent.space in maps:
-        value = maps[latent.space].apply(value, value.ndim - 1, 1)
     features = features_of(problem.graph)[latent.value]
+    if latent.space in maps:
+        value = maps[latent.space].apply(value, value.ndim - 1, features.power)
     for axis, label in features.others:
         if label.space in maps:
             value = maps[label.space].apply(value, features.place(axis + 1), label.power)

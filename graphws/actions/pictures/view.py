@@ -72,11 +72,7 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
     steps = [_adapted(graph, o, parameters, read_as) for o in graph.operations if not set(o.outputs) & set(read_as)]
-    ends = tuple(replace(v, axes=()) for v in graph.values if v.name in graph.inputs)
-    return NetworkGraph(
-        (*kept, *joined.values()), tuple(parameters), (*unfolding, *steps), graph.inputs, graph.outputs,
-        graph.constants, ends,
-    )  # fmt: skip
+    return NetworkGraph((*kept, *joined.values()), tuple(parameters)).with_computation_of(graph, [*unfolding, *steps])
 
 
 def _unfolding(graph: NetworkGraph, parameter: Parameter, step: Operation, axes: Sequence[Axis]) -> list[Operation]:

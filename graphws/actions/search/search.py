@@ -94,20 +94,20 @@ def start_activations(problem: Problem) -> Candidate:
     graph, features = problem.graph, features_of(problem.graph)
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
-    wires = {wire.space: wire.value for wire in problem.layers}
+    carried = {latent.space: latent.value for latent in problem.layers if features[latent.value].power > 0}
     for value, found in features.items():
-        if found.space not in wires and problem.placed.carried(value):
-            wires[found.space] = value
+        if found.space not in carried and found.power > 0 and problem.placed.carried(value):
+            carried[found.space] = value
     for family in solving_order(problem.view.graph):
         scores: list[dict[str, Score]] = [{} for _ in known]
         for name in family.spaces:
-            if name not in wires:
+            if name not in carried:
                 continue
             signed = graph.space(name).action in (Action.SIGNED, Action.MONOMIAL)
-            base = problem.runs[0][wires[name]]
+            base = problem.runs[0][carried[name]]
             for g in range(1, problem.order):
-                here = problem.runs[g][wires[name]].flatten(0, -2)
-                there = problem.placed.move_positions(g, wires[name], base).flatten(0, -2)
+                here = problem.runs[g][carried[name]].flatten(0, -2)
+                there = problem.placed.move_positions(g, carried[name], base).flatten(0, -2)
                 if not signed:
                     here, there = here - here.mean(0), there - there.mean(0)
                 product = here.mT @ there
