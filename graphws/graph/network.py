@@ -72,6 +72,8 @@ class NetworkGraph:
     def __post_init__(self) -> None:
         for name in ("spaces", "parameters", "operations", "inputs", "outputs", "constants", "values"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.operations:  # without a computation there are no values to describe
+            object.__setattr__(self, "values", tuple(value for value in self.values if value.name in self.inputs))
         seen: dict[str, Space] = {}
         depth: dict[str, int] = {}
         for space in self.spaces:

@@ -19,13 +19,14 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.kinds.attributes import REQUIRED, Attribute, AttributeType, checked
 
-Axes = Literal["keeps", "pools", "mixes", "moves", "makes"]
+Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """What a kind does to the axes of what it reads.
 
 * ``keeps``: every entry is made from the entry (or the row) at the same place;
 * ``pools``: some axes are summed up and go;
 * ``mixes``: entries along some axes are made from all entries along them;
 * ``moves``: the same entries, in another arrangement;
+* ``pads``: the same entries in the same places, with others around them;
 * ``makes``: entries that depend on sizes and constants alone.
 """
 

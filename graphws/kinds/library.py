@@ -62,13 +62,18 @@ MOVING = _words("""
     reshape permute transpose movedim swapaxes t numpy_T mT adjoint squeeze unsqueeze flatten unflatten expand
     expand_as reshape_as view_as broadcast_to cat stack split split_with_sizes chunk unbind tensor_split unsafe_chunk
     slice select narrow index index_select gather take_along_dim take embedding flip roll rot90 repeat
-    repeat_interleave tile unfold as_strided diagonal diag diag_embed tril triu pad constant_pad_nd reflection_pad1d
-    reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
+    repeat_interleave tile unfold as_strided diagonal diag diag_embed tril triu pixel_shuffle
     pixel_unshuffle channel_shuffle native_channel_shuffle scatter scatter_add scatter_reduce index_add index_copy
     index_put index_fill masked_scatter slice_scatter select_scatter diagonal_scatter glu one_hot copy fill
     embedding_bag atleast_1d atleast_2d meshgrid block_diag searchsorted nonzero masked_select unique_consecutive
 """)
 """The same entries, elsewhere."""
+
+PADDING = _words("""
+    pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+    replication_pad3d
+""")
+"""The same entries in the same places, with others around them."""
 
 MAKING = _words("""
     zeros ones full arange linspace eye zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor
@@ -121,6 +126,7 @@ GROUPS = {
     "pools": POOLING,
     "mixes": MIXING,
     "moves": MOVING,
+    "pads": PADDING,
     "makes": MAKING,
 }
 

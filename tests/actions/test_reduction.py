@@ -286,7 +286,7 @@ def test_errors():
     with pytest.raises(UsageError) as error:
         reduce(Weights(bare, one.tensors))
     assert str(error.value) == (
-        "outputs cannot be compared: its graph is no computation with one input and one output; give `run`"
+        "outputs cannot be compared: the graph holds no operations; give `run`"
     )
     pictures = attention_graph(3, [AttentionLayer(2, 3)], output=2, patch=2)
     with pytest.raises(UsageError) as error:

@@ -56,7 +56,7 @@ def latent_values(graph: NetworkGraph) -> tuple[LatentValue, ...]:
         for out in operation.outputs:
             if out in graph.outputs and out in features:
                 names.append(out)
-            elif _may_move(graph, out) and any(_turns(graph, reader, out) for reader in graph.readers(out)):
+            elif _may_move(graph, out) and any(_turns(graph, *each) for each in _readers(graph, out)):
                 names.append(out)
     found = []
     for name in names:
@@ -70,12 +70,23 @@ def latent_values(graph: NetworkGraph) -> tuple[LatentValue, ...]:
 def _may_move(graph: NetworkGraph, value: str) -> bool:
     """Whether a value depends on the input and has features that the group may move."""
     features = features_of(graph).get(value)
-    reached = bool(graph.sources(value) & set(graph.inputs))
+    reached = bool(graph.sources(value) & set(graph.inputs)) and graph.writers[value].row.axes != "pads"
     return features is not None and reached and graph.lineage(features.space)[0].moves
+
+
+def _readers(graph: NetworkGraph, value: str) -> list[tuple[Operation, str]]:
+    """The steps that read a value, each with the name that it reads; the edge that padding adds is looked through."""
+    found = []
+    for reader in graph.readers(value):
+        pads = reader.row.axes == "pads"
+        found += _readers(graph, reader.outputs[0]) if pads else [(reader, value)]
+    return found
 
 
 def _turns(graph: NetworkGraph, reader: Operation, value: str) -> bool:
     """Whether a step makes something else of a value: multiplies it by a weight, or gives features of other spaces."""
+    if value not in features_of(graph):
+        return True
     space = features_of(graph)[value].space
     if any(features_of(graph).get(out) is None or features_of(graph)[out].space != space for out in reader.outputs):
         return True
@@ -96,17 +107,17 @@ def _activation(graph: NetworkGraph, value: str) -> Operation | None:
     """The pointwise step behind a value, looking through steps that pool or norm the features of one value."""
     features = features_of(graph)
     space = features[value].space
-    step = graph.writers.get(value)
+    step, passed = graph.writers.get(value), None
     while step is not None:
         read = [name for name in step.reads if graph.sources(name) & set(graph.inputs)]
-        if len(read) != 1 or read[0] not in features or features[read[0]].space != space:
-            return None
-        if reads_by_weight(graph, step, space):
-            return None
+        other = len(read) != 1 or read[0] not in features or features[read[0]].space != space
+        if other or reads_by_weight(graph, step, space):
+            break
         if step.row.pointwise and step.kind != "identity":
             return step
+        passed = step if step.kind == "identity" else passed
         step = graph.writers.get(read[0])
-    return None
+    return passed
 
 
 def _steps(graph: NetworkGraph, value: str, sources: set[str]) -> tuple[Operation, ...]:
