@@ -42,6 +42,7 @@ class Problem:
         held: The same on the second half, which errors are measured on.
         layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
         note: Why probes that were given are not used, or which layers the group does not reach.
+        ends: The change of basis at the ends, in which the group is orthogonal.
     """
 
     weights: Weights
@@ -54,6 +55,7 @@ class Problem:
     held: tuple[dict[str, Tensor], ...] = ()
     layers: tuple[LatentValue, ...] = field(default=())
     note: str = ""
+    ends: Mapping[str, SpaceElement] = field(default_factory=dict)
 
     @property
     def graph(self) -> NetworkGraph:
@@ -69,6 +71,10 @@ class Problem:
     def order(self) -> int:
         """Number of elements of the group."""
         return self.placed.symmetry.order
+
+    def based(self, inputs: Tensor) -> Tensor:
+        """Inputs, as the group moves them, in the basis and on the device of the weights."""
+        return _rebase(inputs.to(self.weights.device), self.ends)
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -116,10 +122,10 @@ def pose(
     if unable is not None:
         note = f"Probes were not used: {unable}." if data is not None else ""
         return Problem(moved, view, gauge, placed, fixed, metrics, note=note)
-    layers = tuple(x for x in latent_values(graph) if placed.carried(x.value) or x.value in graph.outputs)
+    layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
-        return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note)
+        return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends)
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
     points = read_probes(data, placed.shape).to("cpu", weights.dtype)  # where the group's maps are
@@ -129,7 +135,7 @@ def pose(
         halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
-    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note)
+    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
 
 
 def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -175,7 +181,7 @@ def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -
     return result
 
 
-def _rebase(x: Tensor, ends: Maps) -> Tensor:
+def _rebase(x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
     """Inputs in the basis in which the group is orthogonal (features are the last axis, or channels of pictures)."""
     axis = 1 if x.ndim == 4 else x.ndim - 1
     for end in ends.values():

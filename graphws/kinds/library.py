@@ -20,13 +20,12 @@ POINTWISE = _words("""
     hardswish hardsigmoid hardshrink softshrink threshold abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square
     reciprocal sign sgn ceil floor round trunc frac cos tan sinh cosh asin acos atan asinh acosh atanh erf erfc erfinv
     digamma lgamma i0 sinc logit nan_to_num isnan isinf isfinite logical_not bitwise_not signbit deg2rad rad2deg
-    _prelu_kernel log_sigmoid_forward
 """)
 """One function of one number, applied to every entry."""
 
 ENTRYWISE = _words("""
     add sub rsub mul div true_divide floor_divide remainder fmod maximum minimum fmax fmin clamp clamp_min clamp_max
-    where lerp addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
+    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
     __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift atan2 hypot copysign xlogy
     logaddexp masked_fill polar complex real imag conj view_as_real view_as_complex prelu isin bucketize
 """)

@@ -111,9 +111,7 @@ def measure_labels(
     return {name: found[name] for name in order if name in found}
 
 
-def _by_element(
-    graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement
-) -> Labels:
+def _by_element(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement) -> Labels:
     """The labels that one element of the group shows."""
     candidates: dict[int, list[_Candidate]] = {}
     for space in graph.spaces:

@@ -285,12 +285,11 @@ def test_errors():
     bare = dataclasses.replace(graph, operations=(), inputs=(), outputs=())
     with pytest.raises(UsageError) as error:
         reduce(Weights(bare, one.tensors))
-    assert str(error.value) == (
-        "outputs cannot be compared: the graph holds no operations; give `run`"
-    )
+    assert str(error.value) == ("outputs cannot be compared: the graph holds no operations; give `run`")
     pictures = attention_graph(3, [AttentionLayer(2, 3)], output=2, patch=2)
+    unsaid = dataclasses.replace(pictures, values=())
     with pytest.raises(UsageError) as error:
-        reduce(Weights.unflatten(pictures, torch.randn(1, pictures.numel)))
+        reduce(Weights.unflatten(unsaid, torch.randn(1, pictures.numel)))
     assert str(error.value) == "the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`"
 
 

@@ -45,10 +45,14 @@ class LatentValue:
 
 
 @lru_cache(maxsize=64)
-def latent_values(graph: NetworkGraph) -> tuple[LatentValue, ...]:
+def latent_values(graph: NetworkGraph, without: frozenset[str] = frozenset()) -> tuple[LatentValue, ...]:
     """The latent values in the order of the computation; the last is the output.  None for a graph that does not run.
 
     What no input reaches, such as a learned query, is none: it is part of the layer that reads it.
+
+    Args:
+        graph: The graph.
+        without: Values that are none, because nothing is known of how a group acts on them; layers lead past them.
     """
     features, inputs = features_of(graph), set(graph.inputs)
     names = []
@@ -56,7 +60,11 @@ def latent_values(graph: NetworkGraph) -> tuple[LatentValue, ...]:
         for out in operation.outputs:
             if out in graph.outputs and out in features:
                 names.append(out)
-            elif _may_move(graph, out) and any(_turns(graph, *each) for each in _readers(graph, out)):
+            elif (
+                out not in without
+                and _may_move(graph, out)
+                and any(_turns(graph, *each) for each in _readers(graph, out))
+            ):
                 names.append(out)
     found = []
     for name in names:

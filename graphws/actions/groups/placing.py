@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.computation.features import features_of, run_network, why_not_analysed
-from graphws.actions.computation.position_moves import STAY, Moves, broken_at, measure_moves, position_spaces
+from graphws.actions.computation.position_moves import Moves, broken_at, measure_moves, position_spaces
 from graphws.actions.groups.grid_moves import GridMove, grid_move
 from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.actions.pictures.view import TAPS, convolves, grids
@@ -51,9 +51,10 @@ class Placed:
         move = self.moves[element].get(name) if self.moves else None
         return value if move is None else move(value)
 
-    def carried(self, name: str) -> bool:
-        """Whether every element's move of positions reaches a value."""
-        return all(each.get(name, STAY) is not None for each in self.moves)
+    @property
+    def lost(self) -> frozenset[str]:
+        """The values that some element's move of positions does not reach."""
+        return frozenset(name for each in self.moves for name, move in each.items() if move is None)
 
 
 def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:

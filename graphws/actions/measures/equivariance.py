@@ -118,6 +118,23 @@ def end_to_end_error(problem: Problem) -> float | None:
     return worst
 
 
+def error_on_random_inputs(problem: Problem) -> float | None:
+    """The end-to-end error on random inputs, for verdicts on weights alone; None where the network does not run."""
+    if not problem.layers:
+        return None
+    out, symmetry = problem.layers[-1], problem.placed.symmetry
+    rng = torch.Generator().manual_seed(0)
+    points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64).to(problem.weights.dtype)
+    runs = [
+        run_network(problem.graph, problem.weights, problem.based(symmetry.on_inputs(g, points)), [out.value])[
+            out.value
+        ]
+        for g in range(problem.order)
+    ]
+    gaps = [runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g]) for g in range(1, problem.order)]
+    return max(float(gap.norm() / centred_norm(runs[0])) for gap in gaps) if gaps else 0.0
+
+
 def is_constant(problem: Problem) -> bool:
     """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
     if not problem.layers:

@@ -96,7 +96,7 @@ def start_activations(problem: Problem) -> Candidate:
     unmatched: dict[str, Tensor] = {}
     carried = {latent.space: latent.value for latent in problem.layers if features[latent.value].power > 0}
     for value, found in features.items():
-        if found.space not in carried and found.power > 0 and problem.placed.carried(value):
+        if found.space not in carried and found.power > 0 and value not in problem.placed.lost:
             carried[found.space] = value
     for family in solving_order(problem.view.graph):
         scores: list[dict[str, Score]] = [{} for _ in known]
