@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphws.spec.finding import Finding
 from graphws.spec.schema import READING, Spec
 from graphws.spec.sources import Cifar10Source, DigitsSource, PicturesSource
+from graphws.spec.violations import Violation
 
 
-def experiment_alone(spec: Spec) -> Iterator[Finding]:
+def experiment_alone(spec: Spec) -> Iterator[Violation]:
     """A spec describes an experiment or a model that reads networks, not both."""
     if spec.experiment is None:
         return
@@ -17,42 +17,42 @@ def experiment_alone(spec: Spec) -> Iterator[Finding]:
     for name in READING:
         if getattr(spec, name) != getattr(nothing, name):
             inside = f" (its own is experiment.{name})" if name in ("task", "train") else ""
-            yield Finding((name,), f"{name} does not go with an experiment{inside}; take one of the two out")
+            yield Violation((name,), f"{name} does not go with an experiment{inside}; take one of the two out")
 
 
-def experiment_layers(spec: Spec) -> Iterator[Finding]:
+def experiment_layers(spec: Spec) -> Iterator[Violation]:
     """An activation for every hidden layer; heads that divide the first."""
     if spec.experiment is None:
         return
     network, at = spec.experiment.network, ("experiment", "network")
     count, given = len(network.hidden), len(network.activations)
     if count != given:
-        yield Finding(
+        yield Violation(
             (*at, "activation"),
             f"experiment.network has {count} hidden layers and {given} activations; give one for all, or one each",
         )
     if network.attention is not None and network.hidden[0] % network.attention.heads:
         heads, width = network.attention.heads, network.hidden[0]
-        yield Finding(
+        yield Violation(
             (*at, "attention", "heads"),
             f"experiment.network.attention.heads is {heads}, which does not divide the {width} features of its layer",
         )
 
 
-def experiment_pictures(spec: Spec) -> Iterator[Finding]:
+def experiment_pictures(spec: Spec) -> Iterator[Violation]:
     """Pictures are large enough for the grid, and the grid divides into patches."""
     if spec.experiment is None:
         return
     view, attention = spec.experiment.view, spec.experiment.network.attention
     if attention is not None and view.size % attention.patch:
-        yield Finding(
+        yield Violation(
             ("experiment", "network", "attention", "patch"),
             f"experiment.network.attention.patch is {attention.patch}, which does not divide the {view.size} pixels "
             "of experiment.view.size",
         )
     side = _side(spec.experiment.source)
     if side is not None and view.crop_side(side) < view.size:
-        yield Finding(
+        yield Violation(
             ("experiment", "view", "size"),
             f"experiment.view.size is {view.size}, but a crop of {view.crop:g} of {side} pixels has only "
             f"{view.crop_side(side)}",

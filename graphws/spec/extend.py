@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graphws.errors import nearest
-from graphws.spec.place import InvalidSpec, Place, Problem, Source
+from graphws.spec.problems import Document, InvalidSpec, Location, Problem
 from graphws.spec.reader import read_file, read_value
 from graphws.spec.shipped import SUFFIX, find_shipped, shipped_folder
 from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree, merge
@@ -22,13 +22,13 @@ DEEPEST = 8
 
 @dataclass
 class Resolution:
-    """What went wrong while a spec was laid over its ancestors, and the names of the sources in the order of reading.
+    """What went wrong while a spec was laid over its ancestors, and the names of the documents in the order of reading.
 
     `incomplete` is set where an ancestor could not be read: what it would have given is not missing, only unknown.
     """
 
     problems: list[Problem] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
     incomplete: bool = False
 
     def file(self, path: Path, name: str) -> Mapping:
@@ -45,14 +45,14 @@ class Resolution:
         entry = tree.entries.get("extends")
         if entry is None or not (isinstance(entry.value, Scalar) and isinstance(entry.value.value, str)):
             return tree
-        own = Mapping({key: value for key, value in tree.entries.items() if key != "extends"}, tree.place)
-        place, text = entry.value.place, entry.value.value
+        own = Mapping({key: value for key, value in tree.entries.items() if key != "extends"}, tree.location)
+        location, text = entry.value.location, entry.value.value
         parent = self._parent(text, path, chain)
         if isinstance(parent, str):
-            self._refuse(f"extends: {parent}", place)
+            self._refuse(f"extends: {parent}", location)
             return own
         try:
-            below = self._read(parent, _shown(parent, text, place.source.name))
+            below = self._read(parent, _shown(parent, text, location.document.name))
         except InvalidSpec as error:
             self.problems += error.problems
             self.incomplete = True
@@ -63,40 +63,40 @@ class Resolution:
 
     def override(self, tree: Mapping, number: int, text: str) -> Mapping:
         """The tree with the override `text`, ``a.b=c``, which messages call ``--set NUMBER``."""
-        source = Source(f"--set {number}", text)
-        self.sources.append(source.name)
+        document = Document(f"--set {number}", text)
+        self.documents.append(document.name)
         dotted, equals, value_text = text.partition("=")
         keys = dotted.split(".")
         if not equals or not all(key and key == key.strip() for key in keys):
-            self.problems.append(Problem(f"an override is key.key=value, got {text!r}", Place(source)))
+            self.problems.append(Problem(f"an override is key.key=value, got {text!r}", Location(document)))
             return tree
         if not value_text.strip():
-            where = Place(source, 1, len(dotted) + 1)
+            where = Location(document, 1, len(dotted) + 1)
             self.problems.append(Problem(f"nothing after '='; write {dotted}=null or {dotted}=''", where))
             return tree
         if keys[0] == "extends":
-            self.problems.append(Problem("extends cannot be set; name the other spec instead", Place(source)))
+            self.problems.append(Problem("extends cannot be set; name the other spec instead", Location(document)))
             return tree
-        value = self._value(source, " " * (len(dotted) + 1) + value_text)
+        value = self._value(document, " " * (len(dotted) + 1) + value_text)
         if value is None:
             return tree
         for depth in range(len(keys), 0, -1):
-            key = Place(source, 1, len(".".join(keys[: depth - 1])) + (1 if depth == 1 else 2))
+            key = Location(document, 1, len(".".join(keys[: depth - 1])) + (1 if depth == 1 else 2))
             value = Mapping({keys[depth - 1]: Entry(key, value)}, key)
         merged = merge(tree, value)
         assert isinstance(merged, Mapping)
         return merged
 
     def _read(self, path: Path, name: str) -> Mapping:
-        self.sources.append(name)
+        self.documents.append(name)
         tree, problems = read_file(path, name)
         self.problems += problems
         return tree
 
-    def _value(self, source: Source, padded: str) -> Tree | None:
+    def _value(self, document: Document, padded: str) -> Tree | None:
         """The value of an override; the text is padded so that its columns are those of the whole override."""
         try:
-            value, problems = read_value(source, padded)
+            value, problems = read_value(document, padded)
         except InvalidSpec as error:
             self.problems += error.problems
             return None
@@ -121,8 +121,8 @@ class Resolution:
             return f"more than {DEEPEST} specs extend one another"
         return found
 
-    def _refuse(self, message: str, place: Place) -> None:
-        self.problems.append(Problem(message, place))
+    def _refuse(self, message: str, location: Location) -> None:
+        self.problems.append(Problem(message, location))
         self.incomplete = True
 
 
@@ -132,15 +132,15 @@ def inherit_training(tree: Mapping) -> Mapping:
     if train is None or compare is None or not isinstance(compare.value, Sequence):
         return tree
     items = tuple(_inherit(item, train.value) for item in compare.value.items)
-    entry = Entry(compare.key, Sequence(items, compare.value.place))
-    return Mapping({**tree.entries, "compare": entry}, tree.place)
+    entry = Entry(compare.key, Sequence(items, compare.value.location))
+    return Mapping({**tree.entries, "compare": entry}, tree.location)
 
 
 def _inherit(item: Tree, train: Tree) -> Tree:
     own = item.entries.get("train") if isinstance(item, Mapping) else None
     if own is None or not isinstance(item, Mapping) or not isinstance(own.value, Mapping):
         return item
-    return Mapping({**item.entries, "train": Entry(own.key, merge(train, own.value))}, item.place)
+    return Mapping({**item.entries, "train": Entry(own.key, merge(train, own.value))}, item.location)
 
 
 def _shipped_files() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from graphws.messages import Family, Pool
-from graphws.spec.messages import Message
+from graphws.spec.layer_messages import Message
 from graphws.spec.section import Activation, Count, Flag, OneOf, Positive, Probability, Section
 
 Norm = Literal["batch", "layer", "none"]

@@ -7,35 +7,35 @@ from itertools import combinations
 
 from graphws.errors import nearest
 from graphws.messages import Message
-from graphws.spec.finding import Finding
-from graphws.spec.messages import expand_messages
+from graphws.spec.layer_messages import expand_messages
 from graphws.spec.model import DwsnetModel
 from graphws.spec.networks import spaces
 from graphws.spec.schema import Spec
 from graphws.spec.tree import Path
-from graphws.spec.wording import dotted
+from graphws.spec.validation_errors import dotted
+from graphws.spec.violations import Violation
 
 KINDS = ("weight", "bias")
 
 
-def attention_heads(spec: Spec) -> Iterator[Finding]:
+def attention_heads(spec: Spec) -> Iterator[Violation]:
     """Heads of attention pooling divide the channels."""
     for path, model in _models(spec):
         if model.channels % model.heads and any(message.pool == "attention" for message in expand_messages(model)):
             possible = ", ".join(str(n) for n in range(1, model.channels + 1) if model.channels % n == 0)
             at = (*path, "heads")
-            yield Finding(
+            yield Violation(
                 at,
                 f"{dotted(at)} is {model.heads}, which does not divide {model.channels} channels; possible: {possible}",
             )
 
 
-def layer_messages(spec: Spec) -> Iterator[Finding]:
+def layer_messages(spec: Spec) -> Iterator[Violation]:
     """Blocks or messages but not both, at least one of them, and nothing sent twice."""
     for path, model in _models(spec):
         at = (*path, "messages")
         if model.blocks is not None and model.messages is not None:
-            yield Finding(
+            yield Violation(
                 at,
                 f"{dotted(path)} has both blocks and messages; give one of them (`blocks: null` drops inherited ones)",
             )
@@ -43,10 +43,10 @@ def layer_messages(spec: Spec) -> Iterator[Finding]:
         messages = expand_messages(model)
         if not messages:
             blocks = (*path, "blocks")
-            yield Finding(blocks, f"{dotted(blocks)} are all none: the layers would carry nothing")
+            yield Violation(blocks, f"{dotted(blocks)} are all none: the layers would carry nothing")
         for (i, earlier), (j, later) in combinations(enumerate(messages), 2):
             if twice := _overlap(earlier, later):
-                yield Finding((*at, j), f"{dotted((*at, j))} repeats {dotted((*at, i))}: both send {twice}")
+                yield Violation((*at, j), f"{dotted((*at, j))} repeats {dotted((*at, i))}: both send {twice}")
 
 
 def _overlap(one: Message, other: Message) -> str | None:
@@ -59,7 +59,7 @@ def _overlap(one: Message, other: Message) -> str | None:
     return found if sources and targets else None
 
 
-def reductions(spec: Spec) -> Iterator[Finding]:
+def reductions(spec: Spec) -> Iterator[Violation]:
     """Only free spaces are reduced, and to no more than their width."""
     known = {space.name: space for space in spaces(spec)}
     free = [name for name, space in known.items() if space.free]
@@ -68,13 +68,13 @@ def reductions(spec: Spec) -> Iterator[Finding]:
             at = (*path, "reduce", name)
             space = known.get(name)
             if space is None:
-                yield Finding(
+                yield Violation(
                     at, f"{dotted(at)}: the networks have no space {name!r}{nearest(name, free)}{_free(free)}"
                 )
             elif not space.free:
-                yield Finding(at, f"{dotted(at)}: the space {name!r} is permuted and cannot be reduced{_free(free)}")
+                yield Violation(at, f"{dotted(at)}: the space {name!r} is permuted and cannot be reduced{_free(free)}")
             elif space.size is not None and width > space.size:
-                yield Finding(at, f"{dotted(at)} is {width}, wider than the space, which has {space.size}")
+                yield Violation(at, f"{dotted(at)} is {width}, wider than the space, which has {space.size}")
 
 
 def _models(spec: Spec) -> Iterator[tuple[Path, DwsnetModel]]:

@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 
 from graphws.errors import nearest
 from graphws.spec.describe import Schema, choices, describe, either, keys_at, kinds_at, schema_at, show
-from graphws.spec.place import Problem
+from graphws.spec.problems import Problem
 from graphws.spec.schema import json_schema
-from graphws.spec.tree import Mapping, Path, Tree, child, find, place_of, plain
+from graphws.spec.tree import Mapping, Path, Tree, child, find, location_of, plain
 
 _YAML11 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -40,7 +40,7 @@ def mistakes(errors: Sequence[ErrorDetails], tree: Tree) -> list[Mistake]:
         if error["type"] == "too_short" and any(_below(error["loc"], other["loc"]) for other in errors):
             continue  # pydantic counts a list's valid items; the invalid ones are reported already
         mistake = _mistake(error, tree, schema)
-        found.setdefault((mistake.problem.place, mistake.path[-1:], error["loc"][-1:]), mistake)
+        found.setdefault((mistake.problem.location, mistake.path[-1:], error["loc"][-1:]), mistake)
     return list(found.values())
 
 
@@ -64,26 +64,26 @@ def _mistake(error: ErrorDetails, tree: Tree, schema: Schema) -> Mistake:
     kind, location = error["type"], error["loc"]
     if kind == "extra_forbidden":
         path, key = _path(location[:-1], tree), str(location[-1])
-        place = place_of(tree, (*path, key), key=True)
-        return Mistake((*path, key), Problem(_unknown(path, key, tree, schema), place), unknown=True)
+        at = location_of(tree, (*path, key), key=True)
+        return Mistake((*path, key), Problem(_unknown(path, key, tree, schema), at), unknown=True)
     path = _path(location[:-1] if kind == "missing" else location, tree)
     if kind == "missing" and isinstance(location[-1], str):  # an index is missing from a list that is too short
         said = schema_at(schema, tree, (*path, location[-1])).get("description", "").rstrip(".")
         message = f"{dotted(path) or 'the spec'} needs {location[-1]!r}" + (f": {said}" if said else "")
-        return Mistake(path, Problem(message, place_of(tree, path, key=True)), missing=True)
+        return Mistake(path, Problem(message, location_of(tree, path, key=True)), missing=True)
     if kind == "union_tag_not_found":
         message = f"{dotted(path)} needs 'kind': {_kinds(path, tree, schema)}"
-        return Mistake(path, Problem(message, place_of(tree, path, key=True)), missing=True)
+        return Mistake(path, Problem(message, location_of(tree, path, key=True)), missing=True)
     if kind == "union_tag_invalid":
         got = plain(find(tree, (*path, "kind")) or tree)
         hint = nearest(got, kinds_at(schema, tree, path)) if isinstance(got, str) else ""
         message = f"{dotted(path)}.kind must be {_kinds(path, tree, schema)}, got {show(got)}{hint}"
-        return Mistake(path, Problem(message, place_of(tree, (*path, "kind"))))
+        return Mistake(path, Problem(message, location_of(tree, (*path, "kind"))))
     if kind in ("value_error", "assertion_error"):
         message = f"{dotted(path)}: {error['msg'].partition(', ')[2]}"
     else:
         message = _wrong(path, tree, schema_at(schema, tree, path), schema)
-    return Mistake(path, Problem(message, place_of(tree, path)))
+    return Mistake(path, Problem(message, location_of(tree, path)))
 
 
 def _unknown(path: Path, key: str, tree: Tree, schema: Schema) -> str:

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """Something that is wrong at a path of the spec."""
 
     path: Path

@@ -1,6 +1,6 @@
 """Where something stands in a spec, and what is wrong with it.
 
-Every value that is read keeps its `Place`, so that a mistake found much later (by a check across two sections, in a
+Every value that is read keeps its `Location`, so that a mistake found much later (by a check across two sections, in a
 file that another one extends) still points at the line that the user has to change:
 
     digits.yaml:7:3: unknown key 'chanels' in model; did you mean 'channels'?
@@ -18,13 +18,13 @@ from functools import cached_property
 from graphws.errors import SpecError
 
 WIDEST_LINE = 110
-"""Longer source lines are shown in part, around the caret."""
+"""Longer document lines are shown in part, around the caret."""
 
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
-class Source:
+class Document:
     """A text and the name that messages give it: a file, or ``--set 1``."""
 
     name: str
@@ -34,10 +34,10 @@ class Source:
         """The line `number`, counted from 1; empty past the end.  Lines break where YAML breaks them."""
         return self._lines[number - 1] if 1 <= number <= len(self._lines) else ""
 
-    def place(self, index: int) -> Place:
-        """The place of the character `index`, counted from 0."""
+    def location(self, index: int) -> Location:
+        """The location of the character `index`, counted from 0."""
         lines = _BREAK.split(self.text[:index])
-        return Place(self, len(lines), len(lines[-1]) + 1)
+        return Location(self, len(lines), len(lines[-1]) + 1)
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -45,19 +45,19 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A line and a column of a source, both counted from 1."""
+class Location:
+    """A line and a column of a document, both counted from 1."""
 
-    source: Source
+    document: Document
     line: int = 1
     column: int = 1
 
     def __str__(self) -> str:
-        return f"{self.source.name}:{self.line}:{self.column}"
+        return f"{self.document.name}:{self.line}:{self.column}"
 
     def excerpt(self) -> str:
-        """The source line with a caret under the place, or nothing where the line is empty."""
-        line, column = self.source.line(self.line), self.column - 1
+        """The document line with a caret under the location, or nothing where the line is empty."""
+        line, column = self.document.line(self.line), self.column - 1
         if not line.strip():
             return ""
         start = 0
@@ -73,17 +73,17 @@ class Place:
 class Problem:
     """One thing that is wrong, and where.
 
-    A problem without a place concerns the file as a whole (it does not exist, it is not text).
+    A problem without a location concerns the file as a whole (it does not exist, it is not text).
     """
 
     message: str
-    place: Place | None = None
+    location: Location | None = None
 
     def __str__(self) -> str:
-        if self.place is None:
+        if self.location is None:
             return self.message
-        excerpt = self.place.excerpt()
-        return f"{self.place}: {self.message}" + (f"\n{excerpt}" if excerpt else "")
+        excerpt = self.location.excerpt()
+        return f"{self.location}: {self.message}" + (f"\n{excerpt}" if excerpt else "")
 
 
 class InvalidSpec(SpecError):
