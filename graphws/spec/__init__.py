@@ -9,9 +9,9 @@ sections (`checks`); all problems are reported at once, each with its line.  Thi
 from graphws.spec.dump import dump_spec as dump_spec
 from graphws.spec.experiment import AttentionSection as AttentionSection
 from graphws.spec.experiment import PictureNetwork as PictureNetwork
+from graphws.spec.experiment import PictureSection as PictureSection
 from graphws.spec.experiment import SymmetryExperiment as SymmetryExperiment
 from graphws.spec.experiment import SymmetryTraining as SymmetryTraining
-from graphws.spec.experiment import ViewSection as ViewSection
 from graphws.spec.inputs import Augment as Augment
 from graphws.spec.inputs import GraphInput as GraphInput
 from graphws.spec.inputs import MlpInput as MlpInput

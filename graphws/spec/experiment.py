@@ -28,7 +28,7 @@ PictureSource = Annotated[
 ]
 
 
-class ViewSection(Section):
+class PictureSection(Section):
     """What a network sees of a picture: a square crop, averaged to a small grid.
 
     In training the crop is somewhere in the picture, moved by a random element of the group and changed in light and
@@ -47,7 +47,7 @@ class ViewSection(Section):
     def crop_side(self, side: int) -> int:
         """Pixels along the side of a crop, which is to have a place in the very middle of the picture.
 
-        >>> ViewSection().crop_side(32), ViewSection().crop_side(28), ViewSection(crop=1.0).crop_side(8)
+        >>> PictureSection().crop_side(32), PictureSection().crop_side(28), PictureSection(crop=1.0).crop_side(8)
         (28, 24, 8)
         """
         taken = round(self.crop * side)
@@ -118,8 +118,8 @@ class SymmetryExperiment(Section):
     source: Annotated[PictureSource, Field(description="The pictures.")] = Field(
         default_factory=lambda: DigitsSource(kind="digits")
     )
-    view: Annotated[ViewSection, Field(description="What the network sees of them.")] = Field(
-        default_factory=ViewSection
+    pictures: Annotated[PictureSection, Field(description="What the network sees of them.")] = Field(
+        default_factory=PictureSection
     )
     group: Annotated[
         Literal["mirror", "flip", "transpose", "rotations", "dihedral"],

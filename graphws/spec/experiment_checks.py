@@ -43,19 +43,19 @@ def experiment_pictures(spec: Spec) -> Iterator[Violation]:
     """Pictures are large enough for the grid, and the grid divides into patches."""
     if spec.experiment is None:
         return
-    view, attention = spec.experiment.view, spec.experiment.network.attention
-    if attention is not None and view.size % attention.patch:
+    pictures, attention = spec.experiment.pictures, spec.experiment.network.attention
+    if attention is not None and pictures.size % attention.patch:
         yield Violation(
             ("experiment", "network", "attention", "patch"),
-            f"experiment.network.attention.patch is {attention.patch}, which does not divide the {view.size} pixels "
-            "of experiment.view.size",
+            f"experiment.network.attention.patch is {attention.patch}, which does not divide the {pictures.size} "
+            "pixels of experiment.pictures.size",
         )
     side = _side(spec.experiment.source)
-    if side is not None and view.crop_side(side) < view.size:
+    if side is not None and pictures.crop_side(side) < pictures.size:
         yield Violation(
-            ("experiment", "view", "size"),
-            f"experiment.view.size is {view.size}, but a crop of {view.crop:g} of {side} pixels has only "
-            f"{view.crop_side(side)}",
+            ("experiment", "pictures", "size"),
+            f"experiment.pictures.size is {pictures.size}, but a crop of {pictures.crop:g} of {side} pixels has only "
+            f"{pictures.crop_side(side)}",
         )
 
 

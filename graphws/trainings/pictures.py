@@ -17,7 +17,7 @@ from torch.nn import functional
 from graphws.errors import DataError
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
-from graphws.spec import SymmetryExperiment, ViewSection
+from graphws.spec import PictureSection, SymmetryExperiment
 from graphws.zoo import Samples, SplitOptions, load_samples, split_samples
 
 
@@ -80,7 +80,7 @@ def load_pictures_of(experiment: SymmetryExperiment) -> Pictures:
     """
     section = experiment.source
     samples = load_samples(section.kind, **section.model_dump(exclude={"kind"}, exclude_none=True))
-    return pictures_from(samples, experiment.view.test)
+    return pictures_from(samples, experiment.pictures.test)
 
 
 def pictures_from(samples: Samples, test: float) -> Pictures:
@@ -105,25 +105,25 @@ def to_float(pixels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """What a network sees of pictures (see `graphws.spec.ViewSection`).
+class Crop:
+    """What a network sees of pictures (see `graphws.spec.PictureSection`).
 
     Laws: `central` commutes with every move of the square; `random` with none, but its distribution does with the
     group's, since each picture is moved by a random element.
 
     Args:
         section: Crop, grid and changes.
-        moves: What each element of the group does to a flattened view: permutations.
+        moves: What each element of the group does to a flattened crop: permutations.
         mean: Subtracted from pixels in [0, 1].
         deviation: By which they are divided then.
     """
 
-    section: ViewSection
+    section: PictureSection
     moves: Tensor
     mean: float
     deviation: float
 
-    def to(self, device: torch.device | str) -> View:
+    def to(self, device: torch.device | str) -> Crop:
         """The same for pictures on another device."""
         return replace(self, moves=self.moves.to(device))
 
@@ -152,9 +152,9 @@ class View:
             x = x * factor(count, channels, 1, 1, spread=jitter / 2)
         return (x.clamp(0, 1) - self.mean) / self.deviation
 
-    def shown(self, views: Tensor) -> Tensor:
+    def shown(self, crops: Tensor) -> Tensor:
         """Views as pictures again, in [0, 1]."""
-        return (views * self.deviation + self.mean).clamp(0, 1)
+        return (crops * self.deviation + self.mean).clamp(0, 1)
 
     def _cuts(self, pixels: Tensor) -> Tensor:
         """For every place of a crop the map from a line of pixels to the grid: means of those that a cell covers.
@@ -169,7 +169,7 @@ class View:
         if taken < size:
             raise DataError(
                 f"the pictures have {side} pixels along a side, a crop of {self.section.crop:g} of them {taken}: "
-                f"fewer than the {size} of experiment.view.size"
+                f"fewer than the {size} of experiment.pictures.size"
             )
         inside = functional.adaptive_avg_pool1d(torch.eye(taken, device=pixels.device).unsqueeze(0), size)[0].mT
         return torch.stack([functional.pad(inside, (k, side - taken - k)) for k in range(side - taken + 1)])

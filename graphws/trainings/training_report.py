@@ -1,4 +1,4 @@
-"""Showing a finished experiment: its figures and its report, which leads with the verdict."""
+"""The report of a finished experiment with its figures, which leads with the verdict."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from graphws.report.actions_figures import draw_categories, draw_errors, draw_fi
 from graphws.report.symmetry_figures import draw_attention, draw_training
 from graphws.runtime.files import read_json, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
-from graphws.runtime.symmetry.analysis import SymmetryResults
-from graphws.runtime.symmetry.heads import HeadMatch
-from graphws.runtime.symmetry.pictures import Pictures
-from graphws.runtime.symmetry.training import Trained
 from graphws.spec import Spec, dump_spec
+from graphws.trainings.analysis import SymmetryResults
+from graphws.trainings.heads import HeadMatch
+from graphws.trainings.pictures import Pictures
+from graphws.trainings.training import Trained
 
 SHOWN = 3
 """Pictures whose attention maps are drawn."""
 
 
-def present(
+def write_report(
     spec: Spec,
     folder: RunFolder,
     trained: Trained,
@@ -58,15 +58,15 @@ def figures_of(
     trained: Trained, pictures: Pictures, actions: Actions, heads: HeadMatch | None
 ) -> dict[str, tuple[str, Figure]]:
     """Every figure with its caption, in the order of the report."""
-    setting = trained.setting
-    generator, element = next(iter(setting.symmetry.generators.items()))
+    design = trained.design
+    generator, element = next(iter(design.symmetry.generators.items()))
     found: dict[str, tuple[str, Figure]] = {}
     if heads is not None:
-        views = trained.probes(pictures)
-        chosen = torch.linspace(0, len(views) - 1, min(SHOWN, len(views))).long()
+        crops = trained.probes(pictures)
+        chosen = torch.linspace(0, len(crops) - 1, min(SHOWN, len(crops))).long()
         shown, moved = (
-            setting.view.shown(x).movedim(1, 3).double().numpy()
-            for x in (views[chosen], setting.move(views[chosen], element))
+            design.crop.shown(x).movedim(1, 3).double().numpy()
+            for x in (crops[chosen], design.move(crops[chosen], element))
         )
         maps, moved_maps = heads.maps[chosen].double().numpy(), heads.moved[chosen].double().numpy()
         found["attention"] = (
@@ -75,13 +75,13 @@ def figures_of(
             draw_attention(shown, moved, maps, moved_maps, heads.permuting),
         )
     first = next((layer for layer in actions.layers if layer.kinds), None)
-    if heads is None and first is not None and setting.shape[0] in (1, 3):
+    if heads is None and first is not None and design.shape[0] in (1, 3):
         rho = actions.elements[element].maps[first.space]
         if isinstance(rho, Monomial):
             found["filters"] = (
                 f"The {first.size} filters of the first layer, sorted and framed by what {generator} does to them "
                 "(paper I, figure 2).",
-                draw_filters(trained.weights["W1"][0], setting.shape, first.kinds[generator], rho),
+                draw_filters(trained.weights["W1"][0], design.shape, first.kinds[generator], rho),
             )
     if first is not None:
         found["categories"] = (
@@ -93,20 +93,20 @@ def figures_of(
         "dot: the layer carries an action by a matrix, not by neurons.",
         draw_errors(actions.layers),
     )
-    found["training"] = ("The training.", draw_training(trained.history, setting.experiment.train.steps // 2))
+    found["training"] = ("The training.", draw_training(trained.history, design.experiment.train.steps // 2))
     return found
 
 
 def _facts(
     folder: RunFolder, trained: Trained, pictures: Pictures, actions: Actions, results: SymmetryResults
 ) -> dict[str, str]:
-    setting, train = trained.setting, trained.setting.experiment.train
+    design, train = trained.design, trained.design.experiment.train
     tests = int(pictures.test.sum())
     facts = {
         "pictures": f"{len(pictures.test) - tests:,} for training, {tests:,} for tests, "
-        f"seen as {'x'.join(map(str, setting.shape))}",
-        "network": " → ".join(f"{space.name} ({space.size})" for space in setting.graph.spaces),
-        "weights": f"{setting.graph.numel:,}",
+        f"seen as {'x'.join(map(str, design.shape))}",
+        "network": " → ".join(f"{space.name} ({space.size})" for space in design.graph.spaces),
+        "weights": f"{design.graph.numel:,}",
         "training": f"{train.steps:,} steps of {train.batch_size:,} pictures, "
         f"{trained.history[-1]['seconds']:,.0f} s in all",
         "probes": f"{actions.probes:,} test pictures",

@@ -30,10 +30,10 @@ from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.checkpoint import read_model, save_model
 from graphws.runtime.files import make_folder, write_csv
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.symmetry.pictures import Pictures
-from graphws.runtime.symmetry.setting import Setting, settle
 from graphws.spec import SymmetryExperiment, SymmetryTraining
 from graphws.threads import torch_threads
+from graphws.trainings.design import Design, design_of
+from graphws.trainings.pictures import Pictures
 
 LAST = "last.safetensors"
 TOLD_EVERY = 10
@@ -47,19 +47,19 @@ class Trained:
     """A trained network.
 
     Attributes:
-        setting: Of the training.
+        design: Of the training.
         weights: The network, a batch of one, on the CPU.
-        history: Figures along the way: ``step``, ``lr``, ``train_loss``, ``equivariance``, ``r2`` or ``accuracy``,
+        history: Metrics along the way: ``step``, ``lr``, ``train_loss``, ``equivariance``, ``r2`` or ``accuracy``,
             and ``seconds``.
     """
 
-    setting: Setting
+    design: Design
     weights: Weights
     history: tuple[Mapping[str, float], ...]
 
     def probes(self, pictures: Pictures) -> Tensor:
         """Views of test pictures on which the layers are measured, (points, channels, rows, columns)."""
-        return self.setting.view.central(pictures.part(True, self.setting.experiment.probes)[0])
+        return self.design.crop.central(pictures.part(True, self.design.experiment.probes)[0])
 
 
 def train(
@@ -85,50 +85,50 @@ def train(
         KeyboardInterrupt: On Ctrl-C; with a folder, calling again goes on from the last look.
     """
     reporter = reporter or Reporter()
-    setting = settle(experiment, pictures)
+    design = design_of(experiment, pictures)
     steps, every = experiment.train.steps, experiment.train.check_every
     threads = experiment.train.threads or torch.get_num_threads()
     title = f"{experiment.task} {'-'.join(map(str, experiment.network.hidden))}"
     with torch_threads(threads):
-        training = Training(setting, pictures, torch.device(device))
+        training = Training(design, pictures, torch.device(device))
         if folder is not None and (make_folder(folder) / LAST).exists():
             training.load(folder / LAST)
         reporter.start(title, steps, "steps")
         try:
             while training.step < steps:
                 loss = training.advance()
-                figures = training.history[-1] if training.history else {}
+                metrics = training.history[-1] if training.history else {}
                 if training.step % every == 0 or training.step == steps:
-                    figures = training.look(loss)
+                    metrics = training.look(loss)
                     if folder is not None:
                         training.save(folder / LAST)
-                        write_csv(folder / "metrics.csv", list(figures), training.history)
-                    reporter.step(training.step, figures)
+                        write_csv(folder / "metrics.csv", list(metrics), training.history)
+                    reporter.step(training.step, metrics)
                 elif training.step % TOLD_EVERY == 0:
-                    reporter.step(training.step, figures)
+                    reporter.step(training.step, metrics)
         finally:
             reporter.end()
-    return Trained(setting, training.held(), tuple(training.history))
+    return Trained(design, training.held(), tuple(training.history))
 
 
 class Training:
     """The state of a training.
 
     Args:
-        setting: What is trained.
+        design: What is trained.
         pictures: On what.
         device: Where.
     """
 
-    def __init__(self, setting: Setting, pictures: Pictures, device: torch.device) -> None:
-        self.setting, self.device = setting.to(device), device
-        self.section: SymmetryTraining = setting.experiment.train
+    def __init__(self, design: Design, pictures: Pictures, device: torch.device) -> None:
+        self.design, self.device = design.to(device), device
+        self.section: SymmetryTraining = design.experiment.train
         self.pixels, self.labels = (x.to(device) for x in pictures.part(False))
         pixels, self._test_labels = (x.to(device) for x in pictures.part(True, LOOKED_AT))
-        self._test_views = self.setting.view.central(pixels)
+        self._test_crops = self.design.crop.central(pixels)
         self.generator = torch.Generator(device).manual_seed(self.section.seed)
-        self.tensors = {name: x.requires_grad_() for name, x in start(setting.graph, self.generator).items()}
-        self.weights = Weights(setting.graph, self.tensors)
+        self.tensors = {name: x.requires_grad_() for name, x in start(design.graph, self.generator).items()}
+        self.weights = Weights(design.graph, self.tensors)
         decay = self.section.weight_decay
         self.optimizer = torch.optim.AdamW(self.tensors.values(), lr=self.section.lr, weight_decay=decay)
         self.step = 0
@@ -140,10 +140,10 @@ class Training:
         """One step; the loss before it."""
         batch = (self.section.batch_size,)
         index = torch.randint(len(self.pixels), batch, generator=self.generator, device=self.device)
-        views = self.setting.view.random(self.pixels[index], self.generator)
-        order = self.setting.symmetry.order
+        crops = self.design.crop.random(self.pixels[index], self.generator)
+        order = self.design.symmetry.order
         element = int(torch.randint(1, order, (), generator=self.generator, device=self.device)) if order > 2 else 1
-        loss = self.loss(views, self.labels[index], element)
+        loss = self.loss(crops, self.labels[index], element)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.section, self.step)
         self.optimizer.zero_grad()
@@ -152,19 +152,19 @@ class Training:
         self.step += 1
         return loss.detach()
 
-    def loss(self, views: Tensor, labels: Tensor, element: int) -> Tensor:
+    def loss(self, crops: Tensor, labels: Tensor, element: int) -> Tensor:
         """Equation 22 at the present step, for one element of the group."""
-        setting = self.setting
-        outputs = setting.run(self.weights, views)
-        loss = task_loss(setting, outputs, views, labels)
+        design = self.design
+        outputs = design.run(self.weights, crops)
+        loss = design.objective.loss(outputs, crops, labels)
         factor = equivariance_factor(self.section, self.step)
         if factor > 0:
-            moved = setting.run(self.weights, setting.move(views, element))
-            loss = loss + factor * functional.mse_loss(moved, setting.move_outputs(outputs, element))
+            moved = design.run(self.weights, design.move(crops, element))
+            loss = loss + factor * functional.mse_loss(moved, design.move_outputs(outputs, element))
         return loss
 
     def look(self, loss: Tensor) -> Mapping[str, float]:
-        """Figures on test pictures, added to the history.
+        """Metrics on test pictures, added to the history.
 
         Raises:
             RunError: When the loss is not a number any more.
@@ -175,7 +175,7 @@ class Training:
                 f"the loss became NaN or infinite before step {self.step}; try a smaller experiment.train.lr"
             )
         with torch.no_grad():
-            found = evaluate(self.setting, self.weights, self._test_views, self._test_labels)
+            found = evaluate(self.design, self.weights, self._test_crops, self._test_labels)
         rate = learning_rate(self.section, self.step - 1)
         seconds = round(self._earlier + time.perf_counter() - self._since, 2)
         self.history.append({"step": self.step, "lr": rate, "train_loss": value, **found, "seconds": seconds})
@@ -228,7 +228,7 @@ class Training:
         """What must agree for a training to go on."""
         looks = {"probes": True, "decoys": True}
         return {
-            "experiment": self.setting.experiment.model_dump(mode="json", exclude=looks),
+            "experiment": self.design.experiment.model_dump(mode="json", exclude=looks),
             "pictures": self.digest,
         }
 
@@ -261,27 +261,18 @@ def start(graph: NetworkGraph, generator: torch.Generator) -> Weights:
     return Weights(graph, tensors)
 
 
-def task_loss(setting: Setting, outputs: Tensor, views: Tensor, labels: Tensor) -> Tensor:
-    """ℓ of equation 22."""
-    if setting.experiment.task == "autoencoder":
-        return functional.mse_loss(outputs, views.flatten(1))
-    return functional.cross_entropy(outputs, labels)
-
-
-def evaluate(setting: Setting, weights: Weights, views: Tensor, labels: Tensor) -> dict[str, float]:
-    """Figures on test pictures.
+def evaluate(design: Design, weights: Weights, crops: Tensor, labels: Tensor) -> dict[str, float]:
+    """Metrics on test pictures.
 
     Returns:
-        dict: ``equivariance``, the largest ‖f(g x) - g f(x)‖ / ‖f - mean‖ over the group; and ``r2`` of an autoencoder
-        (the share of the pixels' variance that it returns) or ``accuracy`` of a classifier.
+        dict: ``equivariance``, the largest ‖f(g x) - g f(x)‖ / ‖f - mean‖ over the group; and the metric of
+        the objective.
     """
-    outputs = setting.run(weights, views)
+    outputs = design.run(weights, crops)
     spread = (outputs - outputs.mean(0)).norm()
     gaps = [
-        (setting.run(weights, setting.move(views, g)) - setting.move_outputs(outputs, g)).norm() / spread
-        for g in range(1, setting.symmetry.order)
+        (design.run(weights, design.move(crops, g)) - design.move_outputs(outputs, g)).norm() / spread
+        for g in range(1, design.symmetry.order)
     ]
-    figures = {"equivariance": float(torch.stack(gaps).max())}
-    if setting.experiment.task == "autoencoder":
-        return figures | {"r2": 1 - float((outputs - views.flatten(1)).square().mean() / views.var())}
-    return figures | {"accuracy": float((outputs.argmax(1) == labels).float().mean())}
+    metrics = {"equivariance": float(torch.stack(gaps).max())}
+    return metrics | {design.objective.metric: float(design.objective.score(outputs, crops, labels))}

@@ -21,13 +21,14 @@ from torch import Tensor
 from graphws.actions import DataSymmetry, named_symmetry
 from graphws.graph import NetworkGraph, Weights, forward, mlp_graph
 from graphws.graph.attention_pool import attention_pool_graph
-from graphws.runtime.symmetry.one_query import attend_once
-from graphws.runtime.symmetry.pictures import Pictures, View, permutations
 from graphws.spec import SymmetryExperiment
+from graphws.trainings.objectives import OBJECTIVES, Objective
+from graphws.trainings.one_query import attend_once
+from graphws.trainings.pictures import Crop, Pictures, permutations
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class Design:
     """An experiment on certain pictures.
 
     Attributes:
@@ -35,7 +36,8 @@ class Setting:
         graph: Of the network.
         shape: (channels, rows, columns) of what the network reads.
         symmetry: The group on inputs and outputs.
-        view: What the network sees of a picture.
+        crop: What the network sees of a picture.
+        objective: What the network is trained for.
         outputs: What each element of the group does to the outputs: permutations, (elements, outputs).
     """
 
@@ -43,7 +45,8 @@ class Setting:
     graph: NetworkGraph
     shape: tuple[int, int, int]
     symmetry: DataSymmetry
-    view: View
+    crop: Crop
+    objective: Objective
     outputs: Tensor
 
     @property
@@ -51,44 +54,44 @@ class Setting:
         """Whether the network reads pictures by attention."""
         return self.experiment.network.attention is not None
 
-    def to(self, device: torch.device | str) -> Setting:
+    def to(self, device: torch.device | str) -> Design:
         """The same for tensors on another device."""
-        return replace(self, view=self.view.to(device), outputs=self.outputs.to(device))
+        return replace(self, crop=self.crop.to(device), outputs=self.outputs.to(device))
 
-    def run(self, weights: Weights, views: Tensor) -> Tensor:
+    def run(self, weights: Weights, crops: Tensor) -> Tensor:
         """f(x) of a batch of one network, (points, outputs): an MLP reads pixels in a row, attention the picture."""
         if self.attends:
-            return attend_once(self.graph, weights, views)
-        return forward(self.graph, weights, views.flatten(1))[0]
+            return attend_once(self.graph, weights, crops)
+        return forward(self.graph, weights, crops.flatten(1))[0]
 
-    def move(self, views: Tensor, element: int) -> Tensor:
-        """g·x of views (points, channels, rows, columns)."""
-        return views.flatten(1)[:, self.view.moves[element]].reshape(views.shape)
+    def move(self, crops: Tensor, element: int) -> Tensor:
+        """g·x of crops (points, channels, rows, columns)."""
+        return crops.flatten(1)[:, self.crop.moves[element]].reshape(crops.shape)
 
     def move_outputs(self, outputs: Tensor, element: int) -> Tensor:
         """g·y of outputs (points, outputs)."""
         return outputs[:, self.outputs[element]]
 
 
-def settle(experiment: SymmetryExperiment, pictures: Pictures) -> Setting:
-    """The setting of an experiment on pictures.
+def design_of(experiment: SymmetryExperiment, pictures: Pictures) -> Design:
+    """The design of an experiment on pictures.
 
     Raises:
         GraphError: Where the layers do not fit together.
         UsageError: Where the group does not act on such pictures.
     """
-    channels, size = pictures.pixels.shape[1], experiment.view.size
+    channels, size = pictures.pixels.shape[1], experiment.pictures.size
     shape = (channels, size, size)
     numbers, network = channels * size**2, experiment.network
-    autoencoder = experiment.task == "autoencoder"
-    outputs = numbers if autoencoder else pictures.classes
+    objective = OBJECTIVES[experiment.task]
+    outputs = objective.outputs(numbers, pictures.classes)
     if network.attention is None:
         graph = mlp_graph([numbers, *network.hidden, outputs], list(network.activations))
     else:
         patch, heads = network.attention.patch, network.attention.heads
         widths = [*network.hidden, outputs]
         graph = attention_pool_graph(channels, (size // patch) ** 2, widths, heads, list(network.activations), patch)
-    symmetry = named_symmetry(experiment.group, shape, "same" if autoencoder else "invariant", outputs=outputs)
+    symmetry = named_symmetry(experiment.group, shape, objective.output_action, outputs=outputs)
     mean, deviation = pictures.statistics()
-    view = View(experiment.view, permutations(symmetry.input), mean, deviation)
-    return Setting(experiment, graph, shape, symmetry, view, permutations(symmetry.output))
+    crop = Crop(experiment.pictures, permutations(symmetry.input), mean, deviation)
+    return Design(experiment, graph, shape, symmetry, crop, objective, permutations(symmetry.output))

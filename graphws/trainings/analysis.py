@@ -12,9 +12,10 @@ from graphws.errors import VerificationError
 from graphws.graph import Monomial, Verification, verify
 from graphws.graph.conversion import Conversion
 from graphws.graph.element import SpaceElement
-from graphws.runtime.symmetry.heads import HeadMatch, heads_of
-from graphws.runtime.symmetry.pictures import Pictures
-from graphws.runtime.symmetry.training import Trained, evaluate
+from graphws.trainings.heads import HeadMatch, heads_of
+from graphws.trainings.objectives import OBJECTIVES
+from graphws.trainings.pictures import Pictures
+from graphws.trainings.training import Trained, evaluate
 
 GATE = 64
 """Probes of the numeric gate."""
@@ -26,11 +27,11 @@ class SymmetryResults:
 
     Attributes:
         verdict: How the group acts inside the network, or why it cannot be said.
-        test: Figures on all test pictures: ``equivariance``, and ``r2`` or ``accuracy``.
+        test: Metrics on all test pictures: ``equivariance``, and ``r2`` or ``accuracy``.
         columns: Titles of the table of layers.
         rows: One a layer.
         heads: What attention maps say; empty for an MLP.
-        actions: All figures, as `graphws.actions.Actions.to_dict` gives them.
+        actions: All numbers, as `graphws.actions.Actions.to_dict` gives them.
     """
 
     verdict: str
@@ -60,19 +61,17 @@ class SymmetryResults:
 
     def quality(self) -> str:
         """How well the network does what it was trained for."""
-        if "accuracy" in self.test:
-            return f"The classifier names {100 * self.test['accuracy']:.1f} % of the test pictures right."
-        return f"The autoencoder returns {100 * self.test['r2']:.1f} % of the test pictures' variance."
+        return " ".join(o.sentence(self.test[o.metric]) for o in OBJECTIVES.values() if o.metric in self.test)
 
 
 def score(trained: Trained, pictures: Pictures, batch: int = 2000) -> dict[str, float]:
-    """Figures on all test pictures; the mean over batches, weighted by their sizes."""
+    """Metrics on all test pictures; the mean over batches, weighted by their sizes."""
     pixels, labels = pictures.part(True)
     total: dict[str, float] = {}
     for part in torch.arange(len(pixels)).split(batch):
-        views = trained.setting.view.central(pixels[part])
+        crops = trained.design.crop.central(pixels[part])
         with torch.no_grad():
-            found = evaluate(trained.setting, trained.weights, views, labels[part])
+            found = evaluate(trained.design, trained.weights, crops, labels[part])
         for name, value in found.items():
             total[name] = total.get(name, 0.0) + value * len(part) / len(pixels)
     return total
@@ -80,43 +79,43 @@ def score(trained: Trained, pictures: Pictures, batch: int = 2000) -> dict[str, 
 
 def find(trained: Trained, pictures: Pictures) -> Actions:
     """How the group acts inside the network, with the experiment's probes and decoys."""
-    setting = trained.setting
+    design = trained.design
     return find_actions(
         trained.weights,
-        setting.symmetry,
-        setting.shape,
+        design.symmetry,
+        design.shape,
         data=trained.probes(pictures),
-        decoys=setting.experiment.decoys,
+        decoys=design.experiment.decoys,
     )
 
 
 def convert(trained: Trained, pictures: Pictures) -> Conversion:
-    """The network as a converted one: its graph and weights, and the figures of the numeric gate."""
-    setting = trained.setting
-    views = trained.probes(pictures)[:GATE].double()
-    inputs = views if setting.attends else views.flatten(1)
+    """The network as a converted one: its graph and weights, and the numbers of the numeric gate."""
+    design = trained.design
+    crops = trained.probes(pictures)[:GATE].double()
+    inputs = crops if design.attends else crops.flatten(1)
     gate: Verification | None = None
     reason = ""
     try:
         gate = verify(
-            setting.graph, trained.weights.to(dtype=torch.float64), inputs, generator=torch.Generator().manual_seed(0)
+            design.graph, trained.weights.to(dtype=torch.float64), inputs, generator=torch.Generator().manual_seed(0)
         )
     except VerificationError as error:
         reason = str(error)
-    return Conversion(setting.graph, trained.weights, gate, reason)
+    return Conversion(design.graph, trained.weights, gate, reason)
 
 
 def find_heads(trained: Trained, pictures: Pictures) -> HeadMatch | None:
     """What attention maps of the probes say about the first generator of the group; None for an MLP."""
-    if not trained.setting.attends:
+    if not trained.design.attends:
         return None
-    element = next(iter(trained.setting.symmetry.generators.values()))
+    element = next(iter(trained.design.symmetry.generators.values()))
     return heads_of(trained, trained.probes(pictures), element)
 
 
 def rho_on_heads(trained: Trained, actions: Actions) -> SpaceElement | None:
     """What the action found does to heads, for the first generator of the group; None where there are no heads."""
-    element = next(iter(trained.setting.symmetry.generators.values()))
+    element = next(iter(trained.design.symmetry.generators.values()))
     return actions.elements[element].maps.get("head1")
 
 

@@ -14,10 +14,10 @@ from torch.nn import functional
 from graphws.errors import RunError
 from graphws.graph import Weights, attention_pool_graph, forward
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.symmetry import Trained, settle, train
-from graphws.runtime.symmetry.training import Training, equivariance_factor, learning_rate, start
 from graphws.spec import SymmetryTraining
-from tests.runtime.symmetry.cases import attending, experiment, pictures
+from graphws.trainings import Trained, design_of, train
+from graphws.trainings.training import Training, equivariance_factor, learning_rate, start
+from tests.trainings.cases import attending, experiment, pictures
 
 
 class StopAfter(Reporter):
@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_device_is_refused(tmp_path: Path) -> None:
     train(experiment(), pictures(), folder=tmp_path)
-    training = Training(settle(experiment(), pictures()), pictures(), torch.device("cpu"))
+    training = Training(design_of(experiment(), pictures()), pictures(), torch.device("cpu"))
     training.device = torch.device("cuda")
     path = tmp_path / "last.safetensors"
     with pytest.raises(RunError) as caught:
@@ -96,7 +96,7 @@ def test_the_equivariance_loss_begins_in_the_second_half() -> None:
     section = SymmetryTraining(steps=41, equivariance=5.0)
     assert [equivariance_factor(section, step) for step in (0, 19, 20, 40)] == [0.0, 0.0, 5.0, 5.0]
     with_loss, without = (
-        Training(settle(experiment(equivariance=factor), pictures()), pictures(), torch.device("cpu"))
+        Training(design_of(experiment(equivariance=factor), pictures()), pictures(), torch.device("cpu"))
         for factor in (5.0, 0.0)
     )
     for step in range(1, 25):
@@ -112,43 +112,43 @@ def test_the_loss_is_equation_22(task: str, group: str) -> None:
     turns = {"mirror": lambda x: x.flip(-1), "dihedral": lambda x: x.rot90(1, (-2, -1))}
     backs = {"mirror": lambda x: x.flip(-1), "dihedral": lambda x: x.rot90(-1, (-2, -1))}
     section = experiment(task=task, group=group, equivariance=3.0)
-    training = Training(settle(section, pictures(channels=3)), pictures(channels=3), torch.device("cpu"))
-    element = training.setting.symmetry.generators["m" if group == "mirror" else "r"]
-    views = training.setting.view.central(training.pixels[:7])
+    training = Training(design_of(section, pictures(channels=3)), pictures(channels=3), torch.device("cpu"))
+    element = training.design.symmetry.generators["m" if group == "mirror" else "r"]
+    crops = training.design.crop.central(training.pixels[:7])
     labels = training.labels[:7]
 
     def run(x):
-        return forward(training.setting.graph, training.weights, x.flatten(1))[0]
+        return forward(training.design.graph, training.weights, x.flatten(1))[0]
 
-    outputs, turned = run(views), run(turns[group](views))
+    outputs, turned = run(crops), run(turns[group](crops))
     if task == "autoencoder":
-        plain = (outputs - views.flatten(1)).square().mean()
-        turned = backs[group](turned.reshape(views.shape)).flatten(1)
+        plain = (outputs - crops.flatten(1)).square().mean()
+        turned = backs[group](turned.reshape(crops.shape)).flatten(1)
     else:
         plain = functional.cross_entropy(outputs, labels)
-    torch.testing.assert_close(training.loss(views, labels, element), plain)
+    torch.testing.assert_close(training.loss(crops, labels, element), plain)
     training.step = 20
     wanted = plain + 3.0 * (turned - outputs).square().mean()
-    torch.testing.assert_close(training.loss(views, labels, element), wanted)
+    torch.testing.assert_close(training.loss(crops, labels, element), wanted)
 
 
 def test_attention_in_the_cheap_order_is_the_graphs_own_function() -> None:
-    setting = settle(attending(), pictures(channels=3))
-    weights = start(setting.graph, torch.Generator().manual_seed(0)).to(dtype=torch.float64).map(lambda x: 4 * x)
-    views = torch.randn(9, *setting.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    ours, theirs = setting.run(weights, views), forward(setting.graph, weights, views)[0]
+    design = design_of(attending(), pictures(channels=3))
+    weights = start(design.graph, torch.Generator().manual_seed(0)).to(dtype=torch.float64).map(lambda x: 4 * x)
+    crops = torch.randn(9, *design.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours, theirs = design.run(weights, crops), forward(design.graph, weights, crops)[0]
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     other = weights.tensors | {"PK": weights["PK"].flip(1)}
-    assert (setting.run(Weights(setting.graph, other), views) - theirs).abs().max() > 1e-3
+    assert (design.run(Weights(design.graph, other), crops) - theirs).abs().max() > 1e-3
 
 
 def test_the_networks_of_the_paper() -> None:
-    shapes = {p.name: attending().network.hidden for p in settle(attending(), pictures()).graph.parameters}
+    shapes = {p.name: attending().network.hidden for p in design_of(attending(), pictures()).graph.parameters}
     assert {"EK", "PK", "EV", "PV", "T", "Q1", "K1", "V1", "bV1", "W2", "bW2", "W3", "bW3"} == set(shapes)
-    assert settle(attending(), pictures(channels=3)).graph == attention_pool_graph(
+    assert design_of(attending(), pictures(channels=3)).graph == attention_pool_graph(
         3, 4, [6, 8, 48], 2, ["tanh", "gelu"], 2
     )
-    graph = settle(experiment(task="classifier"), pictures(channels=3)).graph
+    graph = design_of(experiment(task="classifier"), pictures(channels=3)).graph
     assert [space.size for space in graph.spaces] == [48, 6, 8, 3]
 
 
@@ -167,7 +167,7 @@ def test_weight_decay_is_decoupled_and_would_kill_the_network_as_a_penalty() -> 
 
     section = experiment(steps=300, equivariance=0.0, check_every=300, seed=1)
     decoupled = train(section, pictures()).history[-1]["r2"]
-    training = Training(settle(section, pictures()), pictures(), torch.device("cpu"))
+    training = Training(design_of(section, pictures()), pictures(), torch.device("cpu"))
     training.optimizer = torch.optim.Adam(training.tensors.values(), lr=1e-2, weight_decay=0.99)
     for _ in range(300):
         loss = training.advance()

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from graphws.errors import DataError
-from graphws.runtime.symmetry import Pictures, Setting, load_pictures_of, settle
-from graphws.runtime.symmetry.pictures import pictures_from
 from graphws.spec import DigitsSource, IdxSource
+from graphws.trainings import Design, Pictures, design_of, load_pictures_of
+from graphws.trainings.pictures import pictures_from
 from graphws.zoo import load_samples
-from tests.runtime.symmetry.cases import experiment, pictures
+from tests.trainings.cases import experiment, pictures
 
 TURNS = {
     "mirror": [lambda x: x, lambda x: x.flip(-1)],
@@ -20,41 +20,41 @@ TURNS = {
 }
 
 
-def setting(side: int = 6, crop: float = 0.667, **options) -> Setting:
+def design(side: int = 6, crop: float = 0.667, **options) -> Design:
     section = experiment(crop=crop, **options)
-    return settle(section, pictures(channels=3, side=side))
+    return design_of(section, pictures(channels=3, side=side))
 
 
 @pytest.mark.parametrize("group", ["mirror", "flip", "transpose", "rotations", "dihedral"])
 @pytest.mark.parametrize(("side", "crop"), [(6, 0.667), (7, 0.72), (32, 0.875), (4, 1.0)])
 def test_the_middle_of_a_moved_picture_is_the_moved_middle(group: str, side: int, crop: float) -> None:
-    found = setting(side, crop, group=group)
+    found = design(side, crop, group=group)
     x = torch.randint(256, (5, 3, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     turned = {"flip": lambda x: x.flip(-2), "transpose": lambda x: x.mT}.get(group, TURNS.get(group, [None] * 2)[1])
     element = next(
         g for g in range(1, found.symmetry.order) if torch.equal(found.move(x[..., :4, :4], g), turned(x[..., :4, :4]))
     )
-    torch.testing.assert_close(found.view.central(turned(x)), found.move(found.view.central(x), element))
+    torch.testing.assert_close(found.crop.central(turned(x)), found.move(found.crop.central(x), element))
 
 
 def test_the_middle_is_a_mean_of_what_each_pixel_covers() -> None:
-    found = setting(10, 0.8)
+    found = design(10, 0.8)
     x = pictures(channels=3, side=10).pixels[:4]
     wanted = (x[..., 1:9, 1:9].double() / 255).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
-    view = found.view
-    torch.testing.assert_close((view.central(x) * view.deviation + view.mean).double(), wanted, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(view.shown(view.central(x)).double(), wanted, atol=1e-6, rtol=1e-6)
+    crop = found.crop
+    torch.testing.assert_close((crop.central(x) * crop.deviation + crop.mean).double(), wanted, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(crop.shown(crop.central(x)).double(), wanted, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("group", ["mirror", "dihedral"])
-def test_training_views_are_all_moved_crops_and_equally_often(group: str) -> None:
-    found = setting(6, 0.667, group=group, jitter=0.0)
+def test_training_crops_are_all_moved_crops_and_equally_often(group: str) -> None:
+    found = design(6, 0.667, group=group, jitter=0.0)
     picture = torch.randint(256, (1, 3, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    view, elements = found.view, range(found.symmetry.order)
+    crop, elements = found.crop, range(found.symmetry.order)
     crops = [picture[..., r : r + 4, c : c + 4].float() / 255 for r in range(3) for c in range(3)]
-    allowed = torch.cat([found.move((x - view.mean) / view.deviation, g) for x in crops for g in elements])
+    allowed = torch.cat([found.move((x - crop.mean) / crop.deviation, g) for x in crops for g in elements])
     count = 200 * len(allowed)
-    drawn = view.random(picture.expand(count, -1, -1, -1), torch.Generator().manual_seed(0))
+    drawn = crop.random(picture.expand(count, -1, -1, -1), torch.Generator().manual_seed(0))
     distance = torch.cdist(drawn.flatten(1).double(), allowed.flatten(1).double())
     assert float(distance.amin(1).max()) < 1e-4
     often = torch.bincount(distance.argmin(1), minlength=len(allowed))
@@ -68,9 +68,9 @@ def test_light_and_colours_vary_within_their_bounds() -> None:
         torch.arange(8) < 2,
         1,
     )
-    found = settle(experiment(crop=1.0, jitter=0.2), flat)
-    views = found.view.random(flat.pixels[:1].expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
-    light = found.view.shown(views).mean((2, 3)) * 255 / 101.5
+    found = design_of(experiment(crop=1.0, jitter=0.2), flat)
+    crops = found.crop.random(flat.pixels[:1].expand(4000, -1, -1, -1), torch.Generator().manual_seed(0))
+    light = found.crop.shown(crops).mean((2, 3)) * 255 / 101.5
     assert 0.8 * 0.9 - 0.01 < float(light.min()) < 0.8
     assert 1.2 < float(light.max()) < 1.2 * 1.1 + 0.01
     ratio = light[:, 0] / light[:, 1]
@@ -130,12 +130,13 @@ def test_what_is_no_picture_data_is_refused() -> None:
         assert str(caught.value) == text
 
 
-def test_pictures_smaller_than_the_view_are_refused() -> None:
+def test_pictures_smaller_than_the_grid_are_refused() -> None:
     section = experiment(size=6, crop=0.667)
     with pytest.raises(DataError) as caught:
-        settle(section, pictures()).view.central(pictures().pixels)
+        design_of(section, pictures()).crop.central(pictures().pixels)
     assert str(caught.value) == (
-        "the pictures have 6 pixels along a side, a crop of 0.667 of them 4: fewer than the 6 of experiment.view.size"
+        "the pictures have 6 pixels along a side, a crop of 0.667 of them 4: "
+        "fewer than the 6 of experiment.pictures.size"
     )
 
 

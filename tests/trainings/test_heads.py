@@ -12,32 +12,30 @@ from graphws.actions.groups.placing import place
 from graphws.actions.planted import plant
 from graphws.errors import UsageError
 from graphws.graph import Monomial, Weights
-from graphws.runtime.symmetry import HeadMatch, Trained, find_heads, settle
-from graphws.runtime.symmetry.analysis import heads_in_words, rho_on_heads
-from graphws.runtime.symmetry.heads import attention_maps, heads_of, match_heads
-from graphws.runtime.symmetry.training import start
 from graphws.spec import AttentionSection
-from tests.runtime.symmetry.cases import experiment, pictures
+from graphws.trainings import HeadMatch, Trained, design_of, find_heads
+from graphws.trainings.analysis import heads_in_words, rho_on_heads
+from graphws.trainings.heads import attention_maps, heads_of, match_heads
+from graphws.trainings.training import start
+from tests.trainings.cases import experiment, pictures
 
 
 def planted(group: str, seed: int = 0) -> tuple[Trained, torch.Tensor]:
     """A network of four heads that is exactly equivariant, and how the group's first generator permutes them."""
     section = experiment(hidden=(8, 6), attention=AttentionSection(heads=4, patch=1), group=group)
-    setting = settle(section, pictures(channels=3))
-    made = plant(
-        setting.graph, place(setting.graph, setting.symmetry, setting.shape), torch.Generator().manual_seed(seed)
-    )
-    element = next(iter(setting.symmetry.generators.values()))
+    design = design_of(section, pictures(channels=3))
+    made = plant(design.graph, place(design.graph, design.symmetry, design.shape), torch.Generator().manual_seed(seed))
+    element = next(iter(design.symmetry.generators.values()))
     sharp = made.weights.tensors | {"T": 20 * made.weights["T"], "EK": 0.1 * made.weights["EK"]}
-    return Trained(setting, Weights(setting.graph, sharp), ()), made.actions[element]["head1"].perm
+    return Trained(design, Weights(design.graph, sharp), ()), made.actions[element]["head1"].perm
 
 
 @pytest.mark.parametrize(("group", "seed"), [("mirror", 3), ("transpose", 1), ("rotations", 4)])
 def test_maps_show_the_planted_permutation(group: str, seed: int) -> None:
     trained, perm = planted(group, seed)
-    element = next(iter(trained.setting.symmetry.generators.values()))
-    views = torch.randn(12, *trained.setting.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    match = heads_of(trained, views, element)
+    element = next(iter(trained.design.symmetry.generators.values()))
+    crops = torch.randn(12, *trained.design.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    match = heads_of(trained, crops, element)
     assert perm.tolist() != [0, 1, 2, 3]
     assert match.partner[perm].tolist() == [0, 1, 2, 3]  # head i of the moved picture shows what head perm[i] showed
     best = match.agreement[torch.arange(4), match.partner]
@@ -50,15 +48,15 @@ def test_a_network_without_the_symmetry_shows_no_permutation() -> None:
     trained, _ = planted("mirror")
     rng = torch.Generator().manual_seed(0)
     random = trained.weights.map(lambda x: torch.randn(x.shape, generator=rng, dtype=x.dtype))
-    views = torch.randn(40, *trained.setting.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    match = heads_of(replace(trained, weights=random), views, 1)
+    crops = torch.randn(40, *trained.design.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    match = heads_of(replace(trained, weights=random), crops, 1)
     assert float(match.agreement[torch.arange(4), match.partner].min()) < 0.9
 
 
 def test_an_mlp_has_no_heads() -> None:
     section = experiment()
-    setting = settle(section, pictures())
-    trained = Trained(setting, start(setting.graph, torch.Generator().manual_seed(0)), ())
+    design = design_of(section, pictures())
+    trained = Trained(design, start(design.graph, torch.Generator().manual_seed(0)), ())
     assert find_heads(trained, pictures()) is None
     with pytest.raises(UsageError) as caught:
         attention_maps(trained, torch.zeros(1, 1, 4, 4))
@@ -85,8 +83,8 @@ def test_heads_are_matched_one_to_one_and_ties_stay() -> None:
 
 def test_words_say_who_permutes_and_whether_weights_agree() -> None:
     trained, perm = planted("mirror", seed=3)
-    setting = trained.setting
-    actions = find_actions(trained.weights, setting.symmetry, setting.shape, decoys=0, sweeps=2)
+    design = trained.design
+    actions = find_actions(trained.weights, design.symmetry, design.shape, decoys=0, sweeps=2)
     rho = rho_on_heads(trained, actions)
     assert perm.tolist() == [2, 1, 0, 3]
     assert heads_in_words(match([2, 1, 0, 3]), rho) == (

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from graphws.runtime.symmetry import Pictures
-from graphws.spec import AttentionSection, PictureNetwork, SymmetryExperiment, SymmetryTraining, ViewSection
+from graphws.spec import AttentionSection, PictureNetwork, PictureSection, SymmetryExperiment, SymmetryTraining
+from graphws.trainings import Pictures
 
 
 def experiment(**options: Any) -> SymmetryExperiment:
     """An experiment on pictures of 6×6 pixels seen as 4×4; `options` replace keys of any of its sections."""
     parts = {
-        "view": (ViewSection, {"size": 4, "crop": 0.667}),
+        "pictures": (PictureSection, {"size": 4, "crop": 0.667}),
         "network": (PictureNetwork, {"hidden": (6, 8), "activation": ("tanh", "gelu")}),
         "train": (SymmetryTraining, {"steps": 40, "batch_size": 32, "lr": 1e-2, "check_every": 10, "threads": 1}),
     }

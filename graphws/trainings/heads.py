@@ -14,8 +14,8 @@ from torch import Tensor
 
 from graphws.errors import UsageError
 from graphws.graph.forward import run_steps
-from graphws.runtime.symmetry.setting import Setting
-from graphws.runtime.symmetry.training import Trained
+from graphws.trainings.design import Design
+from graphws.trainings.training import Trained
 
 CLEARLY = 0.1
 """A head counts as permuting where another's maps agree with its moved ones by so much more than its own."""
@@ -64,36 +64,36 @@ def match_heads(maps: Tensor, moved: Tensor, turn: Tensor) -> HeadMatch:
     return HeadMatch(maps, moved, agreement, torch.from_numpy(partner).long())
 
 
-def attention_maps(trained: Trained, views: Tensor) -> Tensor:
-    """Attention of the learned query to the patches of views, (points, heads, rows, columns).
+def attention_maps(trained: Trained, crops: Tensor) -> Tensor:
+    """Attention of the learned query to the patches of crops, (points, heads, rows, columns).
 
     Raises:
         UsageError: Where the network has no attention.
     """
-    setting = trained.setting
-    if not setting.attends:
+    design = trained.design
+    if not design.attends:
         raise UsageError("this network has no attention heads: look at its filters")
     with torch.no_grad():
-        maps = run_steps(setting.graph, trained.weights, views.to(trained.weights.dtype))["a1"][0, :, :, 0]
-    grid: Tensor = maps.unflatten(-1, _grid(setting))
+        maps = run_steps(design.graph, trained.weights, crops.to(trained.weights.dtype))["a1"][0, :, :, 0]
+    grid: Tensor = maps.unflatten(-1, _grid(design))
     return grid
 
 
-def heads_of(trained: Trained, views: Tensor, element: int) -> HeadMatch:
+def heads_of(trained: Trained, crops: Tensor, element: int) -> HeadMatch:
     """The match of a trained network's heads under an element of the group."""
-    setting = trained.setting
-    rows, columns = _grid(setting)
+    design = trained.design
+    rows, columns = _grid(design)
     pixels = torch.arange(rows * columns, dtype=torch.float64).reshape(1, 1, rows, columns)
-    patch = setting.shape[1] // rows
-    table = pixels.repeat_interleave(patch, -1).repeat_interleave(patch, -2).expand(1, *setting.shape)
-    turn = setting.move(table.contiguous(), element)[0, 0, ::patch, ::patch].flatten().long()
-    moved = attention_maps(trained, setting.move(views, element))
-    return match_heads(attention_maps(trained, views), moved, turn)
+    patch = design.shape[1] // rows
+    table = pixels.repeat_interleave(patch, -1).repeat_interleave(patch, -2).expand(1, *design.shape)
+    turn = design.move(table.contiguous(), element)[0, 0, ::patch, ::patch].flatten().long()
+    moved = attention_maps(trained, design.move(crops, element))
+    return match_heads(attention_maps(trained, crops), moved, turn)
 
 
-def _grid(setting: Setting) -> tuple[int, int]:
+def _grid(design: Design) -> tuple[int, int]:
     """Rows and columns of patches."""
-    attention = setting.experiment.network.attention
+    attention = design.experiment.network.attention
     assert attention is not None
-    side = setting.shape[1] // attention.patch
+    side = design.shape[1] // attention.patch
     return side, side

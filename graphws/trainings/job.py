@@ -4,7 +4,7 @@
 ``trials/network/``                   state and metrics of the training, from which a stopped run goes on
 ``models/network.safetensors``        the trained network as a converted one, for ``graphws actions`` and others
 ``probes.safetensors``                what it was measured on, for ``graphws actions --data``
-``metrics.csv``, ``results.json``     every look at the test pictures; verdict and figures of every layer
+``metrics.csv``, ``results.json``     every look at the test pictures; verdict and numbers of every layer
 ``figures/``, ``report.html``         as of every run
 ====================================  ==================================================================
 """
@@ -24,7 +24,8 @@ from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import read_json, write_bytes, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.symmetry.analysis import (
+from graphws.spec import Spec, SymmetryExperiment, dump_spec
+from graphws.trainings.analysis import (
     SymmetryResults,
     convert,
     find,
@@ -33,11 +34,10 @@ from graphws.runtime.symmetry.analysis import (
     rho_on_heads,
     score,
 )
-from graphws.runtime.symmetry.pictures import Pictures, load_pictures_of
-from graphws.runtime.symmetry.present import present
-from graphws.runtime.symmetry.setting import settle
-from graphws.runtime.symmetry.training import LAST, Trained, train
-from graphws.spec import Spec, SymmetryExperiment, dump_spec
+from graphws.trainings.design import design_of
+from graphws.trainings.pictures import Pictures, load_pictures_of
+from graphws.trainings.training import LAST, Trained, train
+from graphws.trainings.training_report import write_report
 
 NETWORK = "network"
 
@@ -69,7 +69,7 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         results = SymmetryResults(actions.verdict.text, test, tuple(COLUMNS), rows, words, actions.to_dict())
         write_bytes(folder.path / "probes.safetensors", save({"inputs": trained.probes(pictures).contiguous()}))
         write_json(folder.path / "results.json", results.to_json())
-        present(spec, folder, trained, pictures, actions, heads, results)
+        write_report(spec, folder, trained, pictures, actions, heads, results)
         folder.mark("complete", outcome=results.sentence())
     return results
 
@@ -95,7 +95,7 @@ def _trained(experiment: SymmetryExperiment, pictures: Pictures, folder: RunFold
         (trial / LAST).unlink()
     weights = load_network(path).weights
     assert weights is not None
-    return Trained(settle(experiment, pictures), weights, _history(folder.path / "metrics.csv"))
+    return Trained(design_of(experiment, pictures), weights, _history(folder.path / "metrics.csv"))
 
 
 def _history(path: Path) -> tuple[dict[str, float], ...]:
