@@ -15,7 +15,7 @@ import torch
 
 from graphws.report.figures import png
 from graphws.zoo import Architecture, FitOptions, augmentation, fit_zoo, load_samples
-from graphws.zoo.figures import augmentation_figure
+from graphws.zoo.reconstruction import augmentation_figure
 
 
 def main(folder: Path, count: int = 9) -> None:

@@ -48,7 +48,7 @@ def explain_command(
     """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
     from graphws.report.block_matrix import draw_block_matrix
     from graphws.report.figures import png
-    from graphws.runtime.explaining import explain_model
+    from graphws.runtime.model_explanation import explain_model
 
     found = explain_model(load_spec(spec, overrides or ()))
     console = output()

@@ -16,15 +16,15 @@ from graphws.errors import RunError, UsageError
 from graphws.runtime.contenders import contenders, target_columns, task_of
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.evaluate import Answers
+from graphws.runtime.evaluation import Answers
 from graphws.runtime.experiment import Experiment, answer
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder, next_folder
-from graphws.runtime.making import make_zoo
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
-from graphws.runtime.present import present
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
+from graphws.runtime.run_report import write_report
+from graphws.runtime.zoo_fit import make_zoo
 from graphws.spec import Spec, ZooInput, dump_spec, load_spec
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
@@ -98,7 +98,7 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
     ready = _ready(spec, folder, group, reporter)
     results, answers = ready.experiment.run(group, reporter)
     if group.first:
-        present(spec, ready.zoo, folder, results, answers)
+        write_report(spec, ready.zoo, folder, results, answers)
     group.barrier()
     return results
 

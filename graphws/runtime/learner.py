@@ -54,7 +54,7 @@ class Learner(pl.LightningModule):
         optimisation: How the parameters move.
         augment: Changes training batches only.
         normalise: Changes every batch, last of all.
-        steps: Optimisation steps in an epoch.
+        steps_per_epoch: Optimisation steps in an epoch.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Learner(pl.LightningModule):
         model: nn.Module,
         task: Task,
         optimisation: Optimisation,
-        steps: int,
+        steps_per_epoch: int,
         augment: Transform | None = None,
         normalise: Callable[[Weights], Weights] | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.task, self.optimisation, self.steps = model, task, optimisation, steps
+        self.model, self.task, self.optimisation, self.steps_per_epoch = model, task, optimisation, steps_per_epoch
         self.augment, self.normalise = augment, normalise
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self.val_metrics = task.metrics()
@@ -132,7 +132,7 @@ class Learner(pl.LightningModule):
         optimizer = kinds[how.kind]()
         if how.schedule == "none":
             return optimizer
-        total = max(1, how.epochs * self.steps)
+        total = max(1, how.epochs * self.steps_per_epoch)
         schedule: Any = (
             CosineAnnealingLR(optimizer, total)
             if how.schedule == "cosine"

@@ -64,15 +64,15 @@ def in_gauge(data: Data, gauge: Change | None) -> Data:
     """The same networks in a gauge: fixed at once where they are held in memory, as they are drawn otherwise."""
     if gauge is None:
         return data
-    if not isinstance(data.source, Held):
-        return replace(data, source=Changed(data.source, gauge))
-    networks = data.source.networks
+    if not isinstance(data.collection, Held):
+        return replace(data, collection=Changed(data.collection, gauge))
+    networks = data.collection.networks
     parts = torch.arange(networks.batch, device=networks.device).split(GAUGE_PART)
-    return replace(data, source=Held(Weights.cat([gauge(networks.select(part)) for part in parts])))
+    return replace(data, collection=Held(Weights.cat([gauge(networks.select(part)) for part in parts])))
 
 
 def _statistics(data: Data) -> Statistics:
-    return orbit_statistics(data.graph, (data.source.weights(part) for part in data.members["train"].split(4096)))
+    return orbit_statistics(data.graph, (data.collection.weights(part) for part in data.members["train"].split(4096)))
 
 
 def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
@@ -94,7 +94,7 @@ def _augment(section: Augment, denoising: bool, statistics: Statistics, gauge: C
     )
     moved = bool(section.rotation or section.translation or section.scaling)
     again = gauge if moved else None
-    if not moves.steps and not blurs.steps:
+    if not moves.augmentations and not blurs.augmentations:
         return None
 
     def augment(weights: Weights, generator: torch.Generator) -> Weights:

@@ -1,7 +1,7 @@
 """Adam (Kingma and Ba 2015) on a flat vector, with the learning rate schedules that fits use.
 
-The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.kernel`).  Their gradient is then 1/ω of the
-ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
+The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.batched_mlp`).  Their gradient is then 1/ω of
+the ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
 divided by ω: the same trajectory, to rounding.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from graphws.zoo.kernel import FlatParameters
+from graphws.zoo.batched_mlp import FlatParameters
 
 Schedule = Literal["none", "cosine"]
 

@@ -126,12 +126,12 @@ class SignalTransform:
 class Compose:
     """One augmentation after another."""
 
-    steps: tuple[Augmentation, ...]
+    augmentations: tuple[Augmentation, ...]
 
     def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
-        """All steps, in order."""
-        for step in self.steps:
-            weights = step(weights, generator)
+        """All of them, in order."""
+        for augmentation in self.augmentations:
+            weights = augmentation(weights, generator)
         return weights
 
 
@@ -151,11 +151,11 @@ def augmentation(
         ZooError: On an amount out of its range.
     """
     signal = SignalTransform(rotation, translation, scaling)
-    steps: list[Augmentation] = [signal] if rotation or translation or scaling else []
-    steps += [RandomElement()] if group else []
-    steps += [DropoutNoise(dropout)] if dropout else []
-    steps += [GaussianNoise(noise, statistics)] if noise else []
-    return Compose(tuple(steps))
+    chosen: list[Augmentation] = [signal] if rotation or translation or scaling else []
+    chosen += [RandomElement()] if group else []
+    chosen += [DropoutNoise(dropout)] if dropout else []
+    chosen += [GaussianNoise(noise, statistics)] if noise else []
+    return Compose(tuple(chosen))
 
 
 def transform_signal(weights: Weights, matrix: Tensor, shift: Tensor) -> Weights:

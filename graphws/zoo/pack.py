@@ -26,9 +26,9 @@ from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights, mlp_graph
 from graphws.graph.checkpoint import SUFFIXES
-from graphws.zoo.checkpoint import read_state
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples
+from graphws.zoo.state_dicts import read_state
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
 from graphws.zoo.writer import finish, partial_folder

@@ -79,7 +79,7 @@ def trial(folder: Path, **options: Any) -> Trial:
 def networks() -> Networks:
     """All networks, as one split."""
     found = data()
-    return Networks(found.source, found.targets, torch.arange(NETWORKS))
+    return Networks(found.collection, found.targets, torch.arange(NETWORKS))
 
 
 def jitter(weights: Weights, generator: torch.Generator) -> Weights:

@@ -16,10 +16,10 @@ from graphws.runtime.batches import Changed, Held, batches
 from graphws.runtime.contenders import contenders, task_of
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
-from graphws.runtime.making import make_zoo, zoo_path
 from graphws.runtime.preparation import prepare
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.tasks import Classification, Denoising
+from graphws.runtime.zoo_fit import make_zoo, zoo_path
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
 
@@ -109,7 +109,7 @@ def test_a_memory_mapped_zoo_gives_the_batches_of_one_in_memory(zoo: Zoo, gauge:
     found = []
     for limit, kind in ((1 << 30, Held), (0, Zoo if gauge == "none" else Changed)):
         prepared = prepare(spec, load_data(zoo, ("label",), True, limit=limit), zoo)
-        assert isinstance(prepared.data.source, kind)
+        assert isinstance(prepared.data.collection, kind)
         assert prepared.normalise is not None
         batch = next(iter(batches(prepared.data.split("train"), 16, Processes(), seed=1)))
         found.append(prepared.normalise(batch.weights).flatten())
@@ -127,7 +127,7 @@ def test_workers_deal_the_batches_of_the_training_process(zoo: Zoo) -> None:
 def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(zoo: Zoo) -> None:
     prepared = prepare(_spec("preprocess.gauge=canonical"), load_data(zoo, ("label",), True), zoo)
     assert prepared.normalise is not None
-    normal = prepared.normalise(prepared.data.source.weights(prepared.data.members["train"]))
+    normal = prepared.normalise(prepared.data.collection.weights(prepared.data.members["train"]))
     assert float(normal["W2"].mean()) == pytest.approx(0, abs=1e-5)
     assert float(normal["W2"].std(unbiased=False)) == pytest.approx(1, abs=1e-4)
     assert bool((prepared.deviation == 1).all())
@@ -136,7 +136,7 @@ def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(z
 def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None:
     overrides = ("preprocess.gauge=canonical", "augment.rotation=30", "augment.translation=0.3", "augment.scaling=0.2")
     prepared = prepare(_spec(*overrides), load_data(zoo, ("label",), True), zoo)
-    stored = prepared.data.source.weights(torch.arange(8))
+    stored = prepared.data.collection.weights(torch.arange(8))
     assert bool((stored["b1"] >= 0).all())
     torch.testing.assert_close(stored.flatten(), canonical_gauge(zoo.weights(torch.arange(8))).flatten())
     assert prepared.augment is not None
@@ -149,7 +149,7 @@ def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None
 def test_noise_is_measured_by_the_orbits_and_repeats_with_the_generator(zoo: Zoo) -> None:
     prepared = prepare(_spec("augment.noise=0.5"), load_data(zoo, ("label",), True), zoo)
     assert prepared.augment is not None
-    weights = prepared.data.source.weights(torch.arange(60))
+    weights = prepared.data.collection.weights(torch.arange(60))
     noisy = [prepared.augment(weights, torch.Generator().manual_seed(4)) for _ in range(2)]
     torch.testing.assert_close(noisy[0].flatten(), noisy[1].flatten())
     spread = zoo.statistics.spread("W2", weights["W2"])[1]
@@ -186,7 +186,7 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     assert (small.train.epochs, small.train.batch_size) == (3, 8)
     assert own.augment is None
     assert flat.augment is not None
-    weights = data.source.weights(torch.arange(6))
+    weights = data.collection.weights(torch.arange(6))
     relabelled = flat.augment(weights, torch.Generator().manual_seed(1))
     points = torch.rand(9, 2)
     assert not torch.equal(relabelled.flatten(), weights.flatten())
@@ -197,4 +197,4 @@ def test_data_keep_the_graph_of_their_source(zoo: Zoo) -> None:
     data = load_data(zoo, ("label",), True)
     assert isinstance(data, Data)
     assert data.graph == zoo.graph
-    assert isinstance(data.split("test").source.weights(torch.tensor([0])), Weights)
+    assert isinstance(data.split("test").collection.weights(torch.tensor([0])), Weights)

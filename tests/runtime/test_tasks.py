@@ -41,7 +41,7 @@ def test_a_constant_target_is_refused() -> None:
 
 
 def test_denoising_scores_the_noise_of_a_model_that_does_nothing() -> None:
-    weights = standin.data().source.weights(torch.arange(standin.NETWORKS))
+    weights = standin.data().collection.weights(torch.arange(standin.NETWORKS))
     deviation = weights.flatten().std(dim=0)
     task = Denoising(deviation, noise=0.3)
     noisy, clean = task.prepare(weights, torch.zeros(0), torch.Generator().manual_seed(0))
@@ -85,12 +85,12 @@ def test_labels_must_fit_the_head() -> None:
 def test_data_without_a_split_or_with_nan_targets_are_refused() -> None:
     found = standin.data()
     with pytest.raises(DataError) as caught:
-        Data(found.source, found.targets, {**found.members, "test": torch.arange(0)}, "zoo z")
+        Data(found.collection, found.targets, {**found.members, "test": torch.arange(0)}, "zoo z")
     assert str(caught.value) == "zoo z has no networks in the test split; change zoo.split"
     targets = found.targets.float()
     targets[4] = float("nan")
     with pytest.raises(DataError) as caught:
-        Data(found.source, targets, found.members, "zoo z")
+        Data(found.collection, targets, found.members, "zoo z")
     assert str(caught.value) == "zoo z: the target of network 4 is NaN or infinite"
 
 

@@ -21,7 +21,7 @@ from graphws.zoo.augment import (
     rotation_matrix,
     transform_signal,
 )
-from graphws.zoo.figures import augmentation_figure, reconstruct
+from graphws.zoo.reconstruction import augmentation_figure, reconstruct
 
 GRAPH = mlp_graph([2, 16, 16, 1], activation="sine", omega=5.0)
 
@@ -139,7 +139,7 @@ def test_everything_together_changes_nothing_stored_and_repeats(dtype: torch.dty
     assert after.dtype == dtype
     assert torch.equal(full(weights, rng(7)).flatten(), after.flatten())
     assert not torch.equal(full(weights, rng(8)).flatten(), after.flatten())
-    assert [type(step).__name__ for step in full.steps] == [
+    assert [type(step).__name__ for step in full.augmentations] == [
         "SignalTransform",
         "RandomElement",
         "DropoutNoise",

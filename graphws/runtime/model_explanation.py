@@ -13,7 +13,7 @@ from graphws.graph import NetworkGraph, mlp_graph
 from graphws.layers import resized
 from graphws.layers.explain import Explanation, explain
 from graphws.runtime.contenders import ModelSection
-from graphws.runtime.making import architecture_of, samples_of, zoo_path
+from graphws.runtime.zoo_fit import architecture_of, samples_of, zoo_path
 from graphws.spec import DwsnetModel, EquivariantHead, GraphInput, MlpInput, Spec, ZooInput, expand_messages
 from graphws.zoo import Zoo
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from graphws.errors import RunError
-from graphws.runtime.checkpoint import load_state, read_model, save_model
+from graphws.runtime.model_file import load_state, read_model, save_model
 from tests.runtime.standin import Reader
 
 

@@ -1,4 +1,4 @@
-"""Showing a finished run: its figures and its report."""
+"""The report of a finished run, with its figures."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from graphws.report import (
     predicted_against_true,
     scores,
 )
-from graphws.runtime.evaluate import Answers
+from graphws.runtime.evaluation import Answers
 from graphws.runtime.files import read_json, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.results import Results
 from graphws.spec import Classification, InvariantHead, Regression, Spec, dump_spec
 from graphws.zoo import Zoo
-from graphws.zoo.figures import reconstruct
+from graphws.zoo.reconstruction import reconstruct
 
 SHOWN = 36
 """How many test networks are shown as the pictures that they draw."""
 
 
-def present(spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]) -> None:
+def write_report(spec: Spec, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]) -> None:
     """Draw the figures of a run and write its report.
 
     Raises:
