@@ -21,7 +21,7 @@ from graphws.files import whole_file
 from graphws.runtime.files import write_csv
 from graphws.runtime.model_file import save_model
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Metric
+from graphws.tasks import Metric
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
 from graphws.errors import DataError
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.environment import Processes
 from graphws.runtime.learner import Learner
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """A model's answers for the networks of a split.
-
-    Attributes:
-        metrics: ``loss`` and the task's metrics.
-        predictions: In the units of the target, one row a network.
-        targets: What they should have been.
-        index: Which network of the data each row is.
-    """
-
-    metrics: dict[str, float]
-    predictions: Tensor
-    targets: Tensor
-    index: Tensor
+from graphws.tasks import Answers
 
 
 def evaluate(learner: Learner, networks: Networks, device: torch.device, batch_size: int = 1024) -> Answers:

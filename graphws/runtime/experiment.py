@@ -19,16 +19,16 @@ from graphws.errors import RunError
 from graphws.graph import Weights
 from graphws.runtime.data import Data
 from graphws.runtime.environment import Processes
-from graphws.runtime.evaluation import Answers, evaluate
+from graphws.runtime.evaluation import evaluate
 from graphws.runtime.files import write_csv, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import load_state, read_model, save_model
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score
-from graphws.runtime.tasks import Task
 from graphws.runtime.trial import Trial, TrialResult
 from graphws.spec.train import Train
+from graphws.tasks import Answers, Task
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,13 +18,16 @@ from graphws.graph.gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
-from graphws.spec import Augment, Spec, WeightsTask
+from graphws.spec import Augment, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
 from graphws.zoo.augment import augmentation
 
 GAUGE_PART = 8192  # networks whose gauge is fixed at a time
 
 Change = Callable[[Weights], Weights]
+
+GAUGES: dict[str, Change | None] = {"none": None, "canonical": canonical_gauge}
+"""By the name that `preprocess.gauge` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +55,11 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     Raises:
         ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
     """
-    gauge = canonical_gauge if spec.preprocess.gauge == "canonical" else None
+    gauge = GAUGES[spec.preprocess.gauge]
     data = in_gauge(data, gauge)
     statistics = zoo.statistics if gauge is None else _statistics(data)
     normalise = statistics.normalise if spec.preprocess.normalize else None
-    augment = _augment(spec.augment, isinstance(spec.task, WeightsTask), statistics, gauge)
+    augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
     return Preparation(data, normalise, augment, _deviation(statistics, normalise is not None), gauge)
 
 
@@ -82,14 +85,14 @@ def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
     return torch.cat([statistics.spread(parameter.name, like)[1].flatten() for parameter in graph.parameters])
 
 
-def _augment(section: Augment, denoising: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:
-    """Random changes of training networks; the noise of a denoising task belongs to the task, not here."""
+def _augment(section: Augment, of_task: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:
+    """Random changes of training networks; noise that is the task's is left to the task."""
     moves = augmentation(
         group=section.group, rotation=section.rotation, translation=section.translation, scaling=section.scaling
     )
     blurs = augmentation(
-        noise=0.0 if denoising else section.noise,
-        dropout=0.0 if denoising else section.dropout,
+        noise=0.0 if of_task else section.noise,
+        dropout=0.0 if of_task else section.dropout,
         statistics=statistics,
     )
     moved = bool(section.rotation or section.translation or section.scaling)

@@ -1,28 +1,16 @@
 """``model.messages``: a layer is a list of messages.
 
-A message goes *from* a kind of parameter *via* a level of summary *to* a kind of parameter: see `graphws.messages`, to
-whose form `expand_messages` brings both a list that is written out and the block families of paper D:
-
-    >>> from graphws.spec.model import DwsnetModel
-    >>> for message in expand_messages(DwsnetModel(kind="dwsnet")):
-    ...     print(message)
-    any -> edge (max) -> any
-    any -> neuron (max) -> any
-    any -> network (max) -> any
+A message goes *from* a kind of parameter *via* a level of summary *to* a kind of parameter: see `graphws.messages`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from graphws import messages
-from graphws.messages import Pairs, Pool, Via
+from graphws.messages import Message, Pairs, Pool, Via
 from graphws.spec.section import Section
-
-if TYPE_CHECKING:
-    from graphws.spec.model import DwsnetModel
 
 Kind = Literal["weight", "bias", "any"]
 
@@ -43,7 +31,7 @@ Kinds = Annotated[
 ]
 
 
-class Message(Section):
+class MessageSection(Section):
     """One message of a layer, as it is written.
 
     In YAML the fields `sources` and `targets` are called ``from`` and ``to``.
@@ -69,16 +57,6 @@ class Message(Section):
         Pairs, Field(description="all: every pair of parameters; sharing: only pairs that share a set of neurons.")
     ] = "all"
 
-
-def expand_messages(model: DwsnetModel) -> tuple[messages.Message, ...]:
-    """The messages of a model's layers, spelled out: its list, or what its blocks expand to, in a fixed order.
-
-    Messages without a pooling get the model's.
-    """
-    if model.messages is None:
-        blocks = None if model.blocks is None else model.blocks.model_dump()
-        return messages.expand_blocks(blocks, model.pooling)
-    return tuple(
-        messages.Message(written.sources, written.via, written.targets, written.pool or model.pooling, written.pairs)
-        for written in model.messages
-    )
+    def build(self, pooling: Pool) -> Message:
+        """The message; without a pooling of its own it gets the one that is given."""
+        return Message(self.sources, self.via, self.targets, self.pool or pooling, self.pairs)

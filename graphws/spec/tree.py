@@ -113,6 +113,17 @@ def merge(below: Tree, above: Tree) -> Tree:
     return Mapping(entries, above.location)
 
 
+def dotted(path: Iterable[Step]) -> str:
+    """A path as messages write it: ``compare[0].model.width``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if step.isidentifier() else repr(step))
+    return text
+
+
 def without(tree: Tree, paths: Iterable[Path]) -> Tree:
     """The tree without the keys at the ends of `paths`; paths that do not lead to a key are passed over."""
     for path in paths:

@@ -12,7 +12,7 @@ from graphws.errors import nearest
 from graphws.spec.describe import Schema, choices, describe, either, keys_at, kinds_at, schema_at, show
 from graphws.spec.problems import Problem
 from graphws.spec.schema import json_schema
-from graphws.spec.tree import Mapping, Path, Tree, child, find, location_of, plain
+from graphws.spec.tree import Mapping, Path, Tree, child, dotted, find, location_of, plain
 
 _YAML11 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -42,17 +42,6 @@ def mistakes(errors: Sequence[ErrorDetails], tree: Tree) -> list[Mistake]:
         mistake = _mistake(error, tree, schema)
         found.setdefault((mistake.problem.location, mistake.path[-1:], error["loc"][-1:]), mistake)
     return list(found.values())
-
-
-def dotted(path: Iterable[str | int]) -> str:
-    """A path as messages write it: ``compare[0].model.width``."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            text += ("." if text else "") + (step if step.isidentifier() else repr(step))
-    return text
 
 
 @cache

@@ -18,7 +18,7 @@ from graphws.errors import DataError
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
 from graphws.spec import PictureSection, SymmetryExperiment
-from graphws.zoo import Samples, SplitOptions, load_samples, split_samples
+from graphws.zoo import Samples, SplitOptions, split_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +78,7 @@ def load_pictures_of(experiment: SymmetryExperiment) -> Pictures:
         DataError: When the source is missing or damaged, gives no square pictures or no classes.
         ZooError: When too few are left for a part.
     """
-    section = experiment.source
-    samples = load_samples(section.kind, **section.model_dump(exclude={"kind"}, exclude_none=True))
-    return pictures_from(samples, experiment.pictures.test)
+    return pictures_from(experiment.source.build(), experiment.pictures.test)
 
 
 def pictures_from(samples: Samples, test: float) -> Pictures:

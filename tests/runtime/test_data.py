@@ -13,15 +13,17 @@ from graphws.errors import DataError, WeightsError
 from graphws.graph import Weights, forward
 from graphws.graph.gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held, batches
-from graphws.runtime.contenders import contenders, task_of
+from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
+from graphws.runtime.job import task_of
 from graphws.runtime.preparation import prepare
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Classification, Denoising
-from graphws.runtime.zoo_fit import make_zoo, zoo_path
+from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
+from graphws.tasks import Classification, Denoising
 from graphws.zoo import Zoo
+from tests.runtime import standin
 
 TEXT = """\
 graphws: 1
@@ -47,12 +49,12 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     folder = tmp_path_factory.mktemp("zoos") / "digits"
     section = _spec(f"zoo.path={folder}").zoo
     assert section is not None
-    return make_zoo(section, Processes(), Reporter())
+    return fit_section(section, Processes(), Reporter())
 
 
 def test_a_zoos_name_depends_on_what_it_holds_and_on_nothing_else() -> None:
     names = [
-        zoo_path(section)
+        section.folder()
         for overrides in ((), ("zoo.fit.group=7",), ("name=other",), ("zoo.fit.seed=1",), ("zoo.source.limit=61",))
         if (section := _spec(*overrides).zoo) is not None
     ]
@@ -198,3 +200,15 @@ def test_data_keep_the_graph_of_their_source(zoo: Zoo) -> None:
     assert isinstance(data, Data)
     assert data.graph == zoo.graph
     assert isinstance(data.split("test").collection.weights(torch.tensor([0])), Weights)
+
+
+def test_data_without_a_split_or_with_nan_targets_are_refused() -> None:
+    found = standin.data()
+    with pytest.raises(DataError) as caught:
+        Data(found.collection, found.targets, {**found.members, "test": torch.arange(0)}, "zoo z")
+    assert str(caught.value) == "zoo z has no networks in the test split; change zoo.split"
+    targets = found.targets.float()
+    targets[4] = float("nan")
+    with pytest.raises(DataError) as caught:
+        Data(found.collection, targets, found.members, "zoo z")
+    assert str(caught.value) == "zoo z: the target of network 4 is NaN or infinite"

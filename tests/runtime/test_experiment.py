@@ -17,9 +17,9 @@ from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score, in_words
-from graphws.runtime.tasks import Classification, Metric
 from graphws.runtime.trial import TrialResult
 from graphws.spec.train import Optimizer, Train
+from graphws.tasks import Classification, Metric
 from tests.runtime import standin
 
 

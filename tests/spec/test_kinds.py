@@ -7,7 +7,7 @@ from typing import get_args
 from graphws.graph import ACTIVATIONS as OF_NETWORKS
 from graphws.layers import ACTIVATIONS as OF_LAYERS
 from graphws.layers.norm import NORMS
-from graphws.spec.model import Norm
+from graphws.spec.models import Norm
 from graphws.spec.section import Activation, NetworkActivation
 
 

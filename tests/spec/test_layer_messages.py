@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from graphws.messages import Message as LayerMessage
-from graphws.spec import Blocks, DwsnetModel, Message, expand_messages, parse_spec
+from graphws.messages import Message
+from graphws.spec import Blocks, DwsnetModel, MessageSection, parse_spec
 
 
 def test_the_default_is_three_messages():
-    assert expand_messages(DwsnetModel(kind="dwsnet")) == tuple(
-        LayerMessage(("any",), via, ("any",), "max", "all") for via in ("edge", "neuron", "network")
+    assert DwsnetModel(kind="dwsnet").layer_messages() == tuple(
+        Message(("any",), via, ("any",), "max", "all") for via in ("edge", "neuron", "network")
     )
-    assert expand_messages(DwsnetModel(kind="dwsnet")) == expand_messages(DwsnetModel(kind="dwsnet", blocks=Blocks()))
+    assert DwsnetModel(kind="dwsnet").layer_messages() == DwsnetModel(kind="dwsnet", blocks=Blocks()).layer_messages()
 
 
 def test_families_expand_on_their_own():
     blocks = Blocks(weight_to_bias="diagonal", bias_to_weight="none", bias_to_bias="none")
-    messages = expand_messages(DwsnetModel(kind="dwsnet", blocks=blocks, pooling="mean"))
+    messages = DwsnetModel(kind="dwsnet", blocks=blocks, pooling="mean").layer_messages()
     assert messages == tuple(
-        LayerMessage(("weight",), via, (target,), "mean", pairs)
+        Message(("weight",), via, (target,), "mean", pairs)
         for target, pairs in (("weight", "all"), ("bias", "sharing"))
         for via in ("edge", "neuron", "network")
     )
@@ -37,14 +37,14 @@ def test_a_list_is_kept_and_gets_its_pooling():
             - {from: weight, via: edge, to: weight, pool: max, pairs: sharing}
         """
     )
-    assert expand_messages(spec.model) == (
-        LayerMessage(("any",), "network", ("bias", "weight"), "mean", "all"),
-        LayerMessage(("weight",), "edge", ("weight",), "max", "sharing"),
+    assert spec.model.layer_messages() == (
+        Message(("any",), "network", ("bias", "weight"), "mean", "all"),
+        Message(("weight",), "edge", ("weight",), "max", "sharing"),
     )
 
 
 def test_messages_in_python_use_field_names():
-    message = Message(sources="weight", via="edge", targets=["bias"])
+    message = MessageSection(sources="weight", via="edge", targets=["bias"])
     assert (message.sources, message.targets) == (("weight",), ("bias",))
     assert message.model_dump(by_alias=True)["from"] == ("weight",)
 

@@ -10,7 +10,7 @@ from graphws.errors import DataError
 from graphws.spec import DigitsSource, IdxSource
 from graphws.trainings import Design, Pictures, design_of, load_pictures_of
 from graphws.trainings.pictures import pictures_from
-from graphws.zoo import load_samples
+from graphws.zoo import load_digits, load_sine
 from tests.trainings.cases import experiment, pictures
 
 TURNS = {
@@ -107,14 +107,14 @@ def test_digits_keep_a_part_of_every_class_for_tests() -> None:
 
 
 def test_pixels_are_where_the_source_has_them() -> None:
-    samples = load_samples("digits", limit=50)
+    samples = load_digits(limit=50)
     found = pictures_from(samples, 0.2)
     np.testing.assert_array_equal(found.pixels[7, 0].numpy(), samples.values[7, :, 0].reshape(8, 8).numpy())
 
 
 def test_what_is_no_picture_data_is_refused() -> None:
     with pytest.raises(DataError) as caught:
-        pictures_from(load_samples("sine", count=5, points=9), 0.2)
+        pictures_from(load_sine(count=5, points=9), 0.2)
     assert str(caught.value) == "source 'sine' gives 9 signals; an experiment needs square pictures by class"
     data = pictures()
     for change, text in (

@@ -18,7 +18,7 @@ import torch
 
 from graphws.errors import ZooError
 from graphws.graph import forward
-from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, build, fit_zoo, load_samples
+from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, build, fit_zoo, load_digits
 from graphws.zoo.build import Progress
 
 ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
@@ -31,7 +31,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fit(path: Path, count: int = 50, **options: object) -> Zoo | None:
-    return fit_zoo(path, load_samples("digits", limit=count), ARCHITECTURE, OPTIONS, **options)  # type: ignore[arg-type]
+    return fit_zoo(path, load_digits(limit=count), ARCHITECTURE, OPTIONS, **options)  # type: ignore[arg-type]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_zoo_holds_what_was_fitted(tmp_path: Path) -> None:
     zoo = fit(tmp_path / "zoo")
     assert zoo is not None
-    samples = load_samples("digits", limit=50)
+    samples = load_digits(limit=50)
     assert len(zoo) == 100
     assert zoo.table["sample"].tolist() == [*range(50), *range(50)]
     assert zoo.table["view"].tolist() == [0] * 50 + [1] * 50
@@ -81,7 +81,7 @@ def test_threads_ranks_and_groups_change_nothing(tmp_path: Path) -> None:
         results = [rank.result() for rank in ranks]
     assert isinstance(results[0], Zoo)
     assert results[1] is None
-    samples = load_samples("digits", limit=50)
+    samples = load_digits(limit=50)
     odd = FitOptions(steps=4, lr=0.02, views=2, psnr=None, group=3)
     fit_zoo(tmp_path / "four", samples, ARCHITECTURE, odd)
     for name in ("two", "three", "four"):
@@ -98,7 +98,7 @@ def test_a_finished_zoo_is_opened_again(tmp_path: Path) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from graphws.zoo import build, fit, Architecture, FitOptions, fit_zoo, load_samples
+from graphws.zoo import build, fit, Architecture, FitOptions, fit_zoo, load_digits
 build.PART = 16
 slow = build.write_shard
 def write(*arguments):
@@ -106,7 +106,7 @@ def write(*arguments):
     time.sleep(0.15)
     return result
 build.write_shard = write
-fit_zoo(sys.argv[1], load_samples("digits", limit=50), Architecture((2, 8, 8, 1), omega=5.0),
+fit_zoo(sys.argv[1], load_digits(limit=50), Architecture((2, 8, 8, 1), omega=5.0),
         FitOptions(steps=4, lr=0.02, views=2, psnr=None), threads=1)
 """
 
@@ -229,7 +229,7 @@ def test_threads_put_the_setting_back(tmp_path: Path) -> None:
 
 def test_names_that_are_taken(tmp_path: Path) -> None:
     fit(tmp_path / "zoo")
-    samples = load_samples("digits", limit=50)
+    samples = load_digits(limit=50)
     with pytest.raises(ZooError) as caught:
         fit_zoo(tmp_path / "zoo", samples, ARCHITECTURE, FitOptions(steps=5, lr=0.02, views=2, psnr=None))
     assert str(caught.value) == (
@@ -249,7 +249,7 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
 
 
 def test_wrong_requests(tmp_path: Path) -> None:
-    samples = load_samples("digits", limit=50)
+    samples = load_digits(limit=50)
     with pytest.raises(ZooError) as caught:
         fit_zoo(tmp_path / "zoo", samples, Architecture((2, 4, 3)), OPTIONS)
     assert str(caught.value) == (

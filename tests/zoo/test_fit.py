@@ -11,14 +11,14 @@ from torch import Tensor
 
 from graphws.errors import GraphError, ZooError
 from graphws.graph import Weights, forward
-from graphws.zoo import Architecture, FitOptions, batched_mlp, fit_networks, load_samples
+from graphws.zoo import Architecture, FitOptions, batched_mlp, fit_networks, load_digits
 from graphws.zoo.adam import Adam, rate
 from graphws.zoo.architecture import initial
 from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
 from graphws.zoo.fit import Interrupted, cached_group
 from graphws.zoo.sources import picture_grid
 
-DIGITS = load_samples("digits", limit=12)
+DIGITS = load_digits(limit=12)
 NUMBERS, VIEWS = np.arange(12), np.zeros(12, dtype=np.int64)
 
 

@@ -6,8 +6,7 @@ from jaxtyping import TypeCheckError
 
 from graphws.errors import DataError
 from graphws.graph import Weights
-from graphws.runtime.data import Data
-from graphws.runtime.tasks import Classification, Denoising, Metric, Regression, class_targets
+from graphws.tasks import Classification, Denoising, Metric, Regression, class_targets
 from tests.runtime import standin
 
 
@@ -80,18 +79,6 @@ def test_labels_must_fit_the_head() -> None:
     assert str(caught.value) == (
         "the labels 'label' run from 0 to 9, but head.outputs is 3: it must be at least 10 and labels must start at 0"
     )
-
-
-def test_data_without_a_split_or_with_nan_targets_are_refused() -> None:
-    found = standin.data()
-    with pytest.raises(DataError) as caught:
-        Data(found.collection, found.targets, {**found.members, "test": torch.arange(0)}, "zoo z")
-    assert str(caught.value) == "zoo z has no networks in the test split; change zoo.split"
-    targets = found.targets.float()
-    targets[4] = float("nan")
-    with pytest.raises(DataError) as caught:
-        Data(found.collection, targets, found.members, "zoo z")
-    assert str(caught.value) == "zoo z: the target of network 4 is NaN or infinite"
 
 
 def test_shapes_in_annotations_are_checked_while_tests_run() -> None:
