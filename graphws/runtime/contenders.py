@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from graphws.graph import NetworkGraph, Weights
-from graphws.runtime.experiment import Contender
+from graphws.runtime.comparison import Contender
 from graphws.runtime.learner import Transform
 from graphws.spec import HeadSection, ModelSection, Spec, Train
 

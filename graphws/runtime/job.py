@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from graphws.errors import RunError, UsageError
+from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.experiment import Experiment, answer
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
@@ -42,7 +42,7 @@ class _Ready:
     zoo: Zoo
     data: Data
     preparation: Preparation
-    experiment: Experiment
+    comparison: Comparison
 
 
 def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
@@ -98,9 +98,9 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
 def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
     group.barrier()
     ready = _ready(spec, folder, group, reporter)
-    results, answers = ready.experiment.run(group, reporter)
+    results, answers = ready.comparison.run(group, reporter)
     if group.first:
-        write_report(spec, ready.experiment.task, ready.zoo, folder, results, answers)
+        write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers)
     group.barrier()
     return results
 
@@ -114,14 +114,14 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
     preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
-    experiment = Experiment(
+    comparison = Comparison(
         contenders(spec, zoo.graph, preparation.augment),
         task_of(spec, data, preparation.deviation),
         data,
         preparation.normalise,
         folder,
     )
-    return _Ready(zoo, data, preparation, experiment)
+    return _Ready(zoo, data, preparation, comparison)
 
 
 def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
@@ -190,13 +190,13 @@ def evaluate_run(
         assert spec.task is not None
         data = in_gauge(load_data(other, spec.task.columns(), spec.task.classes), own.preparation.gauge)
     found = {}
-    for contender in own.experiment.contenders:
+    for contender in own.comparison.contenders:
         path = folder.model(contender.name)
         if not path.exists():
             raise RunError(
                 f"{folder.path} is {status} and has no trained {contender.name!r} yet; "
                 f"finish it with: graphws train {folder.path}"
             )
-        task = own.experiment.task
+        task = own.comparison.task
         found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
     return found

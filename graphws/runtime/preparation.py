@@ -20,7 +20,7 @@ from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
 from graphws.spec import Augment, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
-from graphws.zoo.augment import augmentation
+from graphws.zoo.augmentations import augmentation
 
 GAUGE_PART = 8192  # networks whose gauge is fixed at a time
 

@@ -10,7 +10,7 @@ from graphws.runtime.environment import Processes
 from graphws.runtime.reporter import Reporter
 from graphws.spec import ZooSection
 from graphws.zoo import Zoo, fit_zoo
-from graphws.zoo.build import Progress
+from graphws.zoo.fit_job import Progress
 
 
 def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zoo:

@@ -2,8 +2,9 @@
 
     spec = load_spec("digits-inr", ["train.epochs=3"])
 
-A spec is read with its places (`reader`), laid over what it extends (`extend`), validated (`schema`) and checked across
-sections (`checks`); all problems are reported at once, each with its line.  This package needs no torch.
+A spec is read with its locations (`reader`), laid over what it extends (`inheritance`), validated (`schema`) and
+checked across sections (`checks`); all problems are reported at once, each with its line.  A section that comes in
+several kinds builds what it stands for (`kinds`).  Reading specs needs no torch; building does.
 """
 
 from graphws.spec.dump import dump_spec as dump_spec

@@ -80,7 +80,18 @@ class Kinds:
         return section
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {kind: handler.generate_schema(section) for kind, section in self.table().items()}
+        choices = {}
+        for kind, section in self.table().items():
+            try:
+                choices[kind] = handler.generate_schema(section)
+            except Exception as error:
+                if section in self.own:
+                    raise
+                where = f"the kind {kind!r} in {self.group!r} ({section.__module__}:{section.__qualname__})"
+                raise UsageError(
+                    f"{where} has fields that pydantic cannot read: {str(error).splitlines()[0]}; "
+                    "repair or uninstall its package"
+                ) from error
         return core_schema.tagged_union_schema(choices, discriminator="kind")
 
 

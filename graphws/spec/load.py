@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from graphws.errors import nearest
 from graphws.spec.checks import violations
-from graphws.spec.extend import Resolution, inherit_training
+from graphws.spec.inheritance import Resolution, inherit_training
 from graphws.spec.problems import Document, InvalidSpec, Problem
 from graphws.spec.reader import read_text
 from graphws.spec.schema import Spec

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from graphws.graph import NetworkGraph
     from graphws.layers.explain import Explanation
-    from graphws.zoo.augment import Augmentation
+    from graphws.zoo.augmentations import Augmentation
 
 Norm = Literal["batch", "layer", "none"]
 
@@ -272,7 +272,7 @@ class MlpModel(ModelSection):
 
     def augmentation(self) -> Augmentation | None:
         """Random elements of the group, where `group_augment` asks for them."""
-        from graphws.zoo.augment import RandomElement
+        from graphws.zoo.augmentations import RandomElement
 
         return RandomElement() if self.group_augment else None
 

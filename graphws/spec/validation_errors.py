@@ -9,7 +9,7 @@ from functools import cache
 from pydantic_core import ErrorDetails
 
 from graphws.errors import nearest
-from graphws.spec.describe import Schema, choices, describe, either, keys_at, kinds_at, schema_at, show
+from graphws.spec.descriptions import Schema, choices, describe, either, keys_at, kinds_at, schema_at, show
 from graphws.spec.problems import Problem
 from graphws.spec.schema import json_schema
 from graphws.spec.tree import Mapping, Path, Tree, child, dotted, find, location_of, plain

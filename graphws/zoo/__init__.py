@@ -13,13 +13,13 @@
 """
 
 from graphws.zoo.architecture import Architecture as Architecture
-from graphws.zoo.augment import augmentation as augmentation
-from graphws.zoo.augment import transform_signal as transform_signal
-from graphws.zoo.build import Progress as Progress
-from graphws.zoo.build import fit_zoo as fit_zoo
+from graphws.zoo.augmentations import augmentation as augmentation
+from graphws.zoo.augmentations import transform_signal as transform_signal
 from graphws.zoo.fit import FitOptions as FitOptions
 from graphws.zoo.fit import Fitted as Fitted
 from graphws.zoo.fit import fit_networks as fit_networks
+from graphws.zoo.fit_job import Progress as Progress
+from graphws.zoo.fit_job import fit_zoo as fit_zoo
 from graphws.zoo.pack import pack as pack
 from graphws.zoo.pack import unpack as unpack
 from graphws.zoo.sources import Samples as Samples

@@ -8,6 +8,7 @@ divided by ω: the same trajectory, to rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,12 +18,16 @@ from graphws.zoo.batched_mlp import FlatParameters
 
 Schedule = Literal["none", "cosine"]
 
+_FACTORS: dict[Schedule, Callable[[float], float]] = {
+    "none": lambda passed: 1.0,
+    "cosine": lambda passed: 0.5 * (1 + math.cos(math.pi * passed)),
+}
+"""What the learning rate is multiplied by when a share of the updates has passed."""
+
 
 def rate(lr: float, schedule: Schedule, step: int, steps: int) -> float:
     """Learning rate of update `step` (from 1 to `steps`): constant, or half a cosine from `lr` down to 0."""
-    if schedule == "none":
-        return lr
-    return lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return lr * _FACTORS[schedule](step / steps)
 
 
 class Adam:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
@@ -150,3 +152,16 @@ def test_two_packages_cannot_add_the_same_kind(tmp_path: Path, monkeypatch: pyte
         monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(UsageError, match=r"takes a kind that exists already; rename it or uninstall its package$"):
         SOURCES.table()
+
+
+def test_fields_that_pydantic_cannot_read_are_refused_by_name(tmp_path: Path) -> None:
+    module = SECTION.replace('    kind: Literal["tides"]\n', '    kind: Literal["tides"]\n    moon: "Moon"\n')
+    module = "from __future__ import annotations\n" + module
+    folder = install(tmp_path, "sea", "[graphws.sources]\ntides = sea:Tides\n", module)
+    code = "from graphws.spec import parse_spec; parse_spec('graphws: 1')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "graphws.errors.UsageError: the kind 'tides' in 'graphws.sources' (sea:Tides) has fields that pydantic cannot "
+        "read: name 'Moon' is not defined; repair or uninstall its package"
+    )

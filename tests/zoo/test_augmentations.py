@@ -11,7 +11,7 @@ from torch import Tensor
 from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Operation, Weights, forward, mlp_graph
 from graphws.zoo import augmentation, orbit_statistics
-from graphws.zoo.augment import (
+from graphws.zoo.augmentations import (
     Compose,
     DropoutNoise,
     GaussianNoise,

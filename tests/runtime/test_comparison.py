@@ -11,8 +11,8 @@ from torch import nn
 
 from graphws.errors import DataError, RunError
 from graphws.graph import Weights
+from graphws.runtime.comparison import Comparison, Contender, answer, choose
 from graphws.runtime.environment import Processes
-from graphws.runtime.experiment import Contender, Experiment, answer, choose
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
@@ -29,16 +29,16 @@ def _contender(name: str = "reader", build: Any = standin.Reader, **train: Any) 
     return Contender(name, build, Train(**settings), None, {"name": name})
 
 
-def _experiment(path: Path, *contenders: Contender) -> Experiment:
+def _comparison(path: Path, *contenders: Contender) -> Comparison:
     folder = RunFolder(path)
     if not path.exists():
         folder.create("", {})
-    return Experiment(contenders, Classification(3), standin.data(), None, folder)
+    return Comparison(contenders, Classification(3), standin.data(), None, folder)
 
 
 def test_each_rate_is_tried_once_and_each_seed_with_the_chosen_one(tmp_path: Path) -> None:
-    experiment = _experiment(tmp_path / "run", _contender(lr=(0.03, 1e-6), seeds=(4, 5)))
-    results, answers = experiment.run(Processes(), Reporter())
+    comparison = _comparison(tmp_path / "run", _contender(lr=(0.03, 1e-6), seeds=(4, 5)))
+    results, answers = comparison.run(Processes(), Reporter())
     trials = sorted(path.name for path in (tmp_path / "run" / "trials").iterdir())
     assert trials == ["reader-lr0.03-seed4", "reader-lr0.03-seed5", "reader-lr1e-06-seed4"]
     score = results.scores[0]
@@ -50,31 +50,31 @@ def test_each_rate_is_tried_once_and_each_seed_with_the_chosen_one(tmp_path: Pat
 
 
 def test_the_kept_model_gives_the_recorded_score(tmp_path: Path) -> None:
-    experiment = _experiment(tmp_path / "run", _contender(seeds=(0, 1)))
-    results, _ = experiment.run(Processes(), Reporter())
-    path = experiment.folder.model("reader")
-    found = answer(standin.Reader, path, Classification(3), experiment.data, None, "test", 0)
+    comparison = _comparison(tmp_path / "run", _contender(seeds=(0, 1)))
+    results, _ = comparison.run(Processes(), Reporter())
+    path = comparison.folder.model("reader")
+    found = answer(standin.Reader, path, Classification(3), comparison.data, None, "test", 0)
     assert found.metrics == pytest.approx(results.scores[0].test[results.scores[0].chosen])
 
 
-def test_a_finished_experiment_is_scored_again_without_training(tmp_path: Path) -> None:
-    first, _ = _experiment(tmp_path / "run", _contender()).run(Processes(), Reporter())
+def test_a_finished_comparison_is_scored_again_without_training(tmp_path: Path) -> None:
+    first, _ = _comparison(tmp_path / "run", _contender()).run(Processes(), Reporter())
 
     class Watch(Reporter):
         def start(self, title: str, total: int, unit: str) -> None:
             pytest.fail(f"trained {title} again")
 
-    again, _ = _experiment(tmp_path / "run", _contender()).run(Processes(), Watch())
+    again, _ = _comparison(tmp_path / "run", _contender()).run(Processes(), Watch())
     assert again == first
 
 
 def test_results_survive_their_file(tmp_path: Path) -> None:
-    results, _ = _experiment(tmp_path / "run", _contender(seeds=(0, 1))).run(Processes(), Reporter())
+    results, _ = _comparison(tmp_path / "run", _contender(seeds=(0, 1))).run(Processes(), Reporter())
     assert Results.from_json(read_json(tmp_path / "run" / "results.json", "a run")) == results
 
 
 def test_all_epochs_of_all_trainings_are_in_one_table(tmp_path: Path) -> None:
-    _experiment(tmp_path / "run", _contender("a"), _contender("b", seeds=(0, 1))).run(Processes(), Reporter())
+    _comparison(tmp_path / "run", _contender("a"), _contender("b", seeds=(0, 1))).run(Processes(), Reporter())
     with open(tmp_path / "run" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 9
@@ -97,27 +97,27 @@ class Explosive(nn.Module):
 
 def test_a_model_that_diverges_with_every_rate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
-        _experiment(tmp_path / "run", _contender("bomb", Explosive, lr=(1.0, 0.1))).run(Processes(), Reporter())
+        _comparison(tmp_path / "run", _contender("bomb", Explosive, lr=(1.0, 0.1))).run(Processes(), Reporter())
     assert str(caught.value) == (
         "the loss of 'bomb' became NaN or infinite with every learning rate (1, 0.1); try a smaller train.optimizer.lr"
     )
 
 
 def test_weights_of_another_architecture_are_not_evaluated(tmp_path: Path) -> None:
-    experiment = _experiment(tmp_path / "run", _contender())
-    experiment.run(Processes(), Reporter())
-    path = experiment.folder.model("reader")
+    comparison = _comparison(tmp_path / "run", _contender())
+    comparison.run(Processes(), Reporter())
+    path = comparison.folder.model("reader")
     with pytest.raises(RunError, match=r"is of another architecture: 'net.0.weight' has shape"):
-        answer(lambda: standin.Reader(width=8), path, Classification(3), experiment.data, None, "test", 0)
+        answer(lambda: standin.Reader(width=8), path, Classification(3), comparison.data, None, "test", 0)
 
 
 def test_an_empty_split_cannot_be_evaluated(tmp_path: Path) -> None:
-    experiment = _experiment(tmp_path / "run", _contender())
-    experiment.run(Processes(), Reporter())
-    found = experiment.data
+    comparison = _comparison(tmp_path / "run", _contender())
+    comparison.run(Processes(), Reporter())
+    found = comparison.data
     object.__setattr__(found, "members", {**found.members, "test": torch.arange(0)})
     with pytest.raises(DataError, match="the split to evaluate has no networks"):
-        answer(standin.Reader, experiment.folder.model("reader"), Classification(3), found, None, "test", 0)
+        answer(standin.Reader, comparison.folder.model("reader"), Classification(3), found, None, "test", 0)
 
 
 def _result(accuracy: float, loss: float, best_epoch: int = 1) -> TrialResult:

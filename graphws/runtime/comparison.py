@@ -1,4 +1,4 @@
-"""An experiment: every model of a run, trained over learning rates and seeds and scored on the test split.
+"""A comparison: every model of a run, trained over learning rates and seeds and scored on the test split.
 
 For each model: every learning rate of the grid is tried with the first seed and validation picks one (paper D,
 appendix J); the other seeds are trained with it; each seed's best epoch is scored on the test split, which nothing has
@@ -51,7 +51,7 @@ class Contender:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Comparison:
     """All that a run does between its data and its results.
 
     Attributes:

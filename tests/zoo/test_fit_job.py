@@ -18,8 +18,8 @@ import torch
 
 from graphws.errors import ZooError
 from graphws.graph import forward
-from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, build, fit_zoo, load_digits
-from graphws.zoo.build import Progress
+from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
+from graphws.zoo.fit_job import Progress
 
 ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
 OPTIONS = FitOptions(steps=4, lr=0.02, views=2, psnr=None)
@@ -27,7 +27,7 @@ OPTIONS = FitOptions(steps=4, lr=0.02, views=2, psnr=None)
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "PART", 16)
+    monkeypatch.setattr(fit_job, "PART", 16)
 
 
 def fit(path: Path, count: int = 50, **options: object) -> Zoo | None:
@@ -98,14 +98,14 @@ def test_a_finished_zoo_is_opened_again(tmp_path: Path) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from graphws.zoo import build, fit, Architecture, FitOptions, fit_zoo, load_digits
-build.PART = 16
-slow = build.write_shard
+from graphws.zoo import fit_job, fit, Architecture, FitOptions, fit_zoo, load_digits
+fit_job.PART = 16
+slow = fit_job.write_shard
 def write(*arguments):
     result = slow(*arguments)
     time.sleep(0.15)
     return result
-build.write_shard = write
+fit_job.write_shard = write
 fit_zoo(sys.argv[1], load_digits(limit=50), Architecture((2, 8, 8, 1), omega=5.0),
         FitOptions(steps=4, lr=0.02, views=2, psnr=None), threads=1)
 """
@@ -146,7 +146,7 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path: Path, number: signal.S
 def test_damaged_parts_are_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(build._Job, "finish", lambda self: sys.exit("stopped"))
+        patch.setattr(fit_job._Job, "finish", lambda self: sys.exit("stopped"))
         with pytest.raises(SystemExit):
             fit(tmp_path / "zoo")
     part = tmp_path / "zoo.partial" / "parts" / "part-000002.safetensors"
