@@ -88,7 +88,8 @@ def _targets_are_columns(spec: Spec) -> Iterator[Violation]:
     for name in spec.task.columns():
         if name not in known:
             hint = nearest(name, known) or f"; it will have {', '.join(known)}"
-            yield Violation(("task", "target"), f"task.target: the zoo's table will have no column {name!r}{hint}")
+            what = f"task reads the column {name!r}, which the zoo's table will not have{hint}"
+            yield Violation(("task", "target"), what)
 
 
 def _baselines(spec: Spec) -> Iterator[Violation]:

@@ -62,7 +62,7 @@ def test_mistakes_in_them_are_told_like_any_other(tmp_path: Path, environment: d
     )
     done = graphws(tmp_path, environment, "check", SPEC, "--set", "task.target=rat")
     assert done.stderr.startswith(
-        "--set 1:1:13: task.target: the zoo's table will have no column 'rat'; did you mean 'rate'?\n"
+        "--set 1:1:13: task reads the column 'rat', which the zoo's table will not have; did you mean 'rate'?\n"
     )
     done = graphws(tmp_path, environment, "check", SPEC, "--set", "head={kind: equivariant}")
     assert "head.kind is equivariant, but the task median needs invariant" in done.stderr
