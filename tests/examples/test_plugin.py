@@ -88,6 +88,7 @@ def test_a_run_trains_models_under_the_head_and_the_task(tmp_path: Path, environ
     text = (folder / "spec.yaml").read_text()
     for section in SECTIONS:
         assert section in text
+    assert json.loads((folder / "versions.json").read_text())["graphws_chirps"] == "0.1.0"
     results = json.loads((folder / "results.json").read_text())
     assert results["metric"] == {"name": "mae", "higher_is_better": False}
     assert [score["name"] for score in results["scores"]] == ["moments", "dwsnet", "mlp"]
