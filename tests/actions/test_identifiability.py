@@ -15,7 +15,7 @@ from graphws.actions.identifiability import bypass_constant, identifiability, ne
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import UsageError
-from graphws.graph import Monomial, Operation, Weights
+from graphws.graph import Monomial, Weights
 from graphws.operations import ACTIVATIONS, forward, mlp_graph
 from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp

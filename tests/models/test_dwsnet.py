@@ -9,7 +9,8 @@ from graphws.errors import UsageError
 from graphws.graph import Weights
 from graphws.layers import Message
 from graphws.messages import FAMILIES
-from graphws.models import DWSNet
+from graphws.models import DWSNet, perceptron
+from graphws.models.readout import MakeReadout
 from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_weights
 from tests.layers.cases import GRAPHS
@@ -22,7 +23,7 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def model_of(outputs: int | None, **options: object) -> DWSNet:
+def model_of(outputs: int | MakeReadout | None, **options: object) -> DWSNet:
     """A small model with noise on all its parameters, whose norms have seen a few batches."""
     torch.manual_seed(0)
     settings: dict[str, object] = {"layers": 3, "channels": 4, **options}
@@ -66,7 +67,7 @@ def test_every_option(options: dict[str, object], outputs: int | None, training:
 
 
 def test_hidden_layers_of_the_head() -> None:
-    model = model_of(3, head_hidden=(8, 6), head_dropout=0.5).eval()
+    model = model_of(lambda width: perceptron(width, 3, (8, 6), 0.5)).eval()
     check_equivariance(model, NETWORK, rng())
     assert model(random_weights(NETWORK, 5, rng())).shape == (5, 3)  # type: ignore[union-attr]
 

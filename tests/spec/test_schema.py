@@ -10,7 +10,7 @@ from typing import get_args
 
 import jsonschema
 import pytest
-from graphws.operations.forward import ACTIVATIONS
+from graphws.operations import ACTIVATIONS
 from pydantic import BaseModel, ValidationError
 
 from graphws.spec import (
@@ -24,7 +24,7 @@ from graphws.spec import (
     shipped_folder,
     shipped_specs,
 )
-from graphws.spec.describe import describe
+from graphws.spec.descriptions import describe
 from graphws.spec.reader import read_file
 from graphws.spec.section import Activation, NetworkActivation, Section
 from graphws.spec.tree import plain
