@@ -118,6 +118,7 @@ def _compare(
     return found
 
 
+@torch.no_grad()  # not inside: two of these run in turn, and each would restore what the other had set
 def _walk(
     graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
@@ -126,9 +127,8 @@ def _walk(
     context = Context(len(first) if first is not None and first.ndim else 1, weights.floating, weights.device)
     values = constants_on(graph, context) | {name: x[0] for name, x in weights.items()} | dict(inputs)
     yield tuple(inputs), values
-    with torch.no_grad():
-        for step in walk(graph, values, graph.outputs, graph.inputs, context):
-            yield step.operation.outputs, values
+    for step in walk(graph, values, graph.outputs, graph.inputs, context):
+        yield step.operation.outputs, values
 
 
 def _explained(
