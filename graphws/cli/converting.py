@@ -91,6 +91,8 @@ def convert_command(
     if found.story:
         console.print(found.story, markup=False)
     console.print(found.verdict, markup=False)
+    if found.runs is not None:
+        console.print(str(found.runs), markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False)
     if figure is not None:

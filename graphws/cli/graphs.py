@@ -49,6 +49,8 @@ def inspect_command(
     console.print(f"{summary.numel:,} numbers in {summary.orbits:,} orbits", markup=False)
     console.print(f"group: {group}, 10^{summary.log10_order:.1f} relabellings", markup=False)
     console.print(found.verdict, markup=False)
+    if found.runs is not None:
+        console.print(str(found.runs), markup=False)
     if figure is not None:
         write_figure(found, figure, path.name)
         console.print(f"graph: {figure}", markup=False)

@@ -162,6 +162,7 @@ def _compare(
     return found
 
 
+@torch.no_grad()  # not inside: two of these run in turn, and each would restore what the other had set
 def _walk(
     graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:

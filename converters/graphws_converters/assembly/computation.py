@@ -1,21 +1,22 @@
 """A graph's computation: written from a program, for any length of the batch where that can be told, and tried.
 
 A trace knows one length of the batch.  The module is traced again with another; sizes that differ follow the batch, and
-the result is tried on a third.  Where the second trace fails or takes other steps, the first stands as it is, and the
-file says which length it is for.
+the result is tried on a third.  Where no second trace has the same steps, the first stands as it is, and the file says
+which length it is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from graphws.checkpoints.conversion import SelfRun
-from graphws.errors import GraphError, UsageError
+from graphws.errors import GraphError, GraphwsError
 from graphws.graph import NetworkGraph, Parameter, Weights
+from graphws.operations import why_not
 from graphws.operations.labels import measure_labels
 from graphws_converters.analysis.interpreter import needed
 from graphws_converters.analysis.ir import Program
@@ -25,7 +26,6 @@ from graphws_converters.gate.self_run import (
     Arguments,
     Trial,
     batch_of,
-    first_at_fault,
     self_run,
     tensors_in,
     tolerance_of,
@@ -54,19 +54,10 @@ class Computation:
     written: Written | None = None
     batches: tuple[int, ...] = ()
 
-    def tried(
-        self, module: nn.Module, weights: Weights, arguments: Arguments, types: set[torch.dtype],
-        generator: torch.Generator,
-    ) -> SelfRun:  # fmt: skip
-        """The gate's second figure."""
-        trial = Trial(module, self.graph, weights, self.leaves, arguments, tolerance_of(types))
-        found = self_run(trial, self.batches, generator)
-        if found.error is None and self.program is not None and self.written is not None:
-            fault = first_at_fault(trial, self.program, self.written)
-            return replace(
-                found, reason=f"{found.reason}; {fault}" if fault and fault != found.reason else found.reason
-            )
-        return found
+    def trial(self, module: nn.Module, weights: Weights, arguments: Arguments, types: set[torch.dtype]) -> Trial:
+        """Source and graph, to be compared."""
+        program = None if self.program is None or self.written is None else (self.program, self.written)
+        return Trial(module, self.graph, weights, self.leaves, arguments, tolerance_of(types), program)
 
     def labelled(self, weights: Weights, arguments: Arguments, generator: torch.Generator) -> NetworkGraph:
         """The graph with the spaces that label the axes of its values, as measured on some weights."""
@@ -93,10 +84,13 @@ def of_chain(graph: NetworkGraph) -> Computation:
     return Computation(graph, graph.outputs, batches=(5,))
 
 
-def compute(
+def computations(
     graph: NetworkGraph, program: Program, module: nn.Module, arguments: Arguments, generator: torch.Generator
-) -> Computation:
-    """A graph with the operations of a program.
+) -> Iterator[Computation]:
+    """A graph with the operations of a program, as it may be written: for any length of the batch, then for one.
+
+    Two traces are compared, the given one with one of a longer batch; where steps differ, as they do where a batch of 1
+    is special, two of longer batches.
 
     Args:
         graph: Spaces and parameters.
@@ -110,17 +104,39 @@ def compute(
         parameters.setdefault(parameter.storage.key if parameter.storage else parameter.name, []).append(parameter)
     types = [tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()]
     dtype = types[0] if types else torch.float32
-    first = batch_of(arguments)
-    plain = written(program, parameters, graph, dtype)
-    if first is None:
-        return _computation(graph, program, plain, arguments, ())
-    second = first + 1
-    try:
-        other = trace(module, *with_batch(arguments, second, generator), program.front)  # type: ignore[arg-type]
-        found = written(program, parameters, graph, dtype, Batch(first, second, other))
-    except (Fixed, UsageError):
-        return _computation(graph, program, plain, arguments, ())
-    return _computation(graph, program, found, arguments, (second, 2 * first + 3))
+    length = batch_of(arguments)
+    traced = {} if length is None else {length: program}
+
+    def at(n: int) -> Program:
+        if n not in traced:
+            traced[n] = trace(module, *with_batch(arguments, n, generator), program.front)  # type: ignore[arg-type]
+        return traced[n]
+
+    for first, second in (
+        () if length is None else ((length, length + 1), (length, 2 * length), (length + 1, length + 2))
+    ):
+        try:
+            one, other = at(first), at(second)
+            found = written(one, parameters, graph, dtype, Batch(first, second, other))
+        except (Fixed, GraphwsError):
+            continue
+        yield _computation(graph, one, found, arguments, (second, 2 * first + 3, 3 * first))
+    yield _computation(graph, program, written(program, parameters, graph, dtype), arguments, ())
+
+
+def chosen(
+    candidates: Iterable[Computation], module: nn.Module, weights: Weights, arguments: Arguments,
+    types: set[torch.dtype], generator: torch.Generator,
+) -> tuple[Computation, SelfRun]:  # fmt: skip
+    """The first way of writing a computation in which it runs by itself, and the gate's second figure.
+
+    Where none is, the last one, with the reason.
+    """
+    for candidate in candidates:
+        runs = self_run(candidate.trial(module, weights, arguments, types), candidate.batches, generator)
+        if runs.error is not None or why_not(candidate.graph):
+            break
+    return candidate, runs
 
 
 def _computation(

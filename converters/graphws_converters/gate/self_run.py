@@ -1,9 +1,10 @@
 """The gate's second figure: does the network file run by itself, and compute what its source computes?
 
-The graph is run from its operations, constants and weights alone: on the example inputs, on fresh ones (the same
-numbers in another order) and, where no size was fixed by the trace, on another length of the batch.  Where the figures
-differ, every operation is compared with PyTorch's own on the same tensors, and the first that differs is named; where
-none does, the trace is not the whole of the network, which takes another path on other inputs.
+The graph is run from its operations, constants and weights alone: on the example inputs, with its own weights and with
+disturbed ones, on fresh inputs (the same numbers in another order) and, where no size was fixed by the trace, on other
+lengths of the batch.  Where the figures differ, every operation is compared with PyTorch's own on the same tensors, and
+the first that differs is named; where none does, the trace is not the whole of the network, which takes another path on
+other inputs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from graphws.checkpoints.conversion import SelfRun
@@ -25,8 +27,11 @@ from graphws.operations.verify import relative_change
 from graphws_converters.analysis import ir
 from graphws_converters.analysis.interpreter import needed
 from graphws_converters.assembly.operations import Written
+from graphws_converters.gate.gate import disturb
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+MOST_DISTURBED = 50_000_000
+"""Numbers of networks that are tried at other weights too: it takes a copy."""
 
 
 def tolerance_of(dtypes: set[torch.dtype]) -> float:
@@ -46,6 +51,7 @@ class Trial:
         leaves: For each tensor that the source gives the name of its value.
         arguments: The example inputs, by position and by name.
         tolerance: Largest difference that counts as none.
+        program: What was read off the source, and how it was written: to name operations at fault.
     """
 
     module: nn.Module
@@ -54,58 +60,100 @@ class Trial:
     leaves: Sequence[str]
     arguments: Arguments
     tolerance: float
+    program: tuple[ir.Program, Written] | None = None
 
-    def error(self, arguments: Arguments) -> float:
+    def error(self, arguments: Arguments, weights: Weights | None = None) -> float:
         """The largest relative difference of an output between source and graph.
+
+        Args:
+            arguments: The inputs.
+            weights: Other weights than the source's own.
 
         Raises:
             GraphError: Where the graph cannot be run on these inputs.
+            SourceFailure: Where the source cannot.
         """
-        expected = source_outputs(self.module, arguments)
-        found = run_values(self.graph, self.weights, tensors_in(arguments), self.leaves)
+        expected = source_outputs(self.module, arguments, weights)
+        if len(expected) != len(self.leaves):
+            raise GraphError(f"the source gives {len(expected)} tensors, its trace {len(self.leaves)}")
+        used = self.weights if weights is None else weights
+        found = run_values(self.graph, used, tensors_in(arguments), self.leaves)
         return max((difference(x, found[name][0]) for x, name in zip(expected, self.leaves, strict=True)), default=0.0)
+
+
+class SourceFailure(Exception):
+    """The source cannot be run on these inputs; what it says."""
 
 
 def self_run(trial: Trial, batches: Sequence[int], generator: torch.Generator) -> SelfRun:
     """Whether the graph runs by itself, and how well.
 
+    Weights are disturbed for a second comparison: fresh batch norms have trivial statistics and fresh biases are zero,
+    which hides mistakes.
+
     Args:
         trial: What to compare.
         batches: Other lengths of the batch to try; none where the trace fixed it.
-        generator: Source of fresh inputs.
+        generator: Source of fresh inputs and disturbances.
     """
     reason = why_not(trial.graph)
     if reason:
         return SelfRun(None, reason)
-    first = batch_of(trial.arguments)
-    fixed = "any" if batches or first is None else str(first)
-    try:
-        error = trial.error(trial.arguments)
+    fresh = _reordered(trial.arguments, generator)
+    plans: list[tuple[str, Arguments, bool]] = [("", trial.arguments, False), ("on other inputs ", fresh, False)]
+    if trial.graph.numel <= MOST_DISTURBED and not isinstance(trial.module, torch.jit.ScriptModule):
+        plans.insert(1, ("at other weights ", trial.arguments, True))
+    errors = []
+    for where, arguments, moved in plans:
+        weights = _disturbed(trial.weights, generator) if moved else None
+        try:
+            error = trial.error(arguments, weights)
+        except SourceFailure:
+            continue
+        except GraphError as failure:
+            return SelfRun(None, where + str(failure))
         if not error <= trial.tolerance:
-            return SelfRun(None, f"its outputs differ by {error:.1e} from the source's")
-        fresh = trial.error(_reordered(trial.arguments, generator))
-        if not fresh <= trial.tolerance:
-            return SelfRun(None, f"on other inputs its outputs differ by {fresh:.1e}: the trace is one path of several")
-        others = [trial.error(with_batch(trial.arguments, n, generator)) for n in batches]
-    except GraphError as failure:
-        return SelfRun(None, str(failure))
-    if any(not other <= trial.tolerance for other in others):
-        return SelfRun(None, f"at another length of the batch its outputs differ by {max(others):.1e}")
-    return SelfRun(max(error, fresh, *others), "", fixed)
+            return SelfRun(None, _differs(trial, where, error, arguments, weights))
+        errors.append(error)
+    for n in batches:
+        try:
+            error = trial.error(with_batch(trial.arguments, n, generator))
+        except SourceFailure:
+            continue
+        except GraphError as failure:
+            return SelfRun(None, f"for a batch of {n}: {failure}")
+        if not error <= trial.tolerance:
+            return SelfRun(None, f"for a batch of {n} its outputs differ by {error:.1e} from the source's")
+        errors.append(error)
+    if not errors:
+        return SelfRun(None, "its source cannot be run")
+    first = batch_of(trial.arguments)
+    return SelfRun(max(errors), "", "any" if batches or first is None else str(first))
 
 
-def first_at_fault(trial: Trial, program: ir.Program, written: Written) -> str:
+def _disturbed(weights: Weights, generator: torch.Generator) -> Weights:
+    other = weights.map(torch.clone)
+    disturb(other, generator)
+    return other
+
+
+def _differs(trial: Trial, where: str, error: float, arguments: Arguments, weights: Weights | None) -> str:
+    """What to say of a difference: the first operation at fault, or that none is."""
+    said = f"{where}its outputs differ by {error:.1e} from the source's"
+    if trial.program is None:
+        return said
+    fault = first_at_fault(trial, arguments, weights)
+    return f"{said}: {fault}" if fault else f"{said}, and no operation does: the trace is one path of several"
+
+
+def first_at_fault(trial: Trial, arguments: Arguments, weights: Weights | None = None) -> str:
     """The first operation that differs from PyTorch's own on the same tensors; empty where none does."""
-    names = list(dict.fromkeys(written.names.values()))
-    known = trial.graph.named
-    try:
-        values = run_values(
-            trial.graph, trial.weights, tensors_in(trial.arguments), [x for x in names if x not in known]
-        )
-    except GraphError as failure:
-        return str(failure)
-    tensors = {name: x[0] for name, x in values.items()}
-    tensors |= {name: x[0] for name, x in trial.weights.items()} | {c.name: c.tensor for c in trial.graph.constants}
+    assert trial.program is not None
+    program, written = trial.program
+    used, known = trial.weights if weights is None else weights, trial.graph.named
+    names = [name for name in dict.fromkeys(written.names.values()) if name not in known]
+    tensors = {name: x[0] for name, x in run_values(trial.graph, used, tensors_in(arguments), names).items()}
+    tensors |= {name: x[0] for name, x in used.items()} | {c.name: c.tensor for c in trial.graph.constants}
     for node in needed(program):
         given = pytree.tree_map_only(ir.Value, lambda v: tensors[written.names[v]], dict(node.arguments))
         try:
@@ -139,11 +187,24 @@ def difference(expected: Tensor, found: Tensor) -> float:
     return relative_change(expected[finite], found[finite].to(expected.dtype))
 
 
-def source_outputs(module: nn.Module, arguments: Arguments) -> list[Tensor]:
-    """Every tensor that a module gives."""
+def source_outputs(module: nn.Module, arguments: Arguments, weights: Weights | None = None) -> list[Tensor]:
+    """Every tensor that a module gives, with weights other than its own where there are any.
+
+    Raises:
+        SourceFailure: Where it cannot be run.
+    """
     module.train().eval()  # empties what some modules keep from their last run
-    with torch.no_grad():
-        result = module(*pytree.tree_map_only(Tensor, torch.clone, arguments[0]), **arguments[1])
+    args, kwargs = pytree.tree_map_only(Tensor, torch.clone, arguments)
+    try:
+        with torch.no_grad():
+            if weights is None:
+                result = module(*args, **kwargs)
+            else:
+                own = {name for name, _ in [*module.named_parameters(), *module.named_buffers()]}
+                state = {name: x for name, x in weights.to_state_dict(copy=False).items() if name in own}
+                result = functional_call(module, state, args, kwargs)
+    except Exception as error:  # the module is the user's, and may not be made for such inputs
+        raise SourceFailure(str(error)) from error
     return [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor)]
 
 

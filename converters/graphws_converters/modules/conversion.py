@@ -7,7 +7,7 @@ where it can run there.  Weights on the meta device can be analysed but not trie
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,7 +21,7 @@ from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
 from graphws_converters.assembly.assembly import Stored, assemble
-from graphws_converters.assembly.computation import compute, of_chain
+from graphws_converters.assembly.computation import Computation, chosen, computations, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
 from graphws_converters.fronts import Front, trace
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
@@ -75,16 +75,17 @@ def convert_module(
     notes: tuple[str, ...] = ("a chain of linear layers",)
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if plain is not None:
-        computed = of_chain(plain)
+        bare = plain
+        candidates: Iterable[Computation] = (of_chain(plain),)
     else:
         analysis, stored = analyse(trace(twin, args, kwargs, front)), _stored(twin)
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
         bare, notes = assemble(analysis, stored), _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
             notes += (cross_check(bare, twin, args, kwargs, stored),)
-        computed = compute(bare, analysis.program, twin, (args, kwargs), generator)
-    graph = computed.graph
+        candidates = computations(bare, analysis.program, twin, (args, kwargs), generator)
     if meta:
+        graph = next(iter(candidates)).graph
         reason = "the weights are on the meta device: there are no numbers"
         return Conversion(
             graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"),
@@ -92,8 +93,10 @@ def convert_module(
         )  # fmt: skip
     run = _runner(twin, args, kwargs)
     written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
-    sharp = Weights.from_state_dict(graph, twin.state_dict(), copy=written)
-    runs = computed.tried(twin, sharp, (args, kwargs), types, generator)
+    sharp = Weights.from_state_dict(bare, twin.state_dict(), copy=written)
+    computed, runs = chosen(candidates, twin, sharp, (args, kwargs), types, generator)
+    graph = computed.graph
+    sharp = Weights(graph, sharp.tensors)
     outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
     weights = Weights.from_state_dict(graph, state)
     checks = _confirmed(twin, weights, outcome, run, types, generator)

@@ -1,0 +1,76 @@
+"""``graphws convert`` and ``inspect`` say whether a network runs from its file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from graphws.checkpoints import load_network
+from tests.cli.runs import run
+from tests.converters.onnx import build
+
+YES = r"^runs: yes \(error \d\.\de[-+]\d\d, any batch\)$"
+ONE_SIZE = r"^runs: yes \(error \d\.\de[-+]\d\d, batches of 4 only\)$"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _network(*between: str) -> None:
+    """net.onnx: two layers with a leaky ReLU in between."""
+    onnx = pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    node = onnx.helper.make_node
+    first, last = (rng.normal(size=size).astype(np.float32) for size in ((3, 6), (6, 2)))
+    nodes = [node("MatMul", ["x", "first"], ["a"]), node("LeakyRelu", ["a"], ["b"], alpha=0.2)]
+    if "reshape" in between:
+        nodes += [node("Reshape", ["b", "shape"], ["c"])]
+    nodes += [node("MatMul", ["c" if "reshape" in between else "b", "last"], ["y"])]
+    constants = {"first": first, "last": last, "shape": np.array([4, 6])}
+    onnx.save(build.model(nodes, {"x": [4, 3]}, ["y"], constants), "net.onnx")
+
+
+@pytest.mark.parametrize(("between", "wanted"), [([], YES), (["reshape"], ONE_SIZE)])
+def test_both_commands_print_the_figure(between: list[str], wanted: str) -> None:
+    _network(*between)
+    converted = run("convert", "net.onnx", "-o", "net.safetensors")
+    assert converted.exit_code == 0, converted.output
+    verdict, runs, written = converted.stdout.splitlines()[-3:]
+    assert verdict.startswith("VERIFIED (")
+    assert re.match(wanted, runs), runs
+    assert written == "written: net.safetensors"
+    inspected = run("inspect", "net.safetensors")
+    assert inspected.stdout.splitlines()[-2:] == [verdict, runs]
+    assert str(load_network("net.safetensors").runs) == runs
+
+
+def test_a_graph_as_json_holds_no_figure() -> None:
+    _network()
+    run("convert", "net.onnx", "-o", "net.safetensors")
+    printed = run("inspect", "net.safetensors", "--json").stdout
+    assert "runs" not in json.loads(printed)
+    Path("graph.json").write_text(printed, encoding="utf-8")
+    assert "runs:" not in run("inspect", "graph.json").stdout
+
+
+def test_a_file_of_format_1_says_what_to_do() -> None:
+    graph = {
+        "graphws_graph": 1,
+        "spaces": [{"name": "h", "size": 2, "kind": "set"}],
+        "parameters": [{"name": "w", "axes": "h", "kind": "weight"}],
+        "operations": [{"kind": "add", "inputs": ["x0", "w"], "outputs": ["x1"], "attributes": {"alpha": 1}}],
+        "inputs": ["x0"],
+        "outputs": ["x1"],
+    }
+    save_file({"w": torch.ones(2)}, "old.safetensors", {"graphws_network": "1", "graph": json.dumps(graph)})
+    assert run("inspect", "old.safetensors").stdout.splitlines()[-1] == (
+        "runs: no (the file is of format 1, which did not keep all arguments: convert the network again)"
+    )
