@@ -27,7 +27,6 @@ from graphws.layers import (
     expand_blocks,
     resized,
 )
-from graphws.messages import Pool
 
 
 class DWSNet(nn.Module):
@@ -66,7 +65,7 @@ class DWSNet(nn.Module):
         channels: int = 32,
         messages: Sequence[Message] | None = None,
         blocks: Mapping[str, str] | None = None,
-        pooling: Pool = "max",
+        pooling: str = "max",
         norm: str = "batch",
         activation: str = "relu",
         dropout: float = 0.0,
@@ -180,7 +179,7 @@ class InvariantHead(nn.Module):
         graphs: Sequence[NetworkGraph],
         channels: int,
         outputs: int,
-        pooling: Pool = "max",
+        pooling: str = "max",
         share: str = "none",
         heads: int = 1,
         hidden: Sequence[int] = (),
@@ -196,9 +195,9 @@ class InvariantHead(nn.Module):
             steps.append(nn.Linear(a, b))
         self.readout = nn.Sequential(*steps)
         first = steps[0]
-        if pooling == "sum" and isinstance(first, nn.Linear):
+        if isinstance(first, nn.Linear):
             with torch.no_grad():  # starts as if it read means, whatever the widths are
-                first.weight /= self.invariants.counts().to(first.weight)
+                first.weight *= self.invariants.gains().to(first.weight)
 
     def forward(self, features: Features) -> Tensor:
         """Pools and reads out."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from graphws import messages
-from graphws.messages import Pairs, Pool, Via
+from graphws.messages import Pairs, Via
+from graphws.pooling import Pool
 from graphws.spec.section import Section
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from graphws.messages import Family, Pool
+from graphws.messages import Family
+from graphws.pooling import Pool
 from graphws.spec.messages import Message
 from graphws.spec.section import Activation, Count, Flag, OneOf, Positive, Probability, Section
 

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from graphws.errors import nearest
 from graphws.messages import Message
+from graphws.pooling import learned_pooling
 from graphws.spec.finding import Finding
 from graphws.spec.messages import expand_messages
 from graphws.spec.model import DwsnetModel
@@ -21,7 +22,7 @@ KINDS = ("weight", "bias")
 def attention_heads(spec: Spec) -> Iterator[Finding]:
     """Heads of attention pooling divide the channels."""
     for path, model in _models(spec):
-        if model.channels % model.heads and any(message.pool == "attention" for message in expand_messages(model)):
+        if model.channels % model.heads and any(learned_pooling(message.pool) for message in expand_messages(model)):
             possible = ", ".join(str(n) for n in range(1, model.channels + 1) if model.channels % n == 0)
             at = (*path, "heads")
             yield Finding(

@@ -7,7 +7,8 @@ import torch
 
 from graphws.graph import NetworkGraph, mlp_graph
 from graphws.layers import EquivariantLinear, Message, expand_blocks
-from graphws.messages import FAMILIES, POOLS, Pool
+from graphws.messages import FAMILIES
+from graphws.pooling import POOLINGS
 from graphws.testing import check_equivariance, random_features
 from tests.layers.cases import GRAPHS, MLPS
 from tests.layers.dense import perturb
@@ -28,11 +29,11 @@ def layer_on(graph: NetworkGraph, messages: object = None, **options: object) ->
 
 
 SEVERAL = ("mlp 2-3-2-3", "mlp 2-3-3", "mlp 1-2-1", "convolution", "residual 3", "heads 3x2", "nest")
-EACH = [(name, pool) for name in MOVING for pool in POOLS if pool in ("mean", "max") or name in SEVERAL]
+EACH = [(name, pool) for name in MOVING for pool in POOLINGS if pool in ("mean", "max") or name in SEVERAL]
 
 
 @pytest.mark.parametrize(("name", "pool"), EACH)
-def test_every_graph_and_pooling(name: str, pool: Pool) -> None:
+def test_every_graph_and_pooling(name: str, pool: str) -> None:
     graph = MOVING[name]
     heads = 2 if pool == "attention" else 1
     found = check_equivariance(layer_on(graph, expand_blocks(pool=pool), heads=heads), graph, rng(), channels=2)
@@ -64,7 +65,7 @@ MESSAGES = {
     ],
     "two poolings at once": [Message(pool="max"), Message(pool="mean"), Message(via="edge")],
     "weights to biases only": [Message(("weight",), "neuron", ("bias",), "sum", "sharing")],
-    "all poolings": [Message(via="network", pool=pool) for pool in POOLS],
+    "all poolings": [Message(via="network", pool=pool) for pool in POOLINGS],
 }
 
 
@@ -109,9 +110,9 @@ def test_float32_follows_float64() -> None:
         torch.testing.assert_close(single[name].double(), x, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", POOLINGS)
 @pytest.mark.parametrize("name", ["mlp 2-3-2-3", "mlp 2-3-3", "residual 2", "heads 2x1"])
-def test_gradients_agree_with_finite_differences(name: str, pool: Pool) -> None:
+def test_gradients_agree_with_finite_differences(name: str, pool: str) -> None:
     graph = GRAPHS[name]
     layer = EquivariantLinear(graph, 2, 2, expand_blocks(pool=pool)).double()
     perturb(layer, rng(3))

@@ -8,7 +8,8 @@ import torch
 from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, mlp_graph
 from graphws.layers import EquivariantLinear, expand_blocks
-from graphws.messages import FAMILIES, POOLS, Pool
+from graphws.messages import FAMILIES
+from graphws.pooling import POOLINGS
 from graphws.testing import check_equivariance, random_features
 from tests.layers.dense import perturb
 
@@ -19,15 +20,15 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def shared_layer(pool: Pool = "max", **options: object) -> EquivariantLinear:
+def shared_layer(pool: str = "max", **options: object) -> EquivariantLinear:
     layer = EquivariantLinear(DEPTHS, 2, 2, expand_blocks(pool=pool), share="role", **options).double()  # type: ignore[arg-type]
     perturb(layer, rng(5))
     return layer
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", POOLINGS)
 @pytest.mark.parametrize("graph", DEPTHS, ids=lambda g: f"{len(g.spaces) - 2} hidden")
-def test_it_commutes_at_every_depth(graph: NetworkGraph, pool: Pool) -> None:
+def test_it_commutes_at_every_depth(graph: NetworkGraph, pool: str) -> None:
     check_equivariance(shared_layer(pool), graph, rng(), channels=2)
 
 

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from graphws.graph import NetworkGraph, mlp_graph
 from graphws.layers import EquivariantLinear, Features, expand_blocks
-from graphws.messages import POOLS, Message
+from graphws.messages import Message
+from graphws.pooling import POOLINGS
 from graphws.testing import random_features
 from graphws.testing.reference import ReferenceLinear
 from tests.layers.cases import GRAPHS
@@ -45,7 +46,7 @@ def test_layer_is_the_sum_of_its_blocks(graph: NetworkGraph) -> None:
         assert_alike(layer, random_features(graph, 2, 3, generator()))
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", POOLINGS)
 def test_blocks_agree_for_every_pooling(pool: str) -> None:
     graph = mlp_graph([2, 4, 3, 2])
     layer = EquivariantLinear(graph, 4, 3, expand_blocks(pool=pool), heads=2).double()  # type: ignore[arg-type]
