@@ -47,7 +47,10 @@ def test_a_message_knows_whom_it_serves() -> None:
     ("wrong", "text"),
     [
         ({"via": "edges"}, "message via must be one of edge, neuron, network; got 'edges'; did you mean 'edge'?"),
-        ({"pool": "maxx"}, "message pool must be one of mean, max, sum, std, attention; got 'maxx'; did you mean 'max'?"),
+        (
+            {"pool": "maxx"},
+            "message pool must be one of mean, max, sum, std, attention; got 'maxx'; did you mean 'max'?",
+        ),
         ({"pairs": "some"}, "message pairs must be one of all, sharing; got 'some'"),
     ],
 )

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from graphws.errors import GraphError, UsageError
-from graphws.graph import NetworkGraph, mlp_graph
+from graphws.graph import mlp_graph
 from graphws.layers import EquivariantLinear, expand_blocks
 from graphws.messages import FAMILIES
 from graphws.pooling import POOLINGS
-from graphws.testing import check_equivariance, random_features
+from graphws.testing import LayerTests, check_equivariance, random_features
 from tests.layers.dense import perturb
 
 DEPTHS = [mlp_graph([2, *widths, 3]) for widths in ([4], [3, 5], [4, 4, 4], [2, 3, 4, 5, 6])]
@@ -26,10 +26,16 @@ def shared_layer(pool: str = "max", **options: object) -> EquivariantLinear:
     return layer
 
 
-@pytest.mark.parametrize("pool", POOLINGS)
-@pytest.mark.parametrize("graph", DEPTHS, ids=lambda g: f"{len(g.spaces) - 2} hidden")
-def test_it_commutes_at_every_depth(graph: NetworkGraph, pool: str) -> None:
-    check_equivariance(shared_layer(pool), graph, rng(), channels=2)
+class TestEveryDepth(LayerTests):
+    channels = 2
+
+    @pytest.fixture(autouse=True, params=[(k, pool) for k in range(len(DEPTHS)) for pool in POOLINGS], ids=str)
+    def case(self, request: pytest.FixtureRequest) -> None:
+        depth, self.pool = request.param
+        self.graph = DEPTHS[depth]
+
+    def make_layer(self) -> EquivariantLinear:
+        return EquivariantLinear(DEPTHS, 2, 2, expand_blocks(pool=self.pool), share="role")
 
 
 def test_its_size_does_not_grow_with_depth() -> None:
