@@ -8,7 +8,7 @@ A class is one of two kinds:
 
 * `FixedPooling` has no parameters.  It says how it is computed in both ways in which layers run: by plain operations
   that autograd differentiates (`pool`), and in the fused kernels by a forward and a backward of its own (`summarise`
-  and `add_gradient`).  ``graphws.testing.PoolingTests`` holds the two against each other;
+  and `add_gradient`).  ``tests/layers/test_poolings.py`` compares the two for every line of the table;
 * `LearnedPooling` has parameters, a module for each slot that is pooled, and runs by plain operations only.
 """
 

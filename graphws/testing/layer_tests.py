@@ -107,7 +107,7 @@ class LayerTests:
         paths = list(self._paths())
         if len(paths) < 2:
             raise SkipTest("the layer has no fused kernels")
-        fused, plain = (self._outcome(layer, layer) for layer in paths)
+        fused, plain = (self._measured(layer, layer) for layer in paths)
         self._assert_close(fused, plain)
 
     def test_it_matches_its_reference(self) -> None:
@@ -116,7 +116,7 @@ class LayerTests:
             reference = self.make_reference(layer)
             if reference is None:
                 raise SkipTest("the layer has no reference")
-            self._assert_close(self._outcome(layer, layer), self._outcome(reference, layer))
+            self._assert_close(self._measured(layer, layer), self._measured(reference, layer))
 
     def _generator(self, offset: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed + offset)
@@ -151,7 +151,7 @@ class LayerTests:
                 module.fused = fused  # type: ignore[assignment]
             yield copy.deepcopy(layer)
 
-    def _outcome(self, function: Callable[..., Any], layer: nn.Module) -> list[Tensor]:
+    def _measured(self, function: Callable[..., Any], layer: nn.Module) -> list[Tensor]:
         """Values, gradients of all parameters of the layer and of the inputs, and the layer's buffers."""
         drawn = self._inputs()
         leaves = [x.detach().clone().requires_grad_() for x in _tensors(drawn)]
@@ -170,7 +170,7 @@ class LayerTests:
 
 
 class LinearLayerTests(LayerTests):
-    """Tests of a layer that is affine in its inputs, and claims that its parameters reach every equivariant such map."""
+    """Tests of a layer that is affine in its inputs, and whose parameters reach every such map that is equivariant."""
 
     def dimension(self) -> int:
         """How many independent equivariant linear maps lead from one channel to one: the orbits of the group on pairs.

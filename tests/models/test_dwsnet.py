@@ -54,12 +54,21 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
+PLAIN = ("as it comes", "layer norm", "no norm")
+"""Options that are tried in evaluation mode, too, where only norms differ; the others when there is time."""
+
+
 class TestDWSNet(LayerTests):
-    batch = 6
+    batch = 4
 
     @pytest.fixture(
         autouse=True,
-        params=[(name, outputs, train) for name in OPTIONS for outputs in (3, None) for train in (True, False)],
+        params=[
+            pytest.param((name, outputs, train), marks=() if train or name in PLAIN else pytest.mark.slow)
+            for name in OPTIONS
+            for outputs in (3, None)
+            for train in (True, False)
+        ],
         ids=str,
     )
     def case(self, request: pytest.FixtureRequest) -> None:

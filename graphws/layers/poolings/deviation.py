@@ -22,25 +22,25 @@ class Deviation(FixedPooling):
         """See `FixedPooling`."""
         mean = x.mean(axes, keepdim=True)
         variance = (x - mean).square().mean(axes)
-        spread = _spread(variance, mean.detach().reshape(variance.shape))
-        # The inner where keeps the root's slope finite, the outer one keeps it out.
-        return torch.where(spread, torch.where(spread, variance, 1).sqrt(), 0)
+        equal = _equal(variance, mean.detach().reshape(variance.shape))
+        # The inner `where` keeps the root's slope finite, the outer one takes it out.
+        return torch.where(equal, 0, torch.where(equal, 1, variance).sqrt())
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """See `FixedPooling`."""
         mean = chunk.mean(axis, keepdim=True)
         variance = (chunk - mean).square_().mean(axis)
-        return variance.sqrt().mul_(_spread(variance, mean.squeeze(axis)))
+        return variance.sqrt().masked_fill_(_equal(variance, mean.squeeze(axis)), 0)
 
     def add_gradient(
         self, gradient: Tensor, chunk: Tensor, axis: int, summary: Tensor, g_summary: Tensor, room: Tensor
     ) -> None:
         """See `FixedPooling`."""
-        share = torch.where(summary > 0, g_summary / (summary * chunk.shape[axis]), 0)
+        share = torch.where(summary == 0, 0, g_summary / (summary * chunk.shape[axis]))
         torch.sub(chunk, chunk.mean(axis, keepdim=True), out=room)
         gradient.addcmul_(room, share.unsqueeze(axis))
 
 
-def _spread(variance: Tensor, mean: Tensor) -> Tensor:
-    """Where entries differ by more than rounding."""
-    return variance > (ROUNDING * torch.finfo(mean.dtype).eps * mean).square()
+def _equal(variance: Tensor, mean: Tensor) -> Tensor:
+    """Where entries differ by no more than rounding; never where one is not a number."""
+    return variance <= (ROUNDING * torch.finfo(mean.dtype).eps * mean).square()

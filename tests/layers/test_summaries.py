@@ -1,4 +1,4 @@
-"""Pooling: what each mode computes, and that each summary is computed as cheaply as it can be."""
+"""Summaries: which entries each pools, by which pooling, and what attention does."""
 
 from __future__ import annotations
 
