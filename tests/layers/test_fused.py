@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Weights, mlp_graph
-from graphws.layers import ACTIVATIONS, EquivariantLinear, expand_blocks
+from graphws.layers import ACTIVATIONS, EquivariantLinear, Message, expand_blocks
 from graphws.layers.fused import chunks, edges
 from graphws.layers.schedule import EdgeReading
 from graphws.models import DWSNet
@@ -194,6 +194,16 @@ def test_kernels_key_on_the_pattern() -> None:
     assert "Q" not in readings(EquivariantLinear(heads(), 1, 1))
     assert readings(EquivariantLinear(residual(), 1, 1)) == {}
     assert readings(EquivariantLinear(mlp_graph(WIDTHS), 4, 4, expand_blocks(pool="attention"), heads=2)) == {}
+
+
+def test_kernels_read_all_entries_at_once_where_a_pooling_does_not_nest() -> None:
+    graph = mlp_graph([2, 5, 4, 1])
+    for pool in FIXED:
+        nests = fixed_pooling(pool).nests  # type: ignore[union-attr]
+        layer = EquivariantLinear(graph, 1, 1, expand_blocks(pool=pool))
+        assert layer.schedule(graph).readings == {"W2": EdgeReading(pool, (True, True, not nests))}
+        last = EquivariantLinear(graph, 1, 1, [Message(via="network", pool=pool)])
+        assert last.schedule(graph).readings == {"W2": EdgeReading(pool, (nests, False, not nests))}
 
 
 def test_kernels_are_left_out_where_they_cannot_run() -> None:
