@@ -38,9 +38,7 @@ class TestInvariants(LayerTests):
 def test_an_unknown_pooling_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         Invariants([residual(3)], 2, "median")
-    assert str(caught.value) == (
-        "unknown pooling 'median'; known are mean, max, sum, std, attention; did you mean 'mean'?"
-    )
+    assert str(caught.value) == f"unknown pooling 'median'; known are {', '.join(POOLINGS)}; did you mean 'mean'?"
 
 
 @pytest.mark.parametrize("widths", [[2, 3, 3], [2, 4, 3, 5], [3, 4, 5, 4, 3, 2]])

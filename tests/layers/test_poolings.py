@@ -168,7 +168,7 @@ def test_a_small_deviation_is_still_one() -> None:
 
 
 def test_a_word_that_the_table_lacks_is_refused_everywhere() -> None:
-    text = "unknown pooling 'sdt'; known are mean, max, sum, std, attention; did you mean 'std'?"
+    text = f"unknown pooling 'sdt'; known are {', '.join(POOLINGS)}; did you mean 'std'?"
     for refuse in (pooling_named, fixed_pooling, learned_pooling):
         with pytest.raises(UsageError) as caught:
             refuse("sdt")
