@@ -23,7 +23,7 @@ from graphws.graph import NetworkGraph
 from graphws.layers.pattern import Key, Slot, orbit_slots
 from graphws.layers.plan import Pair, Plan, PooledSlot, RoleTable, level, plan_by_name, plan_by_role, role, role_table
 from graphws.messages import LEVELS, Message, Via, expand_blocks
-from graphws.pooling import learned_pooling
+from graphws.pooling import LearnedPooling
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,8 @@ def _learned(plan: Plan, channels: int, heads: int, by_role: bool) -> int:
     """Parameters of learned poolings: a module for every slot that is pooled so."""
     found: dict[tuple[str, str], int] = {}
     for source in {pair.source for pair in plan.pairs}:
-        learned = learned_pooling(source.pool)
-        if learned is not None:
+        learned = source.pooling
+        if isinstance(learned, LearnedPooling):
             name = source.slot.parameter
             owner = role(plan.graph, name) if by_role else name
             found[owner, source.slot.signature] = learned.parameters(plan.graph.layout(name).free * channels, heads)

@@ -20,12 +20,12 @@ from graphws.layers.pattern import orbit_slots
 from graphws.layers.plan import PooledSlot, role
 from graphws.layers.schedule import EdgeReading, summary_readings
 from graphws.layers.summaries import Summaries, module_for
-from graphws.pooling import learned_pooling, pooling_named
+from graphws.pooling import LearnedPooling, learned_pooling, pooling_named
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What is pooled on one graph: places with their sources, and the tensors that a kernel can read."""
+    """What is pooled on one graph: orbits with their sources, and the tensors that a kernel can read."""
 
     graph: NetworkGraph
     sources: tuple[tuple[str, PooledSlot], ...]
@@ -39,10 +39,11 @@ class Invariants(nn.Module):
         graphs: The graphs that may come.
         channels: Channels per entry.
         pool: How entries are summarised.
-        share: ``none``: one place a parameter; ``role``: one a role, parameters of a role are averaged.
+        share: ``none``: each parameter alone; ``role``: parameters of a role are averaged.
         heads: Heads of learned poolings.
 
     Attributes:
+        orbits: For each orbit, by name, how many numbers it gives.
         fused: Lets the kernels of `graphws.layers.fused.edges` run where they can; the values are the same without.
 
     Shapes:
@@ -100,17 +101,17 @@ class Invariants(nn.Module):
     def gains(self) -> Tensor:
         """The factor on initial weights that read each number (see `Pooling.gain`), (width,).
 
-        Where several graphs share an orbit's place, the first counts.
+        Where several graphs share an orbit by role, the first counts.
         """
         gain = pooling_named(self.pool).gain
         pieces = [torch.full((width,), gain(self._counts[name])) for name, width in self.orbits.items()]
         return torch.cat(pieces)
 
     def _module(self, name: str, source: PooledSlot) -> nn.Module | None:
-        return None if learned_pooling(source.pool) is None else module_for(self.attentions, name)
+        return module_for(self.attentions, name if isinstance(source.pooling, LearnedPooling) else None)
 
     def forward(self, features: Features) -> Tensor:
-        """Pools everything; places that a graph does not have are zero."""
+        """Pools everything; orbits that a graph does not have are zero."""
         prepared = self._prepared(features.graph)
         fused = self.fused and edges.supported(*features.tensors.values())
         summaries = Summaries(features, prepared.readings if fused else None)

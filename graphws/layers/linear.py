@@ -27,7 +27,7 @@ from graphws.layers.pattern import Slot, orbit_slots
 from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
 from graphws.messages import Message, expand_blocks
-from graphws.pooling import learned_pooling, pooling_named
+from graphws.pooling import LearnedPooling
 
 
 class EquivariantLinear(nn.Module):
@@ -135,8 +135,8 @@ class EquivariantLinear(nn.Module):
             for row in product.sources:
                 for source in row:
                     name = self._learned_name(graph, source)
-                    learned = learned_pooling(source.pool)
-                    if learned is not None and name is not None and name not in self.attentions:
+                    learned = source.pooling
+                    if isinstance(learned, LearnedPooling) and name is not None and name not in self.attentions:
                         if self.in_channels % heads:
                             raise UsageError(
                                 f"{source.pool} pooling: {heads} heads do not divide {self.in_channels} channels"
@@ -171,13 +171,13 @@ class EquivariantLinear(nn.Module):
         start = 0
         for row, size in zip(product.sources, self._row_sizes(plan, product), strict=True):
             layout, source = plan.graph.layout(row[0].slot.parameter), row[0]
-            if source.pool is not None:
+            if source.pooling is not None:
                 sizes = [layout.index[source.slot.pattern.index(block)].size for block in source.slot.pooled]
-                self.matrices[product.matrix][start : start + size] *= pooling_named(source.pool).gain(math.prod(sizes))
+                self.matrices[product.matrix][start : start + size] *= source.pooling.gain(math.prod(sizes))
             start += size
 
     def _learned_name(self, graph: NetworkGraph, source: PooledSlot) -> str | None:
-        if learned_pooling(source.pool) is None:
+        if not isinstance(source.pooling, LearnedPooling):
             return None
         owner = source.slot.parameter if self.table is None else role(graph, source.slot.parameter)
         return f"{owner}:{source.slot.signature}".replace(".", "_")

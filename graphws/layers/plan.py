@@ -18,6 +18,7 @@ from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
 from graphws.layers.pattern import Key, Slot, fits, slots
 from graphws.messages import LEVELS, Message, Via
+from graphws.pooling import Pooling, pooling_named
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class PooledSlot:
 
     slot: Slot
     pool: str | None
+
+    @cached_property
+    def pooling(self) -> Pooling | None:
+        """What the word stands for; looked up once, so that running a layer does not."""
+        return None if self.pool is None else pooling_named(self.pool)
 
 
 @dataclass(frozen=True)

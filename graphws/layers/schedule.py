@@ -14,7 +14,7 @@ from typing import NamedTuple
 from graphws.graph import Layout
 from graphws.layers.pattern import Slot
 from graphws.layers.plan import Plan, PooledSlot, Product
-from graphws.pooling import fixed_pooling, learned_pooling
+from graphws.pooling import FixedPooling, LearnedPooling
 
 KEPT = (frozenset({0}), frozenset({1}), frozenset[int]())
 """Which index axes the summaries of an edge-level tensor keep, in the order of `EdgeReading.keeps`."""
@@ -163,8 +163,8 @@ def _serves(source: PooledSlot, wanted: SummaryName) -> bool:
     """Whether a summary of a source's rows is the wanted one."""
     if not source.slot.pooled:
         return True
-    pooling = fixed_pooling(source.pool)
-    return source.pool == wanted.pool and pooling is not None and pooling.nests
+    pooling = source.pooling
+    return source.pool == wanted.pool and isinstance(pooling, FixedPooling) and pooling.nests
 
 
 def edge_readings(products: Iterable[ScheduledProduct]) -> dict[str, EdgeReading]:
@@ -190,13 +190,12 @@ def _merge(readings: dict[str, EdgeReading | None], source: PooledSlot, fits: bo
     """Adds one use of a tensor; None where its uses are not a kernel's."""
     slot, name = source.slot, source.slot.parameter
     known = readings.get(name, EdgeReading(None, (False, False, False)))
-    fits = fits and len(slot.pattern) == 2 and not slot.merges and learned_pooling(source.pool) is None
+    fits = fits and len(slot.pattern) == 2 and not slot.merges and not isinstance(source.pooling, LearnedPooling)
     if known is None or not fits or (slot.pooled and known.pool not in (None, source.pool)):
         readings[name] = None
     elif slot.pooled:
         # Where the pooling nests, the summary over everything is taken from one that keeps the first axis.
-        pooling = fixed_pooling(source.pool)
-        nests = pooling is not None and pooling.nests
+        nests = isinstance(source.pooling, FixedPooling) and source.pooling.nests
         kept = KEPT[0] if nests and not slot.kept else frozenset(slot.kept)
         first, second, neither = (old or kept == new for old, new in zip(known.keeps, KEPT, strict=True))
         readings[name] = EdgeReading(source.pool, (first, second, neither))

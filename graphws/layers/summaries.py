@@ -13,7 +13,7 @@ from graphws.layers.fused.products import Rows
 from graphws.layers.pattern import Slot
 from graphws.layers.plan import PooledSlot
 from graphws.layers.schedule import KEPT, EdgeReading, SummaryName
-from graphws.pooling import fixed_pooling
+from graphws.pooling import FixedPooling
 
 
 def module_for(learned: nn.ModuleDict, name: str | None) -> nn.Module | None:
@@ -53,7 +53,7 @@ class Summaries:
         else:
             if slot.parameter in self._readings:
                 self.handle(slot.parameter)
-            summary = self._pooled(slot, frozenset(slot.kept), source.pool)
+            summary = self._pooled(source, frozenset(slot.kept))
         place = sorted(slot.kept)
         order = [place.index(block) + 1 for block in slot.kept]
         return summary if order == sorted(order) else summary.permute(0, *order, summary.ndim - 1)
@@ -99,19 +99,19 @@ class Summaries:
         letters = _letters(slot)
         return torch.einsum(f"z{letters}y->z{''.join(sorted(set(letters)))}y", tensor)
 
-    def _pooled(self, slot: Slot, kept: frozenset[int], pool: str | None) -> Tensor:
+    def _pooled(self, source: PooledSlot, kept: frozenset[int]) -> Tensor:
         """One axis for each kept block, in ascending order."""
+        slot, pooling = source.slot, source.pooling
         blocks = sorted(set(slot.pattern))
         if len(kept) == len(blocks):
             return self._restricted(slot)
-        name = SummaryName(slot.parameter, slot.pattern, kept, pool)
+        name = SummaryName(slot.parameter, slot.pattern, kept, source.pool)
         if name not in self._known:
-            pooling = fixed_pooling(pool)
-            assert pooling is not None, "a learned pooling has a module, and nothing is pooled without a pooling"
+            assert isinstance(pooling, FixedPooling), "a learned one has a module, and a slot that is pooled has one"
             gone = [block for block in blocks if block not in kept]
             # A pooling that nests goes axis by axis, the last first: `graphws.layers.schedule` counts on it.
             now = gone[:1] if pooling.nests else gone
             before = sorted(kept.union(now))
-            finer = self._pooled(slot, frozenset(before), pool)
+            finer = self._pooled(source, frozenset(before))
             self._known[name] = pooling.pool(finer, tuple(1 + before.index(block) for block in now))
         return self._known[name]

@@ -18,7 +18,7 @@ from graphws.layers.pattern import Slot
 from graphws.layers.plan import PooledSlot
 from graphws.layers.schedule import ScheduledProduct
 from graphws.layers.summaries import module_for
-from graphws.pooling import fixed_pooling
+from graphws.pooling import FixedPooling
 
 
 class ReferenceLinear(nn.Module):
@@ -82,9 +82,8 @@ class ReferenceLinear(nn.Module):
         elif module is not None:
             pooled = module(whole, axes)
         else:
-            pooling = fixed_pooling(source.pool)
-            assert pooling is not None
-            pooled = pooling.pool(whole, axes)
+            assert isinstance(source.pooling, FixedPooling)
+            pooled = source.pooling.pool(whole, axes)
         place = sorted(slot.kept)
         return pooled.permute(0, *(1 + place.index(block) for block in slot.kept), pooled.ndim - 1)
 

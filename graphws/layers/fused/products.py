@@ -80,15 +80,15 @@ class _Stack(torch.autograd.Function):
         first, kernel = tensors[0], POINTWISE[activation]
         assert first is not None
         rows = first.new_empty(*first.shape[:-1], sum(widths))
-        places = rows.split_with_sizes(widths, -1)
-        for place, x, scale, shift, waits in zip(places, tensors, scales, shifts, awaiting, strict=True):
+        parts = rows.split_with_sizes(widths, -1)
+        for part, x, scale, shift, waits in zip(parts, tensors, scales, shifts, awaiting, strict=True):
             if waits and scale is not None:
-                torch.addcmul(shift, x, scale, out=place)  # type: ignore[arg-type]
-                kernel.write(place, place)
+                torch.addcmul(shift, x, scale, out=part)  # type: ignore[arg-type]
+                kernel.write(part, part)
             elif waits:
-                kernel.write(x, place)  # type: ignore[arg-type]
+                kernel.write(x, part)  # type: ignore[arg-type]
             else:
-                place.copy_(x)  # type: ignore[arg-type]
+                part.copy_(x)  # type: ignore[arg-type]
         summary = None if pooling is None else pooling.summarise(rows.unsqueeze(2), 1).squeeze(1)
         ctx.activation, ctx.pooling, ctx.awaiting, ctx.widths = activation, pooling, awaiting, widths
         # Tensors that await nothing are not needed again.
