@@ -27,7 +27,6 @@ from graphws.layers import (
     expand_blocks,
     resized,
 )
-from graphws.messages import Pool
 from graphws.models.readout import MakeReadout, readout_of
 
 
@@ -66,7 +65,7 @@ class DWSNet(nn.Module):
         channels: int = 32,
         messages: Sequence[Message] | None = None,
         blocks: Mapping[str, str] | None = None,
-        pooling: Pool = "max",
+        pooling: str = "max",
         norm: str = "batch",
         activation: str = "relu",
         dropout: float = 0.0,
@@ -176,7 +175,7 @@ class InvariantReadout(nn.Module):
         graphs: Sequence[NetworkGraph],
         channels: int,
         outputs: int | MakeReadout,
-        pooling: Pool = "max",
+        pooling: str = "max",
         share: str = "none",
         heads: int = 1,
     ) -> None:
@@ -184,9 +183,9 @@ class InvariantReadout(nn.Module):
         self.invariants = Invariants(graphs, channels, pooling, share, heads)
         self.readout = readout_of(outputs)(self.invariants.width)
         linear = [module for module in self.readout.modules() if isinstance(module, nn.Linear)]
-        if pooling == "sum" and linear and linear[0].in_features == self.invariants.width:
+        if linear and linear[0].in_features == self.invariants.width:
             with torch.no_grad():  # starts as if it read means, whatever the widths are
-                linear[0].weight /= self.invariants.counts().to(linear[0].weight)
+                linear[0].weight *= self.invariants.gains().to(linear[0].weight)
 
     def forward(self, features: Features) -> Tensor:
         """Pools and reads out."""

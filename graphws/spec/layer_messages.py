@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from graphws.messages import Message, Pairs, Pool, Via
+from graphws.messages import Message, Pairs, Via
+from graphws.pooling import Pool
 from graphws.spec.section import Section
 
 Kind = Literal["weight", "bias", "any"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from graphws.errors import UsageError, nearest
-from graphws.messages import Family, Message, Pool, expand_blocks
+from graphws.messages import Family, Message, expand_blocks
+from graphws.pooling import Pool, learned_pooling
 from graphws.spec.heads import HeadSection
 from graphws.spec.kinds import Kinds
 from graphws.spec.layer_messages import MessageSection
@@ -135,7 +136,7 @@ class DwsnetModel(ModelSection):
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Heads of attention divide the channels; blocks or messages but not both; nothing is sent twice."""
-        if self.channels % self.heads and any(message.pool == "attention" for message in self.layer_messages()):
+        if self.channels % self.heads and any(learned_pooling(message.pool) for message in self.layer_messages()):
             possible = ", ".join(str(n) for n in range(1, self.channels + 1) if self.channels % n == 0)
             here = (*at, "heads")
             yield Violation(

@@ -7,14 +7,17 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Weights
-from graphws.layers import ACTIVATIONS, EquivariantLinear, blocks, expand_blocks, kernels
-from graphws.layers.steps import EdgeReading
+from graphws.layers import ACTIVATIONS, EquivariantLinear, Message, expand_blocks
+from graphws.layers.fused import chunks, edges
+from graphws.layers.schedule import EdgeReading
 from graphws.models import DWSNet
 from graphws.operations import mlp_graph
+from graphws.pooling import POOLINGS, fixed_pooling
 from graphws.testing import random_weights
 from tests.layers.cases import convolution, heads, residual
 
 WIDTHS = [2, 5, 4, 3, 1]
+FIXED = [name for name in POOLINGS if fixed_pooling(name)]
 
 
 def generator() -> torch.Generator:
@@ -22,9 +25,9 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a few networks, so that a small batch has several and the last is shorter."""
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1500 // torch.get_num_threads())
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of a few networks, so that a small batch has several and the last is shorter."""
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1500 // torch.get_num_threads())
 
 
 def operands(
@@ -42,31 +45,29 @@ def operands(
 
 def by_kernels(pool: str, activation: str, x: list[Tensor | None]) -> list[Tensor]:
     z, scale, shift, matrix, left, right = x
-    handle, first, second = kernels.read(z, scale, shift, activation, pool, (True, True))  # type: ignore[arg-type]
-    out, moments = kernels.write(handle, matrix, left, right, moments=True)  # type: ignore[arg-type]
-    assert first is not None
-    assert second is not None
+    handle, *summaries = edges.read(z, scale, shift, activation, pool, (True, True, True))  # type: ignore[arg-type]
+    out, moments = edges.write(handle, matrix, left, right, moments=True)  # type: ignore[arg-type]
     assert moments is not None
     assert moments.count == z[..., 0].numel()  # type: ignore[index]
-    return [first, second, out, moments.mean, moments.variance]
+    return [*summaries, out, moments.mean, moments.variance]
 
 
 def by_plain_operations(pool: str, activation: str, x: list[Tensor | None]) -> list[Tensor]:
     z, scale, shift, matrix, left, right = x
     a = ACTIVATIONS[activation](z if scale is None else scale * z + shift)  # type: ignore[operator, arg-type]
-    summary = {"max": Tensor.amax, "mean": Tensor.mean, "sum": Tensor.sum}[pool]
+    summary = fixed_pooling(pool).pool  # type: ignore[union-attr]
     out = left.unsqueeze(2) + right.unsqueeze(1) + a @ matrix  # type: ignore[union-attr, operator]
     mean = out.mean((0, 1, 2))
-    return [summary(a, 2), summary(a, 1), out, mean, (out - mean).square().mean((0, 1, 2))]
+    return [summary(a, (2,)), summary(a, (1,)), summary(a, (1, 2)), out, mean, (out - mean).square().mean((0, 1, 2))]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("pool", ["mean", "max", "sum"])
+@pytest.mark.parametrize("pool", FIXED)
 def test_values_and_gradients_are_those_of_plain_operations(pool: str, activation: str) -> None:
     exact = activation in ("relu", "leaky_relu", "identity")  # others round vectors and left-overs differently
     for channels, affine, ties in ((1, False, exact), (3, True, False), (3, False, False), (33, True, exact)):
         results = []
-        for run in (by_kernels, by_plain_operations):
+        for run in by_kernels, by_plain_operations:
             x = [None if v is None else v.requires_grad_() for v in operands(channels, affine, ties)]
             values = run(pool, activation, x)
             draw = torch.Generator().manual_seed(1)
@@ -76,7 +77,7 @@ def test_values_and_gradients_are_those_of_plain_operations(pool: str, activatio
             torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("pool", ["mean", "max", "sum"])
+@pytest.mark.parametrize("pool", FIXED)
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 def test_gradcheck(pool: str, activation: str) -> None:
     x = [v.requires_grad_() for v in operands(2, size=(3, 3, 2)) if v is not None]
@@ -85,7 +86,7 @@ def test_gradcheck(pool: str, activation: str) -> None:
 
 def test_ties_under_max_share_the_gradient() -> None:
     z = torch.tensor([[2.0, 2.0, 1.0], [0.0, -1.0, 0.0]]).view(1, 2, 3, 1).requires_grad_()
-    _, left, _ = kernels.read(z, None, None, "identity", "max", (True, False))
+    _, left, _, _ = edges.read(z, None, None, "identity", "max", (True, False, False))
     assert left is not None
     left.sum().backward()
     assert z.grad is not None
@@ -97,7 +98,7 @@ def test_same_contribution_for_all_networks() -> None:
     x[4] = x[4][:1]  # type: ignore[index]
     leaves = [v.requires_grad_() for v in x if v is not None]
     results = []
-    for run in (by_kernels, by_plain_operations):
+    for run in by_kernels, by_plain_operations:
         values = run("mean", "relu", list(leaves))
         loss = sum(v.square().sum() for v in values)
         results.append([*values, *torch.autograd.grad(loss, leaves)])  # type: ignore[arg-type]
@@ -107,8 +108,8 @@ def test_same_contribution_for_all_networks() -> None:
 
 def test_moments_keep_their_digits_far_from_zero() -> None:
     z = torch.randn(64, 5, 4, 2, generator=generator()) + 1e4
-    handle, _, _ = kernels.read(z, None, None, "identity", "mean", (False, False))
-    _, moments = kernels.write(handle, torch.eye(2), None, None, moments=True)
+    handle, *_ = edges.read(z, None, None, "identity", None, (False, False, False))
+    _, moments = edges.write(handle, torch.eye(2), None, None, moments=True)
     assert moments is not None
     torch.testing.assert_close(moments.variance, z.var((0, 1, 2), correction=0), rtol=1e-3, atol=0)
 
@@ -185,9 +186,9 @@ def test_dropout_is_the_same_without_kernels() -> None:
 def test_kernels_key_on_the_pattern() -> None:
     def readings(layer: EquivariantLinear) -> dict[str, EdgeReading]:
         (graph,) = layer._plans
-        return dict(layer.steps(graph).readings)
+        return dict(layer.schedule(graph).readings)
 
-    both = EdgeReading("max", (True, True))
+    both = EdgeReading("max", (True, True, False))
     assert readings(EquivariantLinear(mlp_graph(WIDTHS), 1, 1)) == {"W2": both, "W3": both}
     assert readings(EquivariantLinear(convolution(), 1, 1)) == {"K2": both}
     # Entries of E, by head and d, also go to Q, which has them summed over a head's dimensions.
@@ -196,14 +197,24 @@ def test_kernels_key_on_the_pattern() -> None:
     assert readings(EquivariantLinear(mlp_graph(WIDTHS), 4, 4, expand_blocks(pool="attention"), heads=2)) == {}
 
 
+def test_kernels_read_all_entries_at_once_where_a_pooling_does_not_nest() -> None:
+    graph = mlp_graph([2, 5, 4, 1])
+    for pool in FIXED:
+        nests = fixed_pooling(pool).nests  # type: ignore[union-attr]
+        layer = EquivariantLinear(graph, 1, 1, expand_blocks(pool=pool))
+        assert layer.schedule(graph).readings == {"W2": EdgeReading(pool, (True, True, not nests))}
+        last = EquivariantLinear(graph, 1, 1, [Message(via="network", pool=pool)])
+        assert last.schedule(graph).readings == {"W2": EdgeReading(pool, (nests, False, not nests))}
+
+
 def test_kernels_are_left_out_where_they_cannot_run() -> None:
     x = torch.zeros(1)
-    assert kernels.supported(x)
-    assert not kernels.supported(x.half())
-    assert not kernels.supported(x[:0])
-    assert not kernels.supported(x.to("meta"))
+    assert edges.supported(x)
+    assert not edges.supported(x.half())
+    assert not edges.supported(x[:0])
+    assert not edges.supported(x.to("meta"))
     with torch.autocast("cpu"):
-        assert not kernels.supported(x)
+        assert not edges.supported(x)
 
 
 def test_second_derivatives_are_refused() -> None:

@@ -1,22 +1,19 @@
-"""The fast path on CPUs for one pattern of keys: an edge-level tensor with its two neuron-level summaries.
+"""The fast path on CPUs for one pattern of keys: an edge-level tensor with its summaries.
 
 Such a tensor z (batch, n, m, channels) has two index axes.  A layer reads it as a = activation(scale * z + shift): it
-pools a over either axis, and later writes
+pools a over either axis (over both at once where the pooling does not nest), and later writes
 
     out[b, i, j] = left[b, i] + right[b, j] + a[b, i, j] @ matrix,
 
 where left and right are what the two neuron-level keys send.  Whatever graph the tensor comes from, these are the only
 two places where work is proportional to its size, so they are all that has kernels:
 
-* `read`: z to a *handle* and the two summaries;
+* `read`: z to a *handle* and the summaries, by the forward of their `graphws.pooling.FixedPooling`;
 * `write`: the handle to out, with the moments of out for the batch norm that follows.
 
-Both go over the batch in blocks that stay in the cache (`graphws.layers.blocks`), and neither stores a: the handle is
-z's own memory and only stands for a, and backward computes a again.  A gradient given to the handle is therefore one
-with respect to a; `read` takes it on to z together with those of the summaries.
-
-The maximum is taken by `amax`; its gradient goes to the entries that equal the maximum, in equal parts, as that of
-`amax` does.
+Both go over the batch in chunks that stay in the cache (`graphws.layers.fused.chunks`), and neither stores a: the
+handle is z's own memory and only stands for a, and backward computes a again.  A gradient given to the handle is
+therefore one with respect to a; `read` takes it on to z together with those of the summaries.
 """
 
 from __future__ import annotations
@@ -28,21 +25,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from graphws.layers.blocks import (
-    Activated,
-    block_length,
-    grouped,
-    grouping,
-    largest,
-    parts,
-    reduced,
-    repeated,
-    row_sum,
-    total,
-    widened,
-)
 from graphws.layers.features import Moments
-from graphws.messages import Pool
+from graphws.layers.fused.chunks import Activated, chunk_length, parts
+from graphws.layers.fused.lanes import grouping, repeated, row_sum, summed, total, widened
+from graphws.pooling import FixedPooling, fixed_pooling
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +60,13 @@ def supported(*tensors: Tensor) -> bool:
 
 
 def read(
-    z: Tensor, scale: Tensor | None, shift: Tensor | None, activation: str, pool: Pool, axes: tuple[bool, bool]
-) -> tuple[Handle, Tensor | None, Tensor | None]:
+    z: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    activation: str,
+    pool: str | None,
+    keeps: tuple[bool, bool, bool],
+) -> tuple[Handle, Tensor | None, Tensor | None, Tensor | None]:
     """A handle for activation(scale * z + shift), and its summaries.
 
     Args:
@@ -83,16 +74,17 @@ def read(
         scale: (channels), or None.
         shift: (channels), or None.
         activation: One of `graphws.layers.ACTIVATIONS`.
-        pool: ``mean``, ``max`` or ``sum``.
-        axes: Whether the summaries that keep the first and the second index axis are wanted.
+        pool: The word of a fixed pooling; None where no summary is wanted.
+        keeps: Whether the summaries that keep the first index axis, the second, and neither are wanted.
 
     Returns:
-        tuple[Handle, Tensor | None, Tensor | None]: The handle, (batch, n, channels) and (batch, m, channels).
+        tuple[Handle, Tensor | None, Tensor | None, Tensor | None]: The handle, (batch, n, channels), (batch, m,
+        channels) and (batch, channels).
     """
-    raw, left, right = _Read.apply(z.contiguous(), scale, shift, activation, pool, axes)
+    raw, first, second, neither = _Read.apply(z.contiguous(), scale, shift, activation, fixed_pooling(pool), keeps)
     if scale is not None and shift is not None:
         scale, shift = scale.detach(), shift.detach()
-    return Handle(raw, scale, shift, activation), left, right
+    return Handle(raw, scale, shift, activation), first, second, neither
 
 
 def write(
@@ -118,6 +110,20 @@ def _bytes(z: Tensor, channels: int) -> int:
     return z[0, ..., 0].numel() * channels * z.element_size() if z.shape[0] else 1
 
 
+_AXES = (2, 1, 2)
+"""The axis that goes where the first index axis is kept, the second, or neither: there both are taken as one."""
+
+
+def _seen(x: Tensor, kept: int) -> Tensor:
+    """(batch, n, m, channels) as it is summarised: both index axes as one where neither is kept."""
+    return x if kept < 2 else x.view(x.shape[0], 1, -1, x.shape[-1])
+
+
+def _summary_shape(z: Tensor, kept: int) -> tuple[int, ...]:
+    batch, n, m, channels = z.shape
+    return ((batch, n, channels), (batch, m, channels), (batch, channels))[kept]
+
+
 class _Read(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -126,93 +132,53 @@ class _Read(torch.autograd.Function):
         scale: Tensor | None,
         shift: Tensor | None,
         activation: str,
-        pool: Pool,
-        axes: tuple[bool, bool],
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        batch, n, m, channels = z.shape
-        summary = largest if pool == "max" else total
-        length = block_length(batch, _bytes(z, channels))
-        lefts, rights = [], []
-        if any(axes):
+        pooling: FixedPooling | None,
+        keeps: tuple[bool, bool, bool],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        length = chunk_length(z.shape[0], _bytes(z, z.shape[-1]))
+        found: list[list[Tensor]] = [[], [], []]
+        if pooling is not None and any(keeps):
             activated = Activated(z, scale, shift, activation, length)
-            for k in range(len(activated.blocks)):
-                block = activated.block(k)
-                if axes[0]:
-                    lefts.append(summary(block, 2))
-                if axes[1]:
-                    rights.append(summary(block, 1))
-        left, right = torch.cat(lefts) if lefts else None, torch.cat(rights) if rights else None
-        if pool == "mean":
-            left = None if left is None else left.div_(m)
-            right = None if right is None else right.div_(n)
-        ctx.activation, ctx.pool, ctx.length = activation, pool, length
+            for k in range(len(activated.chunks)):
+                chunk = activated.chunk(k)
+                for kept in range(3):
+                    if keeps[kept]:
+                        found[kept].append(pooling.summarise(_seen(chunk, kept), _AXES[kept]))
+        summaries = [torch.cat(x).view(_summary_shape(z, kept)) if x else None for kept, x in enumerate(found)]
+        ctx.activation, ctx.pooling, ctx.length = activation, pooling, length
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(z, scale, shift, left, right)
-        return z, left, right
+        ctx.save_for_backward(z, scale, shift, *summaries)
+        return z, summaries[0], summaries[1], summaries[2]
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, g_handle: Tensor | None, g_left: Tensor | None, g_right: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        z, scale, shift, left, right = ctx.saved_tensors
+    def backward(ctx: Any, g_handle: Tensor | None, *g_summaries: Tensor | None) -> tuple[Tensor | None, ...]:
+        z, scale, shift, *summaries = ctx.saved_tensors
         channels, length = z.shape[-1], ctx.length
-        if ctx.pool == "mean":
-            g_left = None if g_left is None else g_left / z.shape[2]
-            g_right = None if g_right is None else g_right / z.shape[1]
         # Only `write` reads a handle, and it makes the gradient's memory for this purpose.
         whole = torch.zeros_like(z) if g_handle is None else g_handle
         activated = Activated(z, scale, shift, ctx.activation, length)
-        spare = torch.empty_like(activated.blocks[0])
-        operands = zip(
-            whole.split(length),
-            parts(left if g_left is not None else None, length),
-            parts(right if g_right is not None else None, length),
-            parts(g_left, length),
-            parts(g_right, length),
-            strict=False,
-        )
+        spare = torch.empty_like(activated.chunks[0])
+        read = [
+            (kept, summary.split(length), g_summary.split(length))
+            for kept, (summary, g_summary) in enumerate(zip(summaries, g_summaries, strict=True))
+            if summary is not None and g_summary is not None
+        ]
         scales, shifts = [], []
-        for k, (gradient, first, second, g_first, g_second) in enumerate(operands):
-            assert gradient is not None
-            block, room = activated.block(k), spare[: gradient.shape[0]]
-            if g_first is not None and first is not None:
-                _back_from_left(gradient, block, first, g_first, room if ctx.pool == "max" else None)
-            if g_second is not None and second is not None:
-                _back_from_right(gradient, block, second, g_second, room if ctx.pool == "max" else None)
+        for k, gradient in enumerate(whole.split(length)):
+            chunk, room = activated.chunk(k), spare[: gradient.shape[0]]
+            for kept, summary, g_summary in read:
+                seen = [_seen(x, kept) for x in (gradient, chunk, room)]
+                given = [x[k] if kept < 2 else x[k].unsqueeze(1) for x in (summary, g_summary)]
+                ctx.pooling.add_gradient(seen[0], seen[1], _AXES[kept], *given, seen[2])
             activated.back(k, gradient)
             if activated.scale is not None:
                 shifts.append(row_sum(gradient))
-                scales.append(row_sum(torch.mul(gradient, activated.blocks[k], out=room)))
+                scales.append(row_sum(torch.mul(gradient, activated.chunks[k], out=room)))
                 gradient.view(activated.rows[k].shape).mul_(activated.scale)
         if scale is None:
             return whole, None, None, None, None, None
-        return whole, reduced(scales, channels), reduced(shifts, channels), None, None, None
-
-
-def _back_from_left(gradient: Tensor, block: Tensor, summary: Tensor, g_summary: Tensor, ties: Tensor | None) -> None:
-    """Adds the gradient of a summary over axis 2; that of a maximum (with room for ties) where it is reached."""
-    group = grouping(block.shape[2], block.shape[3])
-    wide = grouped(gradient, group)
-    if ties is None:
-        wide.add_(repeated(g_summary, group))
-        return
-    torch.eq(grouped(block, group), repeated(summary, group), out=grouped(ties, group))
-    share = g_summary / ties.sum(2).clamp_(min=1)
-    wide.addcmul_(grouped(ties, group), repeated(share, group))
-
-
-def _back_from_right(gradient: Tensor, block: Tensor, summary: Tensor, g_summary: Tensor, ties: Tensor | None) -> None:
-    """The same over axis 1."""
-    batch, n, m, channels = block.shape
-    rows = gradient.view(batch, n, m * channels)
-    g_summary = g_summary.reshape(batch, m * channels)
-    if ties is None:
-        rows.add_(g_summary.unsqueeze(1))
-        return
-    ties = ties.view(rows.shape)
-    torch.eq(block.view(rows.shape), summary.view(batch, 1, m * channels), out=ties)
-    rows.addcmul_(ties, (g_summary / ties.sum(1).clamp_(min=1)).unsqueeze(1))
+        return whole, summed(scales, channels), summed(shifts, channels), None, None, None
 
 
 class _Write(torch.autograd.Function):
@@ -231,28 +197,28 @@ class _Write(torch.autograd.Function):
         batch, n, m, channels = z.shape
         width = matrix.shape[1]
         out = z.new_empty(batch, n, m, width)
-        length = block_length(batch, _bytes(z, max(channels, width)))
+        length = chunk_length(batch, _bytes(z, max(channels, width)))
         activated = Activated(z, scale, shift, activation, length)
         product = _Product(matrix, n, m)
         near, sums, squares = z.new_empty(0), [], []
         operands = zip(out.split(length), parts(left, length), parts(right, length), strict=False)
-        for k, (block, first, second) in enumerate(operands):
-            assert block is not None
-            product(block, activated.block(k), first, second)
+        for k, (chunk, first, second) in enumerate(operands):
+            assert chunk is not None
+            product(chunk, activated.chunk(k), first, second)
             if moments:
-                # Centred at the first block's mean, so that the variance keeps its digits far from zero.
+                # Centred at the first chunk's mean, so that the variance keeps its digits far from zero.
                 if k == 0:
-                    near = widened(row_sum(block).view(m, width).sum(0) / (block.shape[0] * n * m), m)
-                    spare = torch.empty_like(block)
-                room = spare[: block.shape[0]]
-                torch.sub(block.view(-1, m * width), near, out=room.view(-1, m * width))
+                    near = widened(row_sum(chunk).view(m, width).sum(0) / (chunk.shape[0] * n * m), m)
+                    spare = torch.empty_like(chunk)
+                room = spare[: chunk.shape[0]]
+                torch.sub(chunk.view(-1, m * width), near, out=room.view(-1, m * width))
                 sums.append(row_sum(room))
                 squares.append(row_sum(room.square_()))
         mean = variance = near
         if moments:
             count = batch * n * m
-            offset = reduced(sums, width) / count
-            mean, variance = near[:width] + offset, reduced(squares, width) / count - offset.square()
+            offset = summed(sums, width) / count
+            mean, variance = near[:width] + offset, summed(squares, width) / count - offset.square()
         ctx.activation, ctx.length, ctx.moments = activation, length, moments
         ctx.save_for_backward(z, scale, shift, matrix, left, right, *([out, mean] if moments else []))
         return out, mean, variance
@@ -274,7 +240,7 @@ class _Write(torch.autograd.Function):
         g_matrix, transposed = torch.zeros_like(matrix), matrix.t()
         lefts, rights = [], []
         operands = zip(g_out.contiguous().split(length), parts(whole, length), strict=False)
-        for k, (gradient, g_block) in enumerate(operands):
+        for k, (gradient, g_chunk) in enumerate(operands):
             assert gradient is not None
             if ctx.moments:
                 rows = spare[: gradient.shape[0]]
@@ -285,9 +251,9 @@ class _Write(torch.autograd.Function):
             if right is not None:
                 rights.append(total(gradient, 1))
             flat = gradient.view(-1, width)
-            g_matrix.addmm_(activated.block(k).view(-1, channels).t(), flat)
-            if g_block is not None:
-                torch.mm(flat, transposed, out=g_block.view(-1, channels))
+            g_matrix.addmm_(activated.chunk(k).view(-1, channels).t(), flat)
+            if g_chunk is not None:
+                torch.mm(flat, transposed, out=g_chunk.view(-1, channels))
         return whole, None, None, None, g_matrix, _joined(lefts, left), _joined(rights, right), None
 
 
@@ -300,7 +266,7 @@ def _joined(gradients: list[Tensor], value: Tensor | None) -> Tensor | None:
 
 
 class _Product:
-    """Writes left + right + block @ matrix."""
+    """Writes left + right + chunk @ matrix."""
 
     def __init__(self, matrix: Tensor, n: int, m: int) -> None:
         width = matrix.shape[1]
@@ -310,9 +276,9 @@ class _Product:
         together = grouping(m, width, 16)
         self.joint = torch.block_diag(*[matrix] * together) if together > 1 else matrix
 
-    def __call__(self, out: Tensor, block: Tensor, left: Tensor | None, right: Tensor | None) -> None:
+    def __call__(self, out: Tensor, chunk: Tensor, left: Tensor | None, right: Tensor | None) -> None:
         if left is None and right is None:
-            torch.mm(block.view(-1, self.matrix.shape[0]), self.matrix, out=out.view(-1, self.matrix.shape[1]))
+            torch.mm(chunk.view(-1, self.matrix.shape[0]), self.matrix, out=out.view(-1, self.matrix.shape[1]))
             return
         wide = out.view(-1, *self.rows)
         if left is not None and right is not None:
@@ -321,4 +287,4 @@ class _Product:
             wide.copy_(repeated(left, self.group))
         elif right is not None:
             wide.copy_(right.reshape(-1, 1, *self.rows[1:]))
-        out.view(-1, self.joint.shape[1]).addmm_(block.view(-1, self.joint.shape[0]), self.joint)
+        out.view(-1, self.joint.shape[1]).addmm_(chunk.view(-1, self.joint.shape[0]), self.joint)

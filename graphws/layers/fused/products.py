@@ -4,8 +4,7 @@
   the next coarser key finds its summaries in one;
 * `send`: rows @ matrix + what the network level sends, with the moments for the batch norm that follows.
 
-The stacked rows are stored, as the product's gradient needs them; what a prologue leads from to them is not.  As in
-`graphws.layers.kernels`, a maximum's gradient is shared by the entries that reach it.
+The stacked rows are stored, as the product's gradient needs them; what a prologue leads from to them is not.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from graphws.layers.activations import KERNELS
+from graphws.layers.activations import POINTWISE
 from graphws.layers.features import Moments
-from graphws.messages import Pool
+from graphws.pooling import FixedPooling, fixed_pooling
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Rows:
     """A group of rows.
 
     Args:
@@ -40,19 +39,19 @@ class Piece:
     shift: Tensor | None = None
 
 
-def stack(pieces: Sequence[Piece], activation: str, pool: Pool | None = None) -> tuple[Tensor, Tensor | None]:
-    """The pieces side by side, and their summary over the key if one is wanted.
+def stack(groups: Sequence[Rows], activation: str, pool: str | None = None) -> tuple[Tensor, Tensor | None]:
+    """The groups side by side, and their summary over the key if one is wanted.
 
     Args:
-        pieces: The groups of rows, of one key.
+        groups: The groups of rows, of one key.
         activation: What is still to be done to those that await it.
-        pool: ``mean``, ``max`` or ``sum`` over the key, which then has one axis; None for no summary.
+        pool: The word of a fixed pooling over the key, which then has one axis; None for no summary.
 
     Returns:
         tuple[Tensor, Tensor | None]: (batch, *key, channels of all) and (batch, channels of all).
     """
-    operands = [x for piece in pieces for x in (piece.tensor, piece.scale, piece.shift)]
-    rows, summary = _Stack.apply(activation, pool, [piece.awaiting for piece in pieces], *operands)
+    operands = [x for group in groups for x in (group.tensor, group.scale, group.shift)]
+    rows, summary = _Stack.apply(activation, fixed_pooling(pool), [group.awaiting for group in groups], *operands)
     return rows, summary
 
 
@@ -74,28 +73,24 @@ def send(
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, activation: str, pool: Pool | None, awaiting: list[bool], *operands: Tensor | None
+        ctx: Any, activation: str, pooling: FixedPooling | None, awaiting: list[bool], *operands: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         tensors, scales, shifts = operands[::3], operands[1::3], operands[2::3]
         widths = [x.shape[-1] for x in tensors if x is not None]
-        first, kernel = tensors[0], KERNELS[activation]
+        first, kernel = tensors[0], POINTWISE[activation]
         assert first is not None
         rows = first.new_empty(*first.shape[:-1], sum(widths))
-        places = rows.split_with_sizes(widths, -1)
-        for place, x, scale, shift, waits in zip(places, tensors, scales, shifts, awaiting, strict=True):
+        parts = rows.split_with_sizes(widths, -1)
+        for part, x, scale, shift, waits in zip(parts, tensors, scales, shifts, awaiting, strict=True):
             if waits and scale is not None:
-                torch.addcmul(shift, x, scale, out=place)  # type: ignore[arg-type]
-                kernel.write(place, place)
+                torch.addcmul(shift, x, scale, out=part)  # type: ignore[arg-type]
+                kernel.write(part, part)
             elif waits:
-                kernel.write(x, place)  # type: ignore[arg-type]
+                kernel.write(x, part)  # type: ignore[arg-type]
             else:
-                place.copy_(x)  # type: ignore[arg-type]
-        summary = None
-        if pool is not None:
-            summary = rows.amax(1) if pool == "max" else rows.sum(1)
-            if pool == "mean":
-                summary.div_(rows.shape[1])
-        ctx.activation, ctx.pool, ctx.awaiting, ctx.widths = activation, pool, awaiting, widths
+                part.copy_(x)  # type: ignore[arg-type]
+        summary = None if pooling is None else pooling.summarise(rows.unsqueeze(2), 1).squeeze(1)
+        ctx.activation, ctx.pooling, ctx.awaiting, ctx.widths = activation, pooling, awaiting, widths
         # Tensors that await nothing are not needed again.
         kept = [x if waits and (scales[k] is not None or kernel.from_input) else None
                 for k, (x, waits) in enumerate(zip(tensors, awaiting, strict=True))]  # fmt: skip
@@ -106,19 +101,16 @@ class _Stack(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g_rows: Tensor, g_summary: Tensor | None) -> tuple[Any, ...]:
         rows, summary, *saved = ctx.saved_tensors
-        count, kernel = len(ctx.widths), KERNELS[ctx.activation]
+        count, kernel = len(ctx.widths), POINTWISE[ctx.activation]
         tensors, scales, shifts = saved[:count], saved[count : 2 * count], saved[2 * count :]
         # `send` alone reads the rows, and makes the gradient's memory for this purpose.
-        if ctx.pool == "max" and g_summary is not None:
-            ties = torch.eq(rows, summary.unsqueeze(1), out=torch.empty_like(rows))
-            share = g_summary / ties.sum(1).clamp_(min=1)
-            g_rows.addcmul_(ties, share.unsqueeze(1))
-        elif ctx.pool is not None and g_summary is not None:
-            share = g_summary / rows.shape[1] if ctx.pool == "mean" else g_summary
-            g_rows.add_(share.unsqueeze(1))
+        if summary is not None and g_summary is not None:
+            g_rows = g_rows.contiguous()
+            seen, room = g_rows.unsqueeze(2), torch.empty_like(rows).unsqueeze(2)
+            ctx.pooling.add_gradient(seen, rows.unsqueeze(2), 1, summary.unsqueeze(1), g_summary.unsqueeze(1), room)
         gradients: list[Tensor | None] = []
-        pieces = zip(g_rows.split_with_sizes(ctx.widths, -1), rows.split_with_sizes(ctx.widths, -1), strict=True)
-        for k, (gradient, settled) in enumerate(pieces):
+        groups = zip(g_rows.split_with_sizes(ctx.widths, -1), rows.split_with_sizes(ctx.widths, -1), strict=True)
+        for k, (gradient, settled) in enumerate(groups):
             x, scale, shift = tensors[k], scales[k], shifts[k]
             g_scale = g_shift = None
             if ctx.awaiting[k]:

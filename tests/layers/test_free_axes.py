@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph
 from graphws.layers import FreeAxes, resized
 from graphws.operations import mlp_graph
-from graphws.testing import check_equivariance, random_features
+from graphws.testing import LayerTests, random_features
 from tests.layers.cases import convolution, pinned_heads
 
 WIDE = mlp_graph([12, 4, 3, 7])
@@ -31,10 +31,22 @@ def test_resized_changes_free_spaces_only() -> None:
     }
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_there_and_back_commutes(channels: int) -> None:
-    there, back = FreeAxes(WIDE, NARROW, channels).double(), FreeAxes(NARROW, WIDE, channels).double()
-    check_equivariance(lambda x: back(there(x)), WIDE, rng(), channels=channels)
+CASES = {
+    "one channel": (WIDE, {"input": 3, "output": 2}, 1),
+    "channels": (WIDE, {"input": 3, "output": 2}, 3),
+    "kernel": (convolution(), {"taps": 1, "image": 1}, 2),
+    "heads": (pinned_heads(), {"k": 1}, 2),
+}
+
+
+class TestThereAndBack(LayerTests):
+    @pytest.fixture(autouse=True, params=CASES)
+    def case(self, request: pytest.FixtureRequest) -> None:
+        self.graph, self.sizes, self.channels = CASES[request.param]
+
+    def make_layer(self) -> nn.Module:
+        small = resized(self.graph, self.sizes)
+        return nn.Sequential(FreeAxes(self.graph, small, self.channels), FreeAxes(small, self.graph, self.channels))
 
 
 def test_each_parameter_has_a_matrix_for_each_free_axis() -> None:
@@ -49,15 +61,6 @@ def test_it_multiplies_the_free_axis() -> None:
     torch.testing.assert_close(found["W1"], features["W1"] @ reduce.maps["W1:0"])
     assert found["b1"] is features["b1"]
     assert found.graph == NARROW
-
-
-@pytest.mark.parametrize(
-    ("graph", "sizes"), [(convolution(), {"taps": 1, "image": 1}), (pinned_heads(), {"k": 1})], ids=["kernel", "heads"]
-)
-def test_free_axes_of_kernels_and_of_children_of_sets(graph: NetworkGraph, sizes: dict[str, int]) -> None:
-    small = resized(graph, sizes)
-    there, back = FreeAxes(graph, small, 2).double(), FreeAxes(small, graph, 2).double()
-    check_equivariance(lambda x: back(there(x)), graph, rng(), channels=2)
 
 
 @pytest.mark.parametrize(

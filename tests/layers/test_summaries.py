@@ -1,6 +1,8 @@
-"""Pooling: what each mode computes, and that each summary is computed as cheaply as it can be."""
+"""Summaries: which entries each pools, by which pooling, and what attention does."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,53 +10,54 @@ import torch
 from graphws.errors import UsageError
 from graphws.layers import AttentionPool, EquivariantLinear, expand_blocks
 from graphws.layers.pattern import slots
-from graphws.layers.plan import Source
-from graphws.layers.pooling import Summaries, pool
-from graphws.messages import Pool
+from graphws.layers.plan import PooledSlot
+from graphws.layers.poolings.means import Sum
+from graphws.layers.summaries import Summaries
 from graphws.operations import mlp_graph
 from graphws.testing import random_features
 from tests.layers.cases import residual
 
 NETWORK = mlp_graph([2, 4, 3, 2])
+OVER = {"mean": torch.mean, "max": torch.amax, "sum": torch.sum, "std": partial(torch.std, correction=0)}
 
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def summary(parameter: str, key: list[str], mode: Pool, merged: bool = False) -> torch.Tensor:
+def summary(parameter: str, key: list[str], mode: str, merged: bool = False) -> torch.Tensor:
     graph = residual(3) if parameter == "A" else NETWORK
     features = random_features(graph, 2, 5, rng())
     for group in slots(graph.layout(parameter)):
         if [space for space, _ in group[0].key] == key and group[0].merges == merged:
-            return Summaries(features).get(Source(group[0], mode))
+            return Summaries(features).get(PooledSlot(group[0], mode))
     raise AssertionError("no such slot")
 
 
-@pytest.mark.parametrize("mode", ["mean", "max", "sum"])
-def test_summaries_are_what_they_say(mode: Pool) -> None:
+@pytest.mark.parametrize("mode", OVER)
+def test_summaries_are_what_they_say(mode: str) -> None:
     tensor = random_features(NETWORK, 2, 5, rng())["W2"]
     assert tensor.shape == (5, 3, 4, 2)
-    over = {"mean": torch.mean, "max": torch.amax, "sum": torch.sum}[mode]
+    over = OVER[mode]
     torch.testing.assert_close(summary("W2", [], mode), over(tensor, (1, 2)))
     torch.testing.assert_close(summary("W2", ["hidden1"], mode), over(tensor, (1,)))
     torch.testing.assert_close(summary("W2", ["hidden2"], mode), over(tensor, (2,)))
     assert summary("W2", ["hidden1", "hidden2"], mode).shape == (5, 4, 3, 2), "in the key's order"
 
 
-@pytest.mark.parametrize("mode", ["mean", "max", "sum"])
-def test_a_merged_pattern_reads_the_diagonal(mode: Pool) -> None:
+@pytest.mark.parametrize("mode", OVER)
+def test_a_merged_pattern_reads_the_diagonal(mode: str) -> None:
     tensor = random_features(residual(3), 2, 5, rng())["A"]
     diagonal = torch.stack([tensor[:, k, k] for k in range(3)], 1)
     torch.testing.assert_close(summary("A", ["d"], mode, merged=True), diagonal)
-    over = {"mean": torch.mean, "max": torch.amax, "sum": torch.sum}[mode]
+    over = OVER[mode]
     torch.testing.assert_close(summary("A", [], mode, merged=True), over(diagonal, (1,)))
 
 
 def test_sum_keeps_its_digits_in_float32() -> None:
     values = torch.rand(1, 100_000, 1, generator=rng()) + 1000
     exact = values.double().sum((1,))
-    assert abs(float(pool(values, (1,), "sum").double() - exact) / exact) < 1e-6
+    assert abs(float(Sum().pool(values, (1,)).double() - exact) / exact) < 1e-6
 
 
 def test_attention_weighs_entries_by_a_softmax_of_their_scores() -> None:
