@@ -177,6 +177,8 @@ def _wider(first: AttributeType, second: AttributeType) -> AttributeType:
     """A type that holds both."""
     if {first, second} == {"text", "ints"}:
         return "ints or text"
+    if {first, second} == {"text", "number"}:
+        return "number or text"
     order: tuple[AttributeType, ...] = ("bool", "int", "number", "text", "bools", "ints", "numbers", "texts")
     return max(first, second, key=order.index)
 
@@ -213,7 +215,7 @@ class _Call:
                 if argument.name in ("dtype", "out_dtype") and isinstance(value, str):
                     value = DTYPES[value]
                 if isinstance(value, tuple):
-                    value = list(value)
+                    value = value[0] if str(argument.type) == "int" else list(value)
                 elif str(argument.type).startswith("List[") and not isinstance(value, list) and value is not None:
                     value = [value]
                 if argument.kwarg_only:
@@ -238,8 +240,8 @@ def _fits(argument: Any, value: Any) -> bool:
         return "List[" in text and "Tensor" in text
     if "Tensor" in text:
         return value is None
-    if isinstance(value, tuple | list):
-        return "List[" in text
+    if isinstance(value, tuple | list):  # a list of one may stand for the number
+        return "List[" in text or (text == "int" and len(value) == 1)
     if "List[" in text:  # one number may stand for a list of one
         return isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, float):
