@@ -108,6 +108,8 @@ def from_aten(
                 continue
             kind = _type(argument)
             default = argument.default_value if argument.has_default_value() else REQUIRED
+            if kind == "dtype" and default is not REQUIRED:
+                default = None  # schemas number their types
             if default is REQUIRED and not all(_demands(o, argument.name) for o in overloads):
                 default = None
             if argument.name in attributes:

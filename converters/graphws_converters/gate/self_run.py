@@ -3,8 +3,8 @@
 The graph is run from its operations, constants and weights alone: on the example inputs, with its own weights and with
 disturbed ones, on fresh inputs (the same numbers in another order, also with the other sign) and, where no size was
 fixed by the trace, on other lengths of the batch.  Where the figures differ, every operation is compared with PyTorch's
-own on the same tensors, and the first that differs is named; where none does, the trace is not the whole of the network,
-which takes another path on other inputs.
+own on the same tensors, and the first that differs is named; where none does, the trace is not the whole of the
+network, which takes another path on other inputs.
 """
 
 from __future__ import annotations
