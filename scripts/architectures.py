@@ -36,10 +36,12 @@ networks are small, with random weights, so sizes and groups are those of the te
 - **control**: the change when one weight is left behind. The gate wants at least 1e-6.
 - **spaces**: those that the group moves, and what acts on them beyond permutations: `±` signs, `+` positive scales,
   `*` non-zero scales, `GL` invertible matrices.
+- **runs**: whether the network runs from its file alone, on example inputs, on fresh ones and at disturbed weights,
+  with the largest relative difference of its outputs from the source's, and the lengths of the batch that it takes.
 - **confirmed**: how many of the actions beyond permutations a second test, by gradients, confirms on these inputs.
 - **log10|G|**: digits of the number of permutations.
 - **coverage**: share of the numbers in the state dict that some moving space indexes.
-- **seconds**: CPU time of tracing twice, analysis, the gate and the gradients, on one thread.
+- **seconds**: CPU time of tracing, analysis, the gate, the gradients and the runs from the file, on one thread.
 """
 MARKS = {"signed": "±", "scaling": "+", "monomial": "*", "linear": "GL"}
 
@@ -60,15 +62,16 @@ def line(name: str, result: Conversion, seconds: float) -> str:
     counts = {mark: sum(str(space.action) == action for space in moving) for action, mark in MARKS.items()}
     rich = ", ".join(f"{count} {mark}" for mark, count in counts.items() if count)
     spaces = f"{len(moving)}" + (f" ({rich})" if rich else "")
+    runs = str(result.runs).removeprefix("runs: ")
     tried = f"{sum(c.verdict == 'confirmed' for c in result.actions)}/{len(result.actions)}" if result.actions else ""
     order, coverage = f"{result.graph.log10_order():.1f}", f"{result.coverage:.1%}"
-    return "| " + " | ".join([name, figures, spaces, tried, order, coverage, f"{seconds:.1f}"]) + " |"
+    return "| " + " | ".join([name, figures, runs, spaces, tried, order, coverage, f"{seconds:.1f}"]) + " |"
 
 
 def table() -> list[str]:
     """Every architecture."""
-    head = "| architecture | gate | error | control | spaces | confirmed | log10\\|G\\| | coverage | seconds |"
-    rule = "|---|---|---|---|---|---|---|---|---|"
+    head = "| architecture | gate | error | control | runs | spaces | confirmed | log10\\|G\\| | coverage | seconds |"
+    rule = "|---|---|---|---|---|---|---|---|---|---|"
     lines = ["", "## Modules of PyTorch", "", head, rule]
     for name in architectures.ARCHITECTURES:
         lines.append(row(name, *architectures.build(name), None))

@@ -21,20 +21,26 @@ from graphws.errors import GraphError, nearest
 
 Scalar = bool | int | float | str
 Attribute = Scalar | tuple[Scalar, ...]
-AttributeType = Literal["bool", "bools", "int", "ints", "number", "numbers", "text", "texts", "dtype", "ints or text"]
+AttributeType = Literal[
+    "bool", "bools", "int", "ints", "number", "numbers", "text", "texts", "dtype", "ints or text", "number or text"
+]
 
 WEIGHTS: Final = "weights"
 """The type that a tensor has where it follows that of the weights."""
 DTYPES: Final = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
-        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
-        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+        *(torch.complex32, torch.complex64, torch.complex128),
+        *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+        *(torch.float8_e4m3fn, torch.float8_e5m2),
     )
 }
 """Types of tensors by name."""
 MOST = 1024
 """How many entries a tuple may have."""
+_NOT_FINITE = ("inf", "-inf", "nan")
 _SIZE = re.compile(r"(?:(?P<times>[0-9]{1,9})\*)?n(?P<plus>[+-][0-9]{1,12})?")
 
 
@@ -56,6 +62,8 @@ def checked(kind: AttributeType, value: object, place: str) -> Attribute:
     """
     if kind == "ints or text":
         kind = "text" if isinstance(value, str) and re.fullmatch("[a-z]+", value) else "ints"
+    if kind == "number or text":
+        kind = "text" if isinstance(value, str) and value not in _NOT_FINITE else "number"
     if kind in ("bools", "ints", "numbers", "texts"):
         single: AttributeType = kind[:-1]  # type: ignore[assignment]
         parts = value.split(",") if isinstance(value, str) and kind != "texts" else value
@@ -80,7 +88,7 @@ def _single(kind: AttributeType, value: object, place: str) -> Scalar:
     if kind == "number":
         if isinstance(value, bool | int | float):
             return value
-        if isinstance(value, str) and value in ("inf", "-inf", "nan"):
+        if isinstance(value, str) and value in _NOT_FINITE:
             return float(value)
         if isinstance(value, str) and _SIZE.fullmatch(value):
             return value

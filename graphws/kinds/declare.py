@@ -110,6 +110,8 @@ def from_aten(
                 continue
             kind = _type(argument)
             default = argument.default_value if argument.has_default_value() else REQUIRED
+            if kind == "dtype" and default is not REQUIRED:
+                default = None  # schemas number their types
             if default is REQUIRED and not all(_demands(o, argument.name) for o in overloads):
                 default = None
             if argument.name in attributes:
@@ -180,6 +182,8 @@ def _wider(first: AttributeType, second: AttributeType) -> AttributeType:
     """A type that holds both."""
     if {first, second} == {"text", "ints"}:
         return "ints or text"
+    if {first, second} == {"text", "number"}:
+        return "number or text"
     order: tuple[AttributeType, ...] = ("bool", "int", "number", "text", "bools", "ints", "numbers", "texts")
     return max(first, second, key=order.index)
 
@@ -216,7 +220,7 @@ class _Call:
                 if argument.name in ("dtype", "out_dtype") and isinstance(value, str):
                     value = DTYPES[value]
                 if isinstance(value, tuple):
-                    value = list(value)
+                    value = value[0] if str(argument.type) == "int" else list(value)
                 elif str(argument.type).startswith("List[") and not isinstance(value, list) and value is not None:
                     value = [value]
                 if argument.kwarg_only:
@@ -241,8 +245,8 @@ def _fits(argument: Any, value: Any) -> bool:
         return "List[" in text and "Tensor" in text
     if "Tensor" in text:
         return value is None
-    if isinstance(value, tuple | list):
-        return "List[" in text
+    if isinstance(value, tuple | list):  # a list of one may stand for the number
+        return "List[" in text or (text == "int" and len(value) == 1)
     if "List[" in text:  # one number may stand for a list of one
         return isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, float):

@@ -83,8 +83,8 @@ class Kind:
     from_aten: bool = False
     shape_of: frozenset[str] = field(default_factory=frozenset)
 
-    def __call__(self, *operands: Any, **attributes: Any) -> Any:
-        """The function, on operands in order and attributes by name; defaults filled in."""
+    def __call__(self, /, *operands: Any, **attributes: Any) -> Any:
+        """The function, on operands in order and attributes by name (one of which may be called ``self``)."""
         if self.function is None:
             raise GraphError(f"operation {self.name!r} cannot be run")
         return self.function(*operands, **attributes)

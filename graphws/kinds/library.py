@@ -27,13 +27,14 @@ ENTRYWISE = _words("""
     add sub rsub mul div true_divide floor_divide remainder fmod maximum minimum fmax fmin clamp clamp_min clamp_max
     where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
     __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift atan2 hypot copysign xlogy
-    logaddexp masked_fill polar complex real imag conj view_as_real view_as_complex prelu isin bucketize
+    logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf masked_fill polar complex real imag conj
+    view_as_real view_as_complex prelu isin bucketize
 """)
 """Several tensors, entry by entry."""
 
 POOLING = _words("""
     sum mean prod amax amin all any logsumexp std var std_mean var_mean norm linalg_vector_norm
-    nansum nanmean count_nonzero argmax argmin max min aminmax median mode
+    nansum nanmean nanmedian dist trace count_nonzero argmax argmin max min aminmax median mode
     avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
     max_pool2d_with_indices max_pool3d_with_indices max_pool1d_with_indices
@@ -52,8 +53,10 @@ MIXING = _words("""
     upsample_bicubic2d _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d
     _upsample_bilinear2d_aa _upsample_bicubic2d_aa
     fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_hfft stft
-    _grouped_mm im2col col2im lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
-    fft_fftshift fft_ifftshift
+    _grouped_mm col2im lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+    fft_fftshift fft_ifftshift _fft_r2c _fft_c2c _fft_c2r _safe_softmax addbmm addr linalg_cross _trilinear
+    _pdist_forward linalg_pinv linalg_inv_ex linalg_cholesky_ex _linalg_det _linalg_slogdet _linalg_solve_ex _linalg_svd
+    _linalg_eigh linalg_solve_triangular linalg_matrix_exp max_unpool2d max_unpool3d index_reduce
 """)
 """Entries along some axes are made from all entries along them."""
 
@@ -65,6 +68,7 @@ MOVING = _words("""
     pixel_unshuffle channel_shuffle native_channel_shuffle scatter scatter_add scatter_reduce index_add index_copy
     index_put index_fill masked_scatter slice_scatter select_scatter diagonal_scatter glu one_hot copy fill
     embedding_bag atleast_1d atleast_2d meshgrid block_diag searchsorted nonzero masked_select unique_consecutive
+    im2col
 """)
 """The same entries, elsewhere."""
 
@@ -90,6 +94,13 @@ SAME = {
     "zeros_like": ("empty_like",),
     "new_zeros": ("new_empty",),
     "reshape": ("view", "_unsafe_view", "view_copy", "_reshape_alias", "_reshape_copy"),
+    "conj": ("_conj", "_conj_physical", "conj_physical"),
+    "adaptive_avg_pool2d": ("_adaptive_avg_pool2d",),
+    "adaptive_avg_pool3d": ("_adaptive_avg_pool3d",),
+    "diagonal": ("diagonal_copy",),
+    "unfold": ("unfold_copy",),
+    "narrow": ("narrow_copy",),
+    "t": ("t_copy",),
     "squeeze": ("squeeze_copy",),
     "expand": ("expand_copy",),
     "permute": ("permute_copy",),

@@ -141,7 +141,17 @@ def _recurrent(name: str) -> Kind:
 
 def rows() -> list[Kind]:
     """Every row that is a function of ours."""
-    passing = ("alias", "clone", "contiguous", "detach", "lift", "lift_fresh", "lift_fresh_copy", "positive")
+    passing = (
+        "alias",
+        "alias_copy",
+        "clone",
+        "contiguous",
+        "detach",
+        "lift",
+        "lift_fresh",
+        "lift_fresh_copy",
+        "positive",
+    )
     return [
         from_function(identity, "keeps", pointwise=True, spellings=(*passing, "resolve_conj", "resolve_neg")),
         from_function(sine, "keeps", pointwise=True, spellings=("sin",)),

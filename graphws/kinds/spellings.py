@@ -132,7 +132,7 @@ def _rrelu(a: Arguments) -> Call | None:
     return None if a.get("training") else ("leaky_relu", {"self": a["self"], "negative_slope": slope})
 
 
-@_adapts("_softmax", "_safe_softmax", "softmax")
+@_adapts("_softmax", "softmax")
 def _softmax(a: Arguments) -> Call:
     return "softmax", {"x": a["self"]} | {k: a[k] for k in ("dim", "dtype") if a.get(k) is not None}
 

@@ -52,7 +52,7 @@ class MeasuredIntertwiners:
 @lru_cache(maxsize=1024)
 def action_of(operation: Operation) -> Action:
     """The largest group that passes through a pointwise operation with its constants; permutations for any other."""
-    if not operation.row.pointwise:
+    if not operation.row.pointwise or len(operation.reads) != 1:  # an exponent may be a tensor
         return Action.PERMUTATION
     try:
         return measure_intertwiners(operation).action

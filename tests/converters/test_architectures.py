@@ -27,6 +27,9 @@ def test_each_architecture_gets_its_group_verified(name: str) -> None:
     rich = [space.name for space in result.graph.spaces if space.moves and space.action is not Action.PERMUTATION]
     assert [check.space for check in result.actions] == rich
     assert {check.verdict for check in result.actions} <= {"confirmed"}
+    assert result.runs is not None
+    assert result.runs.error is not None, result.runs.reason
+    assert (result.runs.error < 1e-12, result.runs.batch) == (True, "any")
     assert isinstance(result.weights, Weights)
     state, back = module.state_dict(), result.weights.to_state_dict()
     assert sorted(state) == sorted(back)

@@ -22,6 +22,9 @@ def test_each_model_gets_its_group_verified(name: str) -> None:
     assert result.verification.control > 1e-3
     assert " · ".join(result.graph.group().factors) == GROUPS[name]
     assert not any(note.startswith("no rule") for note in result.notes)
+    assert result.runs is not None
+    assert result.runs.error is not None, result.runs.reason
+    assert (result.runs.error < 1e-6, result.runs.batch) == (True, "any"), "some norms compute in float32, too"
     assert result.weights is not None
     state, back = model.state_dict(), result.weights.to_state_dict()
     assert sorted(state) == sorted(back)

@@ -63,6 +63,7 @@ class Case:
         digits: Least log10 of the order of the group.
         coverage: Least share of the numbers on a space that moves.
         inputs: Example inputs, where the file does not show them, or smaller ones do.
+        batch: Lengths of the batch on which its file runs.
     """
 
     source: Callable[[Path], object]
@@ -70,6 +71,7 @@ class Case:
     digits: float
     coverage: float
     inputs: Inputs = None
+    batch: str = "any"
 
 
 CASES = {
@@ -77,7 +79,7 @@ CASES = {
     "CREPE": Case(_crepe, 6, 380, 0.999, _random(2, 1024)),
     "MiniLM": Case(_minilm, 24, 30_527, 0.467),
     "Silero": Case(lambda public: public / "silero_vad_16k_op15.onnx", 5, 827, 0.784,
-                   (_random(2, 576), _random(2, 2, 128), torch.tensor(16000))),
+                   (_random(2, 576), _random(2, 2, 128), torch.tensor(16000)), "2"),
     "RFB-320": Case(lambda public: public / "rfb320.onnx", 25, 2835, 0.913),
     "Basic Pitch": Case(lambda public: public / "basic_pitch_nmp.onnx", 3, 75, 0.467),
     "DenseNet-121": Case(lambda public: public / "light_densenet121.onnx", 120, 16_536, 0.999, _random(1, 3, 32, 32)),
@@ -101,12 +103,16 @@ def test_each_is_verified_with_its_whole_group_and_comes_back(shared: Path, tmp_
     assert found.verification is not None, found.verdict
     assert found.verification.error < 1e-12, "all of them can run in float64"
     assert found.verification.control > 1e-3
+    assert found.runs is not None
+    assert found.runs.error is not None, found.runs.reason
+    assert (found.runs.error < 1e-12, found.runs.batch) == (True, case.batch)
     assert sum(space.moves for space in found.graph.spaces) >= case.moving
     assert found.graph.log10_order() >= case.digits
     assert found.coverage >= case.coverage
     save_network(found, tmp_path / "net.safetensors")
     back = load_network(tmp_path / "net.safetensors")
     assert (back.graph, back.verification, back.notes) == (found.graph, found.verification, found.notes)
+    assert back.runs == found.runs
     assert found.weights is not None
     assert back.weights is not None
     assert samples.same_bits(back.weights, found.weights)

@@ -151,7 +151,9 @@ def _described(work: _Writing, nodes: Sequence[ir.Node], others: Sequence[ir.Nod
     for node, twin in zip(nodes, others, strict=True):
         pairs = zip(node.outputs, node.outputs if twin is None else twin.outputs, strict=False)
         for value, other in pairs:
-            if value is not None and other is not None and (name := work.names[value]) in steps and name not in seen:
+            if value is None or other is None or value.dtype not in DTYPES.values():
+                continue
+            if (name := work.names[value]) in steps and name not in seen:
                 seen.add(name)
                 yield Value(name, tuple(_sizes(work, value.shape, other.shape)), (), _type(work, value.dtype))
 

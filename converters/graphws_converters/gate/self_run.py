@@ -1,10 +1,10 @@
 """The gate's second figure: does the network file run by itself, and compute what its source computes?
 
 The graph is run from its operations, constants and weights alone: on the example inputs, with its own weights and with
-disturbed ones, on fresh inputs (the same numbers in another order) and, where no size was fixed by the trace, on other
-lengths of the batch.  Where the figures differ, every operation is compared with PyTorch's own on the same tensors, and
-the first that differs is named; where none does, the trace is not the whole of the network, which takes another path on
-other inputs.
+disturbed ones, on fresh inputs (the same numbers in another order, also with the other sign) and, where no size was
+fixed by the trace, on other lengths of the batch.  Where the figures differ, every operation is compared with PyTorch's
+own on the same tensors, and the first that differs is named; where none does, the trace is not the whole of the
+network, which takes another path on other inputs.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def self_run(trial: Trial, batches: Sequence[int], generator: torch.Generator) -
     reason = why_not(trial.graph)
     if reason:
         return SelfRun(None, reason)
-    fresh = _reordered(trial.arguments, generator)
-    plans: list[tuple[str, Arguments, bool]] = [("", trial.arguments, False), ("on other inputs ", fresh, False)]
+    plans: list[tuple[str, Arguments, bool]] = [("", trial.arguments, False)]
+    plans += [("on other inputs ", _fresh(trial.arguments, sign, generator), False) for sign in (1, -1)]
     if trial.graph.numel <= MOST_DISTURBED and not isinstance(trial.module, torch.jit.ScriptModule):
         plans.insert(1, ("at other weights ", trial.arguments, True))
     errors = []
@@ -232,13 +232,14 @@ def with_batch(arguments: Arguments, n: int, generator: torch.Generator) -> Argu
     return found
 
 
-def _reordered(arguments: Arguments, generator: torch.Generator) -> Arguments:
-    """Fresh inputs: the numbers of each in another order; truth values stay."""
+def _fresh(arguments: Arguments, sign: int, generator: torch.Generator) -> Arguments:
+    """Other inputs: the numbers of each in another order, floating ones with a sign; truth values stay."""
 
     def shuffled(x: Tensor) -> Tensor:
         if x.dtype == torch.bool:
             return x
-        return x.flatten()[torch.randperm(x.numel(), generator=generator)].reshape(x.shape)
+        moved = x.flatten()[torch.randperm(x.numel(), generator=generator)].reshape(x.shape)
+        return sign * moved if x.is_floating_point() else moved
 
     found: Arguments = pytree.tree_map_only(Tensor, shuffled, arguments)
     return found
