@@ -68,6 +68,7 @@ class Kind:
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
+        batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Kind:
     spellings: tuple[str, ...] = ()
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
+    batched: Callable[..., Any] | None = None
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name; defaults filled in."""

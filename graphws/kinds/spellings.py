@@ -172,7 +172,7 @@ def _view(a: Arguments) -> Call | None:
 
 def _recurrent_of(name: str) -> Callable[[Arguments], Call | None]:
     def adapt(a: Arguments) -> Call | None:
-        if a.get("train") and a.get("dropout") or "params" not in a:
+        if (a.get("train") and a.get("dropout")) or "params" not in a:
             return None
         states = list(a["hx"]) if isinstance(a["hx"], list | tuple) else [a["hx"]]
         kept = _kept(a, has_biases="has_biases", num_layers="num_layers", bidirectional="bidirectional",
