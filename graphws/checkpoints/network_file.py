@@ -1,55 +1,77 @@
 """A converted network in one file: its tensors, its graph, and what is known about both.
 
 The file is an ordinary ``.safetensors`` file, so that any tool can read the tensors under the names that the network's
-own state dict has (tied tensors once).  Its metadata hold the graph as JSON, the figures of the numeric gate and the
-reasons; a reader checks all of it, and a file is written whole or not at all.
+own state dict has (tied tensors once).  The graph's constants lie beside them, under names with a prefix of their own.
+The metadata hold the graph as JSON, the figures of the numeric gate and the reasons; a reader checks all of it, and a
+file is written whole or not at all.
+
+Format 1 had no constants, and steps without all their arguments: its graphs are read, those that are whole run.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from graphws.checkpoints.conversion import ActionCheck, Conversion, Verdict
+from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun, Verdict
 from graphws.checkpoints.state_dict import read_state_dict
 from graphws.errors import DataError, GraphwsError
 from graphws.files import whole_file
+from graphws.graph.format_1 import WHY as OF_FORMAT_1
 from graphws.graph.network import NetworkGraph
+from graphws.graph.serialise import from_json, to_json
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
+from graphws.operations.plan import why_not
 from graphws.operations.verify import Verification
 
-FORMAT = "1"
+FORMAT = "2"
+FORMATS = ("1", FORMAT)
+"""Formats that are read."""
 MARK = "graphws_network"
 """The metadata key that tells these files from other safetensors."""
+CONSTANTS = "graphws.constants/"
+"""What stands before the names of constants among the tensors of the file."""
 MOST_NOTES = 1000
+LONGEST_REASON = 10_000
+"""Characters of the reason why a network does not run."""
 
 
 def save_network(conversion: Conversion, path: str | Path) -> None:
     """Writes a converted network; the file's name should end in ``.safetensors``.
 
-    Law: `load_network` gives the same graph, weights (bit for bit), verification, reason, notes and verdicts.
+    Law: `load_network` gives the same graph and constants, weights (bit for bit), verification, reason, notes, verdicts
+    and the figure of the network run from its file.
 
     Raises:
-        DataError: Where the name is another, or the file cannot be written; then what was there stays.
+        DataError: Where the name is another, a tensor of the network has the prefix that constants have, or the file
+            cannot be written; then what was there stays.
     """
     file = Path(path)
     if file.suffix != ".safetensors":
         raise DataError(f"{file}: a converted network is a .safetensors file; name it {file.stem}.safetensors")
-    metadata = {MARK: FORMAT, "graph": conversion.graph.to_json(), "reason": conversion.reason}
+    metadata = {MARK: FORMAT, "graph": to_json(conversion.graph, inline=False), "reason": conversion.reason}
     metadata["notes"] = json.dumps(list(conversion.notes)[:MOST_NOTES])
     metadata["actions"] = json.dumps([asdict(check) for check in conversion.actions])
     if conversion.verification is not None:
         metadata["verification"] = json.dumps(asdict(conversion.verification))
+    if conversion.runs is not None:
+        metadata["runs"] = json.dumps(asdict(conversion.runs))
+    tensors = _tensors(conversion)
+    taken = next((key for key in tensors if key.startswith(CONSTANTS)), None)
+    if taken is not None:
+        raise DataError(f"{file}: tensor {taken[:100]!r} has the prefix {CONSTANTS!r}, which constants have")
     with whole_file(file) as stream:
-        stream.write(save(_tensors(conversion), metadata))
+        stream.write(save(tensors | _constants(conversion.graph), metadata))
 
 
 def _tensors(conversion: Conversion) -> dict[str, Tensor]:
@@ -59,6 +81,19 @@ def _tensors(conversion: Conversion) -> dict[str, Tensor]:
     aliases = {a for p in conversion.graph.parameters if p.storage for a in p.storage.aliases}
     state = conversion.weights.to_state_dict()
     return {key: tensor.contiguous() for key, tensor in state.items() if key not in aliases}
+
+
+def _constants(graph: NetworkGraph) -> dict[str, Tensor]:
+    """The constants under their names in the file; complex ones as pairs, since safetensors holds few of those types.
+
+    Constants of a file may share no memory, and do not: each is a copy.
+    """
+    return {
+        CONSTANTS + constant.name: torch.view_as_real(constant.tensor).clone()
+        if constant.tensor.is_complex()
+        else constant.tensor
+        for constant in graph.constants
+    }
 
 
 def is_network_file(path: Path) -> bool:
@@ -76,18 +111,25 @@ def load_network(path: str | Path) -> Conversion:
     metadata = _metadata(file)
     if MARK not in metadata:
         raise DataError(f"{file}: a safetensors file, but not of a converted network")
-    if metadata[MARK] != FORMAT:
-        raise DataError(f"{file}: a network file of format {metadata[MARK][:20]}; this version reads format {FORMAT}")
-    state = read_state_dict(file)
+    if metadata[MARK] not in FORMATS:
+        known = " and ".join(FORMATS)
+        raise DataError(f"{file}: a network file of format {metadata[MARK][:20]}; this version reads formats {known}")
+    tensors = read_state_dict(file)
+    constants = {key.removeprefix(CONSTANTS): x for key, x in tensors.items() if key.startswith(CONSTANTS)}
+    state = {key: x for key, x in tensors.items() if not key.startswith(CONSTANTS)}
     try:
-        graph = NetworkGraph.from_json(metadata.get("graph", ""))
+        graph = from_json(metadata.get("graph", ""), constants)
         weights = Weights.from_state_dict(graph, state) if state else None
     except GraphwsError as error:
         raise DataError(f"{file}: {error}") from None
+    surplus = set(constants) - {constant.name for constant in graph.constants}
+    if surplus:
+        raise DataError(f"{file}: its graph has no constant {min(surplus)[:100]!r}")
     verification = _verification(file, metadata["verification"]) if "verification" in metadata else None
     reason, notes = metadata.get("reason", ""), _notes(file, metadata.get("notes", "[]"))
     actions = _actions(file, graph, metadata.get("actions", "[]"))
-    return Conversion(graph, weights, verification, reason, notes=notes, actions=actions)
+    runs = _runs(file, graph, metadata["runs"]) if "runs" in metadata else _of_format_1(graph, metadata[MARK])
+    return Conversion(graph, weights, verification, reason, notes=notes, actions=actions, runs=runs)
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -118,6 +160,34 @@ def _verification(file: Path, text: str) -> Verification:
     if not good or min(entry["error"], entry["control"]) < 0 or entry["actions"] not in ("permutation", "rich"):
         raise DataError(f"{file}: its verification holds impossible figures")
     return Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+
+
+def _runs(file: Path, graph: NetworkGraph, text: str) -> SelfRun:
+    """The figure of the network run from its file; it must not say yes where the graph cannot run."""
+    entry = _json(file, "figure of running", text)
+    fits = isinstance(entry, dict) and set(entry) == {"error", "reason", "batch"}
+    if not fits or not (entry["error"] is None or type(entry["error"]) is float):
+        raise DataError(f"{file}: its figure of running needs error, reason and batch")
+    error, reason, batch = entry["error"], entry["reason"], entry["batch"]
+    if not isinstance(reason, str) or len(reason) > LONGEST_REASON or (error is None) != bool(reason):
+        raise DataError(
+            f"{file}: its figure of running needs a reason where there is no error, and none where there is"
+        )
+    if error is not None and not (math.isfinite(error) and error >= 0):
+        raise DataError(f"{file}: its figure of running is impossible")
+    if not isinstance(batch, str) or not (batch == "any" or re.fullmatch("[1-9][0-9]{0,11}", batch)):
+        raise DataError(
+            f"{file}: its figure of running is for a batch of {str(batch)[:40]!r}: 'any' or a number is allowed"
+        )
+    failure = why_not(graph) if error is not None else ""
+    if failure:
+        raise DataError(f"{file}: its figure says that it runs, but {failure[:LONGEST_REASON]}")
+    return SelfRun(error, reason, batch)
+
+
+def _of_format_1(graph: NetworkGraph, version: str) -> SelfRun | None:
+    """What can be said of a file without the figure: of format 1 whether its steps are whole."""
+    return SelfRun(None, OF_FORMAT_1) if version == "1" and graph.operations and why_not(graph) else None
 
 
 def _actions(file: Path, graph: NetworkGraph, text: str) -> tuple[ActionCheck, ...]:

@@ -39,11 +39,13 @@ import networkx as nx
 import torch
 
 from graphws.errors import GraphError, WeightsError
+from graphws.graph.constant import Constant
 from graphws.graph.elements import elements
 from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.space import Space
+from graphws.graph.value import Value
 from graphws.graph.weights import Weights
 
 TYPED = "typed graph"
@@ -106,6 +108,8 @@ def _typed(graph: NetworkGraph) -> nx.MultiDiGraph:
         operations=tuple((o.kind, o.inputs, o.outputs, dict(o.attributes)) for o in graph.operations),
         inputs=graph.inputs,
         outputs=graph.outputs,
+        constants=tuple((c.name, c.tensor, c.follows) for c in graph.constants),
+        stated=tuple((v.name, v.shape, tuple(str(a or "") for a in v.axes), v.dtype, v.highest) for v in graph.values),
     )
     for position, space in enumerate(graph.spaces):
         view.add_node(
@@ -158,9 +162,14 @@ def _from_typed(view: nx.MultiDiGraph) -> NetworkGraph:
         axes = tuple(Axis(e["space"], e["power"], e["inner"]) for e in sorted(joined, key=lambda e: e["axis"]))
         storage = None if a["storage"] is None else Storage(*a["storage"])
         parameters.append(Parameter(a["name"], axes, a["kind"], a["role"], storage))
-    operations = tuple(Operation(*entry) for entry in view.graph["operations"])
     return NetworkGraph(
-        tuple(spaces), tuple(parameters), operations, tuple(view.graph["inputs"]), tuple(view.graph["outputs"])
+        tuple(spaces),
+        tuple(parameters),
+        tuple(Operation(*entry) for entry in view.graph["operations"]),
+        tuple(view.graph["inputs"]),
+        tuple(view.graph["outputs"]),
+        tuple(Constant(*entry) for entry in view.graph["constants"]),
+        tuple(Value(*entry) for entry in view.graph["stated"]),
     )
 
 

@@ -10,7 +10,7 @@ x1 = leaky_relu(z1, negative_slope=0.2)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphws.kinds import Attribute as Attribute
@@ -21,6 +21,9 @@ from graphws.kinds import kind as kind_called
 @dataclass(frozen=True)
 class Operation:
     """One step of the computation.
+
+    Law: two are equal where kind, inputs, outputs and constants are, these with their types: adding 1 to whole numbers
+    is not adding 1.0, while a NaN equals itself.
 
     Args:
         kind: A row of the table of kinds: ``linear``, ``relu``, ``sine``, ``add``…
@@ -35,7 +38,8 @@ class Operation:
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: tuple[tuple[str, Attribute], ...] = ()
+    attributes: tuple[tuple[str, Attribute], ...] = field(default=(), compare=False)
+    _constants: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))
@@ -43,6 +47,7 @@ class Operation:
         row = kind_called(self.kind)
         attributes = row.checked(dict(self.attributes))
         object.__setattr__(self, "attributes", tuple(sorted(attributes.items())))
+        object.__setattr__(self, "_constants", repr(self.attributes))
         row.arranged(self.inputs, attributes)
 
     @property
@@ -60,6 +65,15 @@ class Operation:
         """The names read, without those left out."""
         return tuple(name for name in self.inputs if name)
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names read whose numbers count: without those of which only the shape does."""
+        if not self.row.shape_of:
+            return self.reads
+        found = [x for operand, x in self.operands.items() if operand not in self.row.shape_of]
+        flat = [name for x in found for name in (x if isinstance(x, list) else [x])]
+        return tuple(name for name in flat if name)
+
     def attribute(self, name: str, default: Attribute | None = None) -> Any:
         """The constant called `name`; where nothing is said, `default`, or that of the kind."""
         found = dict(self.attributes)
@@ -74,8 +88,8 @@ class Operation:
         return self.row(*operands, **dict(self.attributes), **context)
 
     def __str__(self) -> str:
-        constants = "".join(f", {name}={_shown(value)}" for name, value in self.attributes)
-        return f"{', '.join(self.outputs)} = {self.kind}({', '.join(name or '-' for name in self.inputs)}{constants})"
+        constants = (f"{name}={_shown(value)}" for name, value in self.attributes)
+        return f"{', '.join(self.outputs)} = {self.kind}({', '.join([*(x or '-' for x in self.inputs), *constants])})"
 
 
 def _shown(value: Attribute) -> str:

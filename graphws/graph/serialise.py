@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.errors import GraphError
+from graphws.errors import GraphError, nearest
 from graphws.graph.constant import LARGEST as LARGEST_CONSTANT
 from graphws.graph.constant import Constant
 from graphws.graph.format_1 import operation_of_format_1
@@ -75,12 +75,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _constant(constant: Constant, inline: bool) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": constant.name}
+    kind = str(constant.tensor.dtype).removeprefix("torch.")
+    entry: dict[str, Any] = {"name": constant.name, "dtype": kind, "shape": list(constant.tensor.shape)}
     if constant.follows:
         entry["follows"] = True
     if inline:
-        entry["dtype"] = str(constant.tensor.dtype).removeprefix("torch.")
-        entry["shape"] = list(constant.tensor.shape)
         entry["data"] = base64.b64encode(constant.bits).decode("ascii")
     return entry
 
@@ -230,23 +229,52 @@ def _read_operation(entry: object, place: str, version: int) -> Operation:
 
 
 def _read_constant(entry: object, place: str, given: Mapping[str, Tensor]) -> Constant:
-    reader = _Reader(entry, place, ("name", "follows", "dtype", "shape", "data"))
-    name, follows = reader.text("name"), reader.entry.get("follows", False)
+    reader = _Reader(entry, place, ("name", "dtype", "shape", "follows", "data"))
+    name, follows, kind = reader.text("name"), reader.entry.get("follows", False), reader.text("dtype")
     if not isinstance(follows, bool):
-        raise GraphError(f"graph file, {place}: 'follows' must be true or false")
-    if name in given:
-        return Constant(name, given[name], follows)
-    if "data" not in reader.entry:
+        raise GraphError(f"graph file, {place}: 'follows' must be true or false, got {_shown(follows)}")
+    if kind not in DTYPES:
+        raise GraphError(f"graph file, {place}: unknown type {_shown(kind)}" + nearest(kind[:100], DTYPES))
+    dtype, shape = DTYPES[kind], reader.sizes("shape")
+    if "data" in reader.entry:
+        tensor = _inline(reader, dtype, shape)
+    elif name in given:
+        tensor = torch.view_as_complex(given[name]) if _is_pairs(given[name], dtype) else given[name]
+    else:
         raise GraphError(f"graph file, {place}: the numbers of constant {_shown(name)} are missing")
-    dtype, shape = DTYPES.get(reader.text("dtype")), reader.sizes("shape")
+    if tensor.dtype != dtype or tuple(tensor.shape) != shape:
+        stated, held = _type_and_shape(dtype, shape), _type_and_shape(tensor.dtype, tuple(tensor.shape))
+        raise GraphError(f"graph file, {place}: constant {_shown(name)} should be {stated}, its numbers are {held}")
+    return Constant(name, tensor, follows)
+
+
+def _inline(reader: _Reader, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    """The numbers that stand in the text; as many as type and shape ask for."""
+    text, wanted = reader.text("data"), math.prod(shape) * dtype.itemsize
+    if wanted > LARGEST_CONSTANT:
+        raise GraphError(
+            f"graph file, {reader.place}: {_type_and_shape(dtype, shape)} has more than {LARGEST_CONSTANT} bytes"
+        )
     try:
-        bits = base64.b64decode(reader.text("data"), validate=True)
+        bits = base64.b64decode(text, validate=True)
     except ValueError:
-        raise GraphError(f"graph file, {place}: 'data' is not base 64") from None
-    if dtype is None or len(bits) != math.prod(shape) * dtype.itemsize or len(bits) > LARGEST_CONSTANT:
-        raise GraphError(f"graph file, {place}: 'data' does not hold numbers of that type and shape")
+        raise GraphError(f"graph file, {reader.place}: 'data' is not base 64") from None
+    if len(bits) != wanted:
+        raise GraphError(
+            f"graph file, {reader.place}: 'data' holds {len(bits)} bytes, {_type_and_shape(dtype, shape)} has {wanted}"
+        )
     flat = torch.frombuffer(bytearray(bits), dtype=torch.uint8) if bits else torch.empty(0, dtype=torch.uint8)
-    return Constant(name, flat.view(dtype).reshape(shape), follows)
+    return flat.view(dtype).reshape(shape)
+
+
+def _is_pairs(tensor: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor holds complex numbers of that type as pairs."""
+    return dtype.is_complex and tensor.dtype == dtype.to_real() and tensor.ndim > 0 and tensor.shape[-1] == 2
+
+
+def _type_and_shape(dtype: torch.dtype, shape: tuple[int, ...]) -> str:
+    """As in ``float32 of shape (2, 3)``."""
+    return f"{str(dtype).removeprefix('torch.')} of shape {shape}"
 
 
 def _read_value(entry: object, place: str) -> Value:
@@ -256,7 +284,8 @@ def _read_value(entry: object, place: str) -> Value:
                for size in shape):  # fmt: skip
         raise GraphError(f"graph file, {place}: 'shape' must be a list of sizes, got {_shown(shape)}")
     highest = reader.whole("highest") if "highest" in reader.entry else None
-    return Value(reader.text("name"), tuple(shape), reader.texts("axes"), reader.text("dtype", WEIGHTS), highest)
+    axes = tuple(Axis.parse(text) if text else None for text in reader.texts("axes"))
+    return Value(reader.text("name"), tuple(shape), axes, reader.text("dtype", WEIGHTS), highest)
 
 
 def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> NetworkGraph:
@@ -264,7 +293,7 @@ def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> Netwo
 
     Args:
         text: The text.
-        constants: Numbers of constants whose numbers do not stand in the text.
+        constants: Numbers of constants whose numbers do not stand in the text; of complex ones as pairs.
 
     Raises:
         GraphError: On text that is too long, is not JSON, or does not describe a graph; the place is named.

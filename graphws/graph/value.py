@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphws.errors import GraphError
+from graphws.errors import GraphError, nearest
 from graphws.graph.parameter import Axis
 from graphws.kinds.attributes import DTYPES, WEIGHTS, checked
 
@@ -42,7 +42,7 @@ class Value:
         if len(self.axes) != len(self.shape):
             raise GraphError(f"value {self.name!r}: {len(self.shape)} axes and {len(self.axes)} labels")
         if self.dtype != WEIGHTS and self.dtype not in DTYPES:
-            raise GraphError(f"value {self.name!r}: unknown type {self.dtype!r}")
+            raise GraphError(f"value {self.name!r}: unknown type {self.dtype!r}" + nearest(self.dtype, DTYPES))
 
     def axis_of(self, space: str) -> int | None:
         """The axis that a space labels, if one does."""

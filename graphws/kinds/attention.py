@@ -127,7 +127,8 @@ def mean_tokens(x: Tensor) -> Tensor:
 
 def _split(x: Tensor, heads: int) -> Tensor:
     """(..., tokens, heads * d) to (..., heads, tokens, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
+    rows: Tensor = x.unflatten(-1, (heads, -1))
+    return rows.transpose(-2, -3)
 
 
 def _shared(x: Tensor, heads: int, groups: int) -> Tensor:

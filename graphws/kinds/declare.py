@@ -37,6 +37,7 @@ def from_function(
     name: str | None = None,
     pointwise: bool = False,
     spellings: Sequence[str] = (),
+    shape_of: Sequence[str] = (),
 ) -> Kind:
     """The row of a function with operands first and attributes by keyword."""
     operands, attributes = [], {}
@@ -53,7 +54,8 @@ def from_function(
         return function(*flat, **constants)
 
     made = name or function.__name__
-    return Kind(made, tuple(operands), attributes, run, axes, pointwise, tuple(spellings))
+    counted = frozenset(shape_of)
+    return Kind(made, tuple(operands), attributes, run, axes, pointwise, tuple(spellings), shape_of=counted)
 
 
 _TYPES: dict[str, AttributeType] = {
@@ -126,6 +128,7 @@ def from_aten(
         (*(() if called is None else (name,)), *spellings),
         frozenset(context),
         from_aten=True,
+        shape_of=frozenset(operands if axes == "makes" else ("other",) if name.endswith("_as") else ()),
     )
 
 

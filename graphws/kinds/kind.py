@@ -1,4 +1,4 @@
-"""What a kind of operation is: what it reads, its constants with types and defaults, its function, what it does to axes.
+"""What a kind of operation is: what it reads, its constants and their types, its function, what it does to axes.
 
 >>> from graphws.kinds import kind
 >>> print(kind("leaky_relu"))
@@ -19,13 +19,14 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.kinds.attributes import REQUIRED, Attribute, AttributeType, checked
 
-Axes = Literal["keeps", "pools", "mixes", "moves", "makes"]
+Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """What a kind does to the axes of what it reads.
 
 * ``keeps``: every entry is made from the entry (or the row) at the same place;
 * ``pools``: some axes are summed up and go;
 * ``mixes``: entries along some axes are made from all entries along them;
 * ``moves``: the same entries, in another arrangement;
+* ``pads``: the same entries in the same places, with others around them;
 * ``makes``: entries that depend on sizes and constants alone.
 """
 
@@ -67,6 +68,7 @@ class Kind:
         pointwise: Whether it is one function of one number, applied to every entry.
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
+        shape_of: Operands of which only the shape, type or device counts, and no number.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
         batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
@@ -80,6 +82,7 @@ class Kind:
     spellings: tuple[str, ...] = ()
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
+    shape_of: frozenset[str] = field(default_factory=frozenset)
     batched: Callable[..., Any] | None = None
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
@@ -129,7 +132,9 @@ class Kind:
                 taken = left.pop(0)
                 if not (isinstance(taken, str) and taken == ""):
                     found[slot.name] = taken
-            if slot.name not in found and not slot.optional:
+            number = self.attributes.get(slot.name)
+            needed = not slot.optional or (number is not None and number.default is REQUIRED)
+            if slot.name not in found and needed:
                 raise GraphError(f"operation {self.name!r}: got {len(inputs)} inputs, {slot.name!r} is missing")
         if left or (open_ended and len(inputs) < singles):
             wanted = ", ".join(slot.name for slot in slots)

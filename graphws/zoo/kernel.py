@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Operation
-from graphws.operations import ACTIVATIONS
 from graphws.zoo.architecture import Architecture
 
 _PAD = 64  # numbers: a vector loop of any width ends on such a border, so no element ever falls into a scalar tail

@@ -9,11 +9,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from graphws.checkpoints.conversion import ActionCheck, Conversion
-from graphws.checkpoints.network_file import is_network_file, load_network, save_network
+from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun
+from graphws.checkpoints.network_file import CONSTANTS, is_network_file, load_network, save_network
 from graphws.errors import DataError
 from graphws.graph import Action, NetworkGraph, Parameter, Space, Storage, Weights
-from graphws.operations import Verification, mlp_graph
+from graphws.operations import Verification, forward, mlp_graph, why_not
 from tests.graph import samples
 
 
@@ -27,6 +27,7 @@ VERIFIED = _conversion(
     verification=Verification(1e-15, 0.5, 3, "rich"),
     notes=("a", "ß"),
     actions=(ActionCheck("hidden1", Action.SIGNED, "confirmed", 1e-16),),
+    runs=SelfRun(2e-16),
 )
 TIED = _conversion(
     NetworkGraph(
@@ -34,17 +35,28 @@ TIED = _conversion(
         (Parameter("E", "v h*", storage=Storage("wte.weight", (7, 4), aliases=("head.weight",))),),  # type: ignore[arg-type]
     ),
     reason="no inputs",
+    runs=SelfRun(None, "the graph holds no operations"),
 )
+COMPUTING = _conversion(samples.computing(), runs=SelfRun(0.0, batch="4"))
 
 
-@pytest.mark.parametrize("conversion", [VERIFIED, TIED, replace(VERIFIED, weights=None, verification=None, reason="")])
+@pytest.mark.parametrize(
+    "conversion",
+    [VERIFIED, TIED, COMPUTING, replace(VERIFIED, weights=None, verification=None, runs=None, reason="")],
+)
 def test_what_was_saved_comes_back(tmp_path: Path, conversion: Conversion) -> None:
     save_network(conversion, tmp_path / "net.safetensors")
     assert is_network_file(tmp_path / "net.safetensors")
     found = load_network(tmp_path / "net.safetensors")
-    assert (found.graph, found.verification, found.reason, found.notes, found.actions) == (
-        conversion.graph, conversion.verification, conversion.reason, conversion.notes, conversion.actions
+    assert (found.graph, found.verification, found.reason, found.notes, found.actions, found.runs) == (
+        conversion.graph, conversion.verification, conversion.reason, conversion.notes, conversion.actions,
+        conversion.runs,
     )  # fmt: skip
+    assert [(c.name, c.follows) for c in found.graph.constants] == [
+        (c.name, c.follows) for c in conversion.graph.constants
+    ]
+    pairs = zip(found.graph.constants, conversion.graph.constants, strict=True)
+    assert all(samples.bits(a.tensor, b.tensor) for a, b in pairs)
     if conversion.weights is None:
         assert found.weights is None
     else:
@@ -56,6 +68,27 @@ def test_what_was_saved_comes_back(tmp_path: Path, conversion: Conversion) -> No
 def test_other_tools_read_the_tensors_under_their_own_names(tmp_path: Path) -> None:
     save_network(TIED, tmp_path / "net.safetensors")
     assert list(load_file(tmp_path / "net.safetensors")) == ["wte.weight"]
+
+
+def test_constants_lie_beside_the_tensors_and_not_in_the_text(tmp_path: Path) -> None:
+    save_network(COMPUTING, tmp_path / "net.safetensors")
+    tensors = load_file(tmp_path / "net.safetensors")
+    assert sorted(tensors) == ["W", *(f"{CONSTANTS}c{k}" for k in range(4))]
+    assert tensors[f"{CONSTANTS}c3"].tolist() == [3.0, -4.0], "a complex number is a pair"
+    with safe_open(str(tmp_path / "net.safetensors"), framework="pt") as archive:
+        assert '"data"' not in archive.metadata()["graph"]
+    found, x = load_network(tmp_path / "net.safetensors"), torch.randn(4, 3)
+    assert found.weights is not None
+    assert COMPUTING.weights is not None
+    assert torch.equal(forward(found.graph, found.weights, x), forward(COMPUTING.graph, COMPUTING.weights, x))
+
+
+def test_a_network_whose_tensors_have_the_prefix_of_constants_is_refused(tmp_path: Path) -> None:
+    graph = NetworkGraph((), (Parameter("s", (), storage=Storage(f"{CONSTANTS}s", ())),))
+    message = r"tensor 'graphws.constants/s' has the prefix 'graphws.constants/', which constants have$"
+    with pytest.raises(DataError, match=message):
+        save_network(_conversion(graph), tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_and_places_that_cannot_be_written(tmp_path: Path) -> None:
@@ -73,14 +106,19 @@ def _altered(path: Path, **metadata: str) -> Path:
     return path
 
 
+def _without_steps() -> str:
+    return replace(VERIFIED.graph, operations=(), inputs=(), outputs=(), values=()).to_json()
+
+
 CHECK = {"space": "hidden1", "action": "signed", "verdict": "confirmed", "error": 1e-9, "reason": ""}
+RUNS = {"error": 1e-15, "reason": "", "batch": "any"}
 GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"graphws_network": "2"}, r"a network file of format 2; this version reads format 1$"),
+        ({"graphws_network": "3"}, r"a network file of format 3; this version reads formats 1 and 2$"),
         ({"graph": "{"}, r"graph file is not JSON: "),
         ({"graph": mlp_graph([2, 6, 1]).to_json()}, r"'0.weight' has shape \(5, 2\), the graph needs \(6, 2\)$"),
         ({"verification": "[" * 100_000}, r"its verification cannot be read: "),
@@ -97,12 +135,144 @@ GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
         ({"actions": json.dumps([{**CHECK, "action": "linear"}])}, r"its verdict on 'hidden1' does not belong to its "),
         ({"actions": json.dumps([{**CHECK, "verdict": "sure"}])}, r"its verdict on 'hidden1' does not belong to its "),
         ({"actions": json.dumps([{**CHECK, "error": -1.0}])}, r"its verdict on 'hidden1' holds an impossible figure$"),
+        ({"runs": "yes"}, r"its figure of running cannot be read: "),
+        ({"runs": "{}"}, r"its figure of running needs error, reason and batch$"),
+        ({"runs": json.dumps({**RUNS, "error": 0})}, r"its figure of running needs error, reason and batch$"),
+        ({"runs": json.dumps({**RUNS, "error": float("nan")})}, r"its figure of running is impossible$"),
+        ({"runs": json.dumps({**RUNS, "error": -1e-9})}, r"its figure of running is impossible$"),
+        ({"runs": json.dumps({**RUNS, "error": None})}, r"its figure of running needs a reason where there is no "),
+        ({"runs": json.dumps({**RUNS, "reason": "slow"})}, r"its figure of running needs a reason where there is no "),
+        (
+            {"runs": json.dumps({**RUNS, "batch": "0"})},
+            r"its figure of running is for a batch of '0': 'any' or a number",
+        ),
+        ({"runs": json.dumps({**RUNS, "batch": 4})}, r"its figure of running is for a batch of '4': 'any' or a number"),
+        (
+            {"runs": json.dumps(RUNS), "graph": _without_steps()},
+            r"its figure says that it runs, but the graph holds no operations$",
+        ),
         ({"notes": '["a", 1]'}, r"its notes must be a list of at most 1000 texts$"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:
     with pytest.raises(DataError, match=r"net\.safetensors: " + message):
         load_network(_altered(tmp_path / "net.safetensors", **metadata))
+
+
+def _with_tensors(path: Path, change: dict[str, torch.Tensor | None]) -> Path:
+    save_network(COMPUTING, path)
+    with safe_open(str(path), framework="pt") as archive:
+        metadata = dict(archive.metadata())
+    save_file({k: x for k, x in {**load_file(path), **change}.items() if x is not None}, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c0": None}, r"graph file, constant 0: the numbers of constant 'c0' are missing$"),
+        ({"c9": torch.zeros(2)}, r"its graph has no constant 'c9'$"),
+        (
+            {"c0": torch.zeros(2)},
+            r"constant 0: constant 'c0' should be float64 of shape \(3,\), its numbers are float32 of shape \(2,\)$",
+        ),
+        (
+            {"c0": torch.zeros(3 << 20)},
+            r"constant 0: constant 'c0' should be float64 of shape \(3,\), its numbers are ",
+        ),
+        (
+            {"c3": torch.zeros(3, dtype=torch.float64)},
+            r"constant 3: constant 'c3' should be complex128 of shape \(\), its numbers are float64 of shape \(3,\)$",
+        ),
+    ],
+)
+def test_constants_that_do_not_belong_are_refused(
+    tmp_path: Path, change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    changed = {CONSTANTS + name: tensor for name, tensor in change.items()}
+    with pytest.raises(DataError, match=r"net\.safetensors: .*" + message):
+        load_network(_with_tensors(tmp_path / "net.safetensors", changed))
+
+
+def test_constants_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    large = torch.zeros((16 << 20) + 1, dtype=torch.uint8)
+    document = json.loads(COMPUTING.graph.to_json())
+    document["constants"] = [{"name": "c0", "dtype": "uint8", "shape": [len(large)]}]
+    document["operations"], document["outputs"], document["values"] = [], [], []
+    _with_tensors(path, {CONSTANTS + "c0": large} | {f"{CONSTANTS}c{k}": None for k in (1, 2, 3)})
+    tensors = load_file(path)
+    save_file(tensors, path, {"graphws_network": "2", "graph": json.dumps(document)})
+    with pytest.raises(DataError, match=r"constant 'c0' has 16777217 bytes, at most 16777216 are kept$"):
+        load_network(path)
+
+
+SPACES = [
+    {"name": "input", "size": 2, "kind": "free", "role": "input", "reason": "input"},
+    {"name": "first", "size": 3, "kind": "set", "action": "scaling", "role": "hidden", "reason": "written by W"},
+]
+PARAMETERS = [
+    {"name": "W", "axes": "first input*", "kind": "weight", "storage": {"key": "first.weight", "shape": [3, 2]}},
+    {"name": "b", "axes": "first", "kind": "bias", "storage": {"key": "first.bias", "shape": [3]}},
+]
+LINEAR = {"kind": "linear", "inputs": ["x0", "W", "b"], "outputs": ["x1"]}
+OLD = {
+    "graphws_graph": 1,
+    "spaces": SPACES,
+    "parameters": PARAMETERS,
+    "operations": [LINEAR, {"kind": "relu", "inputs": ["x1"], "outputs": ["x2"]}],
+    "inputs": ["x0"],
+    "outputs": ["x2"],
+}
+OLD_METADATA = {
+    "graphws_network": "1",
+    "reason": "",
+    "notes": '["traced by export: 2 operations"]',
+    "actions": '[{"space": "first", "action": "scaling", "verdict": "confirmed", "error": 4.8e-17, "reason": ""}]',
+    "verification": '{"error": 4.4e-16, "control": 2.0, "draws": 3, "actions": "rich"}',
+}
+
+
+def _old(path: Path, *last: dict[str, object]) -> Conversion:
+    """A file as format 1 wrote it."""
+    tensors = {"first.weight": torch.arange(6.0).reshape(3, 2) - 2, "first.bias": torch.tensor([1.0, -2.0, 3.0])}
+    operations = [LINEAR, *last] if last else OLD["operations"]
+    save_file(tensors, path, {**OLD_METADATA, "graph": json.dumps({**OLD, "operations": operations})})
+    return load_network(path)
+
+
+def test_a_file_of_format_1_whose_steps_are_whole_runs(tmp_path: Path) -> None:
+    found, x = _old(tmp_path / "net.safetensors"), torch.tensor([[1.0, -1.0], [0.5, 2.0]])
+    assert (found.verdict, found.runs) == ("VERIFIED (error 4.4e-16, control 2.0e+00, 3 draws, rich)", None)
+    assert found.weights is not None
+    weight, bias = (found.weights[name][0] for name in ("W", "b"))
+    assert torch.equal(forward(found.graph, found.weights, x)[0], torch.relu(x @ weight.T + bias))
+    save_network(found, tmp_path / "again.safetensors")
+    again = load_network(tmp_path / "again.safetensors")
+    assert (again.graph, again.runs) == (found.graph, None)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"kind": "leaky_relu", "inputs": ["x1"], "outputs": ["x2"], "attributes": {"negative_slope": 0.2}},
+        {"kind": "add", "inputs": ["x1", "x1"], "outputs": ["x2"], "attributes": {"alpha": 1}},
+        {"kind": "linear", "inputs": ["x1", "W", "W", "b", "b"], "outputs": ["x2"]},
+        {"kind": "some_other", "inputs": ["x1"], "outputs": ["x2"], "attributes": {"dim": "1,2"}},
+    ],
+)
+def test_any_other_file_of_format_1_says_what_to_do(tmp_path: Path, last: dict[str, object]) -> None:
+    found = _old(tmp_path / "net.safetensors", last)
+    advice = "the file is of format 1, which did not keep all arguments: convert the network again"
+    assert str(found.runs) == f"runs: no ({advice})"
+    assert (
+        str(found.graph.operations[-1])
+        == f"x2 = opaque({', '.join(last['inputs'])}, name={last['kind']}, why={advice})"
+    )  # type: ignore[arg-type]
+    assert why_not(found.graph) == f"{last['kind']} cannot be run from the graph: {advice}"
+    save_network(found, tmp_path / "again.safetensors")
+    again = load_network(tmp_path / "again.safetensors")
+    assert (again.graph, again.runs, again.verification) == (found.graph, found.runs, found.verification)
 
 
 def test_other_files_are_told_apart(tmp_path: Path) -> None:

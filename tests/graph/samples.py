@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage, Weights
+from graphws.graph import Action, Axis, Constant, NetworkGraph, Operation, Parameter, Space, Storage, Value, Weights
 from graphws.operations import mlp_graph
 
 
@@ -36,6 +38,39 @@ def rich_mlp() -> NetworkGraph:
     """An MLP whose hidden layers have all five actions."""
     activations = ["relu", "sine", "power", "identity", "sigmoid"]
     return mlp_graph([2, 4, 5, 4, 3, 4, 2], activations, omega=3.0, exponent=3)
+
+
+def computing() -> NetworkGraph:
+    """A graph that runs, with constants, described values, and attributes of every type."""
+    steps = (
+        Operation("add", ("x0", "c0"), ("x1",), {"alpha": 2}),
+        Operation("masked_fill", ("x1", "c1"), ("x2",), {"value": -math.inf}),
+        Operation("nan_to_num", ("x2",), ("x3",), {"neginf": -1.5}),
+        Operation("full", (), ("x4",), {"size": ("n", 2), "fill_value": math.nan, "dtype": "weights"}),
+        Operation("nan_to_num", ("x4",), ("x5",), {"nan": 0.25}),
+        Operation("cat", ("x3", "x5", "c2"), ("x6",), {"dim": -1}),
+        Operation("linear", ("x6", "W"), ("x7",)),
+        Operation("gelu", ("x7",), ("x8",), {"approximate": "tanh"}),
+        Operation("sum", ("x8",), ("x9",), {"dim": (1,), "keepdim": True}),
+        Operation("real", ("c3",), ("x10",)),
+        Operation("mul", ("x9", "x10"), ("x11",)),
+    )
+    constants = (
+        Constant("c0", torch.tensor([0.5, -0.0, 1e-30], dtype=torch.float64), follows=True),
+        Constant("c1", torch.tensor([[False, False, True]])),
+        Constant("c2", torch.empty(0)),
+        Constant("c3", torch.tensor(3 - 4j, dtype=torch.complex128)),
+    )
+    values = (Value("x0", ("n", 3), ("", "in")), Value("x7", ("n", 4), ("", "h")), Value("x10", (), (), "float64"))
+    return NetworkGraph(
+        (Space("in", 3, "free"), Space("all", 5, "free"), Space("h", 4)),
+        (Parameter("W", "h all*"),),  # type: ignore[arg-type]
+        steps,
+        ("x0",),
+        ("x11",),
+        constants,
+        values,
+    )
 
 
 def random_weights(graph: NetworkGraph, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.float64) -> Weights:

@@ -121,7 +121,15 @@ def test_extents_shapes_and_orders_of_nested_spaces() -> None:
 
 def test_equal_graphs_are_equal_values() -> None:
     graph = mlp_graph([2, 3, 1])
-    again = NetworkGraph(list(graph.spaces), list(graph.parameters), graph.operations, ["x0"], ["z2"])  # type: ignore[arg-type]
+    again = NetworkGraph(
+        list(graph.spaces),
+        list(graph.parameters),
+        graph.operations,
+        ["x0"],
+        ["z2"],
+        [],
+        list(graph.values),  # type: ignore[arg-type]
+    )
     assert again == graph
     assert hash(again) == hash(graph)
     assert {graph: 1}[again] == 1

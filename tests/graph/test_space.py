@@ -90,10 +90,37 @@ def test_storage_compares_by_value_whatever_sequences_it_was_given() -> None:
     assert Storage("w", (2, 3), ((0, 2), (1, 3))).block_shape == (2, 2)
 
 
-def test_an_operation_sorts_its_constants_and_wants_them_finite() -> None:
-    operation = Operation("odd", ("a",), ("b",), (("y", 1), ("x", 2.5)))
-    assert operation == Operation("odd", ("a",), ("b",), {"x": 2.5, "y": 1})  # type: ignore[arg-type]
-    assert str(operation) == "b = odd(a, x=2.5, y=1)"
-    assert (operation.attribute("x", 0), operation.attribute("z", 7)) == (2.5, 7)
-    with pytest.raises(GraphError, match=r"^operation 'sine': attribute 'omega' must be finite, got nan$"):
-        Operation("sine", ("a",), ("b",), {"omega": float("nan")})  # type: ignore[arg-type]
+def test_an_operation_sorts_its_constants() -> None:
+    operation = Operation("hardtanh", ("a",), ("b",), (("min_val", -2), ("max_val", 2.5)))
+    assert operation == Operation("hardtanh", ("a",), ("b",), {"max_val": 2.5, "min_val": -2})  # type: ignore[arg-type]
+    assert str(operation) == "b = hardtanh(a, max_val=2.5, min_val=-2)"
+    assert operation.attribute("max_val", 0) == 2.5
+    plain = Operation("hardtanh", ("a",), ("b",))
+    assert (plain.attribute("max_val", 7), plain.attribute("max_val")) == (7, 1)
+
+
+def test_operations_are_equal_where_their_constants_and_types_are() -> None:
+    one, same, other = (Operation("add", ("a",), ("b",), {"other": x}) for x in (1, 1, 1.0))  # type: ignore[arg-type]
+    assert (one == same, hash(one) == hash(same), one == other) == (True, True, False)
+    first, second = (Operation("add", ("a",), ("b",), {"other": float("nan")}) for _ in range(2))  # type: ignore[arg-type]
+    assert first == second
+    assert len({first, second}) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "message"),
+    [
+        ("reluu", ("a",), {}, "unknown kind of operation 'reluu'; did you mean 'relu'?"),
+        ("sine", ("a",), {"omeg": 1.0}, "operation 'sine': unknown attribute 'omeg'; did you mean 'omega'?"),
+        ("sine", ("a",), {"omega": "x"}, "operation 'sine': attribute 'omega': must be a number, got 'x'"),
+        ("sine", (), {}, "operation 'sine': got 0 inputs, 'x' is missing"),
+        ("sine", ("a", "b"), {}, "operation 'sine': got 2 inputs for x"),
+        ("add", ("a",), {}, "operation 'add': got 1 inputs, 'other' is missing"),
+        ("layer_norm", ("a",), {}, "operation 'layer_norm': needs the attribute 'normalized_shape' (ints)"),
+    ],
+)
+def test_an_operation_that_does_not_fit_its_kind_is_refused(
+    kind: str, inputs: tuple[str, ...], attributes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(GraphError, match=f"^{re.escape(message)}$"):
+        Operation(kind, inputs, ("b",), attributes)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from typing import get_args
 
 import jsonschema
 import pytest
+from graphws.operations.forward import ACTIVATIONS
 from pydantic import BaseModel, ValidationError
 
-from graphws.operations.forward import ACTIVATIONS
 from graphws.spec import (
     DwsnetModel,
     Spec,

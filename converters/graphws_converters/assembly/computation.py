@@ -63,7 +63,9 @@ class Computation:
         found = self_run(trial, self.batches, generator)
         if found.error is None and self.program is not None and self.written is not None:
             fault = first_at_fault(trial, self.program, self.written)
-            return replace(found, reason=f"{found.reason}; {fault}" if fault and fault != found.reason else found.reason)
+            return replace(
+                found, reason=f"{found.reason}; {fault}" if fault and fault != found.reason else found.reason
+            )
         return found
 
     def labelled(self, weights: Weights, arguments: Arguments, generator: torch.Generator) -> NetworkGraph:
@@ -148,5 +150,3 @@ def _rows(program: Program, found: Written, name: str) -> int:
         if node.op == "embedding" and found.names.get(node.arguments["indices"]) == name
     ]
     return min(tables, default=0)
-
-

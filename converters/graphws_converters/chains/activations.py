@@ -108,8 +108,8 @@ def _candidates(z: Tensor, x: Tensor, between: Sequence[nn.Module], hint: Hint) 
     if len(meant) == 1 and meant[0] is not None:
         yield meant[0]
         return
-    for kind in ACTIVATIONS:
-        yield from _fitted(kind, z, x, hint)
+    for name in ACTIVATIONS:
+        yield from _fitted(name, z, x, hint)
 
 
 def _fitted(kind: str, z: Tensor, x: Tensor, hint: Hint) -> Iterator[Activation]:

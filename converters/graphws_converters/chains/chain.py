@@ -49,9 +49,6 @@ def chain_graph(layers: Sequence[Layer]) -> NetworkGraph:
                 f"{before.name!r} writes {before.outputs} numbers, {after.name!r} reads {after.inputs}: no chain"
             )
     hidden = [layer.activation or Activation("identity") for layer in layers[:-1]]
-    exponents = {int(a.attributes.get("exponent", 2)) for a in hidden if a.kind == "power"}
-    if len(exponents) > 1:
-        raise GraphError(f"power activations of different exponents {sorted(exponents)} in one network")
     last = layers[-1].activation
     base = mlp_graph(
         [layers[0].inputs, *(layer.outputs for layer in layers)],

@@ -16,7 +16,7 @@ from torch import nn
 from graphws.checkpoints.conversion import Hints
 from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations import forward
+from graphws.operations import Activation, outputs_of
 from graphws.operations.verify import relative_change
 from graphws_converters.chains.activations import Hint, identify
 from graphws_converters.chains.chain import Layer, chain_graph
@@ -55,7 +55,7 @@ def mlp_form(module: nn.Module, shape: Sequence[int], generator: torch.Generator
     points = torch.randn(sizes, generator=generator, dtype=torch.float64)
     weights = Weights.from_state_dict(graph, module.state_dict())
     with torch.no_grad():
-        ours = forward(graph, weights, points.reshape(-1, graph.extent("input"))).reshape(-1)
+        ours = outputs_of(graph, weights, points.reshape(-1, graph.extent("input"))).reshape(-1)
         theirs = module(points.clone()).reshape(-1)
     error = relative_change(theirs, ours)
     if not error <= CLOSE:

@@ -16,7 +16,7 @@ from torch import Tensor
 from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Weights
-from graphws.operations import ACTIVATIONS
+from graphws.operations import ACTIVATIONS, Activation
 from graphws_converters.chains.activations import Hint
 from graphws_converters.chains.chain import Layer, chain_graph
 from graphws_converters.chains.hidden_hints import hidden_hints
@@ -63,7 +63,7 @@ def is_chain(state: Mapping[str, Tensor]) -> bool:
 
 
 def _activation(hint: Hint, source: str) -> Activation:
-    assert hint.kind in ACTIVATIONS
+    assert hint.kind is not None
     if hint.kind == "sine":
         if hint.omega is None:
             raise UsageError(f"{source} does not hold the frequency of its sines: give omega=")

@@ -99,7 +99,9 @@ def first_at_fault(trial: Trial, program: ir.Program, written: Written) -> str:
     names = list(dict.fromkeys(written.names.values()))
     known = trial.graph.named
     try:
-        values = run_values(trial.graph, trial.weights, tensors_in(trial.arguments), [x for x in names if x not in known])
+        values = run_values(
+            trial.graph, trial.weights, tensors_in(trial.arguments), [x for x in names if x not in known]
+        )
     except GraphError as failure:
         return str(failure)
     tensors = {name: x[0] for name, x in values.items()}
@@ -179,5 +181,3 @@ def _reordered(arguments: Arguments, generator: torch.Generator) -> Arguments:
 
     found: Arguments = pytree.tree_map_only(Tensor, shuffled, arguments)
     return found
-
-
