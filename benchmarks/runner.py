@@ -16,6 +16,7 @@ Outputs are compared first: a difference above 1e-4 of their size is an error.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -38,7 +39,7 @@ class SmallCNN(nn.Module):
     def __init__(self, channels: int = 16) -> None:
         super().__init__()
         widths = (1, channels, channels, channels)
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(3))
         self.out = nn.Linear(channels, 10)
 

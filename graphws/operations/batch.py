@@ -1,8 +1,12 @@
 """A computation for a batch of networks: step by step, each for all networks at once.
 
 A value that no weight has touched is the same for all networks and is computed once.  Any other has an axis of
-networks in front.  A step is run, in this order of preference: as it is, where it is one function of every entry; by the
-batched form of its kind; by `torch.func.vmap`; by a loop over networks, where vmap cannot batch it.
+networks in front.  A step is run, in this order of preference:
+
+1. as it is, where it is one function of every entry;
+2. by the batched form of its kind (`graphws.kinds.batched`), which copies no weights;
+3. by `torch.func.vmap`, which makes convolutions of many networks one convolution in groups;
+4. by a loop over networks, where vmap cannot batch it; what fails there is an error of the step itself.
 """
 
 from __future__ import annotations

@@ -111,9 +111,7 @@ def measure_labels(
     return {name: found[name] for name in order if name in found}
 
 
-def _by_element(
-    graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement
-) -> Labels:
+def _by_element(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement) -> Labels:
     """The labels that one element of the group shows."""
     candidates: dict[int, list[_Candidate]] = {}
     for space in graph.spaces:
@@ -164,6 +162,7 @@ def _compare(
     return found
 
 
+@torch.no_grad()  # not inside: two of these run in turn, and each would restore what the other had set
 def _walk(
     graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor]
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
