@@ -26,14 +26,15 @@ Form = Callable[..., Any]
 def linear(_: Form, x: Tensor, weight: Tensor, bias: Tensor | None = None, *, reads: int = 1) -> Tensor | None:
     """One product for all networks where they share x, else one for each; weights are not copied for every point."""
     networks = weight.shape[0]
-    if weight.ndim < 3 or x.shape[0] not in (1, networks) or weight.dtype != x.dtype:
+    types = {t.dtype for t in (x, weight, bias) if t is not None}
+    shared = bias is None or bias.shape[0] in (1, networks)
+    if weight.ndim < 3 or x.shape[0] not in (1, networks) or not shared or len(types) > 1:
         return None
     matrices = weight.reshape(networks, -1, weight.shape[weight.ndim - reads :].numel())
     width = matrices.shape[2]
-    rows = x.reshape(x.shape[0], -1, width)
-    lead = x.shape[1:-1] if x.shape[-1] == width else None
-    if lead is None or (bias is not None and bias.dtype != x.dtype):
+    if x.shape[-1] != width:
         return None
+    rows, lead = x.reshape(x.shape[0], -1, width), x.shape[1:-1]
     if x.shape[0] == networks:
         offset = None if bias is None else bias.reshape(bias.shape[0], 1, -1)
         found = rows @ matrices.mT if offset is None else torch.baddbmm(offset, rows, matrices.mT)
@@ -91,12 +92,15 @@ def scaled_dot_product_attention(
 
 
 def entrywise(call: Form, *operands: Tensor | None, **constants: Any) -> Any:
-    """Axes of points stand below each other: shorter operands get axes of length 1 after that of networks."""
-    rank = max(x.ndim for x in operands if x is not None)
-    aligned = [
-        x if x is None else x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:])  # type: ignore[misc]
-        for x in operands
-    ]
+    """Axes of points stand below each other: shorter operands get axes of length 1 after that of networks.
+
+    Not for operands of several types: single numbers weigh less there, and with an axis of networks they are none.
+    """
+    given = [x for x in operands if x is not None]
+    if len({x.dtype for x in given}) > 1:
+        return None
+    rank = max(x.ndim for x in given)
+    aligned = [x if x is None else x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:]) for x in operands]
     return call(*aligned, **constants)
 
 
@@ -105,6 +109,6 @@ FORMS: dict[str, Form] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "scaled_dot_product_attention": scaled_dot_product_attention,
-    **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum", "where"), entrywise),
+    **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum"), entrywise),
 }
 """Batched forms by the names of their rows."""

@@ -31,9 +31,10 @@ from graphws.operations.plan import Context, Environment, constants_on, execute,
 
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """One tensor, several in the order of the graph's inputs, or by their names."""
-MEMORY = {True: 1 << 27, False: 1 << 31}
-"""Bytes of values that networks run at once may have, on the CPU and elsewhere; more is slower there: caches are small.
-"""
+MEMORY = 1 << 27
+"""Bytes of values that networks run at once may have on the CPU; beyond what caches hold, more is slower."""
+DEVICE_MEMORY = 1 << 31
+"""The same on other devices."""
 
 
 def forward(graph: NetworkGraph, weights: Weights, inputs: Inputs) -> Tensor | tuple[Tensor, ...]:
@@ -196,7 +197,8 @@ def _portions(
     shapes = {name: (tuple(x.shape[1:]), x.dtype) for name, x in mine.items()}
     shapes |= {name: (tuple(x.shape), x.dtype) for name, x in shared.items()}
     size = _bytes_of_values(graph, tuple(shapes.items()), names, frozenset(given), context.n, context.dtype)
-    most = max(1, MEMORY[context.device.type == "cpu"] // size) if size else 16
+    memory = MEMORY if context.device.type == "cpu" else DEVICE_MEMORY
+    most = max(1, memory // size) if size else 16
     step = math.ceil(networks / math.ceil(networks / most))
     return [slice(start, start + step) for start in range(0, networks, step)]
 

@@ -74,7 +74,7 @@ def test_portions_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     network = source(name)
     seven = network.weights.select([0, 1, 2, 2, 1, 0, 1])
     whole = run_values(network.graph, seven, network.inputs)
-    monkeypatch.setattr(runner, "MEMORY", {True: 1, False: 1})
+    monkeypatch.setattr(runner, "MEMORY", 1)
     portions = run_values(network.graph, seven, network.inputs)
     assert list(whole) == list(portions)
     for value, expected in zip(portions.values(), whole.values(), strict=True):
@@ -93,7 +93,7 @@ def test_portions_are_of_about_equal_size(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(runner, "execute_batch", seen)
     one = 4 * (6 + 6 + 5 + 5 + 2) * 8  # bytes of the values of one network on four points
-    monkeypatch.setattr(runner, "MEMORY", {True: 6 * one, False: 1})
+    monkeypatch.setattr(runner, "MEMORY", 6 * one)
     forward(network.graph, seven, network.inputs)
     assert sizes == [4, 3]
 
