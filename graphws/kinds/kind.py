@@ -70,6 +70,7 @@ class Kind:
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
         shape_of: Operands of which only the shape, type or device counts, and no number.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
+        batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Kind:
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
     shape_of: frozenset[str] = field(default_factory=frozenset)
+    batched: Callable[..., Any] | None = None
 
     def __call__(self, /, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name (one of which may be called ``self``)."""

@@ -301,7 +301,7 @@ def test_errors_say_what_is_allowed() -> None:
         ),
         (
             lambda: forward(PAPER, samples.random_weights(PAPER), torch.zeros(3, 4)),
-            r"^inputs of shape \(3, 4\): this graph reads \(points, tokens, features\) or ",
+            r"^inputs of shape \(3, 4\): this graph reads \(points, \?, 4\) or \(batch, points, \?, 4\)$",
         ),
         (
             lambda: forward(STANDARD, samples.random_weights(STANDARD), torch.zeros(3, 5, 4).double()),
