@@ -75,7 +75,8 @@ def layer_norm(
     factor, shift = (None if t is None else t.reshape(t.shape[0], *between, *t.shape[1:]) for t in (weight, bias))
     if factor is None:
         return found if shift is None else found + shift
-    return found * factor if shift is None else torch.addcmul(shift, found, factor)
+    result: Tensor = found * factor if shift is None else torch.addcmul(shift, found, factor)
+    return result
 
 
 def scaled_dot_product_attention(
