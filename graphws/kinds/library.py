@@ -129,6 +129,14 @@ SAME = {
 }
 """Other names of the same function, with the same arguments; what PyTorch leaves unwritten is zero."""
 
+WEIGHTS = {
+    "linear": ("weight", 0),
+    **{f"conv{n}d": ("weight", 0) for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": ("weight", 1) for n in (1, 2, 3)},
+    "embedding": ("weight", 1),
+}
+"""Rows that multiply by a weight: which operand it is, and which of its axes says what is written."""
+
 _LISTS: dict[str, dict[str, int]] = {"lstm_cell": {"hx": 2}}
 
 GROUPS = {
