@@ -89,7 +89,7 @@ def scaled_dot_product_attention(
         return None
     shared = None if mask is None else mask[0]
     found: Tensor = call(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), shared, **constants)
-    return found.unflatten(0, (networks, -1))
+    return found.reshape(networks, -1, *found.shape[1:])
 
 
 def entrywise(call: Form, *operands: Tensor | None, **constants: Any) -> Any:
