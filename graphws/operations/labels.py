@@ -27,11 +27,12 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.parameter import Axis
 from graphws.graph.weights import Weights
 from graphws.operations.plan import Context, constants_on, walk, why_not
+from graphws.operations.runner import run_values
 from graphws.operations.sampling import random_inputs, random_weights
 
 Labels = dict[str, tuple[Axis | None, ...]]
 """For each value the label of each axis."""
-MOST_LABELS = 3
+MOST_LABELS = 2
 """How many axes of one value are labelled at most."""
 MOST_DRAWS = 12
 """How many elements are drawn until each space was moved by one."""
@@ -156,6 +157,8 @@ def _compare(
     runs = [_walk(graph, before, inputs), _walk(graph, after, moved)]
     for (names, here), (_, there) in zip(*runs, strict=True):
         for name in names:
+            if name in graph.writers and graph.writers[name].kind == "stored":  # the parameters' axes say it
+                continue
             explained = _explained(here[name], there[name], candidates)
             if explained is not None:
                 found[name] = explained
@@ -186,22 +189,23 @@ def _explained(
     size = float(here.norm())
     if not size or here.is_complex():
         return None
-    tolerance = (1e-7 if here.dtype == torch.float64 else 1e-3) * size
-    if float((there - here).norm()) <= tolerance:
+    relative = 1e-7 if here.dtype == torch.float64 else 1e-3
+    if float((there - here).norm()) <= relative * size:
         return (None,) * here.ndim
     options = [[(k, c) for c in candidates.get(length, ())] for k, length in enumerate(here.shape)]
     places = [k for k, found in enumerate(options) if found]
     trials = 0
     for count in range(1, min(MOST_LABELS, len(places)) + 1):
         for chosen in itertools.combinations(places, count):
+            shadows = [_shadow(x, chosen) for x in (here, there)]
             for combination in itertools.product(*(options[k] for k in chosen)):
                 trials += 1
                 if trials > MOST_TRIALS:
                     return None
-                moved = here
-                for place, candidate in combination:
-                    moved = candidate.move(moved, place)
-                if float((there - moved).norm()) <= tolerance:
+                on_shadow = [(k, candidate) for k, (_, candidate) in enumerate(combination)]
+                if _same(_moved(shadows[0], on_shadow), shadows[1], 100 * relative) and _same(
+                    _moved(here, combination), there, relative
+                ):
                     axes: list[Axis | None] = [None] * here.ndim
                     for place, candidate in combination:
                         axes[place] = candidate.axis
@@ -209,10 +213,30 @@ def _explained(
     return None
 
 
+def _shadow(value: Tensor, kept: Sequence[int]) -> Tensor:
+    """A value summed over all axes but some, with fixed random weights: what acts along the others shows in it."""
+    for axis in reversed(range(value.ndim)):
+        if axis not in kept:
+            weights = torch.randn(value.shape[axis], generator=torch.Generator().manual_seed(axis)).to(value)
+            value = torch.tensordot(value, weights, dims=([axis], [0]))
+    return value
+
+
+def _moved(value: Tensor, combination: Sequence[tuple[int, _Candidate]]) -> Tensor:
+    for place, candidate in combination:
+        value = candidate.move(value, place)
+    return value
+
+
+def _same(first: Tensor, second: Tensor, relative: float) -> bool:
+    return float((first - second).norm()) <= relative * float(second.norm())
+
+
 def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Labels:
     """Labels by the free spaces of inputs and outputs: moved alone, together with the input where they are read."""
     found: Labels = {}
     outputs = [name for name in graph.outputs if name in graph.writers]
+    before = _outputs(graph, weights, inputs)
     for space in graph.spaces:
         powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]
         size = space.size
@@ -232,11 +256,20 @@ def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], g
         ]
         for trial in trials:
             try:
-                labelled = _compare(graph, weights, moved, inputs, trial, candidates)
+                after = _outputs(graph, moved, trial)
             except GraphError:
                 continue
-            ends = [labelled.get(name) for name in outputs]
-            if all(axes is not None for axes in ends) and any(axis for axes in labelled.values() for axis in axes):
+            ends = [_explained(before[name], after[name], candidates) for name in outputs]
+            if any(axes is None for axes in ends):
+                continue
+            labelled = _compare(graph, weights, moved, inputs, trial, candidates)
+            if any(axis for axes in labelled.values() for axis in axes):
                 _add(found, {name: axes for name, axes in labelled.items() if any(axes)})
                 break
     return found
+
+
+def _outputs(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs of one network."""
+    found = run_values(graph, weights, inputs, graph.outputs)
+    return {name: value[0] for name, value in found.items()}
