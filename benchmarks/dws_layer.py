@@ -4,7 +4,7 @@ The networks are those of paper D's experiments: five layers (four hidden ones a
 norm and an invariant head.  Each case is run by
 
 * ours: `graphws.models.DWSNet`;
-* plain: the same without the kernels of `graphws.layers.kernels`;
+* plain: the same without the kernels of `graphws.layers.fused`;
 * blocks: the same with every block on its own (`graphws.testing.reference`), the slow reference;
 * DS and SAB, with ``--peer FOLDER``: the authors' public code (a checkout of github.com/AvivNavon/DWSNets), with
   DeepSets and with set attention;

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from graphws.graph import Weights
 from graphws.operations import forward
-from graphws.zoo import Architecture, FitOptions, fit_networks, load_samples
+from graphws.zoo import Architecture, FitOptions, fit_networks, load_digits
 from graphws.zoo.architecture import initial
 from graphws.zoo.fit import cached_group
 from graphws.zoo.sources import picture_grid
@@ -82,7 +82,7 @@ def with_autograd(
 
 def data(points: int, count: int) -> tuple[Tensor, Tensor]:
     """Coordinates and targets: the digits, enlarged where more than 64 points are asked for."""
-    samples = load_samples("digits", limit=count)
+    samples = load_digits(limit=count)
     side = round(points**0.5)
     pictures = samples.targets(np.arange(count)).reshape(count, 1, 8, 8)
     if side != 8:

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from graphws.report.figures import png
-from graphws.zoo import Architecture, FitOptions, augmentation, fit_zoo, load_samples
-from graphws.zoo.figures import augmentation_figure
+from graphws.zoo import Architecture, FitOptions, augmentation, fit_zoo, load_digits
+from graphws.zoo.reconstruction import augmentation_figure
 
 
 def main(folder: Path, count: int = 9) -> None:
@@ -23,7 +23,7 @@ def main(folder: Path, count: int = 9) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     architecture = Architecture((2, 32, 32, 1), omega=5.0)
     options = FitOptions(steps=100, lr=2e-2, schedule="cosine")
-    zoo = fit_zoo(folder / "zoo", load_samples("digits", limit=60), architecture, options)
+    zoo = fit_zoo(folder / "zoo", load_digits(limit=60), architecture, options)
     assert zoo is not None
     networks = zoo.weights(slice(0, count))
     change = augmentation(rotation=30, translation=0.1, scaling=0.2, noise=0.02, statistics=zoo.statistics)

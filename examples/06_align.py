@@ -23,7 +23,7 @@ from graphws.graph import Weights
 from graphws.operations import forward, mlp_graph
 from graphws.operations.latents import latents
 from graphws.report.figures import png
-from graphws.zoo import load_samples
+from graphws.zoo import load_digits
 
 
 def train(x: Tensor, y: Tensor, networks: int, generator: torch.Generator, steps: int = 200) -> Weights:
@@ -69,7 +69,7 @@ def picture(lines: dict[str, Barrier], tables: dict[str, Tensor]) -> Figure:
 def main(folder: Path) -> None:
     """Trains, aligns, prints and draws."""
     generator = torch.Generator().manual_seed(0)
-    digits = load_samples("digits")
+    digits = load_digits()
     x, y = digits.values.flatten(1), torch.from_numpy(digits.table["label"])
     x, y, test_x, test_y = x[:1200], y[:1200], x[1200:], y[1200:]
     networks = train(x, y, 5, generator)

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from graphws.report.figures import png
-from graphws.runtime.symmetry import figures_of, find, load_pictures_of, score, train
 from graphws.spec import SymmetryTraining, load_spec
+from graphws.trainings import figures_of, find, load_pictures_of, score, train
 
 
 def main(folder: Path) -> None:
@@ -27,9 +27,9 @@ def main(folder: Path) -> None:
     print(f"{int((~pictures.test).sum())} pictures for training, {int(pictures.test.sum())} for tests")
 
     trained = train(experiment, pictures)
-    figures = score(trained, pictures)
+    metrics = score(trained, pictures)
     print(
-        f"returns {100 * figures['r2']:.0f} % of the variance; f(gx) and g f(x) differ by {figures['equivariance']:.3f}"
+        f"returns {100 * metrics['r2']:.0f} % of the variance; f(gx) and g f(x) differ by {metrics['equivariance']:.3f}"
     )
     actions = find(trained, pictures)
     print(actions.verdict.text)

@@ -20,9 +20,11 @@ Where to look:
 * `graphws.checkpoints`: state dicts, network files and what a conversion gives
 * `graphws.layers`, `graphws.messages`: the equivariant linear layer, norms, pooling, invariants
 * `graphws.models`: DWSNet and the flat baseline
-* `graphws.spec`: YAML specs
+* `graphws.tasks`: what is read from weights: losses, predictions, metrics
+* `graphws.spec`: YAML specs, whose sections build what they stand for
 * `graphws.zoo`: fitting, storing and augmenting data sets of networks
-* `graphws.runtime`: training and evaluation;  `graphws.report`: figures and pages
+* `graphws.runtime`: training and evaluation;  `graphws.trainings`: the trainings of paper I
+* `graphws.report`: figures and pages
 * `graphws.converting`: foreign networks as graphs;  `graphws.testing`: checks for your own layers
 * `graphws.actions`: how a symmetry of the data acts inside a network;  `graphws.align`: two networks in one order
 

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from graphws.errors import UsageError, nearest
+from graphws.pooling import POOLINGS
 
 Via = Literal["edge", "neuron", "network"]
-Pool = Literal["mean", "max", "sum", "attention"]
 Pairs = Literal["all", "sharing"]
 Family = Literal["full", "diagonal", "none"]
 
 LEVELS: tuple[Via, ...] = get_args(Via)
-POOLS: tuple[Pool, ...] = get_args(Pool)
 FAMILIES = ("weight_to_weight", "weight_to_bias", "bias_to_weight", "bias_to_bias")
 
 
@@ -36,20 +35,20 @@ class Message:
         source: Kinds of parameters that send; ``any`` for all.
         via: The level of the summary.
         target: Kinds of parameters that receive; ``any`` for all.
-        pool: How entries are summarised.
+        pool: How entries are summarised: a word of `graphws.pooling.POOLINGS`.
         pairs: All ordered pairs of tensors, or only those that share a moving space.
     """
 
     source: tuple[str, ...] = ("any",)
     via: Via = "neuron"
     target: tuple[str, ...] = ("any",)
-    pool: Pool = "max"
+    pool: str = "max"
     pairs: Pairs = "all"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("via", self.via, LEVELS),
-            ("pool", self.pool, POOLS),
+            ("pool", self.pool, tuple(POOLINGS)),
             ("pairs", self.pairs, get_args(Pairs)),
         ):
             if value not in allowed:
@@ -70,7 +69,7 @@ class Message:
         return f"{'+'.join(self.source)} -> {self.via} ({self.pool}) -> {'+'.join(self.target)}{pairs}"
 
 
-def expand_blocks(blocks: Mapping[str, str] | None = None, pool: Pool = "max") -> tuple[Message, ...]:
+def expand_blocks(blocks: Mapping[str, str] | None = None, pool: str = "max") -> tuple[Message, ...]:
     """The messages of paper D's block families.
 
     Args:
@@ -102,7 +101,7 @@ def expand_blocks(blocks: Mapping[str, str] | None = None, pool: Pool = "max") -
     return tuple(messages)
 
 
-def _levels(source: tuple[str, ...], target: tuple[str, ...], value: str, pool: Pool) -> Iterable[Message]:
+def _levels(source: tuple[str, ...], target: tuple[str, ...], value: str, pool: str) -> Iterable[Message]:
     if value == "none":
         return ()
     pairs: Pairs = "sharing" if value == "diagonal" else "all"

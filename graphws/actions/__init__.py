@@ -11,8 +11,8 @@ from graphws.actions.groups.naming import named_symmetry as named_symmetry
 from graphws.actions.groups.symmetry import DataSymmetry as DataSymmetry
 from graphws.actions.groups.symmetry import close as close
 from graphws.actions.intertwiners.group import Intertwiners as Intertwiners
-from graphws.actions.intertwiners.measured import check_table as check_table
-from graphws.actions.intertwiners.measured import measure_intertwiners as measure_intertwiners
+from graphws.actions.intertwiners.measured import check_group as check_group
+from graphws.actions.intertwiners.measured import measured_group as measured_group
 from graphws.actions.measures.figures import LayerFigures as LayerFigures
 from graphws.actions.submodels.submodel import Model as Model
 from graphws.actions.submodels.submodel import Submodel as Submodel

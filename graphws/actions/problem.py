@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry
-from graphws.actions.pictures.steps import missing, run_network
 from graphws.actions.pictures.view import picture_view
-from graphws.actions.wires import Wire, covariances, wires
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
@@ -40,8 +40,9 @@ class Problem:
         metrics: ``weights``, and with probes ``probes``, which weighs by covariances.
         runs: For each element g every value of the computation on the first half of the probes, moved by g.
         held: The same on the second half, which errors are measured on.
-        layers: The wires of the computation; none where the graph cannot be run.
-        note: Why probes that were given are not used.
+        layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
+        note: Why probes that were given are not used, or which layers the group does not reach.
+        ends: The change of basis at the ends, in which the group is orthogonal.
     """
 
     weights: Weights
@@ -52,8 +53,9 @@ class Problem:
     metrics: Mapping[str, Metric]
     runs: tuple[dict[str, Tensor], ...] = ()
     held: tuple[dict[str, Tensor], ...] = ()
-    layers: tuple[Wire, ...] = field(default=())
+    layers: tuple[LatentValue, ...] = field(default=())
     note: str = ""
+    ends: Mapping[str, SpaceElement] = field(default_factory=dict)
 
     @property
     def graph(self) -> NetworkGraph:
@@ -69,6 +71,10 @@ class Problem:
     def order(self) -> int:
         """Number of elements of the group."""
         return self.placed.symmetry.order
+
+    def based(self, inputs: Tensor) -> Tensor:
+        """Inputs, as the group moves them, in the basis and on the device of the weights."""
+        return _rebase(inputs.to(self.weights.device), self.ends)
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -112,12 +118,14 @@ def pose(
     view = matching_view(moved)
     fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
     metrics = {"weights": balanced_metric(view)}
-    unable = missing(graph)
-    if data is None or unable is not None:
-        note = f"Probes were not used: {unable}." if unable is not None and data is not None else ""
-        return Problem(
-            moved, view, gauge, placed, fixed, metrics, layers=() if unable else tuple(wires(graph)), note=note
-        )
+    unable = why_not_analysed(graph)
+    if unable is not None:
+        note = f"Probes were not used: {unable}." if data is not None else ""
+        return Problem(moved, view, gauge, placed, fixed, metrics, note=note)
+    layers = latent_values(graph, placed.lost)
+    note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
+    if data is None:
+        return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends)
     if len(data) < 4:
         raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
     points = read_probes(data, placed.shape).to("cpu", weights.dtype)  # where the group's maps are
@@ -127,7 +135,7 @@ def pose(
         halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
-    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], tuple(wires(graph)))
+    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
 
 
 def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -173,7 +181,7 @@ def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -
     return result
 
 
-def _rebase(x: Tensor, ends: Maps) -> Tensor:
+def _rebase(x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
     """Inputs in the basis in which the group is orthogonal (features are the last axis, or channels of pictures)."""
     axis = 1 if x.ndim == 4 else x.ndim - 1
     for end in ends.values():

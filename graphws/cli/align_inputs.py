@@ -57,15 +57,13 @@ def read_data(path: Path, weights: Weights) -> Data:
         DataError: Where it holds no ``inputs``, or something besides ``labels``.
         UsageError: Where such networks cannot be run from their graph.
     """
-    from graphws.actions.pictures.steps import missing
-    from graphws.actions.pictures.values import picture_outputs, picture_values
-    from graphws.actions.pictures.view import convolves, picture_graph
+    from graphws.actions.computation.features import why_not_analysed
+    from graphws.actions.computation.values import outputs_on, values_on
+    from graphws.actions.groups.placing import position_axes
     from graphws.checkpoints.state_dict import read_state_dict
-    from graphws.operations import forward
-    from graphws.operations.forward import point_axes
 
     graph = weights.graph
-    unable = missing(picture_graph(graph) if convolves(graph) else graph)
+    unable = why_not_analysed(graph)
     if unable is not None:
         raise UsageError(f"--data: {unable}; in Python, give `align` a run function")
     tensors = read_state_dict(path)
@@ -75,10 +73,8 @@ def read_data(path: Path, weights: Weights) -> Data:
         )
     inputs, labels = tensors["inputs"].double(), tensors.get("labels")
     labels = None if labels is None else labels.long()
-    if convolves(graph):
-        return Data(inputs, labels, picture_outputs(inputs), picture_values(inputs))
-    points = inputs.flatten(1) if point_axes(graph) == 1 else inputs
-    return Data(points, labels, lambda network: forward(network.graph, network, points), None)
+    points = inputs if position_axes(graph) else inputs.flatten(1)
+    return Data(points, labels, outputs_on(points), values_on(points))
 
 
 def _network(path: Path, activation: str | None, omega: float | None) -> Weights:

@@ -86,7 +86,8 @@ def eval_command(
 
 def _execute(spec: Spec, path: Path | None) -> None:
     """Do what a spec says, on this process or together with the others that torchrun started."""
-    from graphws.runtime import job, symmetry
+    from graphws import trainings
+    from graphws.runtime import job
     from graphws.runtime.environment import join, leave, processes, share
     from graphws.runtime.folder import RunFolder
     from graphws.runtime.reporter import Reporter
@@ -100,7 +101,7 @@ def _execute(spec: Spec, path: Path | None) -> None:
         if group.first and folder.path.exists():
             reporter.note(f"{folder.path}: " + ("done already" if folder.complete() else "going on"))
         try:
-            work = job.run if spec.experiment is None else symmetry.run
+            work = job.run if spec.experiment is None else trainings.run
             results: Outcome = work(spec, folder, group, reporter)
         except KeyboardInterrupt:
             raise RunError(f"interrupted; go on with: graphws train {folder.path}") from None

@@ -73,12 +73,12 @@ def _run(path: Path, found: Conversion, shape: str | None) -> Run:
     """Outputs of networks like the one found: from its graph where that can be run, else by its own code."""
     import torch
 
-    from graphws.actions.pictures.steps import missing
+    from graphws.actions.computation.features import why_not_analysed
     from graphws.actions.pictures.view import picture_view
     from graphws.actions.reduction.running import POINTS, runner
 
     assert found.weights is not None
-    why = missing(picture_view(found.weights).graph)
+    why = why_not_analysed(picture_view(found.weights).graph)
     if why is not None and found.run is not None:
         if shape is not None:
             raise UsageError(f"{path.name}: runs on its own example inputs: --input-shape is not used")

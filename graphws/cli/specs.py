@@ -12,7 +12,7 @@ from graphws.cli.arguments import Overrides, SpecArgument
 from graphws.cli.console import output
 from graphws.errors import UsageError
 from graphws.runtime.files import write_bytes, write_text
-from graphws.spec import dump_spec, json_schema, load_spec
+from graphws.spec import dump_spec, json_schema, lacks_for_training, load_spec
 
 
 def check_command(
@@ -24,8 +24,10 @@ def check_command(
     loaded = load_spec(spec, overrides or ())
     if show:
         output().print(dump_spec(loaded), end="", markup=False)
-    else:
-        output().print(f"{spec} is fine", markup=False)
+        return
+    lacking = lacks_for_training(loaded)
+    text = f"{spec} is fine" + (f", but graphws run would refuse it: {lacking[0]}" if lacking else "")
+    output().print(text, markup=False)
 
 
 def schema_command(
@@ -48,7 +50,7 @@ def explain_command(
     """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
     from graphws.report.block_matrix import draw_block_matrix
     from graphws.report.figures import png
-    from graphws.runtime.explaining import explain_model
+    from graphws.runtime.model_explanation import explain_model
 
     found = explain_model(load_spec(spec, overrides or ()))
     console = output()

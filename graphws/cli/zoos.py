@@ -20,8 +20,8 @@ ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zo
 def fit_command(spec: SpecArgument, overrides: Overrides = None) -> None:
     """Fit one network to every sample of SPEC's data source. A stopped fit goes on: run the same command again."""
     from graphws.runtime.environment import join, leave, processes
-    from graphws.runtime.making import make_zoo
     from graphws.runtime.reporter import Reporter
+    from graphws.runtime.zoo_fit import fit_section
     from graphws.spec import load_spec
 
     loaded = load_spec(spec, overrides or ())
@@ -30,7 +30,7 @@ def fit_command(spec: SpecArgument, overrides: Overrides = None) -> None:
     group = processes()
     join(group)
     try:
-        zoo = make_zoo(loaded.zoo, group, Bars() if group.first else Reporter())
+        zoo = fit_section(loaded.zoo, group, Bars() if group.first else Reporter())
     finally:
         leave(group)
     if group.first:

@@ -21,7 +21,8 @@ A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,8 @@ class NetworkGraph:
     def __post_init__(self) -> None:
         for name in ("spaces", "parameters", "operations", "inputs", "outputs", "constants", "values"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.operations:  # without a computation there are no values to describe
+            object.__setattr__(self, "values", tuple(value for value in self.values if value.name in self.inputs))
         seen: dict[str, Space] = {}
         depth: dict[str, int] = {}
         for space in self.spaces:
@@ -257,6 +260,25 @@ class NetworkGraph:
         """The operation that writes each value."""
         return {name: operation for operation in self.operations for name in operation.outputs}
 
+    @cached_property
+    def _sources(self) -> dict[str, frozenset[str]]:
+        found = {name: frozenset({name}) for name in (*self._parameters, *self.inputs)}
+        for operation in self.operations:
+            read = frozenset[str]().union(*(found.get(name, frozenset()) for name in operation.numbers))
+            found.update(dict.fromkeys(operation.outputs, read))
+        return found
+
+    def sources(self, name: str) -> frozenset[str]:
+        """The inputs and parameters that a value is made of."""
+        return self._sources.get(name, frozenset())
+
+    def weights_behind(self, name: str) -> tuple[Parameter, ...]:
+        """The parameters that a tensor is made of, where it is made of nothing else; none for other values."""
+        made_of = self.sources(name)
+        if made_of & set(self.inputs):
+            return ()
+        return tuple(self._parameters[each] for each in sorted(made_of))
+
     def readers(self, name: str) -> tuple[Operation, ...]:
         """The operations that read a value or parameter, in order."""
         return self._readers.get(name, ())
@@ -308,6 +330,22 @@ class NetworkGraph:
     def numel(self) -> int:
         """How many numbers one network has."""
         return sum(math.prod(self.shape(parameter.name)) for parameter in self.parameters)
+
+    def with_computation_of(self, graph: NetworkGraph, operations: Sequence[Operation] | None = None) -> NetworkGraph:
+        """These spaces and parameters with the computation of another graph, or with `operations` in its place."""
+        kept = []
+        for value in graph.values:
+            if value.name in graph.inputs:
+                axes = tuple(axis if axis is not None and axis.space in self._spaces else None for axis in value.axes)
+                shape = tuple(
+                    self.extent(axis.space) if axis is not None else size
+                    for axis, size in zip(axes, value.shape, strict=True)
+                )
+                kept.append(replace(value, axes=axes, shape=shape))
+        steps = graph.operations if operations is None else tuple(operations)
+        return NetworkGraph(
+            self.spaces, self.parameters, steps, graph.inputs, graph.outputs, graph.constants, tuple(kept)
+        )
 
     def group(self) -> Group:
         """The weight-space symmetry group."""

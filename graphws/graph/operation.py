@@ -65,6 +65,15 @@ class Operation:
         """The names read, without those left out."""
         return tuple(name for name in self.inputs if name)
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names read whose numbers count: without those of which only the shape does."""
+        if not self.row.shape_of:
+            return self.reads
+        found = [x for operand, x in self.operands.items() if operand not in self.row.shape_of]
+        flat = [name for x in found for name in (x if isinstance(x, list) else [x])]
+        return tuple(name for name in flat if name)
+
     def attribute(self, name: str, default: Attribute | None = None) -> Any:
         """The constant called `name`; where nothing is said, `default`, or that of the kind."""
         found = dict(self.attributes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ def from_function(
     name: str | None = None,
     pointwise: bool = False,
     spellings: Sequence[str] = (),
+    shape_of: Sequence[str] = (),
 ) -> Kind:
     """The row of a function with operands first and attributes by keyword."""
     operands, attributes = [], {}
@@ -53,7 +55,8 @@ def from_function(
         return function(*flat, **constants)
 
     made = name or function.__name__
-    return Kind(made, tuple(operands), attributes, run, axes, pointwise, tuple(spellings))
+    counted = frozenset(shape_of)
+    return Kind(made, tuple(operands), attributes, run, axes, pointwise, tuple(spellings), shape_of=counted)
 
 
 _TYPES: dict[str, AttributeType] = {
@@ -128,6 +131,7 @@ def from_aten(
         (*(() if called is None else (name,)), *spellings),
         frozenset(context),
         from_aten=True,
+        shape_of=frozenset(operands if axes == "makes" else ("other",) if name.endswith("_as") else ()),
     )
 
 
@@ -196,13 +200,34 @@ def aten(name: str, arguments: Mapping[str, Any]) -> Any:
 
 
 class _Call:
-    """Calls the overload that the arguments at hand fit."""
+    """Calls the overload that the arguments at hand fit; which one depends on their names and types alone."""
 
     def __init__(self, name: str, overloads: tuple[Any, ...]) -> None:
         self.name, self.overloads = name, overloads
+        self.chosen: dict[tuple[tuple[str, type, bool], ...], tuple[Any, tuple[_Slot, ...]]] = {}
 
     def __call__(self, names: tuple[str, ...], given: Sequence[Any], constants: dict[str, Any]) -> Any:
         present = {name: x for name, x in zip(names, given, strict=False) if x is not None} | constants
+        sorts = tuple((name, type(x), _told_apart(x)) for name, x in present.items())
+        if sorts not in self.chosen:
+            self.chosen[sorts] = self._choose(present)
+        overload, slots = self.chosen[sorts]
+        positional, keywords = [], {}
+        for slot in slots:
+            value = present.get(slot.name, slot.default)
+            if slot.dtype and isinstance(value, str):
+                value = DTYPES[value]
+            if isinstance(value, tuple):
+                value = list(value) if slot.several else value[0]
+            elif slot.several and value is not None and not isinstance(value, list):
+                value = [value]
+            if slot.keyword:
+                keywords[slot.name] = value
+            else:
+                positional.append(value)
+        return overload(*positional, **keywords)
+
+    def _choose(self, present: Mapping[str, Any]) -> tuple[Any, tuple[_Slot, ...]]:
         for overload in self.overloads:
             arguments = overload._schema.arguments
             known = {argument.name: argument for argument in arguments}
@@ -211,22 +236,35 @@ class _Call:
                 continue
             if any(a.name not in present and not a.has_default_value() and not _nullable(a) for a in arguments):
                 continue
-            positional, keywords = [], {}
-            for argument in arguments:
-                value = present.get(argument.name, argument.default_value if argument.has_default_value() else None)
-                if argument.name in ("dtype", "out_dtype") and isinstance(value, str):
-                    value = DTYPES[value]
-                if isinstance(value, tuple):
-                    value = value[0] if str(argument.type) == "int" else list(value)
-                elif str(argument.type).startswith("List[") and not isinstance(value, list) and value is not None:
-                    value = [value]
-                if argument.kwarg_only:
-                    keywords[argument.name] = value
-                else:
-                    positional.append(value)
-            return overload(*positional, **keywords)
+            return overload, tuple(_slot(argument) for argument in arguments)
         shown = ", ".join(f"{k}: {type(v).__name__}" for k, v in present.items())
         raise GraphError(f"operation {self.name!r}: no form of it takes ({shown})")
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """An argument of an overload: how a value gets there."""
+
+    name: str
+    default: Any
+    keyword: bool
+    several: bool
+    dtype: bool
+
+
+def _slot(argument: Any) -> _Slot:
+    default = argument.default_value if argument.has_default_value() else None
+    several = str(argument.type).startswith("List[")
+    return _Slot(argument.name, default, argument.kwarg_only, several, argument.name in ("dtype", "out_dtype"))
+
+
+def _told_apart(value: Any) -> bool:
+    """What besides its type decides which overload a value fits: lists of tensors, and tuples of one."""
+    return _of_tensors(value) if isinstance(value, list) else isinstance(value, tuple) and len(value) == 1
+
+
+def _of_tensors(value: list[Any]) -> bool:
+    return any(isinstance(x, Tensor) or x is None for x in value)
 
 
 def _nullable(argument: Any) -> bool:
@@ -238,7 +276,7 @@ def _fits(argument: Any, value: Any) -> bool:
     text = str(argument.type)
     if isinstance(value, Tensor):
         return text in ("Tensor", "Optional[Tensor]")
-    if isinstance(value, list) and any(isinstance(x, Tensor) or x is None for x in value):
+    if isinstance(value, list) and _of_tensors(value):
         return "List[" in text and "Tensor" in text
     if "Tensor" in text:
         return value is None

@@ -19,13 +19,14 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.kinds.attributes import REQUIRED, Attribute, AttributeType, checked
 
-Axes = Literal["keeps", "pools", "mixes", "moves", "makes"]
+Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """What a kind does to the axes of what it reads.
 
 * ``keeps``: every entry is made from the entry (or the row) at the same place;
 * ``pools``: some axes are summed up and go;
 * ``mixes``: entries along some axes are made from all entries along them;
 * ``moves``: the same entries, in another arrangement;
+* ``pads``: the same entries in the same places, with others around them;
 * ``makes``: entries that depend on sizes and constants alone.
 """
 
@@ -67,7 +68,9 @@ class Kind:
         pointwise: Whether it is one function of one number, applied to every entry.
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
+        shape_of: Operands of which only the shape, type or device counts, and no number.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
+        batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
 
     name: str
@@ -79,6 +82,8 @@ class Kind:
     spellings: tuple[str, ...] = ()
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
+    shape_of: frozenset[str] = field(default_factory=frozenset)
+    batched: Callable[..., Any] | None = None
 
     def __call__(self, /, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name (one of which may be called ``self``)."""

@@ -20,13 +20,12 @@ POINTWISE = _words("""
     hardswish hardsigmoid hardshrink softshrink threshold abs neg exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square
     reciprocal sign sgn ceil floor round trunc frac cos tan sinh cosh asin acos atan asinh acosh atanh erf erfc erfinv
     digamma lgamma i0 sinc logit nan_to_num isnan isinf isfinite logical_not bitwise_not signbit deg2rad rad2deg
-    _prelu_kernel log_sigmoid_forward
 """)
 """One function of one number, applied to every entry."""
 
 ENTRYWISE = _words("""
     add sub rsub mul div true_divide floor_divide remainder fmod maximum minimum fmax fmin clamp clamp_min clamp_max
-    where lerp addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
+    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
     __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift atan2 hypot copysign xlogy
     logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf masked_fill polar complex real imag conj
     view_as_real view_as_complex prelu isin bucketize
@@ -65,14 +64,19 @@ MOVING = _words("""
     reshape permute transpose movedim swapaxes t numpy_T mT adjoint squeeze unsqueeze flatten unflatten expand
     expand_as reshape_as view_as broadcast_to cat stack split split_with_sizes chunk unbind tensor_split unsafe_chunk
     slice select narrow index index_select gather take_along_dim take embedding flip roll rot90 repeat
-    repeat_interleave tile unfold as_strided diagonal diag diag_embed tril triu pad constant_pad_nd reflection_pad1d
-    reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d pixel_shuffle
+    repeat_interleave tile unfold as_strided diagonal diag diag_embed tril triu pixel_shuffle
     pixel_unshuffle channel_shuffle native_channel_shuffle scatter scatter_add scatter_reduce index_add index_copy
     index_put index_fill masked_scatter slice_scatter select_scatter diagonal_scatter glu one_hot copy fill
     embedding_bag atleast_1d atleast_2d meshgrid block_diag searchsorted nonzero masked_select unique_consecutive
     im2col
 """)
 """The same entries, elsewhere."""
+
+PADDING = _words("""
+    pad constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d
+    replication_pad3d
+""")
+"""The same entries in the same places, with others around them."""
 
 MAKING = _words("""
     zeros ones full arange linspace eye zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor
@@ -132,6 +136,7 @@ GROUPS = {
     "pools": POOLING,
     "mixes": MIXING,
     "moves": MOVING,
+    "pads": PADDING,
     "makes": MAKING,
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
@@ -72,25 +71,34 @@ def batch_norm(
     return result
 
 
-def stored(*parts: Tensor, shape: tuple[int, ...], grid: tuple[int, ...] = (), sizes: tuple[int, ...] = ()) -> Tensor:
-    """A tensor of the state dict, from the parameters that it became.
+def stored(
+    *parts: Tensor,
+    merges: tuple[int, ...],
+    grid: tuple[int, ...] = (),
+    columns: tuple[int, ...] = (),
+) -> Tensor:
+    """A tensor of the state dict, from the parameters that it became; no size is fixed.
 
     Args:
         parts: The parameters, in row-major order of their places.
-        shape: Shape of the tensor.
-        grid: How many parts stand along each axis; nothing for a single part.
-        sizes: How long they are there, axis by axis.
+        merges: For each axis of a block how many neighbouring axes of its parameter it is; 0 for an axis of length 1.
+        grid: How many blocks stand along each axis; nothing for a single one.
+        columns: For each axis of the tensor how many neighbouring axes of the blocks it is; one each where empty.
     """
-    if not grid:
-        return parts[0].reshape(shape)
-    ends = [0, *itertools.accumulate(grid)]
-    lengths = [sizes[a:b] for a, b in itertools.pairwise(ends)]
-    if len(sizes) != ends[-1] or len(parts) != math.prod(grid):
-        raise GraphError(f"operation 'stored': got {len(parts)} parts and {len(sizes)} sizes for a grid of {grid}")
-    rows = [part.reshape(block) for part, block in zip(parts, itertools.product(*lengths), strict=True)]
+    if len(parts) != math.prod(grid):
+        raise GraphError(f"operation 'stored': got {len(parts)} parts for a grid of {grid}")
+    rows = [_merged(part, merges) for part in parts]
     for axis, step in reversed(list(enumerate(grid))):
         rows = [torch.cat(rows[k : k + step], axis) for k in range(0, len(rows), step)]
-    return rows[0].reshape(shape)
+    return _merged(rows[0], columns) if columns else rows[0]
+
+
+def _merged(x: Tensor, counts: tuple[int, ...]) -> Tensor:
+    """A tensor whose neighbouring axes are read as one, so many at a time."""
+    if sum(counts) != x.ndim:
+        raise GraphError(f"operation 'stored': {x.ndim} axes do not merge as {counts}")
+    sizes = iter(x.shape)
+    return x.reshape([math.prod(next(sizes) for _ in range(count)) for count in counts])
 
 
 def lstm(
@@ -133,7 +141,6 @@ def _recurrent(name: str) -> Kind:
 
 def rows() -> list[Kind]:
     """Every row that is a function of ours."""
-    tokens = (attention.position, attention.token)
     passing = (
         "alias",
         "alias_copy",
@@ -154,7 +161,8 @@ def rows() -> list[Kind]:
         from_function(batch_norm, "keeps"),
         from_function(stored, "moves"),
         from_function(attention.linear, "mixes"),
-        *(from_function(function, "keeps") for function in tokens),
+        from_function(attention.position, "keeps"),
+        from_function(attention.token, "moves", shape_of=("x",)),
         from_function(attention.patches, "moves"),
         *(from_function(function, "mixes") for function in (attention.bilinear_scores, attention.dot_scores)),
         *(from_function(function, "mixes") for function in (attention.attend, attention.attend_matrix)),

@@ -6,10 +6,12 @@ that graphs use, `spelled` by any name of ATen's.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from graphws.errors import GraphError, nearest
 from graphws.kinds import library, own
+from graphws.kinds.batched import FORMS
 from graphws.kinds.kind import Kind
 
 
@@ -20,7 +22,8 @@ def _own() -> dict[str, Kind]:
 
 @cache
 def _made(name: str) -> Kind | None:
-    return _own().get(name) or library.row(name)
+    row = _own().get(name) or library.row(name)
+    return row if row is None or name not in FORMS else replace(row, batched=FORMS[name])
 
 
 @cache

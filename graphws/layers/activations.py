@@ -34,7 +34,7 @@ class Activation:
     from_input: bool = False
 
 
-KERNELS: dict[str, Activation] = {
+POINTWISE: dict[str, Activation] = {
     "relu": Activation(
         functional.relu,
         lambda x, out: torch.clamp_min(x, 0, out=out) if out is not x else x.relu_(),
@@ -75,5 +75,5 @@ KERNELS: dict[str, Activation] = {
 }
 """Activations by name; any pointwise function commutes with permutations."""
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {name: kernel.function for name, kernel in KERNELS.items()}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {name: kernel.function for name, kernel in POINTWISE.items()}
 """The functions alone."""

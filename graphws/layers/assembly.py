@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Layout
-from graphws.layers import kernels
 from graphws.layers.features import Moments
+from graphws.layers.fused import edges
 from graphws.layers.pattern import Slot
 
 
@@ -31,19 +31,19 @@ class Assembly:
     channels: int
     parts: dict[tuple[int, ...], dict[frozenset[int], Tensor]] = field(default_factory=dict)
     entrywise: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    kernel: tuple[kernels.Handle, Tensor] | None = None
+    kernel: tuple[edges.Handle, Tensor] | None = None
     moments: Moments | None = None
 
     def take(self, slot: Slot) -> Tensor | None:
         """The contribution (batch, channels) of the network level, if there is one: the caller hosts it at `slot`."""
-        return self.parts.get(slot.blocks, {}).pop(frozenset(), None)
+        return self.parts.get(slot.pattern, {}).pop(frozenset(), None)
 
     def add(self, slot: Slot, value: Tensor, moments: Moments | None = None) -> None:
         """A contribution (batch, *key, channels) at a target slot, with its moments if they are known."""
         place = sorted(slot.kept)
         order = [slot.kept.index(block) + 1 for block in place]
         value = value if order == sorted(order) else value.permute(0, *order, value.ndim - 1)
-        parts = self.parts.setdefault(slot.blocks, {})
+        parts = self.parts.setdefault(slot.pattern, {})
         kept = frozenset(slot.kept)
         self.moments = None if slot.pooled or slot.merges or kept in parts else moments
         parts[kept] = parts[kept] + value if kept in parts else value
@@ -53,7 +53,7 @@ class Assembly:
         order = [slot.kept.index(block) + 1 for block in sorted(slot.kept)]
         self.entrywise.append((features.permute(0, *order, features.ndim - 1), matrix))
 
-    def write_by_kernel(self, handle: kernels.Handle, matrix: Tensor) -> None:
+    def write_by_kernel(self, handle: edges.Handle, matrix: Tensor) -> None:
         """A contribution that a kernel writes, with what neuron-level keys send."""
         self.kernel = (handle, matrix)
 
@@ -76,7 +76,7 @@ class Assembly:
             if left is None and right is None and frozenset() in parts:
                 left = parts.pop(frozenset()).unsqueeze(1).expand(-1, sizes[0], -1)
             last = not (parts or self.parts or self.entrywise)
-            whole, self.moments = kernels.write(*self.kernel, left, right, moments and last)
+            whole, self.moments = edges.write(*self.kernel, left, right, moments and last)
             if parts:
                 whole = whole + _spread(parts, unmerged)
         elif unmerged in self.parts:

@@ -21,8 +21,9 @@ from functools import cached_property
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.pattern import Key, Slot, orbit_slots
-from graphws.layers.plan import Pair, Plan, RoleTable, Source, level, plan_by_name, plan_by_role, role, role_table
+from graphws.layers.plan import Pair, Plan, PooledSlot, RoleTable, level, plan_by_name, plan_by_role, role, role_table
 from graphws.messages import LEVELS, Message, Via, expand_blocks
+from graphws.pooling import LearnedPooling
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class BasisMap:
 
 
 @dataclass(frozen=True)
-class Block:
+class LinearBlock:
     """Everything that leads from one tensor to another.
 
     Attributes:
@@ -106,7 +107,7 @@ class Explanation:
         biases: For each tensor its equivariant bias parameters.
         matrix_parameters: Parameters in all matrices; the sum over blocks, unless weights are shared by role.
         bias_parameters: Parameters in all biases.
-        attention_parameters: Parameters of attention scores.
+        pooling_parameters: Parameters of learned poolings.
         share: ``none`` or ``role``.
     """
 
@@ -114,19 +115,19 @@ class Explanation:
     messages: tuple[Message, ...]
     channels: tuple[int, int]
     tensors: tuple[str, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[LinearBlock, ...]
     products: tuple[ProductShape, ...]
     biases: tuple[int, ...]
     matrix_parameters: int
     bias_parameters: int
-    attention_parameters: int
+    pooling_parameters: int
     share: str = "none"
 
     @cached_property
-    def _blocks(self) -> dict[tuple[str, str], Block]:
+    def _blocks(self) -> dict[tuple[str, str], LinearBlock]:
         return {(block.source, block.target): block for block in self.blocks}
 
-    def block(self, source: str, target: str) -> Block:
+    def block(self, source: str, target: str) -> LinearBlock:
         """The block from one tensor to another; GraphError on an unknown name."""
         self.graph.parameter(source)
         self.graph.parameter(target)
@@ -135,14 +136,14 @@ class Explanation:
     @property
     def parameters(self) -> int:
         """Parameters of the whole layer: those of `graphws.layers.EquivariantLinear` with the same arguments."""
-        return self.matrix_parameters + self.bias_parameters + self.attention_parameters
+        return self.matrix_parameters + self.bias_parameters + self.pooling_parameters
 
     def lines(self) -> Iterator[str]:
         """The explanation as plain text."""
         yield f"layer: {self.channels[0]} -> {self.channels[1]} channels, {self.parameters:,} parameters"
-        attention = f", {self.attention_parameters:,} in attention scores" if self.attention_parameters else ""
+        learned = f", {self.pooling_parameters:,} in poolings" if self.pooling_parameters else ""
         shared = ", shared by role" if self.share == "role" else ""
-        yield f"  {self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases{attention}"
+        yield f"  {self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases{learned}"
         yield "messages:"
         yield from (f"  {message}" for message in self.messages)
         yield "products (key: rows x columns):"
@@ -211,16 +212,18 @@ def explain(
         tuple(biases[name] for name in names),
         sum(p.rows * p.columns for p in products) if table is None else _shared(table, channels),
         sum(owners.values()),
-        _attention(plan, channels_in, heads, table is not None),
+        _learned(plan, channels_in, heads, table is not None),
         share,
     )
 
 
-def _block(graph: NetworkGraph, source: str, target: str, pairs: Sequence[Pair], channels: tuple[int, int]) -> Block:
+def _block(
+    graph: NetworkGraph, source: str, target: str, pairs: Sequence[Pair], channels: tuple[int, int]
+) -> LinearBlock:
     free = graph.layout(source).free, graph.layout(target).free
     size = free[0] * free[1] * channels[0] * channels[1]
     maps = [BasisMap(level(p.target.key), key_text(p.target.key), _words(graph, p), size) for p in pairs]
-    return Block(source, target, tuple(sorted(maps, key=lambda one: -LEVELS.index(one.via))), free)
+    return LinearBlock(source, target, tuple(sorted(maps, key=lambda one: -LEVELS.index(one.via))), free)
 
 
 def _shapes(plan: Plan, channels: tuple[int, int]) -> Iterator[ProductShape]:
@@ -241,14 +244,15 @@ def _bias_counts(graph: NetworkGraph, channels: int, exact: bool) -> dict[str, i
     return {x.parameter: x.free * len(orbit_slots(x, exact)) * channels for x in layouts}
 
 
-def _attention(plan: Plan, channels: int, heads: int, by_role: bool) -> int:
-    """Scores of attention pooling: one vector a head for every slot that is pooled so."""
+def _learned(plan: Plan, channels: int, heads: int, by_role: bool) -> int:
+    """Parameters of learned poolings: a module for every slot that is pooled so."""
     found: dict[tuple[str, str], int] = {}
     for source in {pair.source for pair in plan.pairs}:
-        if source.pool == "attention" and source.slot.pooled:
+        learned = source.pooling
+        if isinstance(learned, LearnedPooling):
             name = source.slot.parameter
             owner = role(plan.graph, name) if by_role else name
-            found[owner, source.slot.signature] = plan.graph.layout(name).free * channels * heads
+            found[owner, source.slot.signature] = learned.parameters(plan.graph.layout(name).free * channels, heads)
     return sum(found.values())
 
 
@@ -276,7 +280,7 @@ def _words(graph: NetworkGraph, pair: Pair) -> str:
     return f"for each {key_text(target.key)}: {', '.join(steps) or 'as it is'}"
 
 
-def _reading(graph: NetworkGraph, source: Source) -> Iterator[str]:
+def _reading(graph: NetworkGraph, source: PooledSlot) -> Iterator[str]:
     if source.slot.merges:
         yield f"take the entries with equal {_and(_equal(graph, source.slot))}"
     if source.slot.pooled:
@@ -295,9 +299,9 @@ def _spaces(graph: NetworkGraph, slot: Slot) -> list[str]:
     index = graph.layout(slot.parameter).index
     names = []
     for block in slot.pooled:
-        position = slot.blocks.index(block)
+        position = slot.pattern.index(block)
         alike = [k for k, axis in enumerate(index) if axis.space == index[position].space]
-        several = len(alike) > 1 and slot.blocks.count(block) == 1
+        several = len(alike) > 1 and slot.pattern.count(block) == 1
         names.append(f"{index[position].space}[{alike.index(position) + 1}]" if several else index[position].space)
     return names
 
@@ -305,7 +309,7 @@ def _spaces(graph: NetworkGraph, slot: Slot) -> list[str]:
 def _equal(graph: NetworkGraph, slot: Slot) -> list[str]:
     """Spaces of which several axes are equal."""
     index = graph.layout(slot.parameter).index
-    return [index[slot.blocks.index(b)].space for b in sorted(set(slot.blocks)) if slot.blocks.count(b) > 1]
+    return [index[slot.pattern.index(b)].space for b in sorted(set(slot.pattern)) if slot.pattern.count(b) > 1]
 
 
 def _and(names: Sequence[str]) -> str:

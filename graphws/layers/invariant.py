@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from graphws.graph import NetworkGraph
-from graphws.layers import kernels
 from graphws.layers.features import Features
+from graphws.layers.fused import edges
 from graphws.layers.pattern import orbit_slots
-from graphws.layers.plan import Source, role
-from graphws.layers.pooling import AttentionPool, Summaries, attention_for
-from graphws.layers.steps import EdgeReading, summary_readings
-from graphws.messages import Pool
+from graphws.layers.plan import PooledSlot, role
+from graphws.layers.schedule import EdgeReading, summary_readings
+from graphws.layers.summaries import Summaries, module_for
+from graphws.pooling import LearnedPooling, learned_pooling, pooling_named
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What is pooled on one graph: places with their sources, and the tensors that a kernel can read."""
+    """What is pooled on one graph: orbits with their sources, and the tensors that a kernel can read."""
 
     graph: NetworkGraph
-    sources: tuple[tuple[str, Source], ...]
+    sources: tuple[tuple[str, PooledSlot], ...]
     readings: dict[str, EdgeReading]
 
 
@@ -39,50 +39,52 @@ class Invariants(nn.Module):
         graphs: The graphs that may come.
         channels: Channels per entry.
         pool: How entries are summarised.
-        share: ``none``: one place a parameter; ``role``: one a role, parameters of a role are averaged.
-        heads: Heads of attention pooling.
+        share: ``none``: each parameter alone; ``role``: parameters of a role are averaged.
+        heads: Heads of learned poolings.
 
     Attributes:
-        fused: Lets the kernels of `graphws.layers.kernels` run where they can; the values are the same without.
+        orbits: For each orbit, by name, how many numbers it gives.
+        fused: Lets the kernels of `graphws.layers.fused.edges` run where they can; the values are the same without.
 
     Shapes:
         Features -> (batch, width).
     """
 
     def __init__(
-        self, graphs: Sequence[NetworkGraph], channels: int, pool: Pool = "max", share: str = "none", heads: int = 1
+        self, graphs: Sequence[NetworkGraph], channels: int, pool: str = "max", share: str = "none", heads: int = 1
     ) -> None:
         super().__init__()
+        learned = learned_pooling(pool)
         self.share, self.pool = share, pool
         self.fused = True
         self._known: dict[NetworkGraph, _Prepared] = {}
         self._recent: _Prepared | None = None
-        self.places: dict[str, int] = {}
+        self.orbits: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self.attentions = nn.ModuleDict()
         for graph in graphs:
             for source in self._sources(graph):
-                name, width = self._place(graph, source), graph.layout(source.slot.parameter).free * channels
-                if name not in self.places and pool == "attention" and source.slot.pooled:
-                    self.attentions[name] = AttentionPool(width, heads)
-                self.places.setdefault(name, width)
+                name, width = self._orbit(graph, source), graph.layout(source.slot.parameter).free * channels
+                if name not in self.orbits and learned is not None and source.slot.pooled:
+                    self.attentions[name] = learned.module(width, heads)
+                self.orbits.setdefault(name, width)
                 layout, slot = graph.layout(source.slot.parameter), source.slot
-                sizes = [layout.index[slot.blocks.index(block)].size for block in slot.pooled]
+                sizes = [layout.index[slot.pattern.index(block)].size for block in slot.pooled]
                 self._counts.setdefault(name, math.prod(sizes))
 
     @property
     def width(self) -> int:
         """Length of the vector."""
-        return sum(self.places.values())
+        return sum(self.orbits.values())
 
-    def _sources(self, graph: NetworkGraph) -> list[Source]:
+    def _sources(self, graph: NetworkGraph) -> list[PooledSlot]:
         return [
-            Source(slot, self.pool)
+            PooledSlot(slot, self.pool if slot.pooled else None)
             for parameter in graph.parameters
             for slot in orbit_slots(graph.layout(parameter.name), exact=self.share == "none")
         ]
 
-    def _place(self, graph: NetworkGraph, source: Source) -> str:
+    def _orbit(self, graph: NetworkGraph, source: PooledSlot) -> str:
         owner = source.slot.parameter if self.share == "none" else role(graph, source.slot.parameter)
         return f"{owner}:{source.slot.signature}".replace(".", "_")
 
@@ -91,27 +93,34 @@ class Invariants(nn.Module):
             if graph not in self._known:
                 sources = self._sources(graph)
                 self._known[graph] = _Prepared(
-                    graph, tuple((self._place(graph, s), s) for s in sources), summary_readings(sources)
+                    graph, tuple((self._orbit(graph, s), s) for s in sources), summary_readings(sources)
                 )
             self._recent = self._known[graph]
         return self._recent
 
-    def counts(self) -> Tensor:
-        """How many entries each number summarises, (width,); the first graph's, where several share a place."""
-        pieces = [torch.full((width,), float(self._counts[name])) for name, width in self.places.items()]
+    def gains(self) -> Tensor:
+        """The factor on initial weights that read each number (see `Pooling.gain`), (width,).
+
+        Where several graphs share an orbit by role, the first counts.
+        """
+        gain = pooling_named(self.pool).gain
+        pieces = [torch.full((width,), gain(self._counts[name])) for name, width in self.orbits.items()]
         return torch.cat(pieces)
 
+    def _module(self, name: str, source: PooledSlot) -> nn.Module | None:
+        return module_for(self.attentions, name if isinstance(source.pooling, LearnedPooling) else None)
+
     def forward(self, features: Features) -> Tensor:
-        """Pools everything; places that a graph does not have are zero."""
+        """Pools everything; orbits that a graph does not have are zero."""
         prepared = self._prepared(features.graph)
-        fused = self.fused and kernels.supported(*features.tensors.values())
+        fused = self.fused and edges.supported(*features.tensors.values())
         summaries = Summaries(features, prepared.readings if fused else None)
         found: dict[str, list[Tensor]] = {}
         for name, source in prepared.sources:
-            found.setdefault(name, []).append(summaries.get(source, attention_for(self.attentions, name)))
+            found.setdefault(name, []).append(summaries.get(source, self._module(name, source)))
         like = next(iter(features.tensors.values()))
         parts = []
-        for name, width in self.places.items():
+        for name, width in self.orbits.items():
             values = found.get(name)
             if values is None:
                 parts.append(like.new_zeros(features.batch, width))

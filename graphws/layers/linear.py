@@ -19,15 +19,15 @@ from torch import Tensor, nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
-from graphws.layers import kernels
 from graphws.layers.assembly import Assembly
+from graphws.layers.execution import run_fused, run_plain
 from graphws.layers.features import Features
+from graphws.layers.fused import edges
 from graphws.layers.pattern import Slot, orbit_slots
-from graphws.layers.plan import Plan, Product, RoleTable, Source, plan_by_name, plan_by_role, role, role_table
-from graphws.layers.pooling import AttentionPool
-from graphws.layers.run import run_fused, run_plain
-from graphws.layers.steps import Step, Steps, make_steps
+from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
+from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
 from graphws.messages import Message, expand_blocks
+from graphws.pooling import LearnedPooling
 
 
 class EquivariantLinear(nn.Module):
@@ -41,11 +41,11 @@ class EquivariantLinear(nn.Module):
         bias: Adds an equivariant bias: one vector for each orbit (paper D, table 9).
         share: ``none``: every key has its own matrix; ``role``: keys of like spaces share theirs, and the layer takes
             networks of any depth and width whose roles it has seen.
-        heads: Heads of attention pooling.
+        heads: Heads of learned poolings.
         init_scale: μ, a factor on the initial weights: 1, or 1e-3 where the output is a network (paper D, appendix J).
 
     Attributes:
-        fused: Lets the kernels of `graphws.layers.kernels` run where they can; the values are the same without.
+        fused: Lets the kernels of `graphws.layers.fused.edges` run where they can; the values are the same without.
 
     Shapes:
         Features with ``in_channels`` -> Features of the same graph with ``out_channels``.
@@ -78,8 +78,8 @@ class EquivariantLinear(nn.Module):
         self.table: RoleTable | None = role_table(graphs, self.messages) if share == "role" else None
         self.fused = True
         self._plans: dict[NetworkGraph, Plan] = {}
-        self._steps: dict[NetworkGraph, Steps] = {}
-        self._recent: tuple[NetworkGraph, Steps] | None = None
+        self._schedules: dict[NetworkGraph, Schedule] = {}
+        self._recent: tuple[NetworkGraph, Schedule] | None = None
         self.matrices = nn.ParameterDict()
         self.biases = nn.ParameterDict()
         self.attentions = nn.ModuleDict()
@@ -96,20 +96,20 @@ class EquivariantLinear(nn.Module):
             self._plans[graph] = planned
         return self._plans[graph]
 
-    def steps(self, graph: NetworkGraph) -> Steps:
+    def schedule(self, graph: NetworkGraph) -> Schedule:
         """The plan made ready to run, once."""
         if self._recent is None or self._recent[0] is not graph:  # spares a comparison of equal graphs
-            if graph not in self._steps:
-                self._steps[graph] = self._make_steps(graph)
-            self._recent = (graph, self._steps[graph])
+            if graph not in self._schedules:
+                self._schedules[graph] = self._make_schedule(graph)
+            self._recent = (graph, self._schedules[graph])
         return self._recent[1]
 
-    def _make_steps(self, graph: NetworkGraph) -> Steps:
+    def _make_schedule(self, graph: NetworkGraph) -> Schedule:
         plan = self.plan(graph)
-        return make_steps(
+        return make_schedule(
             plan,
             self.out_channels,
-            lambda source: self._attention_name(graph, source),
+            lambda source: self._learned_name(graph, source),
             lambda product: (tuple(self._row_sizes(plan, product)), tuple(self._column_sizes(plan, product))),
             {
                 p.name: tuple(
@@ -134,15 +134,16 @@ class EquivariantLinear(nn.Module):
                 self.matrices[product.matrix] = nn.Parameter(matrix)
             for row in product.sources:
                 for source in row:
-                    name = self._attention_name(graph, source)
-                    if name is not None and name not in self.attentions:
+                    name = self._learned_name(graph, source)
+                    learned = source.pooling
+                    if isinstance(learned, LearnedPooling) and name is not None and name not in self.attentions:
                         if self.in_channels % heads:
                             raise UsageError(
-                                f"attention pooling: {heads} heads do not divide {self.in_channels} channels"
+                                f"{source.pool} pooling: {heads} heads do not divide {self.in_channels} channels"
                             )
                         free = graph.layout(source.slot.parameter).free
-                        self.attentions[name] = AttentionPool(free * self.in_channels, heads)
-            self._scale_sums(plan, product)
+                        self.attentions[name] = learned.module(free * self.in_channels, heads)
+            self._scale_rows(plan, product)
         for parameter in graph.parameters if bias else ():
             layout = graph.layout(parameter.name)
             for slot in orbit_slots(graph.layout(parameter.name), exact=self.table is None):
@@ -163,20 +164,20 @@ class EquivariantLinear(nn.Module):
         return [free * self.out_channels for free in self.table.columns[junction].values()]
 
     @torch.no_grad()
-    def _scale_sums(self, plan: Plan, product: Product) -> None:
-        """Initial rows that read a sum start as if they read the mean, so that depth does not make values explode."""
+    def _scale_rows(self, plan: Plan, product: Product) -> None:
+        """Initial rows start as if they read means, so that depth does not make values explode."""
         if self.table is not None:
             return
         start = 0
         for row, size in zip(product.sources, self._row_sizes(plan, product), strict=True):
             layout, source = plan.graph.layout(row[0].slot.parameter), row[0]
-            if source.pool == "sum":
-                sizes = [layout.index[source.slot.blocks.index(block)].size for block in source.slot.pooled]
-                self.matrices[product.matrix][start : start + size] /= math.prod(sizes)
+            if source.pooling is not None:
+                sizes = [layout.index[source.slot.pattern.index(block)].size for block in source.slot.pooled]
+                self.matrices[product.matrix][start : start + size] *= source.pooling.gain(math.prod(sizes))
             start += size
 
-    def _attention_name(self, graph: NetworkGraph, source: Source) -> str | None:
-        if source.pool != "attention" or not source.slot.pooled:
+    def _learned_name(self, graph: NetworkGraph, source: PooledSlot) -> str | None:
+        if not isinstance(source.pooling, LearnedPooling):
             return None
         owner = source.slot.parameter if self.table is None else role(graph, source.slot.parameter)
         return f"{owner}:{source.slot.signature}".replace(".", "_")
@@ -185,10 +186,13 @@ class EquivariantLinear(nn.Module):
         owner = slot.parameter if self.table is None else role(graph, slot.parameter)
         return f"{owner}:{slot.signature}".replace(".", "_")
 
-    def _matrix(self, step: Step) -> Tensor:
+    def _matrix(self, scheduled: ScheduledProduct) -> Tensor:
         """The product's part of its matrix: all of it, unless roles are shared and this graph lacks some."""
-        matrix: Tensor = self.matrices[step.product.matrix]
-        for axis, chosen, sizes in ((0, step.product.rows, step.rows), (1, step.product.columns, step.columns)):
+        matrix: Tensor = self.matrices[scheduled.product.matrix]
+        for axis, chosen, sizes in (
+            (0, scheduled.product.rows, scheduled.rows),
+            (1, scheduled.product.columns, scheduled.columns),
+        ):
             if chosen is not None:
                 parts = matrix.split(sizes, dim=axis)
                 matrix = torch.cat([parts[k] for k in chosen], dim=axis)
@@ -201,17 +205,17 @@ class EquivariantLinear(nn.Module):
         """
         if features.channels != self.in_channels:
             raise UsageError(f"this layer takes {self.in_channels} channels, got {features.channels}")
-        steps = self.steps(features.graph)
-        fused = self.fused and kernels.supported(*features.tensors.values())
-        assemblies = {name: Assembly(layout, steps.channels[name]) for name, layout in steps.layouts.items()}
-        for name, biases in steps.biases.items():
+        schedule = self.schedule(features.graph)
+        fused = self.fused and edges.supported(*features.tensors.values())
+        assemblies = {name: Assembly(layout, schedule.channels[name]) for name, layout in schedule.layouts.items()}
+        for name, biases in schedule.biases.items():
             for slot, bias in biases:
                 assemblies[name].add(slot, self.biases[bias].unsqueeze(0))
-        matrices = [self._matrix(step) for step in steps.steps]
+        matrices = [self._matrix(scheduled) for scheduled in schedule.products]
         if fused:
-            run_fused(features, steps, matrices, self.attentions, assemblies, moments)
+            run_fused(features, schedule, matrices, self.attentions, assemblies, moments)
         else:
-            run_plain(features, steps, matrices, self.attentions, assemblies)
+            run_plain(features, schedule, matrices, self.attentions, assemblies)
         tensors = {name: a.result(features.tensors[name], moments) for name, a in assemblies.items()}
         taken = {name: a.moments for name, a in assemblies.items() if a.moments is not None}
         return Features(features.graph, tensors, self.out_channels, moments=taken)

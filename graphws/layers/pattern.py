@@ -35,30 +35,30 @@ class Slot:
 
     Args:
         parameter: The tensor.
-        blocks: For each index axis of the tensor, the number of the block of equal axes that it is in.
+        pattern: For each index axis of the tensor, the number of the block of equal axes that it is in.
         kept: The blocks that stand at the key's nodes, in the key's order.
         key: The key.
     """
 
     parameter: str
-    blocks: tuple[int, ...]
+    pattern: tuple[int, ...]
     kept: tuple[int, ...]
     key: Key
 
     @cached_property
     def pooled(self) -> tuple[int, ...]:
         """Blocks that do not stand at the key: pooled at a source, broadcast along at a target."""
-        return tuple(sorted(set(self.blocks) - set(self.kept)))
+        return tuple(sorted(set(self.pattern) - set(self.kept)))
 
     @property
     def merges(self) -> bool:
         """Whether some axes are equal, so that the slot is about a diagonal."""
-        return len(set(self.blocks)) < len(self.blocks)
+        return len(set(self.pattern)) < len(self.pattern)
 
     @property
     def signature(self) -> str:
         """The slot without names: which axes are equal and which stand at the key; for sharing across spaces."""
-        return f"{','.join(map(str, self.blocks))}@{','.join(map(str, self.kept))}"
+        return f"{','.join(map(str, self.pattern))}@{','.join(map(str, self.kept))}"
 
 
 def patterns(layout: Layout) -> Iterator[tuple[int, ...]]:
@@ -132,7 +132,7 @@ def fits(source: Slot, source_layout: Layout, target: Slot, target_layout: Layou
     needed: dict[tuple[str, object], int] = {}
     sizes: dict[str, int] = {}
     for slot, layout, side in ((source, source_layout, 0), (target, target_layout, 1)):
-        above = _parents(layout, slot.blocks)
+        above = _parents(layout, slot.pattern)
 
         def name(block: int | None, slot: Slot = slot, side: int = side) -> object:
             if block is None:
@@ -140,7 +140,7 @@ def fits(source: Slot, source_layout: Layout, target: Slot, target_layout: Layou
             return ("key", slot.kept.index(block)) if block in slot.kept else (side, block)
 
         for block, parent in above.items():
-            axis = layout.index[slot.blocks.index(block)]
+            axis = layout.index[slot.pattern.index(block)]
             sizes[axis.space] = axis.size
             if side == 0 or block not in slot.kept:
                 family = (axis.space, name(parent))
@@ -160,8 +160,8 @@ def orbit_slots(layout: Layout, exact: bool) -> list[Slot]:
         if slot.key:
             continue
         families: dict[tuple[str, int | None], set[int]] = {}
-        for axis, block in zip(layout.index, slot.blocks, strict=True):
-            above = None if axis.parent is None else slot.blocks[axis.parent]
+        for axis, block in zip(layout.index, slot.pattern, strict=True):
+            above = None if axis.parent is None else slot.pattern[axis.parent]
             families.setdefault((axis.space, above), set()).add(block)
         if not exact or all(len(blocks) <= sizes[space] for (space, _), blocks in families.items()):
             found.append(slot)

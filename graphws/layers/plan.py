@@ -17,15 +17,21 @@ from functools import cached_property
 from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
 from graphws.layers.pattern import Key, Slot, fits, slots
-from graphws.messages import LEVELS, Message, Pool, Via
+from graphws.messages import LEVELS, Message, Via
+from graphws.pooling import Pooling, pooling_named
 
 
 @dataclass(frozen=True)
-class Source:
-    """A source slot and how it is pooled."""
+class PooledSlot:
+    """A source slot and the word of its pooling (see `graphws.pooling`), None where nothing is pooled."""
 
     slot: Slot
-    pool: Pool
+    pool: str | None
+
+    @cached_property
+    def pooling(self) -> Pooling | None:
+        """What the word stands for; looked up once, so that running a layer does not."""
+        return None if self.pool is None else pooling_named(self.pool)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Product:
 
     key: Key
     matrix: str
-    sources: tuple[tuple[Source, ...], ...]
+    sources: tuple[tuple[PooledSlot, ...], ...]
     targets: tuple[tuple[Slot, ...], ...]
     rows: tuple[int, ...] | None = None
     columns: tuple[int, ...] | None = None
@@ -54,7 +60,7 @@ class Product:
 class Pair:
     """One basis map: source slot, target slot, pooling."""
 
-    source: Source
+    source: PooledSlot
     target: Slot
 
 
@@ -98,7 +104,7 @@ def _switched(
     all levels: a message via the network still arrives where the only hidden layer has one neuron.
     """
     kinds = graph.parameter(source.parameter).kind, graph.parameter(target.parameter).kind
-    pools: dict[Pool, None] = {}
+    pools: dict[str | None, None] = {}
     levels: set[Via] = set()
     for message in messages:
         if not (message.sends(kinds[0]) and message.reaches(kinds[1])):
@@ -107,11 +113,11 @@ def _switched(
             continue
         levels.add(message.via)
         if message.via == level(source.key):
-            pools[message.pool if source.pooled else "mean"] = None
+            pools[message.pool if source.pooled else None] = None
     layouts = graph.layout(source.parameter), graph.layout(target.parameter)
     redundant = exact and len(levels) == len(LEVELS) and not fits(source, layouts[0], target, layouts[1])
     if pools and not redundant:
-        yield from (Pair(Source(source, pool), target) for pool in pools)
+        yield from (Pair(PooledSlot(source, pool), target) for pool in pools)
 
 
 @dataclass(frozen=True)
@@ -152,10 +158,10 @@ def _matrix_name(nodes: Iterable[str], part: str) -> str:
 
 def plan_by_name(graph: NetworkGraph, messages: Sequence[Message]) -> Plan:
     """Every key of the graph with matrices of its own."""
-    columns: dict[Slot, dict[Source, None]] = {}
+    columns: dict[Slot, dict[PooledSlot, None]] = {}
     for pair in basis(graph, messages):
         columns.setdefault(pair.target, {})[pair.source] = None
-    grouped: dict[tuple[Key, tuple[Source, ...]], list[Slot]] = {}
+    grouped: dict[tuple[Key, tuple[PooledSlot, ...]], list[Slot]] = {}
     for target, met in columns.items():
         grouped.setdefault((target.key, tuple(met)), []).append(target)
     products, parts = [], dict[Key, int]()
@@ -174,7 +180,7 @@ def role(graph: NetworkGraph, parameter: str) -> str:
 
 Junction = tuple[tuple[tuple[str, int | None], ...], tuple[int, ...]]
 """Where shared products happen: a key of roles, and which messages reach the targets there."""
-Row = tuple[str, str, Pool]
+Row = tuple[str, str, str | None]
 """A group of rows of a shared matrix: role, slot signature, pooling."""
 Column = tuple[str, str]
 """A group of columns of a shared matrix: role, slot signature."""
@@ -258,7 +264,7 @@ def plan_by_role(graph: NetworkGraph, messages: Sequence[Message], table: RoleTa
     Raises:
         GraphError: Where the graph has a role or a connection that the table does not know.
     """
-    met: dict[tuple[Key, Junction], tuple[dict[Row, dict[Source, None]], dict[Column, dict[Slot, None]]]] = {}
+    met: dict[tuple[Key, Junction], tuple[dict[Row, dict[PooledSlot, None]], dict[Column, dict[Slot, None]]]] = {}
     for junction, row, column, pair in _by_role(graph, messages):
         rows, columns = met.setdefault((pair.target.key, junction), ({}, {}))
         rows.setdefault(row, {})[pair.source] = None

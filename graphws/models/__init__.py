@@ -1,6 +1,7 @@
 """Models: what reads weights and answers with a vector or with weights."""
 
 from graphws.models.dwsnet import DWSNet as DWSNet
-from graphws.models.dwsnet import InvariantHead as InvariantHead
+from graphws.models.dwsnet import InvariantReadout as InvariantReadout
 from graphws.models.flat import FlatMLP as FlatMLP
 from graphws.models.flat import width_for as width_for
+from graphws.models.readout import perceptron as perceptron

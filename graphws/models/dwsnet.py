@@ -27,7 +27,7 @@ from graphws.layers import (
     expand_blocks,
     resized,
 )
-from graphws.messages import Pool
+from graphws.models.readout import MakeReadout, readout_of
 
 
 class DWSNet(nn.Module):
@@ -35,7 +35,8 @@ class DWSNet(nn.Module):
 
     Args:
         graph: Graph of the networks that come, or several with ``share="role"``.
-        outputs: Length of the invariant output; None for an equivariant output: networks of the same graph.
+        outputs: Length of the invariant output; or what makes the module that reads the invariants, from their number;
+            None for an equivariant output: networks of the same graph.
         layers: Equivariant layers.
         channels: Channels per entry between layers.
         messages: What a layer is made of; from `blocks` where None.
@@ -50,8 +51,6 @@ class DWSNet(nn.Module):
         share: ``none`` or ``role``.
         heads: Heads of attention pooling.
         init_scale: Factor on the initial weights of the last layer of an equivariant output; 1 for all others.
-        head_hidden: Hidden widths of the invariant head.
-        head_dropout: Dropout inside the invariant head.
 
     Shapes:
         Weights (batch) -> (batch, outputs), or Weights (batch) of the same graph.  A list of Weights of different
@@ -61,12 +60,12 @@ class DWSNet(nn.Module):
     def __init__(
         self,
         graph: NetworkGraph | Sequence[NetworkGraph],
-        outputs: int | None,
+        outputs: int | MakeReadout | None,
         layers: int = 4,
         channels: int = 32,
         messages: Sequence[Message] | None = None,
         blocks: Mapping[str, str] | None = None,
-        pooling: Pool = "max",
+        pooling: str = "max",
         norm: str = "batch",
         activation: str = "relu",
         dropout: float = 0.0,
@@ -76,8 +75,6 @@ class DWSNet(nn.Module):
         share: str = "none",
         heads: int = 1,
         init_scale: float = 1.0,
-        head_hidden: Sequence[int] = (),
-        head_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         graphs = [graph] if isinstance(graph, NetworkGraph) else list(graph)
@@ -108,10 +105,10 @@ class DWSNet(nn.Module):
         self.norms = nn.ModuleList(
             nn.Identity() if norm == "none" else OrbitNorm(inner, width, norm, share) for width in widths[1:-1]
         )
-        self.head: InvariantHead | None = None
+        self.head: InvariantReadout | None = None
         self.expand: _FreeAxesTable | None = None
         if outputs is not None:
-            self.head = InvariantHead(inner, channels, outputs, pooling, share, heads, head_hidden, head_dropout)
+            self.head = InvariantReadout(inner, channels, outputs, pooling, share, heads)
         elif reduce:
             self.expand = _FreeAxesTable(inner, graphs)
 
@@ -158,18 +155,16 @@ class DWSNet(nn.Module):
         return state.replace({name: functional.dropout(state[name], self.dropout) for name in state.tensors})
 
 
-class InvariantHead(nn.Module):
-    """Invariants, then a multilayer perceptron (paper D: h ∘ L_inv).
+class InvariantReadout(nn.Module):
+    """Invariants, then what reads them (paper D: h ∘ L_inv).
 
     Args:
         graphs: Graphs that may come.
         channels: Channels per entry.
-        outputs: Length of the output.
+        outputs: Length of the output of a linear map; or what makes the module that reads the invariants.
         pooling: How entries are summarised.
         share: ``none`` or ``role``.
         heads: Heads of attention pooling.
-        hidden: Hidden widths; none: one linear map.
-        dropout: Dropout before each hidden activation.
 
     Shapes:
         Features -> (batch, outputs).
@@ -179,26 +174,18 @@ class InvariantHead(nn.Module):
         self,
         graphs: Sequence[NetworkGraph],
         channels: int,
-        outputs: int,
-        pooling: Pool = "max",
+        outputs: int | MakeReadout,
+        pooling: str = "max",
         share: str = "none",
         heads: int = 1,
-        hidden: Sequence[int] = (),
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.invariants = Invariants(graphs, channels, pooling, share, heads)
-        steps: list[nn.Module] = []
-        widths = [self.invariants.width, *hidden, outputs]
-        for k, (a, b) in enumerate(pairwise(widths)):
-            if k:
-                steps += [nn.BatchNorm1d(a), nn.ReLU(), nn.Dropout(dropout)]
-            steps.append(nn.Linear(a, b))
-        self.readout = nn.Sequential(*steps)
-        first = steps[0]
-        if pooling == "sum" and isinstance(first, nn.Linear):
+        self.readout = readout_of(outputs)(self.invariants.width)
+        linear = [module for module in self.readout.modules() if isinstance(module, nn.Linear)]
+        if linear and linear[0].in_features == self.invariants.width:
             with torch.no_grad():  # starts as if it read means, whatever the widths are
-                first.weight /= self.invariants.counts().to(first.weight)
+                linear[0].weight *= self.invariants.gains().to(linear[0].weight)
 
     def forward(self, features: Features) -> Tensor:
         """Pools and reads out."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.activations import ACTIVATIONS
-from graphws.layers.norm import NORMS, moments
+from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
 
 class _Pointwise(nn.Module):
@@ -25,21 +24,11 @@ class _Pointwise(nn.Module):
         return ACTIVATIONS[self.name](x)
 
 
-class _BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation with the statistics of the whole batch, also where several processes share it."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        found = moments([(input, None)])
-        with torch.no_grad():
-            unbiased = found.variance * (found.count / max(found.count - 1, 1))
-            assert self.momentum is not None
-            for running, new in ((self.running_mean, found.mean), (self.running_var, unbiased)):
-                assert running is not None
-                running.lerp_(new.to(running.dtype), self.momentum)
-        normal = (input - found.mean) * torch.rsqrt(found.variance + self.eps)
-        return torch.addcmul(self.bias, normal, self.weight)
+_NORMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "batch": lambda width: [BatchNorm(width)],
+    "layer": lambda width: [nn.LayerNorm(width)],
+    "none": lambda width: [],
+}
 
 
 class FlatMLP(nn.Module):
@@ -47,14 +36,13 @@ class FlatMLP(nn.Module):
 
     Args:
         graph: Graph of the networks.
-        outputs: Length of the output; None: networks of the same graph.
+        outputs: Length of the output; or what makes the module that reads the last hidden layer, from its width; None:
+            networks of the same graph.
         layers: Linear layers.
         width: Hidden width.
         activation: One of `graphws.layers.ACTIVATIONS`.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: Share of features set to zero in training.
-        head_hidden: Widths of further hidden layers between those and the output.
-        head_dropout: Share of features set to zero in training in those.
 
     Shapes:
         Weights (batch) -> (batch, outputs), or Weights (batch).
@@ -63,58 +51,43 @@ class FlatMLP(nn.Module):
     def __init__(
         self,
         graph: NetworkGraph,
-        outputs: int | None,
+        outputs: int | MakeReadout | None,
         layers: int = 4,
         width: int = 128,
         activation: str = "relu",
         norm: str = "batch",
         dropout: float = 0.0,
-        head_hidden: Sequence[int] = (),
-        head_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if layers < 1 or width < 1:
             raise UsageError(f"an MLP needs at least one layer and a width of at least 1, got {layers} and {width}")
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
-        if norm not in NORMS:
-            raise UsageError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}" + nearest(norm, NORMS))
+        if norm not in _NORMS:
+            raise UsageError(f"norm must be one of {', '.join(_NORMS)}; got {norm!r}" + nearest(norm, _NORMS))
         self.graph, self.equivariant = graph, outputs is None
-        body = [graph.numel, *[width] * (layers - 1)]
-        widths = [*body, *head_hidden, graph.numel if outputs is None else outputs]
-        steps: list[nn.Module] = []
-        for k, (a, b) in enumerate(pairwise(widths)):
-            if k:
-                norms = {"batch": _BatchNorm, "layer": nn.LayerNorm}
-                steps += [norms[norm](a)] if norm in norms else []
-                steps += [_Pointwise(activation), nn.Dropout(dropout if k < len(body) else head_dropout)]
-            steps.append(nn.Linear(a, b))
-        self.steps = nn.Sequential(*steps)
+        widths = [graph.numel, *[width] * (layers - 1)]
+        modules: list[nn.Module] = []
+        for a, b in pairwise(widths):
+            modules += [nn.Linear(a, b), *_NORMS[norm](b), _Pointwise(activation), nn.Dropout(dropout)]
+        modules.append(nn.Linear(widths[-1], graph.numel) if outputs is None else readout_of(outputs)(widths[-1]))
+        self.layers = nn.Sequential(*modules)
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Applies the network; see the class for shapes."""
-        output: Tensor = self.steps(weights.flatten())
+        output: Tensor = self.layers(weights.flatten())
         return Weights.unflatten(self.graph, output) if self.equivariant else output
 
 
-def width_for(
-    graph: NetworkGraph,
-    outputs: int | None,
-    layers: int,
-    parameters: int,
-    norm: str = "batch",
-    head_hidden: Sequence[int] = (),
-) -> int:
-    """The hidden width at which a `FlatMLP` has about so many parameters (the nearest; at least 1)."""
-    each = 2 if norm != "none" else 0
+def width_for(count: Callable[[int], int], parameters: int) -> int:
+    """The width at which a model has about so many parameters: the nearest; at least 1.
 
-    def count(width: int) -> int:
-        body = [graph.numel, *[width] * (layers - 1)]
-        widths = [*body, *head_hidden, graph.numel if outputs is None else outputs]
-        return sum(a * b + b for a, b in pairwise(widths)) + each * sum(widths[1:-1])
-
+    Args:
+        count: How many parameters there are at a width; it never falls.
+        parameters: How many there should be.
+    """
     low, high = 1, 2
-    while count(high) < parameters and layers > 1:
+    while count(low) < count(high) < parameters:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -33,6 +33,8 @@ Labels = dict[str, tuple[Axis | None, ...]]
 """For each value the label of each axis."""
 MOST_LABELS = 3
 """How many axes of one value are labelled at most."""
+MOST_DRAWS = 12
+"""How many elements are drawn until each space was moved by one."""
 MOST_TRIALS = 512
 """How many combinations of labels are tried for one value."""
 
@@ -45,11 +47,29 @@ def labels(graph: NetworkGraph) -> Labels:
         GraphError: Where the graph runs, but does not say which shape its inputs have.
     """
     stated = {value.name: value.axes for value in graph.values if any(value.axes)}
-    if why_not(graph) or set(stated) - set(graph.inputs):
+    narrow = [space for space in graph.spaces if space.size == 1]
+    known = all(graph.value(name) is not None for name in graph.inputs)
+    if why_not(graph) or not known or (set(stated) - set(graph.inputs) and not narrow):
         return stated
+    if narrow:  # one element goes nowhere: its space is recognised where it has more
+        try:
+            return _of_random_network(_widened(graph)) | stated
+        except GraphError:
+            pass
+    return _of_random_network(graph) | stated
+
+
+def _of_random_network(graph: NetworkGraph) -> Labels:
     rng = torch.Generator().manual_seed(0)
     weights = random_weights(graph, 1, rng)
-    return measure_labels(graph, weights, random_inputs(graph, 3, rng), rng) | stated
+    return measure_labels(graph, weights, random_inputs(graph, 3, rng), rng)
+
+
+def _widened(graph: NetworkGraph) -> NetworkGraph:
+    """The same computation on spaces of three elements instead of one."""
+    spaces = [replace(space, size=3) if space.size == 1 else space for space in graph.spaces]
+    parameters = [replace(parameter, storage=None) for parameter in graph.parameters]
+    return NetworkGraph(tuple(spaces), tuple(parameters)).with_computation_of(graph)
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,7 @@ class _Candidate:
         return self.element.apply(value.unsqueeze(0), place + 1, self.axis.power).squeeze(0)
 
 
+@torch.no_grad()
 def measure_labels(
     graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator
 ) -> Labels:
@@ -77,20 +98,43 @@ def measure_labels(
     Returns:
         Labels: Values in whose axes no space could be recognised have None there; values of zeros are left out.
     """
-    element = graph.group().random(generator, actions="rich", dtype=weights.floating)
-    candidates: dict[int, list[_Candidate]] = {}
-    for space in graph.spaces:
-        if space.name in element.maps and graph.extent(space.name) > 1:
-            found = candidates.setdefault(graph.extent(space.name), [])
-            found += [
-                _Candidate(Axis(space.name, p), element.maps[space.name]) for p in _powers(element.maps[space.name])
-            ]
-    found = _compare(graph, weights, element.act(weights), inputs, inputs, candidates)
-    for name, axes in _ends(graph, weights, inputs, generator).items():
-        known = found.get(name, (None,) * len(axes))
-        found[name] = tuple(a or b for a, b in zip(known, axes, strict=True))
+    found: Labels = {}
+    still = {space.name for space in graph.spaces if space.moves and graph.extent(space.name) > 1}
+    for _ in range(MOST_DRAWS):
+        element = graph.group().random(generator, actions="rich", dtype=weights.floating)
+        _add(found, _by_element(graph, weights, inputs, element))
+        still -= {name for name in still if not _stays(element.maps[name])}
+        if not still:  # every space was moved once
+            break
+    _add(found, _ends(graph, weights, inputs, generator))
     order = [*graph.inputs, *(name for operation in graph.operations for name in operation.outputs)]
     return {name: found[name] for name in order if name in found}
+
+
+def _by_element(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement) -> Labels:
+    """The labels that one element of the group shows."""
+    candidates: dict[int, list[_Candidate]] = {}
+    for space in graph.spaces:
+        if space.name in element.maps and graph.extent(space.name) > 1 and not _stays(element.maps[space.name]):
+            moved = element.maps[space.name]
+            found = candidates.setdefault(graph.extent(space.name), [])
+            found += [_Candidate(Axis(space.name, power), moved) for power in _powers(moved)]
+    return _compare(graph, weights, element.act(weights), inputs, inputs, candidates)
+
+
+def _add(found: Labels, more: Labels) -> None:
+    """Takes over the labels of axes that have none yet."""
+    for name, axes in more.items():
+        old = found.get(name, (None,) * len(axes))
+        found[name] = tuple(a or b for a, b in zip(old, axes, strict=True))
+
+
+def _stays(element: SpaceElement) -> bool:
+    """Whether an element moves nothing."""
+    if isinstance(element, LinearMap):
+        return False
+    still = torch.equal(element.perm.cpu(), torch.arange(element.size))
+    return still and (element.scale is None or bool((element.scale == 1).all()))
 
 
 def _powers(element: SpaceElement) -> Sequence[int]:
@@ -168,9 +212,10 @@ def _explained(
 def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Labels:
     """Labels by the free spaces of inputs and outputs: moved alone, together with the input where they are read."""
     found: Labels = {}
-    with torch.no_grad():
-        runs = [dict(values) for _, values in _walk(graph, weights, inputs)]
-    outputs = {name: runs[-1][name] for name in graph.outputs if name in runs[-1]}
+    last: Mapping[str, Tensor] = {}
+    for _, last in _walk(graph, weights, inputs):
+        pass
+    outputs = [name for name in graph.outputs if name in last]
     for space in graph.spaces:
         powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]
         size = space.size
@@ -195,9 +240,6 @@ def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], g
                 continue
             ends = [labelled.get(name) for name in outputs]
             if all(axes is not None for axes in ends) and any(axis for axes in labelled.values() for axis in axes):
-                for name, axes in labelled.items():
-                    if any(axes):
-                        old = found.get(name, (None,) * len(axes))
-                        found[name] = tuple(a or b for a, b in zip(old, axes, strict=True))
+                _add(found, {name: axes for name, axes in labelled.items() if any(axes)})
                 break
     return found

@@ -86,10 +86,7 @@ class Rewrite:
         merged = NetworkGraph(
             tuple(space for space in graph.spaces if space.name not in self.gone),
             tuple(replace(p, storage=None) if p.storage and p.storage.key in broken else p for p in parameters),
-            tuple(self.steps) if self.runs else (),
-            graph.inputs if self.runs else (),
-            graph.outputs if self.runs else (),
-            graph.constants if self.runs else (),
-            tuple(v for v in graph.values if v.name in graph.inputs and self.runs),
         )
+        if self.runs:
+            merged = merged.with_computation_of(graph, self.steps)
         return Weights(merged, tensors)

@@ -34,8 +34,8 @@ from graphws.graph.group import GroupElement
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action, Space
 from graphws.graph.weights import Weights
-from graphws.operations.runner import outputs_of
 from graphws.operations.moment_maps import Evidence, collect_evidence, exponent_basis
+from graphws.operations.runner import outputs_of
 from graphws.operations.verify import Run, relative_change
 
 _PARTS = {  # what each action consists of

@@ -68,13 +68,8 @@ class Step:
             [None if x is None else known[x] for x in name] if isinstance(name, list) else name and known[name]
             for name in self.operands
         ]
-        constants = self.constants
-        if self.varying:
-            constants = {k: _in_context(v, context) for k, v in constants.items()}
-        if "device" in self.row.context:
-            constants = {**constants, "device": context.device}
         try:
-            result = self.row(*given, **constants)
+            result = self.row(*given, **self.constants_in(context))
         except GraphError:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
@@ -83,6 +78,18 @@ class Step:
             raise GraphError(f"operation {self.operation} on shapes {shapes}: {text}") from error
         found = result if isinstance(result, tuple | list) else (result,)
         return tuple(x for x in found if isinstance(x, Tensor))
+
+    def constants_in(self, context: Context) -> dict[str, Any]:
+        """The attributes, with sizes and types worked out."""
+        constants = self.constants
+        if self.varying:
+            constants = {k: _in_context(v, context) for k, v in constants.items()}
+        return {**constants, "device": context.device} if "device" in self.row.context else constants
+
+    def check(self, results: tuple[Tensor, ...]) -> None:
+        """Whether there is a tensor for every value that the operation writes; `GraphError` where not."""
+        if len(results) < len(self.operation.outputs):
+            raise GraphError(f"operation {self.operation} gives {len(results)} tensors")
 
 
 def _in_context(value: Any, context: Context) -> Any:
@@ -158,8 +165,7 @@ def walk(
     """Runs step by step: after each step `values` holds what it wrote; what no later step reads is dropped then."""
     for step in steps_to(graph, frozenset(wanted), frozenset(given)):
         results = step.run(values, context)
-        if len(results) < len(step.operation.outputs):
-            raise GraphError(f"operation {step.operation} gives {len(results)} tensors")
+        step.check(results)
         values.update(zip(step.operation.outputs, results, strict=False))
         yield step
         for name in step.forget:

@@ -16,8 +16,9 @@ torch.Size([5, 10, 1])
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,12 +26,15 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
+from graphws.operations.batch import execute_batch
 from graphws.operations.plan import Context, Environment, constants_on, execute, steps_to, why_not
 
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """One tensor, several in the order of the graph's inputs, or by their names."""
-MEMORY = 1 << 29
-"""Bytes of values that networks run at once may have."""
+MEMORY = 1 << 27
+"""Bytes of values that networks run at once may have on the CPU; beyond what caches hold, more is slower."""
+DEVICE_MEMORY = 1 << 31
+"""The same on other devices."""
 
 
 def forward(graph: NetworkGraph, weights: Weights, inputs: Inputs) -> Tensor | tuple[Tensor, ...]:
@@ -149,57 +153,71 @@ def _run(
     names: tuple[str, ...],
     n: int | None = None,
 ) -> dict[str, Tensor]:
+    if not weights.batch:
+        raise GraphError("no networks to run: the weights hold none")
     names = tuple(dict.fromkeys(names))
-    first = next(iter(given.items()), None)
+    unknown = [name for name in names if name not in {*given, *graph.writers, *graph.named}]
+    if unknown:
+        raise GraphError(f"no value {unknown[0]!r} in this graph" + nearest(unknown[0], [*given, *graph.writers]))
     if n is None:
-        lead = None if first is None else first[1].shape[int(own[first[0]]) :]
-        n = int(lead[0]) if lead else 1
+        n = _length(given, own)
     context = Context(n, weights.floating, weights.device)
-    fixed = constants_on(graph, context)
-    shared = {name: value for name, value in given.items() if not own[name]}
-    mine = {name: value for name, value in given.items() if own[name]}
-
-    def one(tensors: Environment, inputs: Environment) -> tuple[Tensor, ...]:
-        found = execute(graph, {**fixed, **tensors, **shared, **inputs}, names, given, context)
-        return tuple(found[name] for name in names)
-
-    tensors = dict(weights.items())
+    shared = constants_on(graph, context) | {name: value for name, value in given.items() if not own[name]}
+    mine = dict(weights.items()) | {name: value for name, value in given.items() if own[name]}
     if weights.batch == 1:
-        single = one(_at(tensors, 0), _at(mine, 0))
-        return {name: value.unsqueeze(0) for name, value in zip(names, single, strict=True)}
-    chunk = _chunk(graph, weights, given, own, names, context)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of operations that vmap runs one by one
-            batched = torch.func.vmap(one, in_dims=(0, 0), chunk_size=chunk)(tensors, mine)
-    except Exception:  # some operations cannot be batched: what a loop says counts
-        rows = [one(_at(tensors, k), _at(mine, k)) for k in range(weights.batch)]
-        batched = tuple(torch.stack(column) for column in zip(*rows, strict=True))
-    return dict(zip(names, batched, strict=True))
+        single = execute(graph, shared | {name: x[0] for name, x in mine.items()}, names, given, context)
+        return {name: single[name].unsqueeze(0) for name in names}
+    portions = [
+        execute_batch(graph, {name: x[part] for name, x in mine.items()}, shared, names, given, context)
+        for part in _portions(graph, mine, shared, names, given, context)
+    ]
+    if len(portions) == 1:
+        return portions[0]
+    return {name: torch.cat([portion[name] for portion in portions]) for name in names}
 
 
-def _at(tensors: Mapping[str, Tensor], network: int) -> Environment:
-    return {name: tensor[network] for name, tensor in tensors.items()}
+def _length(given: Mapping[str, Tensor], own: Mapping[str, bool]) -> int:
+    """n: length of the first axis of the first value given."""
+    for name, value in given.items():
+        lead = value.shape[int(own[name]) :]
+        return int(lead[0]) if lead else 1
+    return 1
 
 
-def _chunk(
+def _portions(
     graph: NetworkGraph,
-    weights: Weights,
-    given: Mapping[str, Tensor],
-    own: Mapping[str, bool],
+    mine: Environment,
+    shared: Environment,
     names: tuple[str, ...],
+    given: Iterable[str],
     context: Context,
-) -> int | None:
-    """How many networks may run at once: shapes are worked out without computing."""
-    meta = Context(context.n, context.dtype, torch.device("meta"))
-    known = {name: tensor[0].to("meta") for name, tensor in weights.items()} | constants_on(graph, meta)
-    known |= {name: (value[0] if own[name] else value).to("meta") for name, value in given.items()}
+) -> list[slice]:
+    """The networks in portions of about equal size, each as large as memory allows."""
+    networks = next(iter(mine.values())).shape[0]
+    shapes = {name: (tuple(x.shape[1:]), x.dtype) for name, x in mine.items()}
+    shapes |= {name: (tuple(x.shape), x.dtype) for name, x in shared.items()}
+    size = _bytes_of_values(graph, tuple(shapes.items()), names, frozenset(given), context.n, context.dtype)
+    memory = MEMORY if context.device.type == "cpu" else DEVICE_MEMORY
+    most = max(1, memory // size) if size else 16
+    step = math.ceil(networks / math.ceil(networks / most))
+    return [slice(start, start + step) for start in range(0, networks, step)]
+
+
+@lru_cache(maxsize=128)
+def _bytes_of_values(
+    graph: NetworkGraph,
+    shapes: tuple[tuple[str, tuple[tuple[int, ...], torch.dtype]], ...],
+    names: tuple[str, ...],
+    given: frozenset[str],
+    n: int,
+    dtype: torch.dtype,
+) -> int:
+    """Bytes that the values of one network have; shapes are worked out without computing.  0 where that fails."""
+    meta = Context(n, dtype, torch.device("meta"))
+    known = {name: torch.empty(shape, dtype=kind, device="meta") for name, (shape, kind) in shapes}
+    every = [name for step in steps_to(graph, frozenset(names), given) for name in step.operation.outputs]
     try:
-        steps = steps_to(graph, frozenset(names), frozenset(given))
-        every = [name for step in steps for name in step.operation.outputs]
         values = execute(graph, known, every, given, meta)
-    except Exception:  # an operation that needs numbers: small portions do no harm
-        return 16
-    size = sum(value.numel() * value.element_size() for value in values.values())
-    count = max(1, MEMORY // max(size, 1))
-    return count if count < weights.batch else None
+    except (GraphError, RuntimeError, NotImplementedError):  # an operation that needs numbers
+        return 0
+    return sum(value.numel() * value.element_size() for value in values.values())

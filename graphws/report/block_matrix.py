@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from graphws.layers.explain import Block, Explanation
+from graphws.layers.explain import Explanation, LinearBlock
 from graphws.messages import Via
 
 OFF = "#f2f1ee"
@@ -29,7 +29,7 @@ _TINTS = (0.68, 0.46, 0.24, 0.0)
 Rule = tuple[Via, int]
 
 
-def rule(block: Block) -> Rule | None:
+def rule(block: LinearBlock) -> Rule | None:
     """What a block is coloured by: its finest level and the sides with free channels; None where it is off."""
     if block.finest is None:
         return None

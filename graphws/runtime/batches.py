@@ -52,7 +52,7 @@ class Batch:
 
 
 @runtime_checkable
-class Source(Protocol):
+class NetworkCollection(Protocol):
     """Where networks are drawn from: a zoo on disk, memory-mapped, or `Held` in memory."""
 
     @property
@@ -81,19 +81,19 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Changed:
-    """Networks of another source, changed as they are drawn; for what does not fit in memory."""
+    """Networks of another collection, changed as they are drawn; for what does not fit in memory."""
 
-    source: Source
+    collection: NetworkCollection
     change: Callable[[Weights], Weights]
 
     @property
     def graph(self) -> NetworkGraph:
         """The graph that all networks share."""
-        return self.source.graph
+        return self.collection.graph
 
     def weights(self, index: Tensor) -> Weights:
         """The networks at `index`, changed."""
-        return self.change(self.source.weights(index))
+        return self.change(self.collection.weights(index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +101,12 @@ class Networks:
     """The networks of one split with their targets, ready to be drawn.
 
     Attributes:
-        source: All networks of the data, not only this split's.
-        targets: One row a network of `source`.
+        collection: All networks of the data, not only this split's.
+        targets: One row a network of `collection`.
         members: Which of them belong to the split.
     """
 
-    source: Source
+    collection: NetworkCollection
     targets: Float[Tensor, "networks outputs"] | Int64[Tensor, " networks"]
     members: Int64[Tensor, " split"]
 
@@ -124,7 +124,7 @@ class _WholeBatches(Dataset[Batch]):
         rows, global_size = positions
         index = self.networks.members[torch.tensor(rows, dtype=torch.long)]
         share = self.world / global_size
-        return Batch(self.networks.source.weights(index), self.networks.targets[index], index, share)
+        return Batch(self.networks.collection.weights(index), self.networks.targets[index], index, share)
 
 
 class GlobalBatches(Sampler[tuple[list[int], int]]):
@@ -180,5 +180,5 @@ def batches(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available() and not isinstance(networks.source, Held),
+        pin_memory=torch.cuda.is_available() and not isinstance(networks.collection, Held),
     )

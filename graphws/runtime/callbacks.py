@@ -18,10 +18,10 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from graphws.errors import RunError
 from graphws.files import whole_file
-from graphws.runtime.checkpoint import save_model
 from graphws.runtime.files import write_csv
+from graphws.runtime.model_file import save_model
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Metric
+from graphws.tasks import Metric
 
 
 class WholeCheckpoints(TorchCheckpointIO):

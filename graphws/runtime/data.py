@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphws.errors import DataError, WeightsError, nearest
 from graphws.graph import NetworkGraph
-from graphws.runtime.batches import Held, Networks, Source
+from graphws.runtime.batches import Held, NetworkCollection, Networks
 from graphws.zoo import Zoo
 
 SPLITS = ("train", "validation", "test")
@@ -23,7 +23,7 @@ class Data:
     """A zoo as a training sees it.
 
     Attributes:
-        source: All networks.
+        collection: All networks.
         targets: One row a network, in the units of the table; class indices, or real numbers with a column a target.
         members: For each of `SPLITS`, which networks are in it.
         origin: Where the data come from, for errors and reports.
@@ -32,7 +32,7 @@ class Data:
         DataError: On an empty split or a target that is NaN or infinite.
     """
 
-    source: Source
+    collection: NetworkCollection
     targets: Tensor
     members: dict[str, Tensor]
     origin: str
@@ -48,11 +48,11 @@ class Data:
     @property
     def graph(self) -> NetworkGraph:
         """The graph that all networks share."""
-        return self.source.graph
+        return self.collection.graph
 
     def split(self, name: str) -> Networks:
         """The networks of a split."""
-        return Networks(self.source, self.targets, self.members[name])
+        return Networks(self.collection, self.targets, self.members[name])
 
 
 def load_data(
@@ -73,15 +73,15 @@ def load_data(
     """
     origin = f"the zoo {zoo.path}"
     size = len(zoo) * zoo.graph.numel * 4
-    source: Source = Held(zoo.weights().to(device)) if size <= limit else zoo
+    collection: NetworkCollection = Held(zoo.weights().to(device)) if size <= limit else zoo
     for start in range(0, len(zoo), 8192):
         index = torch.arange(start, min(start + 8192, len(zoo)))
         try:
-            source.weights(index).check_finite()
+            collection.weights(index).check_finite()
         except WeightsError as error:
             raise WeightsError(f"{origin}, counting from network {start}: {error}; fit or pack it again") from None
     members = {name: zoo.split(name) for name in SPLITS}
-    return Data(source, _targets(zoo, columns, whole_numbers, origin), members, origin)
+    return Data(collection, _targets(zoo, columns, whole_numbers, origin), members, origin)
 
 
 def _targets(zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, origin: str) -> Tensor:

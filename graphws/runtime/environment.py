@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from graphws.spec import KINDS
+
 _RECORDED = ("graphws", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "safetensors", "pyarrow")
 
 
@@ -87,12 +89,14 @@ def share(group: Processes, value: Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """What the run ran with: package versions, Python, platform and device."""
+    """What the run ran with: versions of packages, those that add kinds among them, Python, platform and device."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _RECORDED:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
+    points = [point for kinds in KINDS for point in metadata.entry_points(group=kinds.group)]
+    found |= {point.dist.name: point.dist.version for point in points if point.dist is not None}
     found["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {torch.get_num_threads()}"
     return found

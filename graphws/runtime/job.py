@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from graphws.errors import RunError, UsageError
-from graphws.runtime.contenders import contenders, target_columns, task_of
+from graphws.runtime.comparison import Comparison, answer
+from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.evaluate import Answers
-from graphws.runtime.experiment import Experiment, answer
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder, next_folder
-from graphws.runtime.making import make_zoo
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
-from graphws.runtime.present import present
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
-from graphws.spec import Spec, ZooInput, dump_spec, load_spec
+from graphws.runtime.run_report import write_report
+from graphws.runtime.trial import check_devices
+from graphws.runtime.zoo_fit import fit_section
+from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
+from graphws.tasks import Answers, Task, TaskData
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
 from graphws.zoo.manifest import NAME
@@ -40,23 +42,19 @@ class _Ready:
     zoo: Zoo
     data: Data
     preparation: Preparation
-    experiment: Experiment
+    comparison: Comparison
 
 
 def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
-    """The zoo that a spec reads: the one at ``input.path``, or the one that ``zoo`` describes, fitted if need be.
+    """The zoo that a spec reads: one that exists, or the one that ``zoo`` describes, fitted if need be.
 
     Raises:
         UsageError: When the spec reads no zoo.
         ZooError: When it is missing, unfinished or damaged.
     """
-    if not isinstance(spec.input, ZooInput):
-        kind = "no input" if spec.input is None else f"the input kind {spec.input.kind!r}"
-        raise UsageError(f"training needs networks, but the spec has {kind}; use `input: {{kind: zoo}}`")
-    if spec.input.path is not None:
-        return Zoo.open(spec.input.path)
-    assert spec.zoo is not None
-    return make_zoo(spec.zoo, group, reporter)
+    if spec.input is None:
+        raise UsageError(lacks_for_training(spec)[0])
+    return spec.input.networks(spec.zoo, lambda section: fit_section(section, group, reporter))
 
 
 def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
@@ -83,8 +81,12 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
         KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
     """
+    if lacking := lacks_for_training(spec):
+        raise UsageError(lacking[0])
     if group.first and folder.complete():
         return Results.from_json(read_json(folder.path / "results.json", "a finished run"))
+    for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
+        check_devices(train, group)
     if not group.first:
         return _work(spec, folder, group, reporter)
     with folder.work(dump_spec(spec), versions()):
@@ -96,9 +98,9 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
 def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
     group.barrier()
     ready = _ready(spec, folder, group, reporter)
-    results, answers = ready.experiment.run(group, reporter)
+    results, answers = ready.comparison.run(group, reporter)
     if group.first:
-        present(spec, ready.zoo, folder, results, answers)
+        write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers)
     group.barrier()
     return results
 
@@ -107,19 +109,35 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     zoo = _recorded_zoo(folder, group) or open_zoo(spec, group, reporter)
     if group.first:
         _record(zoo, folder)
-    columns, whole = target_columns(spec)
+    assert spec.task is not None
     on_gpu = torch.cuda.is_available() and spec.train.workers == 0
     device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
-    preparation = prepare(spec, load_data(zoo, columns, whole, device), zoo)
+    preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
-    experiment = Experiment(
+    comparison = Comparison(
         contenders(spec, zoo.graph, preparation.augment),
         task_of(spec, data, preparation.deviation),
         data,
         preparation.normalise,
         folder,
     )
-    return _Ready(zoo, data, preparation, experiment)
+    return _Ready(zoo, data, preparation, comparison)
+
+
+def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
+    """The task of a spec on its data.
+
+    Args:
+        spec: With ``task`` and ``head``.
+        data: Its targets.
+        deviation: Of each flat weight as the models see it: what noise is measured by.
+
+    Raises:
+        DataError: On targets that cannot be learnt.
+    """
+    assert spec.task is not None
+    assert spec.head is not None
+    return spec.task.build(spec.head, spec.augment, TaskData(data.targets, data.members["train"], deviation))
 
 
 def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:
@@ -169,15 +187,16 @@ def evaluate_run(
         other = Zoo.open(zoo)
         if other.graph != own.zoo.graph:
             raise UsageError(f"the zoo {zoo} holds networks of another architecture than those of {folder.path}")
-        data = in_gauge(load_data(other, *target_columns(spec)), own.preparation.gauge)
+        assert spec.task is not None
+        data = in_gauge(load_data(other, spec.task.columns(), spec.task.classes), own.preparation.gauge)
     found = {}
-    for contender in own.experiment.contenders:
+    for contender in own.comparison.contenders:
         path = folder.model(contender.name)
         if not path.exists():
             raise RunError(
                 f"{folder.path} is {status} and has no trained {contender.name!r} yet; "
                 f"finish it with: graphws train {folder.path}"
             )
-        task = own.experiment.task
+        task = own.comparison.task
         found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
     return found

@@ -6,7 +6,7 @@ kill draws the noise that it would have drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from torchmetrics import MeanMetric
 
 from graphws.graph import Weights
 from graphws.runtime.batches import Batch
-from graphws.runtime.tasks import Task
+from graphws.tasks import Task
 
 Transform = Callable[[Weights, torch.Generator], Weights]
 
@@ -29,10 +30,10 @@ class Optimisation:
     """How the parameters move.
 
     Attributes:
-        kind: ``adamw``, ``adam`` or ``sgd`` (with momentum 0.9).
+        kind: One of `OPTIMIZERS`.
         lr: Learning rate; the highest one where there is a schedule.
         weight_decay: Decoupled for ``adamw``.
-        schedule: ``none``, ``cosine`` (down to zero) or ``onecycle``.
+        schedule: One of `SCHEDULES`.
         epochs: How many epochs the schedule spans.
         seed: Of the order of batches, augmentation and dropout.
     """
@@ -45,6 +46,23 @@ class Optimisation:
     seed: int = 0
 
 
+Parameters = Iterable[nn.Parameter]
+
+OPTIMIZERS: dict[str, Callable[[Parameters, Optimisation], Optimizer]] = {
+    "adamw": lambda p, how: torch.optim.AdamW(p, how.lr, weight_decay=how.weight_decay, fused=True),
+    "adam": lambda p, how: torch.optim.Adam(p, how.lr, weight_decay=how.weight_decay, fused=True),
+    "sgd": lambda p, how: torch.optim.SGD(p, how.lr, momentum=0.9, weight_decay=how.weight_decay),
+}
+"""By the name that `train.optimizer.kind` gives."""
+
+SCHEDULES: dict[str, Callable[[Optimizer, Optimisation, int], LRScheduler] | None] = {
+    "none": None,
+    "cosine": lambda optimizer, how, steps: CosineAnnealingLR(optimizer, steps),
+    "onecycle": lambda optimizer, how, steps: OneCycleLR(optimizer, how.lr, total_steps=steps, cycle_momentum=False),
+}
+"""By the name that `train.schedule` gives: over so many steps, one a batch."""
+
+
 class Learner(pl.LightningModule):
     """A model, a task and how to optimise.
 
@@ -54,7 +72,7 @@ class Learner(pl.LightningModule):
         optimisation: How the parameters move.
         augment: Changes training batches only.
         normalise: Changes every batch, last of all.
-        steps: Optimisation steps in an epoch.
+        steps_per_epoch: Optimisation steps in an epoch.
     """
 
     def __init__(
@@ -62,12 +80,12 @@ class Learner(pl.LightningModule):
         model: nn.Module,
         task: Task,
         optimisation: Optimisation,
-        steps: int,
+        steps_per_epoch: int,
         augment: Transform | None = None,
         normalise: Callable[[Weights], Weights] | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.task, self.optimisation, self.steps = model, task, optimisation, steps
+        self.model, self.task, self.optimisation, self.steps_per_epoch = model, task, optimisation, steps_per_epoch
         self.augment, self.normalise = augment, normalise
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self.val_metrics = task.metrics()
@@ -123,21 +141,11 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, if any, its schedule, stepped every batch."""
         how = self.optimisation
-        parameters = self.model.parameters()
-        kinds: dict[str, Callable[[], torch.optim.Optimizer]] = {
-            "adamw": lambda: torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay, fused=True),
-            "adam": lambda: torch.optim.Adam(parameters, how.lr, weight_decay=how.weight_decay, fused=True),
-            "sgd": lambda: torch.optim.SGD(parameters, how.lr, momentum=0.9, weight_decay=how.weight_decay),
-        }
-        optimizer = kinds[how.kind]()
-        if how.schedule == "none":
+        optimizer = OPTIMIZERS[how.kind](self.model.parameters(), how)
+        make = SCHEDULES[how.schedule]
+        if make is None:
             return optimizer
-        total = max(1, how.epochs * self.steps)
-        schedule: Any = (
-            CosineAnnealingLR(optimizer, total)
-            if how.schedule == "cosine"
-            else OneCycleLR(optimizer, how.lr, total_steps=total, cycle_momentum=False)
-        )
+        schedule: Any = make(optimizer, how, max(1, how.epochs * self.steps_per_epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -18,13 +18,16 @@ from graphws.operations.gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
-from graphws.spec import Augment, Spec, WeightsTask
+from graphws.spec import Augment, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
-from graphws.zoo.augment import augmentation
+from graphws.zoo.augmentations import augmentation
 
 GAUGE_PART = 8192  # networks whose gauge is fixed at a time
 
 Change = Callable[[Weights], Weights]
+
+GAUGES: dict[str, Change | None] = {"none": None, "canonical": canonical_gauge}
+"""By the name that `preprocess.gauge` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +55,11 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     Raises:
         ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
     """
-    gauge = canonical_gauge if spec.preprocess.gauge == "canonical" else None
+    gauge = GAUGES[spec.preprocess.gauge]
     data = in_gauge(data, gauge)
     statistics = zoo.statistics if gauge is None else _statistics(data)
     normalise = statistics.normalise if spec.preprocess.normalize else None
-    augment = _augment(spec.augment, isinstance(spec.task, WeightsTask), statistics, gauge)
+    augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
     return Preparation(data, normalise, augment, _deviation(statistics, normalise is not None), gauge)
 
 
@@ -64,15 +67,15 @@ def in_gauge(data: Data, gauge: Change | None) -> Data:
     """The same networks in a gauge: fixed at once where they are held in memory, as they are drawn otherwise."""
     if gauge is None:
         return data
-    if not isinstance(data.source, Held):
-        return replace(data, source=Changed(data.source, gauge))
-    networks = data.source.networks
+    if not isinstance(data.collection, Held):
+        return replace(data, collection=Changed(data.collection, gauge))
+    networks = data.collection.networks
     parts = torch.arange(networks.batch, device=networks.device).split(GAUGE_PART)
-    return replace(data, source=Held(Weights.cat([gauge(networks.select(part)) for part in parts])))
+    return replace(data, collection=Held(Weights.cat([gauge(networks.select(part)) for part in parts])))
 
 
 def _statistics(data: Data) -> Statistics:
-    return orbit_statistics(data.graph, (data.source.weights(part) for part in data.members["train"].split(4096)))
+    return orbit_statistics(data.graph, (data.collection.weights(part) for part in data.members["train"].split(4096)))
 
 
 def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
@@ -82,19 +85,19 @@ def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
     return torch.cat([statistics.spread(parameter.name, like)[1].flatten() for parameter in graph.parameters])
 
 
-def _augment(section: Augment, denoising: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:
-    """Random changes of training networks; the noise of a denoising task belongs to the task, not here."""
+def _augment(section: Augment, of_task: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:
+    """Random changes of training networks; noise that is the task's is left to the task."""
     moves = augmentation(
         group=section.group, rotation=section.rotation, translation=section.translation, scaling=section.scaling
     )
     blurs = augmentation(
-        noise=0.0 if denoising else section.noise,
-        dropout=0.0 if denoising else section.dropout,
+        noise=0.0 if of_task else section.noise,
+        dropout=0.0 if of_task else section.dropout,
         statistics=statistics,
     )
     moved = bool(section.rotation or section.translation or section.scaling)
     again = gauge if moved else None
-    if not moves.steps and not blurs.steps:
+    if not moves.augmentations and not blurs.augmentations:
         return None
 
     def augment(weights: Weights, generator: torch.Generator) -> Weights:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from graphws.runtime.tasks import Metric
+from graphws.tasks import Metric
 
 
 class Outcome(Protocol):

@@ -32,8 +32,8 @@ from graphws.runtime.environment import Processes
 from graphws.runtime.files import make_folder, read_json, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Task
 from graphws.spec.train import Train
+from graphws.tasks import Task
 from graphws.threads import torch_threads
 
 
@@ -172,20 +172,29 @@ class Trial:
         )
 
 
-def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
-    """Lightning's options for a device, a precision and a number of processes.
+def check_devices(train: Train, group: Processes) -> None:
+    """Whether a training can be done on these devices, before anything is computed.
 
     Raises:
         UsageError: On 16-bit floats without a GPU, or a number of devices other than that of the processes.
     """
-    gpu = torch.cuda.is_available()
-    if train.precision == "16-mixed" and not gpu:
+    if train.precision == "16-mixed" and not torch.cuda.is_available():
         raise UsageError("train.precision '16-mixed' needs a GPU; without one use '32' or 'bf16-mixed'")
     if train.devices != "auto" and train.devices != group.local_world:
         raise UsageError(
             f"train.devices is {train.devices}, but {group.local_world} process(es) run on this machine; "
             f"start with: torchrun --nproc-per-node {train.devices} -m graphws train ..."
         )
+
+
+def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
+    """Lightning's options for a device, a precision and a number of processes.
+
+    Raises:
+        UsageError: As `check_devices`.
+    """
+    check_devices(train, group)
+    gpu = torch.cuda.is_available()
     return {
         "accelerator": "gpu" if gpu else "cpu",
         "devices": group.local_world,

@@ -1,148 +1,139 @@
 """What the sections of a spec must agree on.
 
-A check looks at a whole, well-typed spec and yields findings: a path and what is wrong there.  The table `CHECKS` names
-the sections that a check reads; where one of them is broken already, the check is left out, so that a typing mistake
-does not hide the others and does not invent any.
+A check looks at a whole, well-typed spec and yields violations: a path and what is wrong there.  What a section can say
+by itself, or what depends on its kind, is a method of the section.  `CHECKS` names the sections that a check reads;
+where one of them is broken already, the check is left out, so that a typing mistake does not hide the others and does
+not invent any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from graphws.spec.experiment_checks import experiment_alone, experiment_layers, experiment_pictures
-from graphws.spec.finding import Finding, duplicates
-from graphws.spec.inputs import ZooInput
-from graphws.spec.model import MlpModel
-from graphws.spec.model_checks import attention_heads, layer_messages, reductions
-from graphws.spec.networks import coordinates
+from graphws.errors import nearest
+from graphws.spec.models import ModelSection
+from graphws.spec.networks import mlp_spaces
 from graphws.spec.schema import READING, Spec
-from graphws.spec.sources import SineSource
-from graphws.spec.task import Classification, InvariantHead, Regression, WeightsTask
-from graphws.spec.train import Train
-from graphws.spec.wording import dotted
+from graphws.spec.section import Section
+from graphws.spec.tree import Path, dotted
+from graphws.spec.violations import Violation, duplicates
 
-Check = Callable[[Spec], Iterator[Finding]]
-
-HEADS = {"classification": "invariant", "regression": "invariant", "weights": "equivariant"}
-"""The kind of head that a kind of task needs."""
+Check = Callable[[Spec], Iterator[Violation]]
 
 
-def findings(spec: Spec, broken: Collection[str] = ()) -> list[Finding]:
+def violations(spec: Spec, broken: Collection[str] = ()) -> list[Violation]:
     """All that the checks find, without those that read a `broken` section."""
-    return [finding for check, reads in CHECKS if not {*reads} & {*broken} for finding in check(spec)]
+    sound = [(name, getattr(spec, name)) for name in type(spec).model_fields if name not in broken]
+    own = [violation for name, value in sound for violation in _own(value, (name,))]
+    return own + [found for check, reads in CHECKS if not {*reads} & {*broken} for found in check(spec)]
 
 
-def _zoo_is_given(spec: Spec) -> Iterator[Finding]:
-    if isinstance(spec.input, ZooInput) and spec.input.path is None and spec.zoo is None:
-        yield Finding(("input",), "input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
+def _own(value: object, at: Path) -> Iterator[Violation]:
+    """What a section and those in it say by themselves."""
+    if isinstance(value, Section):
+        yield from value.violations(at)
+        for name, field in type(value).model_fields.items():
+            yield from _own(getattr(value, name), (*at, field.alias or name))
+    elif isinstance(value, tuple):
+        for position, item in enumerate(value):
+            yield from _own(item, (*at, position))
 
 
-def _split_leaves_training(spec: Spec) -> Iterator[Finding]:
-    if spec.zoo is not None:
-        split = spec.zoo.split
-        if split.validation + split.test >= 1:
-            yield Finding(
-                ("zoo", "split"),
-                f"zoo.split: validation {split.validation:g} and test {split.test:g} leave nothing for training; "
-                "together they must be below 1",
-            )
+def _zoo_is_given(spec: Spec) -> Iterator[Violation]:
+    if spec.input is not None:
+        yield from spec.input.zoo_violations(spec.zoo, ("input",))
 
 
-def _ranges_ascend(spec: Spec) -> Iterator[Finding]:
-    if spec.zoo is not None and isinstance(spec.zoo.source, SineSource):
-        for name in ("amplitude", "frequency"):
-            low, high = getattr(spec.zoo.source, name)
-            if low > high:
-                yield Finding(
-                    ("zoo", "source", name),
-                    f"zoo.source.{name} runs from {low:g} down to {high:g}; write the smaller one first",
-                )
+def _models_fit_networks(spec: Spec) -> Iterator[Violation]:
+    spaces = mlp_spaces(_widths(spec))
+    for at, model in _models(spec):
+        yield from model.space_violations(spaces, at)
 
 
-def _head_fits_task(spec: Spec) -> Iterator[Finding]:
+def _pictures_to_rotate(spec: Spec) -> Iterator[Violation]:
+    widths = _widths(spec)
+    if spec.augment.rotation > 0 and widths is not None and widths[0] not in (None, 2):
+        yield Violation(
+            ("augment", "rotation"),
+            f"augment.rotation turns pictures, networks with 2 inputs, but these have {widths[0]}",
+        )
+
+
+def _head_fits_task(spec: Spec) -> Iterator[Violation]:
     if spec.task is None or spec.model is None:
         return
-    wanted = HEADS.get(spec.task.kind)
+    wanted = "equivariant" if spec.task.answers_networks else "invariant"
     if spec.head is None:
-        what = f"`head: {{kind: {wanted}}}`" if wanted else "a section `head`"
-        yield Finding(("task",), f"task.kind is {spec.task.kind}, but the model has no head; add {what}")
-    elif wanted and spec.head.kind in HEADS.values() and spec.head.kind != wanted:
-        yield Finding(("head", "kind"), f"head.kind is {spec.head.kind}, but the task {spec.task.kind} needs {wanted}")
+        what = f"task.kind is {spec.task.kind}, but the model has no head; add `head: {{kind: {wanted}}}`"
+        yield Violation(("task",), what)
+    elif (spec.head.size() is None) != spec.task.answers_networks:
+        what = f"head.kind is {spec.head.kind}, but the task {spec.task.kind} needs {wanted}"
+        yield Violation(("head", "kind"), what)
 
 
-def _outputs_fit_task(spec: Spec) -> Iterator[Finding]:
-    if not isinstance(spec.head, InvariantHead):
+def _task_fits_head(spec: Spec) -> Iterator[Violation]:
+    if spec.task is not None and spec.head is not None:
+        yield from spec.task.head_violations(spec.head, ("head",))
+
+
+def _task_fits_augmentation(spec: Spec) -> Iterator[Violation]:
+    if spec.task is not None:
+        yield from spec.task.augment_violations(spec.augment, ("task",))
+
+
+def _targets_are_columns(spec: Spec) -> Iterator[Violation]:
+    known = spec.input.columns(spec.zoo) if spec.input is not None else None
+    if spec.task is None or known is None:
         return
-    outputs, at = spec.head.outputs, ("head", "outputs")
-    if isinstance(spec.task, Classification) and outputs < 2:
-        yield Finding(at, f"head.outputs is {outputs}, but a classification needs an output for each class, 2 or more")
-    if isinstance(spec.task, Regression) and outputs != len(spec.task.targets):
-        yield Finding(at, f"head.outputs is {outputs}, but task.target names {len(spec.task.targets)}")
+    for name in spec.task.columns():
+        if name not in known:
+            hint = nearest(name, known) or f"; it will have {', '.join(known)}"
+            what = f"task reads the column {name!r}, which the zoo's table will not have{hint}"
+            yield Violation(("task", "target"), what)
 
 
-def _targets_differ(spec: Spec) -> Iterator[Finding]:
-    if isinstance(spec.task, Regression):
-        for position, name in duplicates(spec.task.targets):
-            yield Finding(("task", "target", position), f"task.target names {name!r} twice")
-
-
-def _noise_to_remove(spec: Spec) -> Iterator[Finding]:
-    denoise = isinstance(spec.task, WeightsTask) and spec.task.target == "denoise"
-    if denoise and spec.augment.noise == 0 and spec.augment.dropout == 0:
-        yield Finding(
-            ("task",), "task.target is denoise, but augment.noise and augment.dropout are 0: nothing to remove"
-        )
-
-
-def _pictures_to_rotate(spec: Spec) -> Iterator[Finding]:
-    known = coordinates(spec)
-    if spec.augment.rotation > 0 and known is not None and known != 2:
-        yield Finding(
-            ("augment", "rotation"),
-            f"augment.rotation turns pictures, networks with 2 inputs, but these have {known}",
-        )
-
-
-def _training(spec: Spec) -> Iterator[Finding]:
-    yield from _train(("train",), spec.train)
-
-
-def _comparison(spec: Spec) -> Iterator[Finding]:
+def _baselines(spec: Spec) -> Iterator[Violation]:
     for position, name in duplicates(baseline.name for baseline in spec.compare):
-        yield Finding(("compare", position, "name"), f"compare[{position}].name is {name!r}, which is taken already")
+        yield Violation(("compare", position, "name"), f"compare[{position}].name is {name!r}, which is taken already")
     for position, baseline in enumerate(spec.compare):
-        at = ("compare", position)
-        if baseline.train is not None:
-            yield from _train((*at, "train"), baseline.train)
-        if baseline.match_parameters and not isinstance(baseline.model, MlpModel):
-            what = f"compare[{position}].match_parameters chooses the width of an mlp"
-            yield Finding((*at, "match_parameters"), f"{what}, but the model is {baseline.model.kind}")
+        if baseline.match_parameters and not baseline.model.sizable:
+            at = ("compare", position, "match_parameters")
+            what = f"{dotted(at)} chooses the width of an mlp, but the model is {baseline.model.kind}"
+            yield Violation(at, what)
 
 
-def _train(path: tuple[str | int, ...], train: Train) -> Iterator[Finding]:
-    """Every learning rate and every seed only once."""
-    for name, values in (("optimizer.lr", train.optimizer.grid), ("seeds", train.seeds)):
-        at = (*path, *name.split("."))
-        for position, value in duplicates(values):
-            yield Finding((*at, position), f"{dotted(at)} has {value:g} twice")
+def _experiment_alone(spec: Spec) -> Iterator[Violation]:
+    """A spec describes an experiment or a model that reads networks, not both."""
+    if spec.experiment is None:
+        return
+    nothing = Spec(graphws=1)
+    for name in READING:
+        if getattr(spec, name) != getattr(nothing, name):
+            inside = f" (its own is experiment.{name})" if name in ("task", "train") else ""
+            yield Violation((name,), f"{name} does not go with an experiment{inside}; take one of the two out")
+
+
+def _widths(spec: Spec) -> tuple[int | None, ...] | None:
+    return None if spec.input is None else spec.input.known_widths(spec.zoo)
+
+
+def _models(spec: Spec) -> Iterator[tuple[Path, ModelSection]]:
+    """Every model of the spec and where it stands."""
+    if spec.model is not None:
+        yield ("model",), spec.model
+    for position, baseline in enumerate(spec.compare):
+        yield ("compare", position, "model"), baseline.model
 
 
 CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_zoo_is_given, ("input", "zoo")),
-    (_split_leaves_training, ("zoo",)),
-    (_ranges_ascend, ("zoo",)),
+    (_models_fit_networks, ("model", "compare", "input", "zoo")),
     (_pictures_to_rotate, ("augment", "input", "zoo")),
-    (attention_heads, ("model", "compare")),
-    (layer_messages, ("model", "compare")),
-    (reductions, ("model", "compare", "input", "zoo")),
     (_head_fits_task, ("model", "head", "task")),
-    (_outputs_fit_task, ("head", "task")),
-    (_targets_differ, ("task",)),
-    (_noise_to_remove, ("task", "augment")),
-    (_training, ("train",)),
-    (_comparison, ("compare", "model", "train")),
-    (experiment_alone, ("experiment", *READING)),
-    (experiment_layers, ("experiment",)),
-    (experiment_pictures, ("experiment",)),
+    (_task_fits_head, ("head", "task")),
+    (_task_fits_augmentation, ("task", "augment")),
+    (_targets_are_columns, ("task", "input", "zoo")),
+    (_baselines, ("compare",)),
+    (_experiment_alone, ("experiment", *READING)),
 )
-"""Every check and the sections that it reads."""
+"""Every check across sections, and the sections that it reads."""

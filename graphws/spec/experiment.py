@@ -5,6 +5,7 @@ Another kind of job than reading networks: a spec with this section needs none o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, Tag
@@ -15,20 +16,16 @@ from graphws.spec.section import (
     Natural,
     NetworkActivation,
     NotNegative,
-    OneOf,
     Positive,
     Probability,
     Section,
 )
-from graphws.spec.sources import Cifar10Source, DigitsSource, IdxSource, PicturesSource
-
-PictureSource = Annotated[
-    DigitsSource | IdxSource | Cifar10Source | PicturesSource,
-    OneOf("graphws.sources", DigitsSource, IdxSource, Cifar10Source, PicturesSource),
-]
+from graphws.spec.sources import PICTURE_SOURCES, DigitsSource, SourceSection
+from graphws.spec.tree import Path, dotted
+from graphws.spec.violations import Violation
 
 
-class ViewSection(Section):
+class PictureSection(Section):
     """What a network sees of a picture: a square crop, averaged to a small grid.
 
     In training the crop is somewhere in the picture, moved by a random element of the group and changed in light and
@@ -47,7 +44,7 @@ class ViewSection(Section):
     def crop_side(self, side: int) -> int:
         """Pixels along the side of a crop, which is to have a place in the very middle of the picture.
 
-        >>> ViewSection().crop_side(32), ViewSection().crop_side(28), ViewSection(crop=1.0).crop_side(8)
+        >>> PictureSection().crop_side(32), PictureSection().crop_side(28), PictureSection(crop=1.0).crop_side(8)
         (28, 24, 8)
         """
         taken = round(self.crop * side)
@@ -82,6 +79,17 @@ class PictureNetwork(Section):
         """One activation for each hidden layer."""
         return self.activation if isinstance(self.activation, tuple) else (self.activation,) * len(self.hidden)
 
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """An activation for every hidden layer; heads that divide the first."""
+        count, given = len(self.hidden), len(self.activations)
+        if count != given:
+            what = f"{dotted(at)} has {count} hidden layers and {given} activations; give one for all, or one each"
+            yield Violation((*at, "activation"), what)
+        if self.attention is not None and self.hidden[0] % self.attention.heads:
+            here, heads = (*at, "attention", "heads"), self.attention.heads
+            what = f"{dotted(here)} is {heads}, which does not divide the {self.hidden[0]} features of its layer"
+            yield Violation(here, what)
+
 
 class SymmetryTraining(Section):
     """AdamW on the loss of paper I, equation 22, with a learning rate that a cosine takes to zero."""
@@ -115,11 +123,11 @@ class SymmetryExperiment(Section):
     """Train a network on pictures, with a loss that rewards equivariance, and find how the group acts inside it."""
 
     kind: Annotated[Literal["symmetry"], Field(description="A network trained on data with a symmetry.")]
-    source: Annotated[PictureSource, Field(description="The pictures.")] = Field(
+    source: Annotated[SourceSection, PICTURE_SOURCES, Field(description="The pictures.")] = Field(
         default_factory=lambda: DigitsSource(kind="digits")
     )
-    view: Annotated[ViewSection, Field(description="What the network sees of them.")] = Field(
-        default_factory=ViewSection
+    pictures: Annotated[PictureSection, Field(description="What the network sees of them.")] = Field(
+        default_factory=PictureSection
     )
     group: Annotated[
         Literal["mirror", "flip", "transpose", "rotations", "dihedral"],
@@ -140,3 +148,18 @@ class SymmetryExperiment(Section):
     decoys: Annotated[
         Natural, Field(le=50, description="Groups that the network has no reason to know, measured beside it.")
     ] = 3
+
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Pictures are large enough for the grid, and the grid divides into patches."""
+        pictures, attention = self.pictures, self.network.attention
+        if attention is not None and pictures.size % attention.patch:
+            here = (*at, "network", "attention", "patch")
+            what = f"{dotted(here)} is {attention.patch}, which does not divide the {pictures.size} pixels"
+            yield Violation(here, f"{what} of {dotted((*at, 'pictures', 'size'))}")
+        side = self.source.side()
+        if side is not None and pictures.crop_side(side) < pictures.size:
+            here, crop = (*at, "pictures", "size"), pictures.crop_side(side)
+            what = (
+                f"{dotted(here)} is {pictures.size}, but a crop of {pictures.crop:g} of {side} pixels has only {crop}"
+            )
+            yield Violation(here, what)

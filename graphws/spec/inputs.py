@@ -1,24 +1,122 @@
-"""``input``, ``preprocess`` and ``augment``: the networks that a model reads and what is done to them first."""
+"""``input``: the networks that a model reads."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphws.spec.section import Count, Flag, NetworkActivation, NotNegative, OneOf, Probability, Section, Text
+from graphws.errors import UsageError
+from graphws.spec.kinds import Kinds
+from graphws.spec.section import Count, Flag, NetworkActivation, Section, Text
+from graphws.spec.tree import Path
+from graphws.spec.violations import Violation
+from graphws.spec.zoo import ZooSection
+
+if TYPE_CHECKING:
+    from graphws.graph import NetworkGraph
+    from graphws.zoo import Zoo
 
 
-class ZooInput(Section):
+class InputSection(Section):
+    """What all inputs share.
+
+    Attributes:
+        has_networks: Whether there are networks to train on, not only their graph.
+    """
+
+    has_networks: ClassVar[bool] = False
+
+    kind: Annotated[str, Field(description="Where the networks come from.")]
+
+    def known_widths(self, zoo: ZooSection | None) -> tuple[int | None, ...] | None:
+        """Neurons of every layer of the networks, None for what only the data tell; None where they are no MLPs."""
+        return None
+
+    def columns(self, zoo: ZooSection | None) -> tuple[str, ...] | None:
+        """The columns of the networks' table; None where only the data tell."""
+        return None
+
+    def zoo_violations(self, zoo: ZooSection | None, at: Path) -> Iterator[Violation]:
+        """What the input, which stands at `at`, lacks in the section ``zoo``; by default nothing."""
+        yield from ()
+
+    @abstractmethod
+    def build(self, zoo: ZooSection | None) -> NetworkGraph:
+        """The graph of the networks, made without fitting any.
+
+        Raises:
+            GraphwsError: When a file or a zoo that it names cannot be read.
+        """
+
+    def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
+        """The networks to train on.
+
+        Args:
+            zoo: The section ``zoo`` of the spec.
+            fit: Fits what that section describes, goes on with it, or opens it.
+
+        Raises:
+            UsageError: Where there are none.
+            ZooError: When they are missing, unfinished or damaged.
+        """
+        raise UsageError(no_networks(self))
+
+
+def no_networks(given: InputSection | None) -> str:
+    """Why networks that are not there cannot be trained on."""
+    kind = "no input" if given is None else f"the input kind {given.kind!r}"
+    return f"training needs networks, but the spec has {kind}; use `input: {{kind: zoo}}`"
+
+
+class ZooInput(InputSection):
     """The networks of a zoo: the one that the section `zoo` describes, or one that exists."""
 
+    has_networks = True
     kind: Annotated[Literal["zoo"], Field(description="Networks of a zoo.")]
     path: Annotated[
         Text | None, Field(description="Folder of an existing zoo; null: the one that the section `zoo` describes.")
     ] = None
 
+    def known_widths(self, zoo: ZooSection | None) -> tuple[int | None, ...] | None:
+        """Those of the section `zoo`."""
+        return None if zoo is None or self.path is not None else zoo.widths()
 
-class MlpInput(Section):
+    def columns(self, zoo: ZooSection | None) -> tuple[str, ...] | None:
+        """Those of the section `zoo`."""
+        return None if zoo is None or self.path is not None else zoo.columns()
+
+    def zoo_violations(self, zoo: ZooSection | None, at: Path) -> Iterator[Violation]:
+        """There is a zoo."""
+        if self.path is None and zoo is None:
+            yield Violation(at, "input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
+
+    def build(self, zoo: ZooSection | None) -> NetworkGraph:
+        """The graph of the zoo, or of what will be fitted."""
+        from graphws.zoo import Zoo
+
+        if self.path is not None:
+            return Zoo.open(self.path).graph
+        if zoo is None:
+            raise UsageError("input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
+        if zoo.folder().exists():
+            return Zoo.open(zoo.folder()).graph
+        return zoo.network.build(zoo.source.build()).graph()
+
+    def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
+        """The zoo at `path`, or the one that the section `zoo` describes."""
+        from graphws.zoo import Zoo
+
+        if self.path is not None:
+            return Zoo.open(self.path)
+        if zoo is None:
+            raise UsageError("input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
+        return fit(zoo)
+
+
+class MlpInput(InputSection):
     """A multilayer perceptron given by its widths: enough to explain a model, without any data."""
 
     kind: Annotated[Literal["mlp"], Field(description="A multilayer perceptron given by its widths.")]
@@ -29,50 +127,28 @@ class MlpInput(Section):
     activation: Annotated[NetworkActivation, Field(description="Activation of the hidden layers.")] = "relu"
     bias: Annotated[Flag, Field(description="Whether the layers have biases.")] = True
 
+    def known_widths(self, zoo: ZooSection | None) -> tuple[int | None, ...]:
+        """As they are given."""
+        return self.widths
 
-class GraphInput(Section):
+    def build(self, zoo: ZooSection | None) -> NetworkGraph:
+        """The graph of the perceptron."""
+        from graphws.operations import mlp_graph
+
+        return mlp_graph(self.widths, activation=self.activation, bias=self.bias)
+
+
+class GraphInput(InputSection):
     """A network graph from a JSON file, as `NetworkGraph.to_json` writes it."""
 
     kind: Annotated[Literal["graph"], Field(description="A graph from a JSON file, as graphws writes it.")]
     path: Annotated[Text, Field(description="The file, relative to the folder where graphws is started.")]
 
+    def build(self, zoo: ZooSection | None) -> NetworkGraph:
+        """The graph of the file."""
+        from graphws.converting import load_graph_file
 
-Input = Annotated[ZooInput | MlpInput | GraphInput, OneOf("graphws.inputs", ZooInput, MlpInput, GraphInput)]
-
-
-class Preprocess(Section):
-    """Done once to every network, exactly and without changing its function or its meaning to the model."""
-
-    gauge: Annotated[
-        Literal["none", "canonical"],
-        Field(
-            description="canonical: fix the symmetries that the layers do not know, signs of sine and tanh neurons "
-            "(hidden biases ≥ 0) and scales of ReLU neurons (unit incoming norm)."
-        ),
-    ] = "none"
-    normalize: Annotated[
-        Flag, Field(description="Subtract the mean and divide by the deviation of every orbit over the training part.")
-    ] = True
+        return load_graph_file(self.path).graph
 
 
-class Augment(Section):
-    """Random changes of the training networks, new in every epoch; the stored data stay as they are (paper D, app. J).
-
-    Rotation, translation and scaling change the represented picture by changing the first layer exactly.
-    """
-
-    noise: Annotated[
-        NotNegative,
-        Field(description="Deviation of Gaussian noise on the weights, in units of each orbit's deviation."),
-    ] = 0.0
-    dropout: Annotated[Probability, Field(description="Fraction of weights set to zero.")] = 0.0
-    group: Annotated[Flag, Field(description="Relabel the neurons at random; equivariant models cannot tell.")] = False
-    rotation: Annotated[
-        NotNegative, Field(le=180, description="Greatest angle of a random rotation of the picture, in degrees.")
-    ] = 0.0
-    translation: Annotated[
-        NotNegative, Field(description="Greatest random shift, in the units of the coordinates; a picture spans 2.")
-    ] = 0.0
-    scaling: Annotated[
-        Probability, Field(description="Greatest random change of size: a factor between 1/(1 + s) and 1 + s.")
-    ] = 0.0
+INPUTS = Kinds("graphws.inputs", InputSection, ZooInput, MlpInput, GraphInput)

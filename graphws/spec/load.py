@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from graphws.errors import nearest
-from graphws.spec.checks import findings
-from graphws.spec.extend import Resolution, inherit_training
-from graphws.spec.place import InvalidSpec, Problem, Source
+from graphws.spec.checks import violations
+from graphws.spec.inheritance import Resolution, inherit_training
+from graphws.spec.problems import Document, InvalidSpec, Problem
 from graphws.spec.reader import read_text
 from graphws.spec.schema import Spec
 from graphws.spec.shipped import find_shipped, shipped_specs
-from graphws.spec.tree import Mapping, place_of, plain, without
-from graphws.spec.wording import Mistake, mistakes
+from graphws.spec.tree import Mapping, location_of, plain, without
+from graphws.spec.validation_errors import Mistake, mistakes
 
 
 def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
@@ -44,8 +44,8 @@ def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
 
 def parse_spec(text: str, name: str = "<text>", overrides: Iterable[str] = ()) -> Spec:
     """Read and validate a spec from a text; as `load_spec`, but it can extend shipped specs only."""
-    resolution = Resolution(sources=[name])
-    tree, resolution.problems = read_text(Source(name, text))
+    resolution = Resolution(documents=[name])
+    tree, resolution.problems = read_text(Document(name, text))
     folder = Path(__file__).parent  # holds no specs
     return _spec(resolution.over_parent(tree, folder / "text", [folder / "text"]), resolution, overrides)
 
@@ -62,7 +62,7 @@ def _spec(tree: Mapping, resolution: Resolution, overrides: Iterable[str]) -> Sp
         found = mistakes(error.errors(include_url=False), tree)
     problems = _new(resolution, found, _disagreements(spec, tree, found, resolution.incomplete))
     if problems or spec is None:
-        raise InvalidSpec(_in_order(problems, resolution.sources))
+        raise InvalidSpec(_in_order(problems, resolution.documents))
     return spec
 
 
@@ -84,25 +84,25 @@ def _disagreements(spec: Spec | None, tree: Mapping, found: Sequence[Mistake], i
             return []
     if incomplete:
         return []
-    return [Problem(finding.message, place_of(tree, finding.path)) for finding in findings(spec, broken)]
+    return [Problem(violation.message, location_of(tree, violation.path)) for violation in violations(spec, broken)]
 
 
 def _new(resolution: Resolution, found: Sequence[Mistake], disagreements: Sequence[Problem]) -> list[Problem]:
     """All problems, without those that only follow from another one."""
     problems = list(resolution.problems)
-    taken = {problem.place for problem in problems}
+    taken = {problem.location for problem in problems}
     for mistake in found:
         follows = mistake.missing and resolution.incomplete
-        if mistake.problem.place not in taken and not follows:
+        if mistake.problem.location not in taken and not follows:
             problems.append(mistake.problem)
-    return problems + [problem for problem in disagreements if problem.place not in taken]
+    return problems + [problem for problem in disagreements if problem.location not in taken]
 
 
-def _in_order(problems: Sequence[Problem], sources: Sequence[str]) -> list[Problem]:
-    """By source, in the order of reading, then by line and column."""
+def _in_order(problems: Sequence[Problem], documents: Sequence[str]) -> list[Problem]:
+    """By document, in the order of reading, then by line and column."""
 
     def key(problem: Problem) -> tuple[int, int, int]:
-        place = problem.place
-        return (sources.index(place.source.name), place.line, place.column) if place else (-1, 0, 0)
+        location = problem.location
+        return (documents.index(location.document.name), location.line, location.column) if location else (-1, 0, 0)
 
     return sorted(problems, key=key)

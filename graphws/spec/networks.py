@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from graphws.spec.inputs import MlpInput, ZooInput
-from graphws.spec.schema import Spec
-from graphws.spec.sources import SourceSection
 
 
 @dataclass(frozen=True)
@@ -18,28 +15,10 @@ class SpaceSketch:
     free: bool
 
 
-def widths(spec: Spec) -> tuple[int | None, ...] | None:
-    """Neurons of every layer of the networks, None where the spec does not say."""
-    if isinstance(spec.input, MlpInput):
-        return spec.input.widths
-    if isinstance(spec.input, ZooInput) and spec.input.path is None and spec.zoo is not None:
-        source = spec.zoo.source
-        if isinstance(source, SourceSection):
-            return (source.coordinates, *spec.zoo.network.hidden, source.values)
-    return None
-
-
-def coordinates(spec: Spec) -> int | None:
-    """Inputs of the networks, None where the spec does not say."""
-    known = widths(spec)
-    return known[0] if known else None
-
-
-def spaces(spec: Spec) -> tuple[SpaceSketch, ...]:
-    """The spaces of the networks as `graphws.operations.mlp_graph` names them; none where the spec does not say."""
-    known = widths(spec)
-    if known is None:
+def mlp_spaces(widths: Sequence[int | None] | None) -> tuple[SpaceSketch, ...]:
+    """The spaces of multilayer perceptrons as `graphws.graph.mlp_graph` names them; none where widths are not known."""
+    if widths is None:
         return ()
-    last = len(known) - 1
+    last = len(widths) - 1
     names = ["input", *(f"hidden{i}" for i in range(1, last)), "output"]
-    return tuple(SpaceSketch(names[i], size, i in (0, last)) for i, size in enumerate(known))
+    return tuple(SpaceSketch(names[i], size, i in (0, last)) for i, size in enumerate(widths))

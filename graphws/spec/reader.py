@@ -1,7 +1,7 @@
-"""Read YAML into a tree of values that know their places, and refuse what a spec has no use for.
+"""Read YAML into a tree of values that know their locations, and refuse what a spec has no use for.
 
-A spec is plain data: mappings with string keys, lists and scalars.  Refused, each with its place: duplicate keys (YAML
-keeps the last one silently), anchors, aliases and merge keys (a page of them expands to gigabytes), tags (PyYAML's may
+A spec is plain data: mappings with string keys, lists and scalars.  Refused, each with its location: duplicate keys
+(YAML keeps the last one silently), anchors, aliases and merge keys (a page expands to gigabytes), tags (PyYAML's may
 call any function), several documents, nesting deeper than `DEEPEST`, more than `MOST` values, and files larger than
 `LARGEST`.  Scalars are those of YAML 1.2: see `graphws.spec.scalars`.
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from graphws.spec.place import InvalidSpec, Place, Problem, Source
+from graphws.spec.problems import Document, InvalidSpec, Location, Problem
 from graphws.spec.scalars import Value, scalar
 from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree
 
@@ -38,26 +38,26 @@ def read_file(path: Path, name: str) -> tuple[Mapping, list[Problem]]:
     Raises:
         InvalidSpec: On a file that cannot be read as a YAML mapping at all.
     """
-    return read_text(Source(name, _text(path, name)))
+    return read_text(Document(name, _text(path, name)))
 
 
-def read_text(source: Source) -> tuple[Mapping, list[Problem]]:
+def read_text(document: Document) -> tuple[Mapping, list[Problem]]:
     """Read a whole spec from a text; as `read_file`."""
-    tree, problems = read_value(source)
+    tree, problems = read_value(document)
     if not isinstance(tree, Mapping):
         what = "nothing" if tree is None else "a list" if isinstance(tree, Sequence) else "a single value"
-        where = Place(source) if tree is None else tree.place
+        where = Location(document) if tree is None else tree.location
         problems.append(Problem(f"a spec is a mapping of keys to values, got {what}", where))
         raise InvalidSpec(problems)
     return tree, problems
 
 
-def read_value(source: Source, text: str | None = None) -> tuple[Tree | None, list[Problem]]:
+def read_value(document: Document, text: str | None = None) -> tuple[Tree | None, list[Problem]]:
     """Read any YAML value, None from an empty text.
 
     Args:
-        source: What messages show.
-        text: What is read, where that is only a part of the source; its columns are those of the source.
+        document: What messages show.
+        text: What is read, where that is only a part of the document; its columns are those of the document.
 
     Raises:
         InvalidSpec: On a text that is not YAML.
@@ -65,22 +65,22 @@ def read_value(source: Source, text: str | None = None) -> tuple[Tree | None, li
     problems: list[Problem] = []
     loader: _Loader | None = None
     try:
-        loader = _Loader(source, source.text if text is None else text, problems)
+        loader = _Loader(document, document.text if text is None else text, problems)
         node = loader.compose_only()
     except yaml.reader.ReaderError as error:
         character = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
-        where = source.place(error.position)
+        where = document.location(error.position)
         raise InvalidSpec([Problem(f"the character {character} is not allowed in YAML", where)]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        problems.append(Problem(f"not valid YAML: {what}", _place(source, mark) if mark else None))
+        problems.append(Problem(f"not valid YAML: {what}", _location(document, mark) if mark else None))
         raise InvalidSpec(problems) from None
     except (ValueError, OverflowError):  # PyYAML converts numbers of escapes and directives without looking
         assert loader is not None
-        where = Place(source, loader.line + 1, loader.column + 1)
+        where = Location(document, loader.line + 1, loader.column + 1)
         raise InvalidSpec([*problems, Problem("not valid YAML: a number in an escape is too large", where)]) from None
-    return (None if node is None else _tree(source, node, problems)), problems
+    return (None if node is None else _tree(document, node, problems)), problems
 
 
 def _text(path: Path, name: str) -> str:
@@ -109,9 +109,9 @@ def _text(path: Path, name: str) -> str:
 class _Loader(yaml.SafeLoader):
     """PyYAML's scanner and parser, with a composer that refuses references, tags and deep nesting."""
 
-    def __init__(self, source: Source, text: str, problems: list[Problem]) -> None:
+    def __init__(self, document: Document, text: str, problems: list[Problem]) -> None:
         super().__init__(text)
-        self.source = source
+        self.document = document
         self.problems = problems
         self.depth = 0
         self.count = 0
@@ -152,54 +152,54 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def refuse(self, message: str, mark: Any) -> None:
-        self.problems.append(Problem(message, _place(self.source, mark)))
+        self.problems.append(Problem(message, _location(self.document, mark)))
 
 
-def _tree(source: Source, node: yaml.Node, problems: list[Problem]) -> Tree:
+def _tree(document: Document, node: yaml.Node, problems: list[Problem]) -> Tree:
     """The tree of a node; keys that cannot stand in it are reported and left out."""
-    place = _place(source, node.start_mark)
+    location = _location(document, node.start_mark)
     if isinstance(node, yaml.MappingNode):
         entries: dict[str, Entry] = {}
         for key_node, value_node in node.value:
-            key, where = _key(source, key_node, problems), _place(source, key_node.start_mark)
-            below = _tree(source, value_node, problems)
+            key, where = _key(document, key_node, problems), _location(document, key_node.start_mark)
+            below = _tree(document, value_node, problems)
             if key in entries:
                 problems.append(Problem(f"duplicate key {key!r}, first given in line {entries[key].key.line}", where))
             elif key is not None:
                 entries[key] = Entry(where, below)
-        return Mapping(entries, place)
+        return Mapping(entries, location)
     if isinstance(node, yaml.SequenceNode):
-        return Sequence(tuple(_tree(source, item, problems) for item in node.value), place)
+        return Sequence(tuple(_tree(document, item, problems) for item in node.value), location)
     assert isinstance(node, yaml.ScalarNode)
     value: Value
     try:
         value = node.value if node.style is not None else scalar(node.value)
     except ValueError as error:
-        problems.append(Problem(f"{error} is not a number that a spec needs", place))
+        problems.append(Problem(f"{error} is not a number that a spec needs", location))
         value = None
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        problems.append(Problem("half of a surrogate pair (\\ud800 to \\udfff) is not a character", place))
+        problems.append(Problem("half of a surrogate pair (\\ud800 to \\udfff) is not a character", location))
         value = None
-    return Scalar(value, place)
+    return Scalar(value, location)
 
 
-def _key(source: Source, node: yaml.Node, problems: list[Problem]) -> str | None:
+def _key(document: Document, node: yaml.Node, problems: list[Problem]) -> str | None:
     """The key, or None with a problem where it is not a string."""
-    place = _place(source, node.start_mark)
-    tree = _tree(source, node, problems)
+    location = _location(document, node.start_mark)
+    tree = _tree(document, node, problems)
     if not isinstance(tree, Scalar) or not isinstance(node, yaml.ScalarNode):
-        problems.append(Problem("a key is a string, got a list or a mapping", place))
+        problems.append(Problem("a key is a string, got a list or a mapping", location))
     elif tree.value == "<<" and node.style is None:
-        problems.append(Problem("merge key <<: a spec has no references; use `extends:`", place))
+        problems.append(Problem("merge key <<: a spec has no references; use `extends:`", location))
     elif not isinstance(tree.value, str):
-        problems.append(Problem(f"a key is a string, got {node.value or 'nothing'}; write it in quotes", place))
+        problems.append(Problem(f"a key is a string, got {node.value or 'nothing'}; write it in quotes", location))
     else:
         return tree.value
     return None
 
 
-def _place(source: Source, mark: Any) -> Place:
-    return Place(source, mark.line + 1, mark.column + 1)
+def _location(document: Document, mark: Any) -> Location:
+    return Location(document, mark.line + 1, mark.column + 1)
 
 
 def _short_tag(tag: str) -> str:

@@ -10,10 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, Strict
 
 from graphws.spec.experiment import SymmetryExperiment
-from graphws.spec.inputs import Augment, Input, Preprocess
-from graphws.spec.model import Model
+from graphws.spec.heads import HEADS, HeadSection
+from graphws.spec.inputs import INPUTS, InputSection
+from graphws.spec.models import MODELS, ModelSection
+from graphws.spec.preparation import Augment, Preprocess
 from graphws.spec.section import Flag, Section, Text
-from graphws.spec.task import Head, Task
+from graphws.spec.sources import SOURCES
+from graphws.spec.tasks import TASKS, TaskSection
 from graphws.spec.train import Train
 from graphws.spec.zoo import ZooSection
 
@@ -36,7 +39,7 @@ class Baseline(Section):
     """Another model, trained on the same data."""
 
     name: Annotated[Name, Field(description="Its name in tables and figures, and of its folder in the run.")]
-    model: Annotated[Model, Field(description="The model; head and task are the spec's.")]
+    model: Annotated[ModelSection, MODELS, Field(description="The model; head and task are the spec's.")]
     train: Annotated[
         Train | None,
         Field(description="What differs from the spec's own `train`, over which this is merged; null: nothing."),
@@ -65,16 +68,18 @@ class Spec(Section):
     ] = None
     name: Annotated[Name, Field(description="Name of the run, and of its folder.")] = "run"
     zoo: Annotated[ZooSection | None, Field(description="How a data set of networks is made.")] = None
-    input: Annotated[Input | None, Field(description="The networks that the model reads.")] = None
+    input: Annotated[
+        Annotated[InputSection, INPUTS] | None, Field(description="The networks that the model reads.")
+    ] = None
     preprocess: Annotated[Preprocess, Field(description="Done once to every network.")] = Field(
         default_factory=Preprocess
     )
     augment: Annotated[Augment, Field(description="Random changes of the training networks.")] = Field(
         default_factory=Augment
     )
-    model: Annotated[Model | None, Field(description="What reads the networks.")] = None
-    head: Annotated[Head | None, Field(description="What the model returns.")] = None
-    task: Annotated[Task | None, Field(description="What is asked of the model.")] = None
+    model: Annotated[Annotated[ModelSection, MODELS] | None, Field(description="What reads the networks.")] = None
+    head: Annotated[Annotated[HeadSection, HEADS] | None, Field(description="What the model returns.")] = None
+    task: Annotated[Annotated[TaskSection, TASKS] | None, Field(description="What is asked of the model.")] = None
     train: Annotated[Train, Field(description="How the model is trained.")] = Field(default_factory=Train)
     compare: Annotated[
         tuple[Baseline, ...], Field(description="Other models, trained on the same data for comparison.")
@@ -86,6 +91,9 @@ class Spec(Section):
         ),
     ] = None
 
+
+KINDS = (SOURCES, INPUTS, MODELS, HEADS, TASKS)
+"""What installed packages may add to: see `graphws.spec.kinds`."""
 
 READING = ("zoo", "input", "preprocess", "augment", "model", "head", "task", "train", "compare")
 """The sections of a job that reads networks; an experiment has none of them."""

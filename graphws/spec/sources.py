@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphws.spec.section import Count, NotNegative, OneOf, Positive, Section, Text
+from graphws.spec.kinds import Kinds
+from graphws.spec.section import Count, NotNegative, Positive, Section, Text
+from graphws.spec.tree import Path, dotted
+from graphws.spec.violations import Violation
+
+if TYPE_CHECKING:
+    from graphws.zoo.sources import Samples
 
 _PLACE = "relative to the folder where graphws is started"
 
 
 class SourceSection(Section):
-    """What all sources share."""
+    """What all sources share.
+
+    Attributes:
+        coordinates: Inputs of a network that represents a sample: 2 for a picture, 1 for a wave; None where only the
+            data tell.
+        values: Outputs of such a network: 1 for grey, 3 for colour; None where only the data tell.
+        columns: What the source adds to the zoo's table; None where only the data tell.
+    """
 
     coordinates: ClassVar[int | None] = None
-    """Inputs of a network that represents a sample: 2 for a picture, 1 for a wave; None where only the data tell."""
     values: ClassVar[int | None] = None
-    """Outputs of such a network: 1 for grey, 3 for colour; None where only the data tell."""
+    columns: ClassVar[tuple[str, ...] | None] = None
 
+    kind: Annotated[str, Field(description="Where the samples come from.")]
     limit: Annotated[
         Count | None, Field(description="Use only the first so many samples of each part (train, test); null for all.")
     ] = None
+
+    def side(self) -> int | None:
+        """Pixels along the side of its pictures; None where there are none, or only the data tell."""
+        return None
+
+    @abstractmethod
+    def build(self) -> Samples:
+        """The samples.
+
+        Raises:
+            DataError: When the data are missing, damaged or not what they claim to be.
+        """
 
 
 class DigitsSource(SourceSection):
@@ -29,7 +56,18 @@ class DigitsSource(SourceSection):
 
     coordinates = 2
     values = 1
+    columns = ("label",)
     kind: Annotated[Literal["digits"], Field(description="scikit-learn's 1,797 handwritten digits, 8×8, bundled.")]
+
+    def side(self) -> int:
+        """8."""
+        return 8
+
+    def build(self) -> Samples:
+        """The digits."""
+        from graphws.zoo.sources import load_digits
+
+        return load_digits(limit=self.limit)
 
 
 class IdxSource(SourceSection):
@@ -37,11 +75,24 @@ class IdxSource(SourceSection):
 
     coordinates = 2
     values = 1
+    columns = ("label",)
     kind: Annotated[Literal["idx"], Field(description="IDX files, as of MNIST and Fashion-MNIST, plain or gzip.")]
     train_images: Annotated[Text, Field(description=f"IDX file of the training pictures, {_PLACE}.")]
     train_labels: Annotated[Text, Field(description="IDX file of their labels.")]
     test_images: Annotated[Text, Field(description="IDX file of the test pictures.")]
     test_labels: Annotated[Text, Field(description="IDX file of their labels.")]
+
+    def build(self) -> Samples:
+        """The pictures of the four files."""
+        from graphws.zoo.sources import load_idx
+
+        return load_idx(
+            train_images=self.train_images,
+            train_labels=self.train_labels,
+            test_images=self.test_images,
+            test_labels=self.test_labels,
+            limit=self.limit,
+        )
 
 
 class Cifar10Source(SourceSection):
@@ -49,14 +100,26 @@ class Cifar10Source(SourceSection):
 
     coordinates = 2
     values = 3
+    columns = ("label",)
     kind: Annotated[Literal["cifar10"], Field(description="CIFAR-10's original batches.")]
     path: Annotated[Text, Field(description=f"Folder or archive of the batches, {_PLACE}.")]
+
+    def side(self) -> int:
+        """32."""
+        return 32
+
+    def build(self) -> Samples:
+        """The pictures of the batches."""
+        from graphws.zoo.sources import load_cifar10
+
+        return load_cifar10(path=self.path, limit=self.limit)
 
 
 class PicturesSource(SourceSection):
     """A zip or folder of pictures, one folder a class."""
 
     coordinates = 2
+    columns = ("label", "file")
     kind: Annotated[Literal["pictures"], Field(description="Picture files, one folder a class.")]
     path: Annotated[Text, Field(description=f"Zip or folder that holds one folder a class, {_PLACE}.")]
     test_path: Annotated[
@@ -67,12 +130,23 @@ class PicturesSource(SourceSection):
         Count | None, Field(description="Side in pixels to which pictures are scaled; null keeps their size.")
     ] = None
 
+    def side(self) -> int | None:
+        """The size that pictures are scaled to."""
+        return self.size
+
+    def build(self) -> Samples:
+        """The pictures."""
+        from graphws.zoo.sources import load_pictures
+
+        return load_pictures(path=self.path, test_path=self.test_path, size=self.size, limit=self.limit)
+
 
 class SineSource(SourceSection):
     """Sine waves a·sin(b·x) on [−π, π] with random amplitude a and frequency b (paper D, section 7 and appendix J)."""
 
     coordinates = 1
     values = 1
+    columns = ("amplitude", "frequency")
     kind: Annotated[Literal["sine"], Field(description="Random sine waves a·sin(b·x) on [−π, π].")]
     count: Annotated[Count, Field(description="Number of waves.")] = 1000
     amplitude: Annotated[
@@ -83,8 +157,26 @@ class SineSource(SourceSection):
     ] = (0.5, 10.0)
     points: Annotated[Count, Field(ge=2, description="Points of the grid on which a wave is fitted.")] = 2000
 
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Ranges ascend."""
+        for name, (low, high) in (("amplitude", self.amplitude), ("frequency", self.frequency)):
+            if low > high:
+                here = (*at, name)
+                yield Violation(here, f"{dotted(here)} runs from {low:g} down to {high:g}; write the smaller one first")
 
-Source = Annotated[
-    DigitsSource | IdxSource | Cifar10Source | PicturesSource | SineSource,
-    OneOf("graphws.sources", DigitsSource, IdxSource, Cifar10Source, PicturesSource, SineSource),
-]
+    def build(self) -> Samples:
+        """The waves; the same draws every time."""
+        from graphws.zoo.sources import load_sine
+
+        return load_sine(
+            count=self.count,
+            amplitude=self.amplitude,
+            frequency=self.frequency,
+            points=self.points,
+            limit=self.limit,
+        )
+
+
+SOURCES = Kinds("graphws.sources", SourceSection, DigitsSource, IdxSource, Cifar10Source, PicturesSource, SineSource)
+PICTURE_SOURCES = Kinds("graphws.sources", SourceSection, DigitsSource, IdxSource, Cifar10Source, PicturesSource)
+"""Sources of pictures: what experiments can see."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from graphws.spec.section import ONE_OR_LIST, Count, Natural, NotNegative, Positive, Section
+from graphws.spec.tree import Path, dotted
+from graphws.spec.violations import Violation, duplicates
 
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
@@ -76,3 +79,10 @@ class Train(Section):
     time_limit: Annotated[
         Positive | None, Field(description="Seconds after which a training ends with what it has; null: none.")
     ] = None
+
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Every learning rate and every seed only once."""
+        for name, values in (("optimizer.lr", self.optimizer.grid), ("seeds", self.seeds)):
+            here = (*at, *name.split("."))
+            for position, value in duplicates(values):
+                yield Violation((*here, position), f"{dotted(here)} has {value:g} twice")

@@ -1,7 +1,7 @@
-"""A spec as it was written: mappings, sequences and scalars that know their places.
+"""A spec as it was written: mappings, sequences and scalars that know their locations.
 
 The tree stands between YAML and the models.  Inheritance and ``--set`` merge trees, so a merged tree holds values of
-several sources and each still points into its own.
+several documents and each still points into its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphws.spec.place import Place
+from graphws.spec.problems import Location
 from graphws.spec.scalars import Value
 
 Step = str | int
@@ -22,7 +22,7 @@ class Scalar:
     """A string, number, boolean or null."""
 
     value: Value
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Sequence:
     """A list."""
 
     items: tuple[Tree, ...]
-    place: Place
+    location: Location
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The value of a key and the place of the key itself."""
+    """The value of a key and the location of the key itself."""
 
-    key: Place
+    key: Location
     value: Tree
 
 
@@ -46,7 +46,7 @@ class Mapping:
     """Keys and their values, in the order of writing."""
 
     entries: dict[str, Entry]
-    place: Place
+    location: Location
 
     def scalar(self, key: str) -> Value:
         """The value of `key` where it is a scalar; None otherwise."""
@@ -83,17 +83,17 @@ def find(tree: Tree, path: Path) -> Tree | None:
     return found
 
 
-def place_of(tree: Tree, path: Path, key: bool = False) -> Place:
+def location_of(tree: Tree, path: Path, key: bool = False) -> Location:
     """Where to point for `path`: its value, with `key` its key; where it is not written, the nearest key above."""
-    place, complete = tree.place, True
+    location, complete = tree.location, True
     for step in path:
         below = child(tree, step)
         if below is None:
             complete = False
             break
-        place = tree.entries[step].key if isinstance(tree, Mapping) and isinstance(step, str) else below.place
+        location = tree.entries[step].key if isinstance(tree, Mapping) and isinstance(step, str) else below.location
         tree = below
-    return place if key or not complete or not path else tree.place
+    return location if key or not complete or not path else tree.location
 
 
 def merge(below: Tree, above: Tree) -> Tree:
@@ -110,7 +110,18 @@ def merge(below: Tree, above: Tree) -> Tree:
     for key, entry in above.entries.items():
         old = entries.get(key)
         entries[key] = entry if old is None else Entry(entry.key, merge(old.value, entry.value))
-    return Mapping(entries, above.place)
+    return Mapping(entries, above.location)
+
+
+def dotted(path: Iterable[Step]) -> str:
+    """A path as messages write it: ``compare[0].model.width``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if step.isidentifier() else repr(step))
+    return text
 
 
 def without(tree: Tree, paths: Iterable[Path]) -> Tree:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -15,7 +19,17 @@ from graphws.spec.section import (
     Section,
     Text,
 )
-from graphws.spec.sources import DigitsSource, Source
+from graphws.spec.sources import SOURCES, DigitsSource, SourceSection
+from graphws.spec.tree import Path, dotted
+from graphws.spec.violations import Violation
+
+if TYPE_CHECKING:
+    from graphws.zoo import Architecture, FitOptions, Samples, SplitOptions
+
+ZOOS = FilePath("zoos")
+"""Where zoos without a `path` are kept."""
+COLUMNS = ("sample", "view", "split", "loss", "psnr", "steps")
+"""Columns of the table of every fitted zoo; the source adds its own."""
 
 
 class NetworkSection(Section):
@@ -37,6 +51,13 @@ class NetworkSection(Section):
         ),
     ] = 1.0
 
+    def build(self, samples: Samples) -> Architecture:
+        """The architecture; inputs and outputs are those of the samples."""
+        from graphws.zoo import Architecture
+
+        widths = (samples.coordinates.shape[1], *self.hidden, samples.values.shape[2])
+        return Architecture(widths, self.activation, self.omega, self.start)
+
 
 class FitSection(Section):
     """How every network is fitted to its sample; thousands are fitted at once."""
@@ -55,6 +76,12 @@ class FitSection(Section):
     seed: Annotated[Natural, Field(description="Seed of the initialisations.")] = 0
     check_every: Annotated[Count, Field(description="Steps between two looks at the signal-to-noise ratio.")] = 25
 
+    def build(self) -> FitOptions:
+        """The options of the fit."""
+        from graphws.zoo import FitOptions
+
+        return FitOptions(**self.model_dump())
+
 
 class SplitSection(Section):
     """Parts of the zoo, by sample: all views of a sample are in the same part.
@@ -66,13 +93,28 @@ class SplitSection(Section):
     test: Annotated[Probability, Field(description="Fraction kept for the final score; unused if the data say.")] = 0.2
     seed: Annotated[Natural, Field(description="Seed of the shuffle before the split.")] = 0
 
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Something is left for training."""
+        if self.validation + self.test >= 1:
+            yield Violation(
+                at,
+                f"{dotted(at)}: validation {self.validation:g} and test {self.test:g} leave nothing for training; "
+                "together they must be below 1",
+            )
+
+    def build(self) -> SplitOptions:
+        """The options of the split."""
+        from graphws.zoo import SplitOptions
+
+        return SplitOptions(**self.model_dump())
+
 
 class ZooSection(Section):
     """A zoo to be fitted: one or several small networks per sample of a data source."""
 
-    source: Annotated[Source, Field(description="The data of which every sample becomes a network.")] = Field(
-        default_factory=lambda: DigitsSource(kind="digits")
-    )
+    source: Annotated[
+        SourceSection, SOURCES, Field(description="The data of which every sample becomes a network.")
+    ] = Field(default_factory=lambda: DigitsSource(kind="digits"))
     network: Annotated[NetworkSection, Field(description="The networks' architecture.")] = Field(
         default_factory=NetworkSection
     )
@@ -84,3 +126,25 @@ class ZooSection(Section):
         Text | None,
         Field(description="Folder where the zoo is kept; null: a name made from this section, under zoos/."),
     ] = None
+
+    def widths(self) -> tuple[int | None, ...]:
+        """Neurons of every layer of the networks, None for what only the data tell."""
+        return (self.source.coordinates, *self.network.hidden, self.source.values)
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Columns of the zoo's table, None where only the data tell."""
+        return None if self.source.columns is None else (*self.source.columns, *COLUMNS)
+
+    def folder(self) -> FilePath:
+        """Where the zoo is kept: its ``path``, or a name made of what the zoo depends on, under ``zoos/``.
+
+        >>> ZooSection(path="here").folder()
+        PosixPath('here')
+        >>> ZooSection().folder().name.startswith("digits-")
+        True
+        """
+        if self.path is not None:
+            return FilePath(self.path)
+        content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}})
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return ZOOS / f"{self.source.kind}-{digest[:8]}"

@@ -9,17 +9,16 @@ of tensors; values and gradients are those of the layer up to rounding.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from graphws.graph import Layout
 from graphws.layers import EquivariantLinear, Features
 from graphws.layers.pattern import Slot
-from graphws.layers.plan import Source
-from graphws.layers.pooling import attention_for
-from graphws.layers.steps import Step
+from graphws.layers.plan import PooledSlot
+from graphws.layers.schedule import ScheduledProduct
+from graphws.layers.summaries import module_for
+from graphws.pooling import FixedPooling
 
 
 class ReferenceLinear(nn.Module):
@@ -40,54 +39,51 @@ class ReferenceLinear(nn.Module):
     def forward(self, features: Features, moments: bool = False) -> Features:
         """Applies the map; `moments` are never taken."""
         features = features.settled
-        steps = self.layer.steps(features.graph)
+        schedule = self.layer.schedule(features.graph)
         out = {
-            name: features[name].new_zeros(features.batch, *layout.sizes, steps.channels[name])
-            for name, layout in steps.layouts.items()
+            name: features[name].new_zeros(features.batch, *layout.sizes, schedule.channels[name])
+            for name, layout in schedule.layouts.items()
         }
-        for step in steps.steps:
-            for row in range(len(step.sources)):
-                for column, targets in enumerate(step.product.targets):
-                    matrix = self._block(step, row, column)
-                    for source, attention in step.sources[row]:
+        for scheduled in schedule.products:
+            for row in range(len(scheduled.sources)):
+                for column, targets in enumerate(scheduled.product.targets):
+                    matrix = self._block(scheduled, row, column)
+                    for source, module in scheduled.sources[row]:
                         for target in targets:
-                            summary = self._summary(features, source, attention) @ matrix / len(step.sources[row])
+                            summary = self._summary(features, source, module) @ matrix / len(scheduled.sources[row])
                             name = target.parameter
-                            out[name] = out[name] + spread(summary, target, steps.layouts[name])
-        for name, biases in steps.biases.items():
+                            out[name] = out[name] + spread(summary, target, schedule.layouts[name])
+        for name, biases in schedule.biases.items():
             for slot, bias in biases:
                 vector = self.layer.biases[bias].expand(features.batch, -1)
-                out[name] = out[name] + spread(vector, slot, steps.layouts[name])
+                out[name] = out[name] + spread(vector, slot, schedule.layouts[name])
         return features.replace(out, self.out_channels)
 
-    def _block(self, step: Step, row: int, column: int) -> Tensor:
+    def _block(self, scheduled: ScheduledProduct, row: int, column: int) -> Tensor:
         """The part of the product's matrix that leads from one group of sources to one group of targets."""
-        product = step.product
+        product = scheduled.product
         rows = row if product.rows is None else product.rows[row]
         columns = column if product.columns is None else product.columns[column]
         matrix: Tensor = self.layer.matrices[product.matrix]
-        block: Tensor = matrix.split(step.rows, dim=0)[rows].split(step.columns, dim=1)[columns]
+        block: Tensor = matrix.split(scheduled.rows, dim=0)[rows].split(scheduled.columns, dim=1)[columns]
         return block
 
-    def _summary(self, features: Features, source: Source, attention: str | None) -> Tensor:
+    def _summary(self, features: Features, source: PooledSlot, name: str | None) -> Tensor:
         """(batch, *key, channels): the source on its pattern, with everything pooled that is not at the key."""
         slot = source.slot
-        letters = [chr(ord("a") + block) for block in slot.blocks]
+        letters = [chr(ord("a") + block) for block in slot.pattern]
         distinct = sorted(set(letters))
         whole = torch.einsum(f"z{''.join(letters)}y->z{''.join(distinct)}y", features[slot.parameter])
         pooled: Tensor
-        axes = tuple(1 + sorted(set(slot.blocks)).index(block) for block in slot.pooled)
-        module = attention_for(self.layer.attentions, attention)
+        axes = tuple(1 + sorted(set(slot.pattern)).index(block) for block in slot.pooled)
+        module = module_for(self.layer.attentions, name)
         if not axes:
             pooled = whole
         elif module is not None:
             pooled = module(whole, axes)
-        elif source.pool == "max":
-            pooled = whole.amax(axes)
         else:
-            pooled = whole.sum(axes)
-            if source.pool == "mean":
-                pooled = pooled / math.prod(whole.shape[axis] for axis in axes)
+            assert isinstance(source.pooling, FixedPooling)
+            pooled = source.pooling.pool(whole, axes)
         place = sorted(slot.kept)
         return pooled.permute(0, *(1 + place.index(block) for block in slot.kept), pooled.ndim - 1)
 
@@ -97,7 +93,7 @@ def spread(value: Tensor, slot: Slot, layout: Layout) -> Tensor:
     names = {block: chr(ord("a") + k) for k, block in enumerate(slot.kept)}
     terms, factors, axes = [f"z{''.join(names.values())}y"], [value], ""
     first: dict[int, str] = {}
-    for position, block in enumerate(slot.blocks):
+    for position, block in enumerate(slot.pattern):
         letter = chr(ord("A") + position)
         axes += letter
         size = layout.sizes[position]

@@ -1,28 +1,33 @@
 """Adam (Kingma and Ba 2015) on a flat vector, with the learning rate schedules that fits use.
 
-The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.kernel`).  Their gradient is then 1/ω of the
-ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
+The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.batched_mlp`).  Their gradient is then 1/ω of
+the ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
 divided by ω: the same trajectory, to rounding.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from graphws.zoo.kernel import FlatParameters
+from graphws.zoo.batched_mlp import FlatParameters
 
 Schedule = Literal["none", "cosine"]
+
+_FACTORS: dict[Schedule, Callable[[float], float]] = {
+    "none": lambda passed: 1.0,
+    "cosine": lambda passed: 0.5 * (1 + math.cos(math.pi * passed)),
+}
+"""What the learning rate is multiplied by when a share of the updates has passed."""
 
 
 def rate(lr: float, schedule: Schedule, step: int, steps: int) -> float:
     """Learning rate of update `step` (from 1 to `steps`): constant, or half a cosine from `lr` down to 0."""
-    if schedule == "none":
-        return lr
-    return lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return lr * _FACTORS[schedule](step / steps)
 
 
 class Adam:

@@ -1,7 +1,7 @@
 """Fitting thousands of small networks at once, one network a sample.
 
-`fit_group` trains a group of networks together with the hand-written passes of `graphws.zoo.kernel` and `Adam`.  The
-loss of a network is the mean over points and channels of the squared error, so its gradient never meets another
+`fit_group` trains a group of networks together with the hand-written passes of `graphws.zoo.batched_mlp` and `Adam`.
+The loss of a network is the mean over points and channels of the squared error, so its gradient never meets another
 network's.  Every `check_every` steps the peak signal-to-noise ratio 10·log10(peak² / error) is looked at: a network
 that has reached `psnr` is frozen as it stands and leaves the group, which then computes without it.
 
@@ -23,7 +23,7 @@ from graphws.errors import ZooError, nearest
 from graphws.graph import Weights
 from graphws.zoo.adam import Adam, Schedule, rate
 from graphws.zoo.architecture import Architecture, initial
-from graphws.zoo.kernel import FlatParameters, Kernel
+from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,12 @@ def fit_group(
     # a network alone is computed twice over: a batch of one matrix takes another route, with other rounding
     active = torch.arange(len(samples), device=coordinates.device)
     active = _at_least_two(active)
-    kernel = Kernel(architecture, coordinates, len(active))
-    parameters = FlatParameters(kernel.shapes, len(active), coordinates)
+    mlps = BatchedMLP(architecture, coordinates, len(active))
+    parameters = FlatParameters(mlps.shapes, len(active), coordinates)
     starts = initial(architecture, options.seed, samples, views)
     for layer, start in zip(parameters.layers, starts, strict=True):
-        layer.copy_(start * (1.0 if layer is parameters.layers[-1] else kernel.scale))
-    optimiser = Adam(parameters, kernel.scale)
+        layer.copy_(start * (1.0 if layer is parameters.layers[-1] else mlps.scale))
+    optimiser = Adam(parameters, mlps.scale)
     wanted = targets.transpose(1, 2)[active].contiguous()
     final = [layer.new_empty(len(samples), *layer.shape[1:]) for layer in parameters.layers]
     loss = torch.zeros(len(samples), dtype=torch.float64, device=coordinates.device)
@@ -171,7 +171,7 @@ def fit_group(
             if stop():
                 raise Interrupted
             layers = optimiser.parameters.layers
-            error = kernel.forward(layers).sub_(wanted)
+            error = mlps.forward(layers).sub_(wanted)
             if step % options.check_every == 0 or step == options.steps:
                 mean = error.double().square().mean(dim=(1, 2))
                 bad = (~torch.isfinite(mean)).nonzero()
@@ -196,15 +196,15 @@ def fit_group(
                     active, wanted, error = active[rest], wanted[rest], error[rest]
                     # the buffers hold the pass of all; the backward pass below needs that of those left
                     layers = optimiser.parameters.layers
-                    error = kernel.forward(layers).sub_(wanted)
+                    error = mlps.forward(layers).sub_(wanted)
             error.mul_(2 / (points * d_out))
-            kernel.backward(layers, error, optimiser.gradients.layers)
+            mlps.backward(layers, error, optimiser.gradients.layers)
             optimiser.step(step + 1, rate(options.lr, options.schedule, step + 1, options.steps))
 
     mse = loss.cpu().numpy()
     with np.errstate(divide="ignore"):
         psnr = 10 * np.log10(peak**2 / mse)
-    return Fitted(_weights(architecture, final, kernel.scale), mse, psnr, steps)
+    return Fitted(_weights(architecture, final, mlps.scale), mse, psnr, steps)
 
 
 def _at_least_two(index: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def _at_least_two(index: Tensor) -> Tensor:
 
 
 def _weights(architecture: Architecture, layers: list[Tensor], scale: float) -> Weights:
-    """From the kernel's layout (transposed, bias as last row, hidden layers times ω) to the graph's."""
+    """From the layout of `BatchedMLP` (transposed, bias as last row, hidden layers times ω) to the graph's."""
     tensors = {}
     for depth, layer in enumerate(layers, start=1):
         layer = layer.cpu().clone() / (scale if depth < len(layers) else 1.0)

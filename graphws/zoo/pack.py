@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from graphws.checkpoints.state_dict import SUFFIXES
@@ -27,9 +28,9 @@ from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
-from graphws.zoo.checkpoint import read_state
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples
+from graphws.zoo.state_dicts import read_state
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
 from graphws.zoo.writer import finish, partial_folder
@@ -227,8 +228,8 @@ def unpack(
     Raises:
         ZooError: On another suffix, an index outside of the zoo, a file that exists already, a full disk.
     """
-    if suffix not in (".safetensors", ".pt"):
-        raise ZooError(f"state dicts are written as .safetensors or .pt, not as {suffix!r}")
+    if suffix not in _ENCODERS:
+        raise ZooError(f"state dicts are written as {' or '.join(_ENCODERS)}, not as {suffix!r}")
     out = Path(out)
     numbers = range(len(zoo)) if index is None else [int(k) for k in index]
     files = []
@@ -244,16 +245,20 @@ def unpack(
         file = out / (stem + suffix)
         if file.exists():
             raise ZooError(f"{file}: exists already; unpack into an empty folder")
-        write_whole(file, [_encode(weights.to_state_dict(), suffix)])
+        write_whole(file, [_ENCODERS[suffix](weights.to_state_dict())])
         files.append(file)
     return files
 
 
-def _encode(state: dict[str, Tensor], suffix: str) -> bytes:
-    if suffix == ".safetensors":
-        from safetensors.torch import save
+def _safetensors(state: dict[str, Tensor]) -> bytes:
+    return bytes(save(state))
 
-        return bytes(save(state))
+
+def _pickled(state: dict[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
+
+
+_ENCODERS: dict[str, Callable[[dict[str, Tensor]], bytes]] = {".safetensors": _safetensors, ".pt": _pickled}
+"""State dicts as bytes, by the suffix of the file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from graphws.graph import Action, Weights
-from graphws.operations import ACTIVATIONS, mlp_graph
+from graphws.operations import Activation, mlp_graph
 
 FACTORS = {
     Action.PERMUTATION: (1.0,),
@@ -33,7 +33,7 @@ def plant(weights, layer, activation, generator, unread=1, constant=1, duplicate
     widths = [space.size for space in graph.spaces]
     state = {name: x[0].clone() for name, x in weights.items()}
     w, b, out, bias = (state[n] for n in (f"W{layer}", f"b{layer}", f"W{layer + 1}", f"b{layer + 1}"))
-    kinds = [o for o in graph.operations if o.kind in ACTIVATIONS]
+    kinds = [o for o in graph.operations if o.row.pointwise]
     operation = kinds[layer - 1]
     action = graph.spaces[layer].action
     power = exponent if activation == "power" else 1
@@ -50,7 +50,7 @@ def plant(weights, layer, activation, generator, unread=1, constant=1, duplicate
         w = torch.cat([w, torch.zeros(1, w.shape[1], dtype=torch.float64)])
         b = torch.cat([b, level])
         out = torch.cat([out, column], 1)
-        bias = bias - column[:, 0] * ACTIVATIONS[operation.kind][0](operation, level)
+        bias = bias - column[:, 0] * operation(level)
     choices = FACTORS[action]
     for k in range(duplicates):
         factor, share = choices[k % len(choices)], 0.4
@@ -62,7 +62,5 @@ def plant(weights, layer, activation, generator, unread=1, constant=1, duplicate
     state[f"W{layer}"], state[f"b{layer}"] = w[order], b[order]
     state[f"W{layer + 1}"], state[f"b{layer + 1}"] = out[:, order], bias
     widths[layer] = len(w)
-    omega = dict(operation.attributes).get("omega")
-    activations = [o.kind for o in kinds]
-    larger = mlp_graph(widths, activations, omega=omega, exponent=exponent)
+    larger = mlp_graph(widths, [Activation(o.kind, dict(o.attributes)) for o in kinds])
     return Weights(larger, {name: x.unsqueeze(0) for name, x in state.items()})

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from graphws.actions.automorphism import automorphisms
+from graphws.actions.computation.features import run_network
 from graphws.actions.groups.grid_moves import GridMove, grid_move
-from graphws.actions.pictures.steps import run_network
 from graphws.actions.pictures.view import grids
 from graphws.converting import convert
 from graphws.graph import GroupElement, Monomial, Weights

@@ -157,7 +157,7 @@ def test_channels() -> None:
     assert check.equivariance is not None
     assert check.largest < 1e-11
     wrong = dataclasses.replace(submodel, beta=(lambda theta: theta, *submodel.beta[1:]))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(GraphError):
         check_submodel(wrong, layer_parameters(found.weights), large, small, tried)
     worse = dataclasses.replace(submodel, beta=(lambda t: submodel.beta[0]({n: 2 * v for n, v in t.items()}),
                                                 *submodel.beta[1:]))  # fmt: skip

@@ -15,7 +15,7 @@ from graphws.actions.identifiability import bypass_constant, identifiability, ne
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
 from graphws.actions.submodels.submodel import check_submodel
 from graphws.errors import UsageError
-from graphws.graph import Monomial, Operation, Weights
+from graphws.graph import Monomial, Weights
 from graphws.operations import ACTIVATIONS, forward, mlp_graph
 from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
@@ -243,7 +243,7 @@ BYPASSING = {
 
 @pytest.mark.parametrize("kind", sorted(set(ACTIVATIONS) - {"identity"}))
 def test_the_bypass_is_found_where_the_identity_holds(kind):
-    operation = Operation(kind, ("x",), ("y",))
+    operation = ACTIVATIONS[kind].step("x", "y")
     assert bypass_constant(operation) == BYPASSING.get(kind)
 
 
@@ -310,4 +310,4 @@ def test_errors():
     bare = dataclasses.replace(graph, operations=(), inputs=(), outputs=())
     with pytest.raises(UsageError) as error:
         identifiability(Weights(bare, two.select([0]).tensors), normal(5, 2))
-    assert str(error.value) == ("probes cannot be used: its graph is no computation with one input and one output")
+    assert str(error.value) == ("probes cannot be used: the graph holds no operations")

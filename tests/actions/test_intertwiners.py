@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from graphws.actions.intertwiners.group import Intertwiners
-from graphws.actions.intertwiners.measured import check_table, measure_intertwiners
+from graphws.actions.intertwiners.measured import check_group, measured_group
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Action, GroupElement, LinearMap, Monomial, Operation, Weights
 from graphws.matching.match import same_map
-from graphws.operations import ACTIVATIONS, forward
+from graphws.operations import ACTIVATIONS, Activation, action_of, activation, forward, measure_intertwiners
 from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from graphws.operations.latents import latents
 
@@ -26,10 +27,9 @@ GROUPS = {
 }
 
 
-def function(name: str) -> object:
-    kind = name.split()[0]
-    exponent = int(name.split()[1]) if " " in name else 2
-    return lambda x: ACTIVATIONS[kind][0](Operation(kind, ("x",), ("y",), (("exponent", exponent),)), x)
+def function(name: str) -> Activation:
+    kind, *exponent = name.split()
+    return activation(kind, exponent=int(exponent[0]) if exponent else None)
 
 
 def points(width: int) -> Tensor:
@@ -42,13 +42,13 @@ def test_elements_of_the_group_commute_with_the_activation(name: str) -> None:
     for _ in range(5):
         element = group.sample(rng)
         assert group.contains(element)
-        assert group.defect(function(name), element, points(5)) < 1e-12  # type: ignore[arg-type]
+        assert group.defect(function(name), element, points(5)) < 1e-12
 
 
 @pytest.mark.parametrize("name", [name for name in GROUPS if name != "identity"])
 def test_a_random_matrix_does_not(name: str) -> None:
     matrix = LinearMap(torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
-    assert GROUPS[name].defect(function(name), matrix, points(5)) > 0.1  # type: ignore[arg-type]
+    assert GROUPS[name].defect(function(name), matrix, points(5)) > 0.1
     assert not GROUPS[name].contains(matrix)
 
 
@@ -84,24 +84,72 @@ def test_membership_says_no() -> None:
     assert not heads.contains(LinearMap(torch.eye(6).double()))
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "power"])
-def test_the_table_is_confirmed(name: str) -> None:
-    assert check_table(name) is ACTIVATIONS[name][1]
+TRUE = {
+    **dict.fromkeys(("relu", "leaky_relu"), Action.SCALING),
+    **dict.fromkeys(("tanh", "sine", "hardtanh", "softsign", "tanhshrink"), Action.SIGNED),
+    **dict.fromkeys(("sigmoid", "gelu", "gelu_tanh", "silu", "elu", "selu"), Action.PERMUTATION),
+    **dict.fromkeys(("softplus", "mish", "hardswish", "relu6"), Action.PERMUTATION),
+    "power": Action.MONOMIAL,
+    "identity": Action.LINEAR,
+}
+"""The action of each named activation, from its formula."""
+
+
+def test_every_named_activation_has_a_true_action() -> None:
+    assert set(TRUE) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", TRUE)
+def test_named_activations_have_the_action_of_their_formula(name: str) -> None:
+    assert ACTIVATIONS[name].action is TRUE[name]
+    check_group(ACTIVATIONS[name], TRUE[name], name)
 
 
 @pytest.mark.parametrize("exponent", [2, 3, 5])
 def test_powers_are_confirmed(exponent: int) -> None:
-    assert check_table("power", exponent=exponent) is Action.MONOMIAL
-    assert measure_intertwiners(lambda x: x**exponent).even is (exponent % 2 == 0)
+    check_group(activation("power", exponent=exponent), Action.MONOMIAL)
+    measured = measure_intertwiners(activation("power", exponent=exponent))
+    assert (measured.exponent, measured.even) == (exponent, exponent % 2 == 0)
 
 
 def test_unknown_activations_are_measured() -> None:
-    assert check_table("erf", function=torch.erf) is Action.SIGNED
-    assert check_table("squared relu", function=lambda x: torch.relu(x) ** 2) is Action.SCALING
-    assert check_table("softcap", function=lambda x: torch.tanh(x) + 0.1 * torch.relu(x)) is Action.PERMUTATION
+    check_group(torch.erf, Action.SIGNED)
+    check_group(lambda x: torch.relu(x) ** 2, Action.SCALING)
+    check_group(lambda x: torch.tanh(x) + 0.1 * torch.relu(x), Action.PERMUTATION)
     cosine = measure_intertwiners(torch.cos)
     assert (cosine.action, cosine.even) == (Action.SIGNED, True)
     assert cosine.residuals["sign"] < 1e-12 < 1e-3 < cosine.residuals["positive scale"]
+
+
+FAR_BOUNDS = {
+    "clamp(max=1000)": (("clamp", {"max": 1000.0}), Action.PERMUTATION),
+    "clamp(min=-1000)": (("clamp", {"min": -1000.0}), Action.PERMUTATION),
+    "hardtanh(0, 1000)": (("hardtanh", {"min_val": 0.0, "max_val": 1000.0}), Action.PERMUTATION),
+    "hardtanh(-1000, 1000)": (("hardtanh", {"min_val": -1000.0, "max_val": 1000.0}), Action.SIGNED),
+    "threshold(-1000)": (("threshold", {"threshold": -1000.0, "value": 0.0}), Action.PERMUTATION),
+}
+
+
+def pointwise(kind: str, constants: dict[str, float]) -> Callable[[Tensor], Tensor]:
+    step = Operation(kind, ("z",), ("x",), constants)  # type: ignore[arg-type]
+    return lambda x: step(x)
+
+
+@pytest.mark.parametrize("name", FAR_BOUNDS)
+def test_bounds_far_from_zero_are_seen(name: str) -> None:
+    """Between -4 and 4 these are linear or a ReLU; what happens at a thousand decides."""
+    (kind, constants), action = FAR_BOUNDS[name]
+    assert measure_intertwiners(pointwise(kind, constants)).action is action
+
+
+def test_constants_decide_the_action() -> None:
+    def hardtanh(low: float, high: float) -> Action:
+        return action_of(Operation("hardtanh", ("z",), ("x",), {"min_val": low, "max_val": high}))
+
+    assert (hardtanh(-2, 2), hardtanh(-1, 2)) == (Action.SIGNED, Action.PERMUTATION)
+    slopes = [action_of(Operation("leaky_relu", ("z",), ("x",), {"negative_slope": s})) for s in (0.2, 1.0, -1.0)]
+    assert slopes == [Action.SCALING, Action.LINEAR, Action.MONOMIAL]
+    assert action_of(Operation("softmax", ("z",), ("x",))) is Action.PERMUTATION  # not pointwise
 
 
 EXOTIC = {
@@ -122,8 +170,8 @@ def test_measured_groups_commute_with_their_activation(name: str) -> None:
     sigma, action, exponent, even = EXOTIC[name]
     measured = measure_intertwiners(sigma)
     assert (measured.action, measured.even, measured.exponent) == (action, even, pytest.approx(exponent, abs=1e-6))
-    assert check_table(name, function=sigma) is action
-    group, rng = measured.group(5), torch.Generator().manual_seed(0)
+    check_group(sigma, action, name)
+    group, rng = measured_group(sigma, 5), torch.Generator().manual_seed(0)
     for _ in range(5):
         element = group.sample(rng)
         assert group.defect(sigma, element, points(5)) < 1e-7
@@ -192,22 +240,22 @@ def test_a_claim_that_random_elements_refute_is_caught(monkeypatch: pytest.Monke
         module, "measure_intertwiners", lambda function: dataclasses.replace(right, action=Action.SCALING)
     )
     with pytest.raises(GraphError) as error:
-        check_table("saturating", function=torch.tanh)
+        check_group(torch.tanh, Action.SCALING, "saturating")
     assert str(error.value).startswith(
         "activation 'saturating': scaling was measured, but random elements of that group leave a residual of "
     )
 
 
-def test_a_wrong_table_is_caught() -> None:
+def test_a_wrong_statement_is_caught() -> None:
     with pytest.raises(GraphError) as error:
-        check_table("tanh", function=torch.nn.functional.gelu)
-    assert str(error.value) == "activation 'tanh': the table says signed, the measurement permutation"
+        check_group(torch.nn.functional.gelu, Action.SIGNED, "tanh")
+    assert str(error.value) == "activation 'tanh': signed is stated, permutation was measured"
 
 
 def test_errors_of_users() -> None:
-    with pytest.raises(UsageError) as error:
-        check_table("tanhh")
-    assert str(error.value) == "unknown activation 'tanhh': give its function to have it measured; did you mean 'tanh'?"
+    with pytest.raises(GraphError) as error:
+        activation("tanhh")
+    assert str(error.value) == "unknown activation 'tanhh'; did you mean 'tanh'?"
     with pytest.raises(UsageError) as error:
         Intertwiners.of("reluu", 3)
     assert str(error.value) == "unknown activation 'reluu'; did you mean 'relu'?"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions
+from graphws.actions.computation.latent_values import covariances
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
@@ -18,12 +19,10 @@ from graphws.actions.measures.figures import LayerFigures, Rival
 from graphws.actions.planted.networks import plant
 from graphws.actions.verdict.reached_layers import anchored
 from graphws.actions.verdict.verdict import Links, judge
-from graphws.actions.wires import covariances
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights
-from graphws.operations import mlp_graph
-from graphws.operations.forward import run_steps
+from graphws.operations import mlp_graph, run_values
 from tests.actions.planting import rng
 
 SHAPE = (1, 6, 6)
@@ -209,7 +208,7 @@ def test_scales_of_a_norm_match_no_channels() -> None:
 
 def test_covariances_are_those_of_all_runs() -> None:
     weights = draw([36, 16, 3], "relu")
-    runs = [run_steps(weights.graph, weights, 3 + probes(50, seed)) for seed in range(2)]
+    runs = [run_values(weights.graph, weights, 3 + probes(50, seed)) for seed in range(2)]
     found = covariances(weights.graph, *runs)
     for space, value in (("input", "x0"), ("hidden1", "x1")):
         rows = torch.cat([run[value][0] if run[value].ndim == 3 else run[value] for run in runs])

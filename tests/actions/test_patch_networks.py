@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from graphws.actions import find_actions
+from graphws.actions.computation.features import features_of
+from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.decoys.shuffled import decoys
 from graphws.actions.groups.placing import patch_side, place
-from graphws.actions.wires import feature_spaces, wires
 from graphws.graph import NetworkGraph
 from graphws.operations import attention_pool_graph, mlp_graph
 from tests.actions.planting import pictures, rng
@@ -21,8 +22,8 @@ def graph() -> NetworkGraph:
 
 
 def test_a_learned_query_has_the_features_of_its_own_space_and_is_no_wire() -> None:
-    assert feature_spaces(graph())["c"] == "asker"
-    assert [(wire.value, wire.space) for wire in wires(graph())] == [
+    assert features_of(graph())["c"].space == "asker"
+    assert [(latent.value, latent.space) for latent in latent_values(graph())] == [
         ("pK", "keys"),
         ("pV", "values"),
         ("k1", "query1"),

@@ -1,21 +1,18 @@
-"""Convolutional networks as actions see them: axes joined, steps of one name, kernels of any sides, moves."""
+"""Convolutional networks as actions see them: axes joined, kernels of any sides, moves."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from graphws.actions import find_actions
+from graphws.actions.computation.features import run_network, why_not_analysed
 from graphws.actions.groups.grid_moves import SQUARE, GridMove, grid_move
-from graphws.actions.pictures.spelling import spelled
-from graphws.actions.pictures.steps import missing, run_network
-from graphws.actions.pictures.view import kernel_size, picture_graph, picture_view, unfolded
+from graphws.actions.pictures.view import kernel_size, picture_view, unfolded
 from graphws.converting import convert
 from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, Operation, Parameter, Space, Weights
+from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from tests.actions.picture_cases import SHAPE, Residual, Sides, classifier, pictures
 from tests.actions.planting import rng
 
@@ -25,57 +22,12 @@ def test_the_view_computes_what_the_module_does(module: nn.Module) -> None:
     found = convert(module, pictures(2))
     assert found.weights is not None
     view = picture_view(found.weights)
-    assert missing(view.graph) is None
+    assert why_not_analysed(view.graph) is None
     x = pictures(5)
     got = run_network(view.graph, view, x)[view.graph.outputs[0]]
     torch.testing.assert_close(got[0], module(x))
     back = unfolded(view, found.graph)
     torch.testing.assert_close(back.flatten(), found.weights.flatten(), rtol=0, atol=0)
-
-
-ATEN = {
-    "conv2d": ("convolution", {"transposed": False, "output_padding": "0,0"}),
-    "batch_norm": ("native_batch_norm", {"training": False, "momentum": 0.0}),
-    "max_pool2d": ("max_pool2d_with_indices", {}),
-}
-
-
-def in_aten(graph: NetworkGraph) -> NetworkGraph:
-    """The graph as an ONNX file tells it."""
-    steps = []
-    for number, step in enumerate(graph.operations):
-        kind, more = ATEN.get(step.kind, (step.kind, {}))
-        outputs = step.outputs if kind == step.kind else (*step.outputs, f"unread{number}")
-        steps.append(replace(step, kind=kind, attributes=(*step.attributes, *more.items()), outputs=outputs))
-    return replace(graph, operations=tuple(steps))
-
-
-@pytest.mark.parametrize("module", [classifier(), Residual().double().eval(), Sides().double()])
-def test_steps_are_known_by_either_name(module: nn.Module) -> None:
-    found = convert(module, pictures(2))
-    assert found.weights is not None
-    other = in_aten(found.graph)
-    assert other != found.graph
-    assert [(o.kind, o.inputs, o.outputs) for o in picture_graph(other).operations] == [
-        (o.kind, o.inputs, o.outputs) for o in picture_graph(found.graph).operations
-    ]
-    view = picture_view(Weights(other, found.weights.tensors))
-    x = pictures(5)
-    torch.testing.assert_close(run_network(view.graph, view, x)[view.graph.outputs[0]][0], module(x))
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        Operation("convolution", ("x", "w"), ("y",), (("transposed", True), ("stride", "1,1"))),
-        Operation("convolution", ("x", "w"), ("y",), (("transposed", False), ("stride", "1"))),
-        Operation("native_batch_norm", ("x", "m", "v"), ("y", "z"), (("training", True),)),
-        Operation("max_pool2d_with_indices", ("x",), ("y", "read")),
-        Operation("relu", ("x",), ("y",)),
-    ],
-)
-def test_steps_that_mean_something_else_keep_their_name(step: Operation) -> None:
-    assert spelled(step, {"read"}) is step
 
 
 def test_networks_without_steps_say_so() -> None:

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from graphws.actions import find_actions
+from graphws.actions.computation.features import run_network
 from graphws.actions.groups.moves import channel_permutation
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.equivariance import end_to_end_error
-from graphws.actions.pictures.steps import run_network
 from graphws.actions.pictures.view import grids, picture_view, unfolded
 from graphws.actions.planted.networks import plant, recovery
 from graphws.actions.problem import pose

@@ -37,6 +37,15 @@ def test_check_accepts_a_good_spec_and_can_spell_it_out(tmp_path: Path) -> None:
     assert "epochs: 7" in shown
 
 
+def test_check_says_what_a_right_spec_lacks_for_a_run(tmp_path: Path) -> None:
+    path = quick(tmp_path, **{"input: {kind: zoo}\n": MLP})
+    assert run("check", path).stdout == (
+        f"{path} is fine, but graphws run would refuse it: training needs networks, but the spec has the input kind "
+        "'mlp'; use `input: {kind: zoo}`\n"
+    )
+    assert run("check", "mirror-digits").stdout == "mirror-digits is fine\n"
+
+
 def test_check_reports_all_mistakes_with_their_place(tmp_path: Path) -> None:
     path = quick(tmp_path, **{"layers: 2,": "layrs: 2,", "epochs: 3,": "epochs: no,"})
     result = run("check", path)
@@ -79,6 +88,11 @@ MLP = "input: {kind: mlp, widths: [2, 6, 1]}\n"
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
+        (
+            "task: {kind: classification, target: label}\n",
+            "",
+            "the spec has no task; add `task: {kind: classification, target: label}` or another one",
+        ),
         (HEAD, "", "the spec has no head; training needs a section `head`"),
         (
             "input: {kind: zoo}\n",
@@ -91,6 +105,20 @@ def test_what_training_needs(tmp_path: Path, old: str, new: str, text: str) -> N
     result = run("train", quick(tmp_path, **{old: new}))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1] == f"error: {text}"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_devices_that_are_not_there_are_refused_before_a_zoo_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("run", quick(tmp_path), "--set", "train.devices=3")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == (
+        "error: train.devices is 3, but 1 process(es) run on this machine; "
+        "start with: torchrun --nproc-per-node 3 -m graphws train ..."
+    )
+    assert not (tmp_path / "zoos").exists()
 
 
 def test_a_zoo_is_made_only_where_one_is_described(tmp_path: Path) -> None:
@@ -112,13 +140,15 @@ def test_explain_tells_the_layers_and_draws_the_block_matrix(tmp_path: Path) -> 
 
 
 def test_explain_counts_what_the_model_learns(tmp_path: Path) -> None:
-    from graphws.runtime.contenders import ModelSection
-    from graphws.runtime.explaining import explain_model, graph_of
+    from graphws.runtime.contenders import count_parameters
+    from graphws.runtime.model_explanation import explain_model, graph_of
     from graphws.spec import load_spec
 
     spec = load_spec(quick(tmp_path))
     found = explain_model(spec)
-    total = ModelSection(spec.model, spec.head).count(graph_of(spec))
+    assert spec.model is not None
+    assert spec.head is not None
+    total = count_parameters(spec.model, graph_of(spec), spec.head)
     assert sum(part.parameters for part in found.parts) == total
     layers = next(part.parameters for part in found.parts if part.name == "layers")
     assert sum(layer.parameters for layer in found.layers) == layers

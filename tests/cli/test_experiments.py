@@ -29,7 +29,7 @@ name: tiny
 experiment:
   kind: symmetry
   source: {kind: digits, limit: 300}
-  view: {size: 8, crop: 1.0}
+  pictures: {size: 8, crop: 1.0}
   network: {hidden: [4, 6], activation: tanh}
   train: {steps: 60, batch_size: 16, lr: 1e-2, weight_decay: 0.1, check_every: 20, threads: 1}
   probes: 40
@@ -165,13 +165,13 @@ def test_commands_for_models_say_that_this_is_none(place: Path) -> None:
 
 
 def test_an_experiment_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from graphws import trainings
     from graphws.errors import UsageError
-    from graphws.runtime import symmetry
     from graphws.runtime.environment import Processes
     from graphws.runtime.reporter import Reporter
 
     with pytest.raises(UsageError) as caught:
-        symmetry.run(load_spec(_spec(tmp_path)), RunFolder(tmp_path / "run"), Processes(1, 2, 2), Reporter())
+        trainings.run(load_spec(_spec(tmp_path)), RunFolder(tmp_path / "run"), Processes(1, 2, 2), Reporter())
     assert str(caught.value) == (
         "an experiment trains one network on one device, but 2 processes were started; start it without torchrun"
     )
@@ -252,7 +252,7 @@ def test_the_papers_experiments_are_shipped_at_their_scale() -> None:
         train = section.train
         assert (train.steps, train.batch_size, train.lr, train.weight_decay) == (13_000, 4096, 1e-3, 0.99)
         assert train.equivariance == (1.0 if section.task == "classifier" else 5.0)
-        assert section.view.size == 14
+        assert section.pictures.size == 14
         assert section.network.hidden == ((256,) * 3 if "heads" in name else (64, 256, 256))
         assert section.network.activations == ("gelu" if "gelu" in name else "tanh", "gelu", "gelu")
         assert (section.network.attention is not None) == ("heads" in name)

@@ -12,6 +12,7 @@ from graphws.layers import explain as module
 from graphws.layers.explain import explain
 from graphws.messages import FAMILIES
 from graphws.operations import mlp_graph
+from graphws.pooling import POOLINGS
 from tests.layers.cases import GRAPHS, convolution, heads, residual
 
 LAYERS: dict[str, dict[str, object]] = {
@@ -75,6 +76,12 @@ def rule(graph: object, source: str, target: str) -> str:
 )
 def test_rules_in_words(graph: object, pair: str, words: str) -> None:
     assert rule(graph, *pair.split()) == words
+
+
+@pytest.mark.parametrize("pool", POOLINGS)
+def test_rules_name_the_pooling(pool: str) -> None:
+    block = explain(mlp_graph([2, 8, 8, 1]), expand_blocks(pool=pool)).block("b1", "W3")
+    assert block.rule == f"{pool} over hidden1, broadcast over hidden2"
 
 
 def test_a_transpose_is_told_from_a_copy() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from graphws.errors import UsageError
 from graphws.layers import Invariants
-from graphws.messages import POOLS, Pool
 from graphws.operations import mlp_graph
-from graphws.testing import check_equivariance, random_features
+from graphws.pooling import POOLINGS, learned_pooling
+from graphws.testing import LayerTests, check_equivariance, random_features
 from tests.layers.cases import GRAPHS, residual
 
 MOVING = {name: graph for name, graph in GRAPHS.items() if graph.log10_order() > 0}
@@ -18,13 +20,25 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-EACH = [(name, pool) for name in MOVING for pool in POOLS if pool == "mean" or name in ("mlp 2-3-2-3", "head pairs")]
+EACH = [(name, pool) for name in MOVING for pool in POOLINGS if pool == "mean" or name in ("mlp 2-3-2-3", "head pairs")]
 
 
-@pytest.mark.parametrize(("name", "pool"), EACH)
-def test_invariants_are_invariant(name: str, pool: Pool) -> None:
-    invariants = Invariants([MOVING[name]], 2, pool, heads=2 if pool == "attention" else 1).double()
-    check_equivariance(invariants, MOVING[name], rng(), channels=2)
+class TestInvariants(LayerTests):
+    channels = 2
+
+    @pytest.fixture(autouse=True, params=EACH, ids="-".join)
+    def case(self, request: pytest.FixtureRequest) -> None:
+        name, self.pool = request.param
+        self.graph = MOVING[name]
+
+    def make_layer(self) -> nn.Module:
+        return Invariants([self.graph], 2, self.pool, heads=2 if learned_pooling(self.pool) else 1)
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Invariants([residual(3)], 2, "median")
+    assert str(caught.value) == f"unknown pooling 'median'; known are {', '.join(POOLINGS)}; did you mean 'mean'?"
 
 
 @pytest.mark.parametrize("widths", [[2, 3, 3], [2, 4, 3, 5], [3, 4, 5, 4, 3, 2]])

@@ -6,6 +6,7 @@ import pytest
 
 from graphws.errors import UsageError
 from graphws.messages import FAMILIES, Message, expand_blocks
+from graphws.pooling import POOLINGS
 
 
 def test_full_families_are_three_messages() -> None:
@@ -47,7 +48,10 @@ def test_a_message_knows_whom_it_serves() -> None:
     ("wrong", "text"),
     [
         ({"via": "edges"}, "message via must be one of edge, neuron, network; got 'edges'; did you mean 'edge'?"),
-        ({"pool": "maxx"}, "message pool must be one of mean, max, sum, attention; got 'maxx'; did you mean 'max'?"),
+        (
+            {"pool": "maxx"},
+            f"message pool must be one of {', '.join(POOLINGS)}; got 'maxx'; did you mean 'max'?",
+        ),
         ({"pairs": "some"}, "message pairs must be one of all, sharing; got 'some'"),
     ],
 )

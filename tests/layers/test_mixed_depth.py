@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from graphws.errors import GraphError, UsageError
-from graphws.graph import NetworkGraph
 from graphws.layers import EquivariantLinear, expand_blocks
-from graphws.messages import FAMILIES, POOLS, Pool
+from graphws.messages import FAMILIES
 from graphws.operations import mlp_graph
-from graphws.testing import check_equivariance, random_features
+from graphws.pooling import POOLINGS
+from graphws.testing import LayerTests, check_equivariance, random_features
 from tests.layers.dense import perturb
 
 DEPTHS = [mlp_graph([2, *widths, 3]) for widths in ([4], [3, 5], [4, 4, 4], [2, 3, 4, 5, 6])]
@@ -20,16 +20,22 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def shared_layer(pool: Pool = "max", **options: object) -> EquivariantLinear:
+def shared_layer(pool: str = "max", **options: object) -> EquivariantLinear:
     layer = EquivariantLinear(DEPTHS, 2, 2, expand_blocks(pool=pool), share="role", **options).double()  # type: ignore[arg-type]
     perturb(layer, rng(5))
     return layer
 
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("graph", DEPTHS, ids=lambda g: f"{len(g.spaces) - 2} hidden")
-def test_it_commutes_at_every_depth(graph: NetworkGraph, pool: Pool) -> None:
-    check_equivariance(shared_layer(pool), graph, rng(), channels=2)
+class TestEveryDepth(LayerTests):
+    channels = 2
+
+    @pytest.fixture(autouse=True, params=[(k, pool) for k in range(len(DEPTHS)) for pool in POOLINGS], ids=str)
+    def case(self, request: pytest.FixtureRequest) -> None:
+        depth, self.pool = request.param
+        self.graph = DEPTHS[depth]
+
+    def make_layer(self) -> EquivariantLinear:
+        return EquivariantLinear(DEPTHS, 2, 2, expand_blocks(pool=self.pool), share="role")
 
 
 def test_its_size_does_not_grow_with_depth() -> None:

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from graphws.errors import UsageError
-from graphws.layers import ACTIVATIONS, OrbitNorm
+from graphws.graph import NetworkGraph
+from graphws.layers import ACTIVATIONS, Features, OrbitNorm
 from graphws.operations import mlp_graph
-from graphws.testing import check_equivariance, random_features
+from graphws.testing import LayerTests, check_equivariance, random_features
 from tests.layers.cases import GRAPHS
-from tests.layers.dense import perturb
 
 NETWORK = mlp_graph([2, 4, 3, 2])
 
@@ -20,29 +20,43 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def used_norm(kind: str, share: str = "none") -> OrbitNorm:
-    """A norm that has seen batches, with noise on its parameters."""
-    norm = OrbitNorm([NETWORK], 3, kind, share).double()
-    for seed in range(3):
-        norm([random_features(NETWORK, 3, 8, rng(seed))])
-    perturb(norm, rng(9))
-    return norm
+class OneGraph(nn.Module):
+    """A norm that has seen batches, on features of one graph."""
+
+    def __init__(self, norm: OrbitNorm, graph: NetworkGraph) -> None:
+        super().__init__()
+        self.norm = norm
+        for seed in range(3):
+            norm([random_features(graph, 3, 8, rng(seed), torch.float32)])
+
+    def forward(self, features: Features) -> Features:
+        return self.norm([features])[0]
 
 
-@pytest.mark.parametrize("share", ["none", "role"])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", ["batch", "layer"])
-def test_it_commutes_in_training_and_evaluation(kind: str, training: bool, share: str) -> None:
-    norm = used_norm(kind, share).train(training)
-    check_equivariance(norm, [NETWORK], rng(), channels=3)
+KINDS = [
+    (kind, share, training) for kind in ("batch", "layer") for share in ("none", "role") for training in (True, False)
+]
+CASES = [
+    *[("mlp 2-3-2-3", *each) for each in KINDS],
+    *[
+        (n, k, "none", True)
+        for n in ("residual 3", "heads 3x2", "head pairs", "convolution")
+        for k in ("batch", "layer")
+    ],
+]
 
 
-@pytest.mark.parametrize("kind", ["batch", "layer"])
-@pytest.mark.parametrize("name", ["residual 3", "heads 3x2", "head pairs", "convolution", "mlp 2-3-3"])
-def test_on_other_graphs(name: str, kind: str) -> None:
-    norm = OrbitNorm([GRAPHS[name]], 2, kind).double()
-    perturb(norm, rng())
-    check_equivariance(norm, [GRAPHS[name]], rng(), channels=2)
+class TestOrbitNorm(LayerTests):
+    channels = 3
+
+    @pytest.fixture(autouse=True, params=CASES, ids=str)
+    def case(self, request: pytest.FixtureRequest) -> None:
+        name, self.kind, self.share, self.training = request.param
+        self.graph = GRAPHS[name]
+
+    def make_layer(self) -> nn.Module:
+        norm = OrbitNorm([self.graph], 3, self.kind, self.share)
+        return OneGraph(norm, self.graph).train(self.training)
 
 
 def test_batch_statistics_are_those_of_torch_over_all_entries() -> None:
@@ -90,17 +104,6 @@ def test_there_is_one_scale_a_folded_channel_and_never_one_an_entry() -> None:
     norm = OrbitNorm([NETWORK], 3)
     sizes = {name: scale.numel() for name, scale in norm.scale.items()}
     assert sizes == {"W1": 6, "b1": 3, "W2": 3, "b2": 3, "W3": 6, "b3": 6}
-
-
-def test_gradients_are_right() -> None:
-    norm = OrbitNorm([NETWORK], 2).double()
-    features = random_features(NETWORK, 2, 3, rng())
-    tensors = tuple(x.requires_grad_() for x in features.tensors.values())
-
-    def run(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(norm([features.replace(dict(zip(features.tensors, values, strict=True)))])[0].tensors.values())
-
-    assert torch.autograd.gradcheck(run, tensors, eps=1e-6, atol=1e-7, fast_mode=True)
 
 
 def test_an_unknown_kind_is_refused() -> None:

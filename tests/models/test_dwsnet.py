@@ -9,9 +9,11 @@ from graphws.errors import UsageError
 from graphws.graph import Weights
 from graphws.layers import Message
 from graphws.messages import FAMILIES
-from graphws.models import DWSNet
+from graphws.models import DWSNet, perceptron
+from graphws.models.readout import MakeReadout
 from graphws.operations import mlp_graph
-from graphws.testing import check_equivariance, random_weights
+from graphws.pooling import POOLINGS, learned_pooling
+from graphws.testing import LayerTests, check_equivariance, random_weights
 from tests.layers.cases import GRAPHS
 from tests.layers.dense import perturb
 
@@ -22,7 +24,7 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def model_of(outputs: int | None, **options: object) -> DWSNet:
+def model_of(outputs: int | MakeReadout | None, **options: object) -> DWSNet:
     """A small model with noise on all its parameters, whose norms have seen a few batches."""
     torch.manual_seed(0)
     settings: dict[str, object] = {"layers": 3, "channels": 4, **options}
@@ -36,9 +38,7 @@ def model_of(outputs: int | None, **options: object) -> DWSNet:
 OPTIONS: dict[str, dict[str, object]] = {
     "as it comes": {},
     "one layer": {"layers": 1},
-    "mean": {"pooling": "mean"},
-    "sum": {"pooling": "sum"},
-    "attention": {"pooling": "attention", "heads": 2},
+    **{pool: {"pooling": pool, "heads": 2 if learned_pooling(pool) else 1} for pool in POOLINGS},
     "attention, one head": {"pooling": "attention", "heads": 1},
     "diagonal": {"blocks": dict.fromkeys(FAMILIES, "diagonal")},
     "no bias to bias": {"blocks": {"bias_to_bias": "none"}},
@@ -56,17 +56,38 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("outputs", [3, None], ids=["invariant", "equivariant"])
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_every_option(options: dict[str, object], outputs: int | None, training: bool) -> None:
-    model = model_of(outputs, **options).train(training)
-    found = check_equivariance(model, NETWORK, rng(3), batch=6, draws=2, tolerance=1e-10)
-    assert found.response > 1e-3
+PLAIN = ("as it comes", "layer norm", "no norm")
+"""Options that are tried in evaluation mode, too, where only norms differ; the others when there is time."""
+
+
+class TestDWSNet(LayerTests):
+    batch = 4
+
+    @pytest.fixture(
+        autouse=True,
+        params=[
+            pytest.param((name, outputs, train), marks=() if train or name in PLAIN else pytest.mark.slow)
+            for name in OPTIONS
+            for outputs in (3, None)
+            for train in (True, False)
+        ],
+        ids=str,
+    )
+    def case(self, request: pytest.FixtureRequest) -> None:
+        self.graph = NETWORK
+        name, self.outputs, self.training = request.param
+        self.options = OPTIONS[name]
+
+    def make_layer(self) -> DWSNet:
+        settings: dict[str, object] = {"layers": 3, "channels": 4, **self.options}
+        model = DWSNet(NETWORK, self.outputs, **settings)  # type: ignore[arg-type]
+        for seed in range(2):
+            model(random_weights(NETWORK, 8, rng(seed), torch.float32))
+        return model.train(self.training)
 
 
 def test_hidden_layers_of_the_head() -> None:
-    model = model_of(3, head_hidden=(8, 6), head_dropout=0.5).eval()
+    model = model_of(lambda width: perceptron(width, 3, (8, 6), 0.5)).eval()
     check_equivariance(model, NETWORK, rng())
     assert model(random_weights(NETWORK, 5, rng())).shape == (5, 3)  # type: ignore[union-attr]
 
@@ -162,13 +183,6 @@ def test_gradients_reach_every_parameter(pooling: str) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
-
-
-def test_float32_follows_float64() -> None:
-    model = model_of(3, pooling="mean").eval()
-    weights = random_weights(NETWORK, 4, rng())
-    exact = model(weights)
-    torch.testing.assert_close(model.float()(weights.to(dtype=torch.float32)).double(), exact, rtol=1e-4, atol=1e-4)  # type: ignore[union-attr, arg-type]
 
 
 def test_the_spread_of_features_survives_depth() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from graphws.errors import UsageError, VerificationError
 from graphws.graph import Weights
-from graphws.models import FlatMLP, width_for
+from graphws.models import FlatMLP, perceptron, width_for
 from graphws.operations import mlp_graph
 from graphws.testing import check_equivariance, random_weights
 
@@ -40,26 +40,30 @@ def test_it_does_not_follow_the_group(outputs: int | None) -> None:
 @pytest.mark.parametrize("layers", [2, 4])
 def test_width_for_finds_the_nearest_size(layers: int, parameters: int, norm: str, hidden: tuple[int, ...]) -> None:
     def size(width: int) -> int:
-        model = FlatMLP(NETWORK, 3, layers, width, norm=norm, head_hidden=hidden)
+        model = FlatMLP(NETWORK, lambda features: perceptron(features, 3, hidden), layers, width, norm=norm)
         return sum(p.numel() for p in model.parameters())
 
-    width = width_for(NETWORK, 3, layers, parameters, norm, hidden)
+    width = width_for(size, parameters)
     best = min(range(max(1, width - 2), width + 3), key=lambda w: abs(size(w) - parameters))
     assert width == best
 
 
-def test_the_head_has_layers_and_dropout_of_its_own() -> None:
-    model = FlatMLP(NETWORK, 3, 2, 16, dropout=0.25, head_hidden=(8, 4), head_dropout=0.5)
-    linear = [step for step in model.steps if isinstance(step, torch.nn.Linear)]
-    assert [step.out_features for step in linear] == [16, 8, 4, 3]
-    assert [step.p for step in model.steps if isinstance(step, torch.nn.Dropout)] == [0.25, 0.5, 0.5]
+def test_width_for_ends_where_the_width_does_not_count() -> None:
+    assert width_for(lambda width: 7, 100) == 1
+
+
+def test_a_readout_has_layers_and_dropout_of_its_own() -> None:
+    model = FlatMLP(NETWORK, lambda width: perceptron(width, 3, (8, 4), 0.5), 2, 16, dropout=0.25)
+    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    assert [module.out_features for module in linear] == [16, 8, 4, 3]
+    assert [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)] == [0.25, 0.5, 0.5]
 
 
 def test_batch_norm_is_torchs_in_one_process() -> None:
     torch.manual_seed(0)
     ours = FlatMLP(NETWORK, 3, 3, 16).double()
     theirs = torch.nn.Sequential(
-        *(torch.nn.BatchNorm1d(16).double() if isinstance(m, torch.nn.BatchNorm1d) else m for m in ours.steps)
+        *(torch.nn.BatchNorm1d(16).double() if isinstance(m, torch.nn.BatchNorm1d) else m for m in ours.layers)
     )
     for _ in range(3):
         weights = random_weights(NETWORK, 6, rng(), torch.float64)

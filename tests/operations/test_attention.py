@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from graphws.errors import GraphError, VerificationError
 from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
-from graphws.operations import AttentionLayer, attention_graph, forward, multihead_graph, run_steps, verify
+from graphws.operations import AttentionLayer, attention_graph, forward, multihead_graph, run_values, verify
 from tests.graph import samples
 
 PAPER = attention_graph(
@@ -213,7 +213,7 @@ def test_pytorchs_multihead_attention_computes_the_same_and_comes_back(bias: boo
         wanted, attention = module(wanted, wanted, wanted, average_attn_weights=False)
         maps.append(attention)
     torch.testing.assert_close(forward(graph, weights, x)[0], wanted)
-    steps = run_steps(graph, weights, x)
+    steps = run_values(graph, weights, x)
     torch.testing.assert_close(steps["a1"][0], maps[0])
     torch.testing.assert_close(steps["a2"][0], maps[1])
     back = weights.to_state_dict()
@@ -256,7 +256,7 @@ def test_grouped_heads_change_places_inside_their_group_and_with_it() -> None:
 
 def test_patches_are_those_of_a_convolution() -> None:
     weights, x = samples.random_weights(PICTURES, 1), points(PICTURES)
-    embedded = run_steps(PICTURES, weights, x)["t1"][0]
+    embedded = run_values(PICTURES, weights, x)["t1"][0]
     convolution = functional.conv2d(x, weights["O1"][0].reshape(5, 2, 2, 2), weights["bO1"][0], stride=2)
     torch.testing.assert_close(embedded, convolution.flatten(2).mT)
 
@@ -301,7 +301,7 @@ def test_errors_say_what_is_allowed() -> None:
         ),
         (
             lambda: forward(PAPER, samples.random_weights(PAPER), torch.zeros(3, 4)),
-            r"^inputs of shape \(3, 4\): this graph reads \(points, tokens, features\) or ",
+            r"^inputs of shape \(3, 4\): this graph reads \(points, \?, 4\) or \(batch, points, \?, 4\)$",
         ),
         (
             lambda: forward(STANDARD, samples.random_weights(STANDARD), torch.zeros(3, 5, 4).double()),

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph
-from graphws.operations import attention_pool_graph, forward, run_steps, verify
+from graphws.operations import attention_pool_graph, forward, run_values, verify
 from tests.graph import samples
 
 
@@ -31,7 +31,7 @@ def test_it_is_a_patch_convolution_torchs_attention_and_an_mlp() -> None:
         hidden = functional.gelu(pooled.tanh() @ w["W2"].T + w["bW2"])
         wanted = hidden @ w["W3"].T + w["bW3"]
         torch.testing.assert_close(forward(graph(), weights, x)[network], wanted)
-    maps = run_steps(graph(), weights, x)["a1"]
+    maps = run_values(graph(), weights, x)["a1"]
     assert maps.shape == (2, 5, 2, 1, 6)
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 5, 2, 1, dtype=torch.float64))
 
@@ -47,7 +47,7 @@ def test_its_group_leaves_it_alone(activation: str) -> None:
 def test_without_patches_it_reads_tokens() -> None:
     tokens = attention_pool_graph(12, 6, [8, 5, 4], heads=2, activation=["tanh", "gelu"])
     weights, x = samples.random_weights(graph(), 1), pictures()
-    cut = run_steps(graph(), weights, x)["t0"][0]
+    cut = run_values(graph(), weights, x)["t0"][0]
     same = type(weights)(tokens, weights.tensors)
     torch.testing.assert_close(forward(tokens, same, cut), forward(graph(), weights, x))
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Operation, Weights
-from graphws.operations import ACTIVATIONS, forward, mlp_graph
+from graphws.operations import ACTIVATIONS, Activation, forward, mlp_graph
 from tests.graph import samples
 
 MODULES: dict[str, nn.Module] = {
@@ -93,13 +93,45 @@ def test_a_residual_sum() -> None:
     torch.testing.assert_close(forward(graph, weights, x), x + x @ weights["W1"].mT)
 
 
+CONSTANTS = {
+    "leaky_relu": ({"negative_slope": 0.2}, nn.LeakyReLU(0.2)),
+    "elu": ({"alpha": 2.0}, nn.ELU(alpha=2.0)),
+    "hardtanh": ({"min_val": -2.0, "max_val": 2.0}, nn.Hardtanh(-2.0, 2.0)),
+    "softplus": ({"beta": 2.0}, nn.Softplus(beta=2.0)),
+    "gelu": ({"approximate": "tanh"}, nn.GELU(approximate="tanh")),
+    "softshrink": ({"lambd": 0.7}, nn.Softshrink(0.7)),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_of_activations_are_not_lost(name: str) -> None:
+    constants, module = CONSTANTS[name]
+    graph = mlp_graph([3, 8, 2], [Activation(name, constants)])  # type: ignore[arg-type]
+    network = nn.Sequential(nn.Linear(3, 8), module, nn.Linear(8, 2)).double()
+    weights = Weights.from_state_dict(graph, network.state_dict())
+    x = _points(20, 3)
+    torch.testing.assert_close(forward(graph, weights, x)[0], network(x), rtol=1e-13, atol=1e-13)
+    plain = mlp_graph([3, 8, 2], [Activation(name)])
+    assert (forward(plain, Weights(plain, weights.tensors), x)[0] - network(x)).abs().max() > 1e-5
+
+
+def test_a_sum_keeps_its_factor() -> None:
+    base = mlp_graph([2, 2], bias=False)
+    operations = (*base.operations, Operation("add", ("x0", "z1"), ("y",), {"alpha": 2}))
+    graph = NetworkGraph(base.spaces, base.parameters, operations, ("x0",), ("y",), values=base.values)
+    weights, x = samples.random_weights(graph, 2), _points(5, 2)
+    torch.testing.assert_close(forward(graph, weights, x), x + 2 * (x @ weights["W1"].mT))
+
+
 def test_graphs_that_cannot_be_run_say_so() -> None:
     graph = samples.heads()
-    message = r"^this graph cannot be run by itself: it needs operations, one input and one output$"
+    message = r"^this graph cannot be run by itself: the graph holds no operations$"
     with pytest.raises(GraphError, match=message):
         forward(graph, samples.random_weights(graph), _points(1, 2))
     base = mlp_graph([2, 2])
-    operations = (Operation("liner", ("x0", "W1"), ("z1",)),)
-    graph = NetworkGraph(base.spaces, base.parameters, operations, ("x0",), ("z1",))
-    with pytest.raises(GraphError, match=r"^operation 'liner' cannot be run from the graph; did you mean 'linear'\?$"):
+    graph = NetworkGraph(base.spaces, base.parameters, base.operations, ("x0",), ())
+    message = r"^this graph cannot be run by itself: the graph names no inputs and outputs$"
+    with pytest.raises(GraphError, match=message):
         forward(graph, samples.random_weights(graph), _points(1, 2))
+    with pytest.raises(GraphError, match=r"^unknown kind of operation 'liner'; did you mean 'linear'\?$"):
+        Operation("liner", ("x0", "W1"), ("z1",))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from graphws.operations import AttentionLayer, attention_graph, attention_pool_graph, mlp_graph, run_steps
+from graphws.operations import AttentionLayer, attention_graph, attention_pool_graph, mlp_graph, run_values
 from graphws.operations.latents import carriers, latents
 from tests.graph import samples
 
@@ -34,7 +34,8 @@ def test_shared_values_are_carried_before_they_are_attended_to() -> None:
     graph = attention_graph(4, [AttentionLayer(4, 3, 5, query_dim=2, key_value_heads=2)], output=3)
     found = carriers(graph)
     assert found["value1"] == "v1"
-    assert not {"query1", "asker1"} & set(found)  # queries come once for each asker: no value has one for each
+    assert "query1" not in found  # queries come once for each asker: no value has one for each
+    assert found["asker1"] == "a1"  # attention maps have one of each asker
     assert latents(graph, samples.random_weights(graph, 1), torch.randn(2, 6, 4).double())["value1"].shape == (1, 12, 6)
 
 
@@ -57,5 +58,5 @@ def test_a_group_element_moves_latents_as_it_moves_its_spaces() -> None:
 
 def test_every_carrier_is_a_value_of_the_computation() -> None:
     graph = mlp_graph([3, 5, 2], "tanh")
-    values = run_steps(graph, samples.random_weights(graph, 1), torch.randn(7, 3, dtype=torch.float64))
+    values = run_values(graph, samples.random_weights(graph, 1), torch.randn(7, 3, dtype=torch.float64))
     assert set(carriers(graph).values()) <= set(values)

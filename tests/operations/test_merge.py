@@ -150,7 +150,7 @@ def test_labels_are_enough_where_the_steps_are_foreign() -> None:
 
 
 def check_foreign(graph: NetworkGraph) -> None:
-    steps = (Operation("aten.linear", ("x0",), ("y",)),)
+    steps = (Operation("opaque", ("x0",), ("y",), {"name": "foreign"}),)
     foreign = NetworkGraph(graph.spaces, graph.parameters, steps, ("x0",), ("y",))
     weights = Weights(foreign, networks(graph).tensors)
     merged = merge_vo(merge_qk(weights))

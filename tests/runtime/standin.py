@@ -22,9 +22,9 @@ from graphws.runtime.batches import Held, Networks
 from graphws.runtime.data import Data
 from graphws.runtime.environment import join, leave, processes
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Classification
 from graphws.runtime.trial import Trial
 from graphws.spec.train import Train
+from graphws.tasks import Classification
 
 GRAPH = mlp_graph([2, 4, 1])
 NETWORKS = 120
@@ -80,7 +80,7 @@ def trial(folder: Path, **options: Any) -> Trial:
 def networks() -> Networks:
     """All networks, as one split."""
     found = data()
-    return Networks(found.source, found.targets, torch.arange(NETWORKS))
+    return Networks(found.collection, found.targets, torch.arange(NETWORKS))
 
 
 def jitter(weights: Weights, generator: torch.Generator) -> Weights:

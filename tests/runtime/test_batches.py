@@ -54,7 +54,7 @@ def test_shares_make_the_mean_over_processes_the_mean_over_the_global_batch() ->
 def test_a_batch_holds_the_networks_of_its_index() -> None:
     networks = standin.networks()
     batch = next(iter(batches(networks, 16, Processes(), seed=5))).to("cpu")
-    torch.testing.assert_close(batch.weights.flatten(), standin.data().source.weights(batch.index).flatten())
+    torch.testing.assert_close(batch.weights.flatten(), standin.data().collection.weights(batch.index).flatten())
     torch.testing.assert_close(batch.targets, networks.targets[batch.index])
 
 

@@ -14,15 +14,17 @@ from graphws.graph import Weights
 from graphws.operations import forward
 from graphws.operations.gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held, batches
-from graphws.runtime.contenders import contenders, task_of
+from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
-from graphws.runtime.making import make_zoo, zoo_path
+from graphws.runtime.job import task_of
 from graphws.runtime.preparation import prepare
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.tasks import Classification, Denoising
+from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
+from graphws.tasks import Classification, Denoising
 from graphws.zoo import Zoo
+from tests.runtime import standin
 
 TEXT = """\
 graphws: 1
@@ -48,12 +50,12 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     folder = tmp_path_factory.mktemp("zoos") / "digits"
     section = _spec(f"zoo.path={folder}").zoo
     assert section is not None
-    return make_zoo(section, Processes(), Reporter())
+    return fit_section(section, Processes(), Reporter())
 
 
 def test_a_zoos_name_depends_on_what_it_holds_and_on_nothing_else() -> None:
     names = [
-        zoo_path(section)
+        section.folder()
         for overrides in ((), ("zoo.fit.group=7",), ("name=other",), ("zoo.fit.seed=1",), ("zoo.source.limit=61",))
         if (section := _spec(*overrides).zoo) is not None
     ]
@@ -110,7 +112,7 @@ def test_a_memory_mapped_zoo_gives_the_batches_of_one_in_memory(zoo: Zoo, gauge:
     found = []
     for limit, kind in ((1 << 30, Held), (0, Zoo if gauge == "none" else Changed)):
         prepared = prepare(spec, load_data(zoo, ("label",), True, limit=limit), zoo)
-        assert isinstance(prepared.data.source, kind)
+        assert isinstance(prepared.data.collection, kind)
         assert prepared.normalise is not None
         batch = next(iter(batches(prepared.data.split("train"), 16, Processes(), seed=1)))
         found.append(prepared.normalise(batch.weights).flatten())
@@ -128,7 +130,7 @@ def test_workers_deal_the_batches_of_the_training_process(zoo: Zoo) -> None:
 def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(zoo: Zoo) -> None:
     prepared = prepare(_spec("preprocess.gauge=canonical"), load_data(zoo, ("label",), True), zoo)
     assert prepared.normalise is not None
-    normal = prepared.normalise(prepared.data.source.weights(prepared.data.members["train"]))
+    normal = prepared.normalise(prepared.data.collection.weights(prepared.data.members["train"]))
     assert float(normal["W2"].mean()) == pytest.approx(0, abs=1e-5)
     assert float(normal["W2"].std(unbiased=False)) == pytest.approx(1, abs=1e-4)
     assert bool((prepared.deviation == 1).all())
@@ -137,7 +139,7 @@ def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(z
 def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None:
     overrides = ("preprocess.gauge=canonical", "augment.rotation=30", "augment.translation=0.3", "augment.scaling=0.2")
     prepared = prepare(_spec(*overrides), load_data(zoo, ("label",), True), zoo)
-    stored = prepared.data.source.weights(torch.arange(8))
+    stored = prepared.data.collection.weights(torch.arange(8))
     assert bool((stored["b1"] >= 0).all())
     torch.testing.assert_close(stored.flatten(), canonical_gauge(zoo.weights(torch.arange(8))).flatten())
     assert prepared.augment is not None
@@ -150,7 +152,7 @@ def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None
 def test_noise_is_measured_by_the_orbits_and_repeats_with_the_generator(zoo: Zoo) -> None:
     prepared = prepare(_spec("augment.noise=0.5"), load_data(zoo, ("label",), True), zoo)
     assert prepared.augment is not None
-    weights = prepared.data.source.weights(torch.arange(60))
+    weights = prepared.data.collection.weights(torch.arange(60))
     noisy = [prepared.augment(weights, torch.Generator().manual_seed(4)) for _ in range(2)]
     torch.testing.assert_close(noisy[0].flatten(), noisy[1].flatten())
     spread = zoo.statistics.spread("W2", weights["W2"])[1]
@@ -187,7 +189,7 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     assert (small.train.epochs, small.train.batch_size) == (3, 8)
     assert own.augment is None
     assert flat.augment is not None
-    weights = data.source.weights(torch.arange(6))
+    weights = data.collection.weights(torch.arange(6))
     relabelled = flat.augment(weights, torch.Generator().manual_seed(1))
     points = torch.rand(9, 2)
     assert not torch.equal(relabelled.flatten(), weights.flatten())
@@ -198,4 +200,16 @@ def test_data_keep_the_graph_of_their_source(zoo: Zoo) -> None:
     data = load_data(zoo, ("label",), True)
     assert isinstance(data, Data)
     assert data.graph == zoo.graph
-    assert isinstance(data.split("test").source.weights(torch.tensor([0])), Weights)
+    assert isinstance(data.split("test").collection.weights(torch.tensor([0])), Weights)
+
+
+def test_data_without_a_split_or_with_nan_targets_are_refused() -> None:
+    found = standin.data()
+    with pytest.raises(DataError) as caught:
+        Data(found.collection, found.targets, {**found.members, "test": torch.arange(0)}, "zoo z")
+    assert str(caught.value) == "zoo z has no networks in the test split; change zoo.split"
+    targets = found.targets.float()
+    targets[4] = float("nan")
+    with pytest.raises(DataError) as caught:
+        Data(found.collection, targets, found.members, "zoo z")
+    assert str(caught.value) == "zoo z: the target of network 4 is NaN or infinite"

@@ -12,8 +12,8 @@ import torch
 from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
 from graphws.runtime.callbacks import LastCheckpoint
-from graphws.runtime.checkpoint import read_model
 from graphws.runtime.environment import Processes
+from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.trial import Trial, TrialResult
 from tests.runtime import standin

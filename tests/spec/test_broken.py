@@ -34,7 +34,7 @@ def test_the_error_carries_its_problems(monkeypatch):
     error = caught.value
     assert len(error.problems) == 5
     assert str(error) == "\n".join(str(problem) for problem in error.problems)
-    assert [(p.place.source.name, p.place.line) for p in error.problems[:2]] == [
+    assert [(p.location.document.name, p.location.line) for p in error.problems[:2]] == [
         ("several.yaml", 2),
         ("several.yaml", 4),
     ]

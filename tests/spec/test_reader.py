@@ -1,4 +1,4 @@
-"""Scalars of YAML 1.2, places, and that nothing but a `SpecError` ever escapes."""
+"""Scalars of YAML 1.2, locations, and that nothing but a `SpecError` ever escapes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from graphws.errors import SpecError
 from graphws.spec import InvalidSpec, load_spec, parse_spec
-from graphws.spec.place import Place, Source
+from graphws.spec.problems import Document, Location
 from graphws.spec.reader import read_text
 from graphws.spec.scalars import scalar
-from graphws.spec.tree import place_of, plain
+from graphws.spec.tree import location_of, plain
 
 SCALARS = [
     *[(text, None) for text in ("null", "Null", "NULL", "~", "")],
@@ -47,7 +47,7 @@ def test_yaml_1_1_would_read_some_otherwise():
 
 
 def test_quoted_scalars_are_strings():
-    tree, problems = read_text(Source("x", "a: '1'\nb: \"null\"\nc: |\n  true\n"))
+    tree, problems = read_text(Document("x", "a: '1'\nb: \"null\"\nc: |\n  true\n"))
     assert not problems
     assert plain(tree) == {"a": "1", "b": "null", "c": "true\n"}
 
@@ -74,9 +74,9 @@ two:
     ],
 )
 def test_places(path, value, key):
-    tree, _ = read_text(Source("x", TEXT))
-    places = [place_of(tree, path), place_of(tree, path, key=True)]
-    assert [(place.line, place.column) for place in places] == [value, key]
+    tree, _ = read_text(Document("x", TEXT))
+    locations = [location_of(tree, path), location_of(tree, path, key=True)]
+    assert [(location.line, location.column) for location in locations] == [value, key]
 
 
 def test_a_byte_order_mark_and_windows_line_ends(tmp_path, monkeypatch):
@@ -88,8 +88,8 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path, monkeypatch):
 
 
 def test_tabs_stay_under_the_caret():
-    place = Place(Source("x", "a:\t1"), 1, 4)
-    assert place.excerpt() == "  a:\t1\n    \t^"
+    location = Location(Document("x", "a:\t1"), 1, 4)
+    assert location.excerpt() == "  a:\t1\n    \t^"
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from graphws.operations.forward import ACTIVATIONS
+from graphws.operations import ACTIVATIONS
 from graphws.spec import (
     DwsnetModel,
     Spec,
@@ -24,7 +24,7 @@ from graphws.spec import (
     shipped_folder,
     shipped_specs,
 )
-from graphws.spec.describe import describe
+from graphws.spec.descriptions import describe
 from graphws.spec.reader import read_file
 from graphws.spec.section import Activation, NetworkActivation, Section
 from graphws.spec.tree import plain

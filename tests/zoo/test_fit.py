@@ -12,14 +12,14 @@ from torch import Tensor
 from graphws.errors import GraphError, ZooError
 from graphws.graph import Weights
 from graphws.operations import forward
-from graphws.zoo import Architecture, FitOptions, fit_networks, load_samples
+from graphws.zoo import Architecture, FitOptions, batched_mlp, fit_networks, load_digits
 from graphws.zoo.adam import Adam, rate
 from graphws.zoo.architecture import initial
+from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
 from graphws.zoo.fit import Interrupted, cached_group
-from graphws.zoo.kernel import FlatParameters, Kernel
 from graphws.zoo.sources import picture_grid
 
-DIGITS = load_samples("digits", limit=12)
+DIGITS = load_digits(limit=12)
 NUMBERS, VIEWS = np.arange(12), np.zeros(12, dtype=np.int64)
 
 
@@ -52,27 +52,27 @@ def test_gradients_are_those_of_autograd(activation: str, widths: tuple[int, ...
     rng = torch.Generator().manual_seed(0)
     points = torch.randn(9, 2, generator=rng, dtype=torch.float64)
     cotangent = torch.randn(4, widths[-1], 9, generator=rng, dtype=torch.float64)
-    kernel = Kernel(architecture, points, 4)
-    parameters = FlatParameters(kernel.shapes, 4, points)
-    gradients = FlatParameters(kernel.shapes, 4, points)
+    mlps = BatchedMLP(architecture, points, 4)
+    parameters = FlatParameters(mlps.shapes, 4, points)
+    gradients = FlatParameters(mlps.shapes, 4, points)
     layers = initial(architecture, 0, np.arange(4), np.zeros(4, dtype=np.int64))
     for k, (place, layer) in enumerate(zip(parameters.layers, layers, strict=True)):
         layer[:, -1] = torch.randn(layer[:, -1].shape, generator=rng, dtype=torch.float64)
         layer.requires_grad_()
-        place.copy_(layer.detach() * (kernel.scale if k + 1 < len(layers) else 1))
+        place.copy_(layer.detach() * (mlps.scale if k + 1 < len(layers) else 1))
     weights = {}
     for m, layer in enumerate(layers, start=1):
         weights[f"W{m}"], weights[f"b{m}"] = layer[:, :-1].mT, layer[:, -1]
     graph = architecture.graph()
     wanted = forward(graph, Weights(graph, weights), points).mT
     with torch.no_grad():
-        got = kernel.forward(parameters.layers).clone()
-        kernel.backward(parameters.layers, cotangent, gradients.layers)
+        got = mlps.forward(parameters.layers).clone()
+        mlps.backward(parameters.layers, cotangent, gradients.layers)
     assert torch.allclose(got, wanted, atol=1e-12)
     for k, (mine, theirs) in enumerate(
         zip(gradients.layers, torch.autograd.grad((wanted * cotangent).sum(), layers), strict=True)
     ):
-        scale = kernel.scale if k + 1 < len(layers) else 1
+        scale = mlps.scale if k + 1 < len(layers) else 1
         assert torch.allclose(mine * scale, theirs, atol=1e-12)
 
 
@@ -91,8 +91,8 @@ def test_trajectories_are_those_of_fitting_one_by_one(activation: str, schedule:
 
 
 def test_a_wrong_gradient_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above must fail for a kernel that forgets the derivative of the activation."""
-    monkeypatch.setattr("graphws.zoo.kernel._derivative", lambda kind, operation: lambda z, h: z.fill_(1))
+    """The test above must fail for passes that forget the derivative of the activation."""
+    monkeypatch.setitem(batched_mlp._DERIVATIVES, "tanh", lambda z, h: z.fill_(1))
     with pytest.raises(AssertionError):
         test_trajectories_are_those_of_fitting_one_by_one("tanh", "none")
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from graphws.errors import ZooError
 from graphws.zoo import SplitOptions, Zoo, pack, unpack
-from graphws.zoo.checkpoint import read_state
+from graphws.zoo.state_dicts import read_state
 
 
 def mlp(seed: int, widths: tuple[int, ...] = (2, 5, 4, 3), bias: bool = True) -> dict[str, Tensor]:

@@ -15,7 +15,16 @@ from PIL import Image
 import graphws.zoo.sources.cifar10 as cifar10_source
 import graphws.zoo.sources.pictures as pictures_source
 from graphws.errors import DataError
-from graphws.zoo.sources import Samples, load_samples, picture_grid, read_idx
+from graphws.zoo.sources import (
+    Samples,
+    load_cifar10,
+    load_digits,
+    load_idx,
+    load_pictures,
+    load_sine,
+    picture_grid,
+    read_idx,
+)
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -23,7 +32,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def test_digits_are_the_bundled_ones() -> None:
-    samples = load_samples("digits")
+    samples = load_digits()
     assert samples.values.shape == (1797, 64, 1)
     assert samples.shape == (8, 8)
     assert float(samples.values.min()) == 0
@@ -32,7 +41,7 @@ def test_digits_are_the_bundled_ones() -> None:
 
 
 def test_a_limit_spreads_evenly() -> None:
-    whole, few = load_samples("digits"), load_samples("digits", limit=3)
+    whole, few = load_digits(), load_digits(limit=3)
     assert len(few) == 3
     assert torch.equal(few.values, whole.values[torch.tensor([0, 898, 1796])])
 
@@ -46,12 +55,12 @@ def test_the_grid_keeps_the_aspect() -> None:
 
 
 def test_sine_waves() -> None:
-    samples = load_samples("sine", count=7, amplitude=(2.0, 3.0), frequency=(1.0, 4.0), points=50, seed=3)
+    samples = load_sine(count=7, amplitude=(2.0, 3.0), frequency=(1.0, 4.0), points=50, seed=3)
     a, b = samples.table["amplitude"][4], samples.table["frequency"][4]
     x = math.pi * samples.coordinates[:, 0]
     assert torch.allclose(samples.values[4, :, 0], (a * torch.sin(b * x)).float(), atol=1e-6)
     assert samples.peak == 6
-    assert samples.digest() != load_samples("sine", count=7, points=50, seed=4).digest()
+    assert samples.digest() != load_sine(count=7, points=50, seed=4).digest()
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -62,7 +71,7 @@ def test_idx(tmp_path: Path, packed: bool) -> None:
     for name, array in (("i", images), ("l", labels), ("ti", images[:2]), ("tl", labels[:2])):
         (tmp_path / name).write_bytes(wrap(idx_bytes(array)))
     names = {"train_images": "i", "train_labels": "l", "test_images": "ti", "test_labels": "tl"}
-    samples = load_samples("idx", **{option: tmp_path / name for option, name in names.items()})
+    samples = load_idx(**{option: tmp_path / name for option, name in names.items()})
     assert samples.values.shape == (7, 12, 1)
     assert samples.test is not None
     assert samples.test.tolist() == [False] * 5 + [True] * 2
@@ -106,14 +115,13 @@ def test_idx_of_different_numbers(tmp_path: Path) -> None:
     (tmp_path / "i").write_bytes(idx_bytes(np.zeros((3, 2, 2), np.uint8)))
     (tmp_path / "l").write_bytes(idx_bytes(np.zeros(2, np.uint8)))
     with pytest.raises(DataError) as caught:
-        load_samples("idx", train_images=tmp_path / "i", train_labels=tmp_path / "l")
+        load_idx(train_images=tmp_path / "i", train_labels=tmp_path / "l")
     assert str(caught.value) == f"{tmp_path / 'i'} holds 3 pictures, {tmp_path / 'l'} 2 labels"
 
 
 def test_mnist(shared: Path) -> None:
     folder = shared / "data" / "mnist"
-    samples = load_samples(
-        "idx",
+    samples = load_idx(
         train_images=folder / "train-images-idx3-ubyte.gz",
         train_labels=folder / "train-labels-idx1-ubyte.gz",
         test_images=folder / "t10k-images-idx3-ubyte.gz",
@@ -145,7 +153,7 @@ def test_cifar10(tmp_path: Path, binary: bool) -> None:
     if not binary:
         for file in tmp_path.glob("*.bin"):
             file.unlink()
-    samples = load_samples("cifar10", path=tmp_path)
+    samples = load_cifar10(path=tmp_path)
     assert samples.values.shape == (24, 1024, 3)
     assert samples.values[5, 7].tolist() == [data[5, 7], data[5, 1024 + 7], data[5, 2048 + 7]]
     assert samples.test is not None
@@ -196,7 +204,7 @@ def test_broken_cifar10(tmp_path: Path) -> None:
         cifar10_source.read_binary(path)
     assert str(caught.value) == f"{path}: 3 bytes are not whole records of 3073"
     with pytest.raises(DataError) as caught:
-        load_samples("cifar10", path=tmp_path)
+        load_cifar10(path=tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}: no data_batch_1; this source reads CIFAR-10's original batches, "
         "a zip or folder of pictures by class is read by the source 'pictures'"
@@ -221,7 +229,7 @@ def zipped(folder: Path, path: Path) -> Path:
 def test_pictures(tmp_path: Path, archive: bool) -> None:
     picture_folder(tmp_path / "data")
     path = zipped(tmp_path / "data", tmp_path / "data.zip") if archive else tmp_path / "data"
-    samples = load_samples("pictures", path=path)
+    samples = load_pictures(path=path)
     assert samples.table["file"].tolist() == ["test/dog/1.png", "train/cat/1.png", "train/cat/2.png", "train/dog/1.png"]
     assert samples.table["label"].tolist() == [1, 0, 0, 1]
     assert samples.classes == ("cat", "dog")
@@ -230,14 +238,12 @@ def test_pictures(tmp_path: Path, archive: bool) -> None:
     assert samples.values.shape == (4, 16, 3)
     assert samples.values[2, 0].tolist() == [1, 2, 3]
     assert samples.values[3, 5].tolist() == [200, 200, 200]
-    assert load_samples("pictures", path=path, size=8).shape == (8, 8)
+    assert load_pictures(path=path, size=8).shape == (8, 8)
 
 
 def test_cifar10_pictures(shared: Path) -> None:
     folder = shared / "data" / "cifar10"
-    samples = load_samples(
-        "pictures", path=folder / "cifar10-train.zip", test_path=folder / "cifar10-test.zip", limit=60
-    )
+    samples = load_pictures(path=folder / "cifar10-train.zip", test_path=folder / "cifar10-test.zip", limit=60)
     assert samples.values.shape == (60, 1024, 3)
     assert samples.test is not None
     assert 8 <= samples.test.sum() <= 12
@@ -250,18 +256,18 @@ def test_hostile_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("../cat/1.png", png)
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=path)
+        load_pictures(path=path)
     assert str(caught.value) == f"{path}: member '../cat/1.png' climbs out of the archive"
 
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("1.png", png)
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=path)
+        load_pictures(path=path)
     assert str(caught.value) == f"{path}: 1.png is in no class folder"
 
     monkeypatch.setattr(pictures_source, "MAX_PIXELS", 15)
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=tmp_path / "data")
+        load_pictures(path=tmp_path / "data")
     assert str(caught.value) == f"{tmp_path / 'data'}: test/dog/1.png: 4x4 pixels, at most 15 are read"
     monkeypatch.undo()
 
@@ -269,7 +275,7 @@ def test_hostile_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("cat/1.png", png + bytes(10**6))
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=path)
+        load_pictures(path=path)
     assert str(caught.value) == f"{path}: member 'cat/1.png': more than 1000 bytes"
     monkeypatch.undo()
 
@@ -277,55 +283,31 @@ def test_hostile_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "outside.png").write_bytes(png)
     link.symlink_to(tmp_path / "outside.png")
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=tmp_path / "data")
+        load_pictures(path=tmp_path / "data")
     assert str(caught.value) == f"{link}: a link that leaves {tmp_path / 'data'}"
     link.unlink()
 
     (tmp_path / "data/train/cat/3.png").write_bytes(b"no picture")
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=tmp_path / "data")
+        load_pictures(path=tmp_path / "data")
     assert str(caught.value) == (
         f"{tmp_path / 'data'}: train/cat/3.png: not a picture that can be read (PNG, JPEG, BMP, PPM, GIF, WEBP)"
     )
     Image.new("L", (5, 4)).save(tmp_path / "data/train/cat/3.png")
     with pytest.raises(DataError) as caught:
-        load_samples("pictures", path=tmp_path / "data")
+        load_pictures(path=tmp_path / "data")
     assert str(caught.value) == (
         f"{tmp_path / 'data'}: train/cat/3.png has 5x4 pixels, the first picture 4x4; give a size to resize to"
     )
 
 
-def test_unknown_sources_and_options() -> None:
+def test_impossible_options() -> None:
     with pytest.raises(DataError) as caught:
-        load_samples("digit")
-    assert str(caught.value) == (
-        "unknown source 'digit'; there are cifar10, digits, idx, pictures, sine; did you mean 'digits'?"
-    )
-    with pytest.raises(DataError) as caught:
-        load_samples("sine", coumt=3)
-    assert str(caught.value) == "source 'sine' has no option 'coumt'; did you mean 'count'?"
-    with pytest.raises(DataError) as caught:
-        load_samples("cifar10")
-    assert str(caught.value) == "source 'cifar10' needs the option 'path'"
-    with pytest.raises(DataError) as caught:
-        load_samples("sine", frequency=(3, 1))
+        load_sine(frequency=(3, 1))
     assert str(caught.value) == "source 'sine': frequency must be [low, high], got [3, 1]"
     with pytest.raises(DataError) as caught:
-        load_samples("digits", limit=0)
+        load_digits(limit=0)
     assert str(caught.value) == "source 'digits': limit must be at least 1, got 0"
-
-
-def test_entry_points_add_sources_but_replace_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Point:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def load(self) -> object:
-            return lambda *, level=0.5: Samples("mine", torch.zeros(1, 1), torch.full((2, 1, 1), level))
-
-    monkeypatch.setattr("graphws.zoo.sources.entry_points", lambda group: [Point("mine"), Point("digits")])
-    assert load_samples("mine", level=0.25).values.flatten().tolist() == [0.25, 0.25]
-    assert len(load_samples("digits")) == 1797
 
 
 def test_samples_check_themselves() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphws.errors import ZooError
-from graphws.zoo import SplitOptions, load_samples, split_samples
+from graphws.zoo import SplitOptions, load_digits, split_samples
 
 
 def counts(split: np.ndarray) -> dict[str, int]:
@@ -12,7 +12,7 @@ def counts(split: np.ndarray) -> dict[str, int]:
 
 
 def test_shares_are_kept_in_every_class() -> None:
-    labels = load_samples("digits").table["label"]
+    labels = load_digits().table["label"]
     split = split_samples(1797, SplitOptions(validation=0.1, test=0.2, seed=3), labels=labels)
     assert counts(split) == {"train": 1258, "validation": 180, "test": 359}
     for digit in range(10):

@@ -175,24 +175,52 @@ def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parame
         work.names[value] = parts[0].name
         return
     name = work.names[value] = f"{key}~"
-    attributes: dict[str, Any] = {"shape": value.shape}
-    if len(parts) > 1:
-        tiles = _tiles(parts)
-        if tiles is None:
-            _opaque(work, [part.name for part in parts], [name], "stored", "its blocks stand in no grid")
-            return
-        parts, attributes["grid"], attributes["sizes"] = tiles
-    work.steps.append(Operation("stored", tuple(p.name for p in parts), (name,), tuple(attributes.items())))
+    attributes = _arrangement(parts, graph, value.shape)
+    if attributes is None:
+        _opaque(work, [part.name for part in parts], [name], "stored", "its blocks stand in no grid")
+        return
+    blocks = sorted(parts, key=lambda part: part.storage.block or () if part.storage else ())
+    work.steps.append(Operation("stored", tuple(p.name for p in blocks), (name,), tuple(attributes.items())))
 
 
-def _tiles(parts: Sequence[Parameter]) -> tuple[list[Parameter], tuple[int, ...], tuple[int, ...]] | None:
-    """Blocks in row-major order, how many stand along each axis, and how long they are."""
-    blocks = {tuple(bounds): part for part in parts if part.storage and (bounds := part.storage.block)}
-    edges = [sorted(set(column)) for column in zip(*blocks, strict=True)] if len(blocks) == len(parts) else []
-    grid = tuple(len(column) for column in edges)
-    if not edges or math.prod(grid) != len(parts):
+def _arrangement(
+    parts: Sequence[Parameter], graph: NetworkGraph, shape: tuple[int, ...]
+) -> dict[str, tuple[int, ...]] | None:
+    """How blocks make a tensor: constants of `graphws.kinds.own.stored`; None where they stand in no grid."""
+    storages = [part.storage for part in parts if part.storage is not None]
+    if len(storages) != len(parts):
         return None
-    return [blocks[key] for key in sorted(blocks)], grid, tuple(b - a for column in edges for a, b in column)
+    merges = {_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)}
+    columns = _groups(storages[0].seen, shape)
+    if len(merges) != 1 or None in merges or columns is None:
+        return None
+    found: dict[str, tuple[int, ...]] = {"merges": next(iter(merges)) or ()}
+    if len(parts) > 1:
+        edges = [set(column) for column in zip(*(s.block or () for s in storages), strict=True)]
+        grid = tuple(len(column) for column in edges)
+        if math.prod(grid) != len(parts):
+            return None
+        found["grid"] = grid
+    if columns != (1,) * len(shape):
+        found["columns"] = columns
+    return found
+
+
+def _groups(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | None:
+    """How many neighbouring sizes of one shape make each size of another; None where they do not."""
+    counts, at = [], 0
+    for length in coarse:
+        size, start = 1, at
+        while size < length and at < len(fine):
+            size, at = size * fine[at], at + 1
+        if size != length:
+            return None
+        counts.append(at - start)
+    if any(size != 1 for size in fine[at:]):
+        return None
+    if at < len(fine) and counts:
+        counts[-1] += len(fine) - at
+    return tuple(counts)
 
 
 def _constant(work: _Writing, value: ir.Value) -> None:
@@ -255,6 +283,8 @@ def _operation(
         found = _attribute(work, value, others[name] if others is not None else value)
         if found != _plain(row.attributes[name].default):
             attributes[name] = found
+    if op == "reshape":
+        attributes["shape"] = _open_ended(attributes["shape"], arguments["self"])
     attributes = row.checked(attributes)
     inputs: list[str] = []
     for slot in row.slots(attributes):
@@ -268,6 +298,12 @@ def _operation(
         while inputs and not inputs[-1]:
             inputs.pop()
     return tuple(inputs), tuple(attributes.items())
+
+
+def _open_ended(shape: tuple[int | str, ...], given: ir.Value) -> tuple[int | str, ...]:
+    """The shape of a flattened tensor with its last length left open, so that no size is fixed that need not be."""
+    flattens = len(shape) < len(given.shape) and -1 not in shape and isinstance(shape[-1], int)
+    return (*shape[:-1], -1) if flattens and math.prod(given.shape) else shape
 
 
 def _plain(default: Any) -> Any:

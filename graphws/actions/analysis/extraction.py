@@ -28,6 +28,7 @@ from graphws.actions.measures.categories import CATEGORIES, categories, negated_
 from graphws.actions.measures.equivariance import (
     cumulative_errors,
     end_to_end_error,
+    error_on_random_inputs,
     errors_of_layers,
     is_constant,
     linearity,
@@ -42,7 +43,7 @@ from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
 from graphws.actions.verdict.null_figures import Rivals, cosine, find_rivals, matched
 from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
-from graphws.actions.verdict.verdict import Links, judge
+from graphws.actions.verdict.verdict import Links, judge, refuted
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, Weights
@@ -196,6 +197,9 @@ def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> A
         links=Links(reads_of_layers(problem), given_ends(problem)),
         constant=is_constant(problem),
     )
+    on_random = error_on_random_inputs(problem) if not problem.runs else None
+    if on_random is not None:
+        verdict = refuted(verdict, on_random, problem.placed.stopped)
     elements = tuple(problem.original(maps) for maps in best.maps)
     return Actions(
         symmetry.name,

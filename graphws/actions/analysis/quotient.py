@@ -128,7 +128,7 @@ def quotient(weights: Weights, elements: Sequence[GroupElement]) -> Weights:
     graph = weights.graph
     orbits = orbits_of(graph, elements)
     bare = tuple(replace(p, storage=None) for p in graph.parameters)
-    folded = NetworkGraph(graph.spaces, bare, graph.operations, graph.inputs, graph.outputs)
+    folded = NetworkGraph(graph.spaces, bare).with_computation_of(graph)
     for space in graph.spaces:
         here = orbits[space.name]
         if here.count == len(here.label) and not bool(here.vanishing.any()):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from graphws.actions.pictures.steps import missing
+from graphws.actions.computation.features import why_not_analysed
 from graphws.actions.pictures.view import picture_view
 from graphws.actions.reduction import Reduction, reduce
 from graphws.graph import Weights
@@ -30,7 +30,7 @@ def essential(weights: Weights, shape: Sequence[int], data: Tensor | None = None
         shape: Shape of one input as the network reads it.
         data: Probes (points, …), if there are any; outputs are compared on random inputs otherwise.
     """
-    if missing(picture_view(weights).graph) is not None:
+    if why_not_analysed(picture_view(weights).graph) is not None:
         return None
     if data is None:
         data = torch.randn(POINTS, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -8,54 +8,57 @@ generalised adjunction of paper I, remark 4.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import features_of, run_network, why_not_analysed
+from graphws.actions.computation.position_moves import Moves, broken_at, measure_moves, position_spaces
 from graphws.actions.groups.grid_moves import GridMove, grid_move
 from graphws.actions.groups.symmetry import DataSymmetry
-from graphws.actions.pictures.steps import missing
 from graphws.actions.pictures.view import TAPS, convolves, grids
-from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement
-from graphws.operations.forward import point_axes
+from graphws.operations.sampling import random_weights
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A group on data as maps of a graph's free spaces.
+    """A group on data as maps of a graph's free spaces, and as moves of the positions of its values.
 
     Attributes:
         symmetry: The group.
         maps: For each element, the map of every free space that it moves.
         tokens: For each element the permutation of tokens, or None where inputs are no tokens.
         shape: Shape of one input as the network reads it.
-        moves: For each element the move of pictures, in a network that convolves.
+        grids: For each element the move of pictures, where inputs are pictures.
+        moves: For each element how the positions of every value move; empty where the graph does not run.
+        stopped: The first step through which the group's move of positions does not get; empty where there is none.
     """
 
     symmetry: DataSymmetry
     maps: tuple[dict[str, SpaceElement], ...]
     tokens: tuple[Tensor, ...] | None
     shape: tuple[int, ...]
-    moves: tuple[GridMove, ...] = ()
+    grids: tuple[GridMove, ...] = ()
+    moves: tuple[Moves, ...] = ()
+    stopped: str = ""
 
-    def move_tokens(self, element: int, value: Tensor) -> Tensor:
-        """(batch, points, tokens, features) with its tokens permuted, or (…, rows, columns, channels) with its pixels.
+    def move_positions(self, element: int, name: str, value: Tensor) -> Tensor:
+        """A value (1, points, *positions, features) with its positions moved."""
+        move = self.moves[element].get(name) if self.moves else None
+        return value if move is None else move(value)
 
-        Any other value stays.
-        """
-        if self.moves:
-            return self.moves[element].on_values(value) if value.ndim == 5 else value
-        if self.tokens is None or value.ndim != 4 or value.shape[2] != len(self.tokens[element]):
-            return value
-        return value.index_select(2, self.tokens[element].to(value.device))
+    @property
+    def lost(self) -> frozenset[str]:
+        """The values that some element's move of positions does not reach."""
+        return frozenset(name for each in self.moves for name, move in each.items() if move is None)
 
 
 def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
-    """The group as maps of the graph's input, output and token spaces.
+    """The group as maps of the graph's input, output and position spaces.
 
     Args:
         graph: The graph of a network.
@@ -65,17 +68,93 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
     Raises:
         UsageError: Where no space fits, or tokens are not moved as wholes.
     """
+    positions = position_axes(graph)
     if convolves(graph):
-        return _place_pictures(graph, symmetry, shape)
-    axes = point_axes(graph) if graph.operations else 1
+        return _with_moves(graph, _place_pictures(graph, symmetry, shape))
+    if positions == 0:
+        return _with_moves(graph, _place_vectors(graph, symmetry))
+    return _with_moves(graph, _place_tokens(graph, symmetry, shape))
+
+
+def position_axes(graph: NetworkGraph) -> int:
+    """How many axes of positions one input of the graph has: 0 for features alone, 1 for tokens, 2 for pictures.
+
+    Of a graph that does not say which shape its input has, and of one that does not run: 0.
+    """
+    value = graph.value(graph.inputs[0]) if len(graph.inputs) == 1 else None
+    return 0 if value is None else max(0, len(value.shape) - 2)
+
+
+def _with_moves(graph: NetworkGraph, placed: Placed) -> Placed:
+    """The moves of values, with every free space moved that counts positions."""
+    if why_not_analysed(graph) is not None:
+        return placed
+    found, stopped = _measured(graph, placed), ""
+    if any(move is None for each in found for move in each.values()):
+        wider = replace(placed, maps=tuple(_with_positions(graph, placed, g) for g in range(placed.symmetry.order)))
+        again = _measured(graph, wider)
+        if _broken(again) < _broken(found):
+            placed, found = wider, again
+        stopped = broken_at(graph, found)
+    return replace(placed, moves=found, stopped=stopped)
+
+
+def _broken(moves: tuple[Moves, ...]) -> int:
+    return sum(move is None for each in moves for move in each.values())
+
+
+def _measured(graph: NetworkGraph, placed: Placed) -> tuple[Moves, ...]:
+    symmetry = placed.symmetry
+    return tuple(
+        measure_moves(
+            graph,
+            placed.maps[g],
+            lambda x, g=g: symmetry.on_inputs(g, x),  # type: ignore[misc]
+            placed.shape,
+            tokens=None if placed.tokens is None else placed.tokens[g],
+            grid=placed.grids[g] if placed.grids else None,
+        )
+        for g in range(symmetry.order)
+    )
+
+
+def _with_positions(graph: NetworkGraph, placed: Placed, g: int) -> dict[str, SpaceElement]:
+    """The maps of an element with those of the free spaces that have as many elements as there are positions."""
+    lengths: dict[int, SpaceElement] = {}
+    if placed.tokens is not None:
+        lengths[len(placed.tokens[g])] = Monomial(placed.tokens[g])
+    for height, width in _feature_maps(graph, placed) if placed.grids else ():
+        try:
+            perm = placed.grids[g].on_pixels(height, width).perm
+        except UsageError:
+            continue
+        for extra in range(2):
+            lengths.setdefault(len(perm) + extra, Monomial(torch.cat([torch.arange(extra), perm + extra])))
+    return {**placed.maps[g], **position_spaces(graph, placed.maps[g], lengths)}
+
+
+def _feature_maps(graph: NetworkGraph, placed: Placed) -> set[tuple[int, int]]:
+    """Rows and columns of the feature maps of the graph."""
+    x = torch.zeros(1, *placed.shape, dtype=torch.float64)
+    weights = random_weights(graph, 1, torch.Generator().manual_seed(0))
+    values = run_network(graph, weights, x)
+    return {
+        (int(v.shape[2]), int(v.shape[3])) for name, v in values.items() if name in features_of(graph) and v.ndim == 5
+    }
+
+
+def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
     size = symmetry.input[0].size
-    if axes == 1:
-        read = _end(graph, size, reads=True)
-        written = _end(graph, symmetry.output[0].size, reads=False)
-        maps: list[dict[str, SpaceElement]] = [
-            {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
-        ]
-        return Placed(symmetry, tuple(maps), None, (size,))
+    read = _end(graph, size, reads=True)
+    written = _end(graph, symmetry.output[0].size, reads=False)
+    maps: list[dict[str, SpaceElement]] = [
+        {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
+    ]
+    return Placed(symmetry, tuple(maps), None, (size,))
+
+
+def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
+    size = symmetry.input[0].size
     order = torch.arange(size)
     patch = patch_side(graph)
     if patch is not None:
@@ -101,10 +180,13 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
 
 def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
-    spaces = feature_spaces(graph)
-    read, written = (spaces.get(end) for end in (graph.inputs[0], graph.outputs[0]))
-    if read is None or written is None:
-        raise UsageError(f"the network's steps do not say which spaces its inputs and outputs have{_why(graph)}")
+    unable = why_not_analysed(graph)
+    if unable is not None:
+        raise UsageError(f"the network's steps do not say which spaces its inputs and outputs have; {unable}")
+    ends = [features_of(graph).get(end) for end in (graph.inputs[0], graph.outputs[0])]
+    if ends[0] is None or ends[1] is None:
+        raise UsageError("no space labels the features of the network's inputs and outputs")
+    read, written = ends[0].space, ends[1].space
     channels = graph.extent(read)
     if len(shape) != 3 or shape[0] != channels:
         raise UsageError(f"this network reads pictures of {channels} channels; inputs {shape} are no such pictures")
@@ -161,7 +243,11 @@ def _place_outputs(
 
 
 def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
-    """The free space at the network's input (read, never written by weights) or output."""
+    """The free space at the network's input or output: what labels that value, else what is read and never written."""
+    if why_not_analysed(graph) is None:
+        stated = features_of(graph).get(graph.inputs[0] if reads else graph.outputs[0])
+        if stated is not None and (size is None or graph.extent(stated.space) == size):
+            return graph.space(stated.space)
     wanted = "input" if reads else "output"
     read = {a.space for p in graph.parameters for a in p.axes if a.power < 0}
     written = {a.space for p in graph.parameters if p.kind != "position" for a in p.axes if a.power > 0}
@@ -186,7 +272,7 @@ def _why(graph: NetworkGraph) -> str:
     """What may be the reason that an end was not found."""
     if not graph.operations:
         return "; it does not say how its weights are used: give the converted module, or an ONNX file"
-    unable = missing(graph)
+    unable = why_not_analysed(graph)
     return f"; {unable}" if unable is not None else ""
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
 from graphws.actions.identifiability.theorems import UNKNOWN, Theorem, theorem_for
-from graphws.actions.pictures.steps import missing, run_network
 from graphws.actions.pictures.view import picture_view
 from graphws.actions.reduction.chain import chain_of
 from graphws.actions.reduction.constants import layer_of
 from graphws.actions.reduction.tolerance import Choice, choose
-from graphws.actions.wires import wires
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Operation, Weights
 
@@ -151,8 +151,8 @@ def identifiability(
 
 def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
     """The activation of every space that has one, as far as the steps say it."""
-    if missing(graph) is None:
-        made = [(wire.space, wire.activation) for wire in wires(graph)[:-1]]
+    if why_not_analysed(graph) is None:
+        made = [(wire.space, wire.activation) for wire in latent_values(graph)[:-1]]
     else:
         simple = [(space.name, layer_of(graph, space.name)) for space in graph.spaces if space.moves]
         made = [(name, layer.activation) for name, layer in simple if layer is not None]
@@ -162,7 +162,7 @@ def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
 def _values(graph: NetworkGraph, tensors: Mapping[str, Tensor], probe: Tensor | None) -> Mapping[str, Tensor] | None:
     if probe is None:
         return None
-    why = missing(graph)
+    why = why_not_analysed(graph)
     if why is not None:
         raise UsageError(f"probes cannot be used: {why}")
     weights = Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})

@@ -142,7 +142,7 @@ def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequenc
         return CONVOLUTIONAL if "conv2d" in kinds else UNKNOWN
     if len(set(activations)) > 1:
         return MIXED
-    kind = activations[0]
+    kind = activations[0] if activations else "identity"
     if kind == "identity":
         moved = {space.name for space in graph.spaces if space.moves}
         if any(p.kind == "bias" and moved.intersection(p.spaces) for p in graph.parameters):

@@ -14,16 +14,12 @@ True
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
 from graphws.actions.intertwiners.group import Function, Intertwiners
-from graphws.errors import GraphError, UsageError, nearest
-from graphws.graph import Action, Operation
-from graphws.operations import ACTIVATIONS
+from graphws.errors import GraphError
+from graphws.graph import Action
+from graphws.operations import measure_intertwiners
 
 
 def measured_group(function: Function, size: int) -> Intertwiners:

@@ -31,14 +31,14 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
+from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.latent_values import LatentValue, centred_norm, latent_values, recompute
+from graphws.actions.groups.placing import position_axes
 from graphws.actions.lie.generators import Generator, named_generator, shuffled
-from graphws.actions.pictures.steps import missing, run_network
-from graphws.actions.pictures.view import convolves, picture_view
-from graphws.actions.wires import Wire, centred_norm, recompute, wires
+from graphws.actions.pictures.view import picture_view
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights
-from graphws.operations.forward import point_axes
 
 Function = Callable[[Tensor], Tensor]
 Output = Literal["same", "invariant"] | Generator
@@ -141,7 +141,7 @@ def lie_derivative(
     if weights.batch != 1:
         raise UsageError(f"one network is measured at a time, got {weights.batch}")
     weights = picture_view(weights.to(dtype=torch.float64))
-    unable = missing(weights.graph)
+    unable = why_not_analysed(weights.graph)
     if unable is not None:
         raise UsageError(f"the Lie derivative needs a network that can be run: {unable}")
     points = data.reshape(len(data), *shape).to(device=weights.device, dtype=weights.dtype)
@@ -187,10 +187,10 @@ def _of_graph(
     weights: Weights, flow: Generator, output: Output, x: Tensor, decoys: int, rng: torch.Generator
 ) -> LieFigures:
     graph = weights.graph
-    axes = 3 if convolves(graph) else point_axes(graph)
+    positions = position_axes(graph)
 
     def read(points: Tensor) -> Tensor:
-        return points.flatten(1) if axes == 1 else points
+        return points if positions else points.flatten(1)
 
     def run(points: Tensor) -> dict[str, Tensor]:
         return run_network(graph, weights, read(points))
@@ -216,7 +216,7 @@ def _layers(
     weights: Weights, flow: Generator, values: Mapping[str, Tensor], rates: Mapping[str, Tensor]
 ) -> tuple[LayerDerivative, ...]:
     found, fitted = [], {}
-    path = wires(weights.graph)
+    path = latent_values(weights.graph)
     for wire in path[:-1]:
         h, rate = values[wire.value], rates[wire.value]
         pixels = _pixels(flow, h)
@@ -259,7 +259,7 @@ def _matrix(h: Tensor, rate: Tensor, ridge: float = 1e-8) -> Tensor:
     return solved.mT
 
 
-def _by_intertwiners(weights: Weights, wire: Wire, h: Tensor, rate: Tensor, half: int, matrix: Tensor) -> Tensor:
+def _by_intertwiners(weights: Weights, wire: LatentValue, h: Tensor, rate: Tensor, half: int, matrix: Tensor) -> Tensor:
     """What the connected part of the wire's intertwiner group leaves of the rate."""
     space = weights.graph.space(wire.space)
     action = space.action
@@ -276,7 +276,7 @@ def _by_intertwiners(weights: Weights, wire: Wire, h: Tensor, rate: Tensor, half
 
 
 def _layer_rate(
-    wire: Wire,
+    wire: LatentValue,
     weights: Weights,
     values: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],

@@ -4,7 +4,7 @@ All errors are relative and are the largest over the elements of the group:
 
 * *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.
   Of a norm's scales and statistics ‖θ_i‖ holds what differs from channel to channel;
-* *layer error* on probes: see `graphws.actions.wires`;
+* *layer error* on probes: see `graphws.actions.computation.latent_values`;
 * *end-to-end error*: ‖f(g x) - ρ_L(g) f(x)‖ / ‖f - mean‖.
 """
 
@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from graphws.actions.pictures.steps import run_network
+from graphws.actions.computation.features import features_of, run_network
+from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
 from graphws.actions.problem import Maps, Problem
-from graphws.actions.wires import Wire, centred_norm, recompute
 from graphws.graph import NetworkGraph
-from graphws.graph.element import SpaceElement
 from graphws.matching.metric import telling, written_spaces
 
 _POINTS, _CONSTANT = 32, 1e-9
@@ -78,7 +77,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
                 return moved_value(problem, runs, name, g, maps[g])
 
             got = recompute(wire, problem.weights, source)
-            wanted = apply_features(problem, g, base, maps[g].get(wire.space))
+            wanted = apply_features(problem, g, wire, base, maps[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
         errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
     return errors
@@ -101,7 +100,7 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
     for wire in problem.layers:
         base = problem.held[0][wire.value]
         for g in range(1, problem.order):
-            wanted = apply_features(problem, g, base, maps[g].get(wire.space))
+            wanted = apply_features(problem, g, wire, base, maps[g])
             gap = float((problem.held[g][wire.value] - wanted).norm() / centred_norm(base))
             errors[wire.space] = max(errors.get(wire.space, 0.0), gap)
     return errors
@@ -114,9 +113,26 @@ def end_to_end_error(problem: Problem) -> float | None:
     out = problem.layers[-1]
     base, worst = problem.held[0][out.value], 0.0
     for g in range(1, problem.order):
-        wanted = apply_features(problem, g, base, problem.fixed[g].get(out.space))
+        wanted = apply_features(problem, g, out, base, problem.fixed[g])
         worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
     return worst
+
+
+def error_on_random_inputs(problem: Problem) -> float | None:
+    """The end-to-end error on random inputs, for verdicts on weights alone; None where the network does not run."""
+    if not problem.layers:
+        return None
+    out, symmetry = problem.layers[-1], problem.placed.symmetry
+    rng = torch.Generator().manual_seed(0)
+    points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64).to(problem.weights.dtype)
+    runs = [
+        run_network(problem.graph, problem.weights, problem.based(symmetry.on_inputs(g, points)), [out.value])[
+            out.value
+        ]
+        for g in range(problem.order)
+    ]
+    gaps = [runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g]) for g in range(1, problem.order)]
+    return max(float(gap.norm() / centred_norm(runs[0])) for gap in gaps) if gaps else 0.0
 
 
 def is_constant(problem: Problem) -> bool:
@@ -138,16 +154,22 @@ def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: st
     if name in problem.graph.inputs:
         return runs[g][name]
     wire = _wire(problem, name)
-    return apply_features(problem, g, runs[0][name], maps.get(wire.space))
+    return apply_features(problem, g, wire, runs[0][name], maps)
 
 
-def apply_features(problem: Problem, g: int, value: Tensor, element: SpaceElement | None) -> Tensor:
-    """A value (batch, points, [tokens,] features) with its tokens permuted and its features moved."""
-    value = problem.placed.move_tokens(g, value)
-    return value if element is None else element.apply(value, value.ndim - 1, 1)
+def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor, maps: Maps) -> Tensor:
+    """A latent value (1, points, *positions, features) with its positions and its features moved."""
+    value = problem.placed.move_positions(g, latent.value, value)
+    features = features_of(problem.graph)[latent.value]
+    if latent.space in maps:
+        value = maps[latent.space].apply(value, value.ndim - 1, features.power)
+    for axis, label in features.others:
+        if label.space in maps:
+            value = maps[label.space].apply(value, features.place(axis + 1), label.power)
+    return value
 
 
-def _wire(problem: Problem, name: str) -> Wire:
+def _wire(problem: Problem, name: str) -> LatentValue:
     return next(wire for wire in problem.layers if wire.value == name)
 
 

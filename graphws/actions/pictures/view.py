@@ -24,9 +24,9 @@ K[hidden, colour*, taps3x3^0]
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from graphws.actions.pictures.spelling import spelled
 from graphws.errors import UsageError
 from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Weights
 
@@ -35,32 +35,79 @@ TAPS, PIXELS = "taps", "pixels"
 _JOINED = re.compile(r"(?P<role>taps|pixels)(?P<height>[0-9]+)x(?P<width>[0-9]+)")
 
 
+_CONVOLUTIONS = ("conv2d", "conv_transpose2d")
+
+
 def convolves(graph: NetworkGraph) -> bool:
     """Whether a network convolves pictures."""
-    return any(spelled(operation, ()).kind == "conv2d" for operation in graph.operations)
+    return any(operation.kind in _CONVOLUTIONS for operation in graph.operations)
 
 
 def picture_graph(graph: NetworkGraph) -> NetworkGraph:
-    """The graph with pairs of spatial axes joined; it has no storage, and `graphws.actions.pictures.steps` runs it.
+    """The graph with pairs of spatial axes joined; it has no storage, and runs as the graph itself does.
 
     A graph whose axes are joined already stays as it is.
     """
-    if any(name == "taps" for operation in graph.operations for name, _ in operation.attributes):
+    if any(space.role == TAPS and _JOINED.fullmatch(space.name) for space in graph.spaces):
         return graph
-    read = {name for operation in graph.operations for name in operation.inputs} | set(graph.outputs)
-    steps = tuple(spelled(operation, read) for operation in graph.operations)
-    kernels = {o.inputs[1]: o for o in steps if o.kind == "conv2d"}
+    kernels = {
+        parameter.name: operation
+        for operation in graph.operations
+        if operation.kind in _CONVOLUTIONS
+        for parameter in graph.weights_behind(operation.operands["weight"])
+        if len(graph.weights_behind(operation.operands["weight"])) == 1
+    }
     joined: dict[str, Space] = {}
-    parameters = []
+    parameters, unfolding, read_as = [], [], {}
     for parameter in graph.parameters:
         step = kernels.get(parameter.name)
-        axes, spaces = _dense(graph, parameter) if step is None else _kernel(graph, parameter, step)
+        if step is None:
+            axes, spaces = _dense(graph, parameter)
+        else:
+            axes, spaces = _kernel(graph, parameter, step)
+            unfolding += _unfolding(graph, parameter, step, axes)
+            read_as[step.operands["weight"]] = f"{parameter.name}#"
         joined.update((space.name, space) for space in spaces)
         parameters.append(replace(parameter, axes=axes, storage=None))
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
-    steps = tuple(_with_taps(graph, operation) for operation in steps)
-    return NetworkGraph((*kept, *joined.values()), tuple(parameters), steps, graph.inputs, graph.outputs)
+    steps = [_adapted(graph, o, parameters, read_as) for o in graph.operations if not set(o.outputs) & set(read_as)]
+    return NetworkGraph((*kept, *joined.values()), tuple(parameters)).with_computation_of(graph, [*unfolding, *steps])
+
+
+def _unfolding(graph: NetworkGraph, parameter: Parameter, step: Operation, axes: Sequence[Axis]) -> list[Operation]:
+    """Steps that give a joined kernel the four axes that a convolution reads; no size of channels is fixed."""
+    name, height, width = parameter.name, *kernel_size(graph, parameter)
+    result, taps = f"{name}#", height * width > 1
+    if len(axes) - taps == 2:
+        if taps:
+            return [Operation("unflatten", (name,), (result,), {"dim": -1, "sizes": (height, width)})]
+        return [Operation("stored", (name,), (result,), {"merges": (1, 1, 0, 0)})]
+    if len(axes) - taps == 1:  # a kernel for each channel
+        flat = Operation("unsqueeze", (name,), (f"{name}/",), {"dim": 1})
+        if taps:
+            return [flat, Operation("unflatten", (f"{name}/",), (result,), {"dim": -1, "sizes": (height, width)})]
+        return [flat, Operation("stored", (f"{name}/",), (result,), {"merges": (1, 1, 0, 0)})]
+    raise UsageError(f"kernel {name!r} has {len(parameter.axes)} axes: its groups cannot be told apart from its taps")
+
+
+def _adapted(
+    graph: NetworkGraph, operation: Operation, parameters: Sequence[Parameter], read_as: Mapping[str, str]
+) -> Operation:
+    """A step that reads kernels unfolded, and merges as many axes of a dense weight as it now has."""
+    inputs = tuple(read_as.get(name, name) if operation.kind in _CONVOLUTIONS else name for name in operation.inputs)
+    if operation.kind != "stored" or len(operation.inputs) != 1:
+        return replace(operation, inputs=inputs)
+    before, after = graph.parameter(inputs[0]), next(p for p in parameters if p.name == inputs[0])
+    lost = len(before.axes) - len(after.axes)
+    if not lost:
+        return operation
+    merges = list(operation.attribute("merges"))
+    k = max(range(len(merges)), key=lambda k: merges[k])
+    merges[k] -= lost
+    return replace(
+        operation, attributes=(*(a for a in operation.attributes if a[0] != "merges"), ("merges", tuple(merges)))
+    )
 
 
 def _kernel(graph: NetworkGraph, parameter: Parameter, step: Operation) -> tuple[tuple[Axis, ...], list[Space]]:
@@ -68,13 +115,15 @@ def _kernel(graph: NetworkGraph, parameter: Parameter, step: Operation) -> tuple
     height, width = kernel_size(graph, parameter)
     count = (height > 1) + (width > 1)  # a side of one tap has no axis
     axes, spaces = parameter.axes[: len(parameter.axes) - count], []
-    if int(step.attribute("groups", 1)) == 1:
+    if int(step.attribute("groups")) == 1:
+        transposed = step.kind == "conv_transpose2d"
+        ends = (step.operands["input"], step.outputs[0])
         if not any(axis.power < 0 for axis in axes):
-            spaces.append(_only_channel(graph, step.inputs[0]))
-            axes = (*axes, Axis(spaces[-1].name, -1))
+            spaces.append(_only_channel(graph, ends[0]))
+            axes = (Axis(spaces[-1].name, -1), *axes) if transposed else (*axes, Axis(spaces[-1].name, -1))
         if not any(axis.power >= 0 for axis in axes):  # 0 where a normalisation takes the scale away
-            spaces.append(_only_channel(graph, step.outputs[0]))
-            axes = (Axis(spaces[-1].name), *axes)
+            spaces.append(_only_channel(graph, ends[1]))
+            axes = (*axes, Axis(spaces[-1].name)) if transposed else (Axis(spaces[-1].name), *axes)
     if count:
         spaces.append(_grid(TAPS, height, width))
         axes = (*axes, Axis(spaces[-1].name, 0))
@@ -100,14 +149,6 @@ def _only_channel(graph: NetworkGraph, value: str) -> Space:
     if value in graph.inputs and all(space.name != "input" for space in graph.spaces):
         return Space("input", 1, "free", role="input")
     return Space("channel." + re.sub(r"[^\w.-]", "_", value), 1, "free")
-
-
-def _with_taps(graph: NetworkGraph, operation: Operation) -> Operation:
-    """A convolution with the size of its kernel written on it, as the kernel's shape no longer shows it."""
-    if operation.kind != "conv2d":
-        return operation
-    height, width = kernel_size(graph, graph.parameter(operation.inputs[1]))
-    return replace(operation, attributes=(*operation.attributes, ("taps", f"{height},{width}")))
 
 
 def kernel_size(graph: NetworkGraph, parameter: Parameter) -> tuple[int, int]:

@@ -42,24 +42,37 @@ class Layer:
 
 def layer_of(graph: NetworkGraph, space: str) -> Layer | None:
     """The layer of a space: a linear map, an activation, and linear maps that read it; None where it is not that."""
-    makers = [o for o in graph.operations if o.kind == "linear" and graph.parameter(o.inputs[1]).axes[0].space == space]
+    linear = {o.outputs[0]: named for o in graph.operations if (named := _linear(graph, o)) is not None}
+    makers = [value for value, (weight, _, _) in linear.items() if graph.parameter(weight).axes[0].space == space]
     if len(makers) != 1:
         return None
-    value, activation = makers[0].outputs[0], None
-    users = [o for o in graph.operations if value in o.inputs]
+    value, activation = makers[0], None
+    users = graph.readers(value)
     if len(users) == 1 and users[0].row.pointwise:
         activation, value = users[0], users[0].outputs[0]
-        users = [o for o in graph.operations if value in o.inputs]
-    if value in graph.outputs or not users or any(o.kind != "linear" or o.inputs[0] != value for o in users):
+        users = graph.readers(value)
+    read = [linear.get(o.outputs[0]) for o in users]
+    if value in graph.outputs or not users or any(named is None or named[2] != value for named in read):
         return None
-    readers = {o.inputs[1]: o.inputs[2] if len(o.inputs) > 2 else None for o in users}
+    readers = {named[0]: named[1] for named in read if named is not None}
     biases = [bias for bias in readers.values() if bias is not None]
     labelled = [p.name for p in graph.parameters if space in p.spaces]
-    known = {makers[0].inputs[1], *makers[0].inputs[2:], *readers}
+    weight, bias, _ = linear[makers[0]]
+    known = {weight, *readers} | ({bias} if bias is not None else set())
     if set(labelled) != known or len(set(biases)) != len(biases):
         return None
-    bias = makers[0].inputs[2] if len(makers[0].inputs) > 2 else None
-    return Layer(makers[0].inputs[1], bias, activation, readers)
+    return Layer(weight, bias, activation, readers)
+
+
+def _linear(graph: NetworkGraph, operation: Operation) -> tuple[str, str | None, str] | None:
+    """Weight, bias and input of a linear map of parameters as they are stored; None for any other step."""
+    if operation.kind != "linear":
+        return None
+    read = operation.operands
+    weight, bias = graph.weights_behind(read["weight"]), read.get("bias")
+    if len(weight) != 1 or (bias is not None and len(graph.weights_behind(bias)) != 1):
+        return None
+    return weight[0].name, None if bias is None else graph.weights_behind(bias)[0].name, read["x"]
 
 
 def constant_figures(layer: Layer, tensors: Tensors) -> torch.Tensor:

@@ -3,9 +3,9 @@
 `submodel_of` gives layers f_i and f̃_i and the maps α, α*, β, γ as functions; `check_submodel` of `submodels.submodel`
 evaluates the commuting diagram and the equivariance of α and α* on them.
 
-The latent spaces are the wires of the computation (`graphws.actions.wires`): the activations of an MLP, what the heads
-of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the channels of a feature map.
-Only wires that all of the computation passes through are latent spaces: what a skip connection passes by, queries and
+The latent spaces are those of the latent values (`graphws.actions.computation.latent_values`): the activations of an
+MLP, what the heads of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the channels
+of a feature map.  Only values that all of the computation passes through are latent spaces: what a skip connection passes by, queries and
 keys are inside a layer, where β looks after them.  Parameters of a layer are those that its steps read.  Values have
 their features last: (points, …, features), feature maps (points, rows, columns, channels).  The maps α act on features,
 so on every token and every pixel alike.
@@ -18,14 +18,15 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from graphws.actions.pictures.steps import missing, needed, steps_of
+from graphws.actions.computation.features import turned, turned_back, why_not_analysed
+from graphws.actions.computation.latent_values import LatentValue, latent_values
 from graphws.actions.pictures.view import convolves, picture_graph, picture_view
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.submodels.submodel import Model, Submodel, identity, linear
-from graphws.actions.wires import Wire, wires
 from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.graph.element import SpaceElement, compose
+from graphws.operations.plan import Context, constants_on, execute, steps_to
 
 Parameters = Mapping[str, Tensor]
 """The parameters θ_i of one layer by name, without a batch axis."""
@@ -77,7 +78,7 @@ def layer_parameters(weights: Weights) -> list[Parameters]:
     view = picture_view(weights)
     names = set(view.tensors)
     return [
-        {name: view[name][0].double() for step in wire.steps for name in step.inputs if name in names}
+        {name: view[name][0].double() for step in wire.steps for name in step.reads if name in names}
         for wire in _layers(view.graph)
     ]
 
@@ -97,53 +98,51 @@ def latent_shapes(weights: Weights, inputs: Tensor) -> list[tuple[int, ...]]:
     return shapes
 
 
-def _layers(graph: NetworkGraph) -> list[Wire]:
-    """The wires that all of the computation passes through, the output last, each with the steps from the one before.
+def _layers(graph: NetworkGraph) -> list[LatentValue]:
+    """The latent values that all of the computation passes through, the output last, with the steps between them.
 
-    What some later step reads past a wire, such as queries beside keys, makes that wire a part of a layer.
+    What some later step reads past one, such as queries beside keys, makes it a part of a layer.
     """
-    why = missing(graph)
+    why = why_not_analysed(graph)
     if why is not None:
         raise GraphError(f"a diagram of layers needs a network that can be run from its graph: {why}")
-    steps = needed(graph)
-    constant = {parameter.name for parameter in graph.parameters}
-    for step in steps:
-        if step.kind == "token" or constant.issuperset(step.inputs):
-            constant |= set(step.outputs)
-    made = {graph.inputs[0]: -1} | {step.outputs[0]: k for k, step in enumerate(steps)}
-    found: list[Wire] = []
-    before = graph.inputs[0]
-    for wire in wires(graph):
-        here = made[wire.value]
-        past = {name for step in steps[here + 1 :] for name in step.inputs if name not in constant}
-        if all(name == wire.value or made[name] > here for name in past):
-            found.append(replace(wire, steps=_between(steps, before, wire.value)))
-            before = wire.value
+    steps = [step.operation for step in steps_to(graph, frozenset(graph.outputs), frozenset(graph.inputs))]
+    source = graph.inputs[0]
+    made = {source: -1} | {name: k for k, step in enumerate(steps) for name in step.outputs}
+    found: list[LatentValue] = []
+    before = source
+    for latent in latent_values(graph):
+        here = made[latent.value]
+        past = {name for step in steps[here + 1 :] for name in step.reads if source in graph.sources(name)}
+        if all(name == latent.value or made[name] > here for name in past):
+            found.append(replace(latent, steps=_between(steps, before, latent.value), starts=(before,)))
+            before = latent.value
     if before != graph.outputs[0]:  # outputs whose features belong to no space
-        found.append(Wire(graph.outputs[0], "", _between(steps, before, graph.outputs[0]), None))
+        out = graph.outputs[0]
+        found.append(LatentValue(out, "", _between(steps, before, out), (before,), None))
     return found
 
 
 def _between(steps: Sequence[Operation], before: str, value: str) -> tuple[Operation, ...]:
-    """The steps that make a value of the wire before it."""
+    """The steps that make a value of the one before it."""
     wanted, found = {value}, []
     for step in reversed(steps):
         if wanted & set(step.outputs):
             found.append(step)
-            wanted |= set(step.inputs) - {before}
+            wanted |= set(step.reads) - {before}
     return tuple(reversed(found))
 
 
-def _run(wire: Wire, graph: NetworkGraph) -> Callable[[Tensor, Parameters], Tensor]:
-    """f_i: the steps of one layer."""
-    table = steps_of(graph)
+def _run(latent: LatentValue, graph: NetworkGraph) -> Callable[[Tensor, Parameters], Tensor]:
+    """f_i: the steps of one layer, on values with their features last."""
+    start = latent.starts[0]
 
     def layer(x: Tensor, theta: Parameters) -> Tensor:
-        values = {name: tensor.unsqueeze(0) for name, tensor in theta.items()}
-        for step in wire.steps:
-            read = (values[name] if name in values else x.unsqueeze(0) for name in step.inputs)
-            values[step.outputs[0]] = table[step.kind](step, *read)
-        return values[wire.value].squeeze(0)
+        native = turned_back(graph, start, x.unsqueeze(0))[0]
+        context = Context(len(native), native.dtype, native.device)
+        known = {**constants_on(graph, context), **theta, start: native}
+        found = execute(graph, known, [latent.value], [start], context)[latent.value]
+        return turned(graph, latent.value, found.unsqueeze(0))[0]
 
     return layer
 

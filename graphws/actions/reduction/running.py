@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from graphws.actions.pictures.steps import missing, run_network
-from graphws.actions.pictures.view import convolves, picture_view
-from graphws.actions.wires import feature_spaces
-from graphws.errors import UsageError
-from graphws.graph import NetworkGraph, Weights
-from graphws.operations.forward import point_axes
+from graphws.actions.computation.features import why_not_analysed
+from graphws.actions.pictures.view import picture_view
+from graphws.errors import GraphError, UsageError
+from graphws.graph import Weights
+from graphws.operations import run_values
+from graphws.operations.sampling import random_inputs
 
 Run = Callable[[Weights], Tensor]
 POINTS = 256
@@ -33,27 +33,22 @@ def runner(weights: Weights, inputs: Tensor | None, generator: torch.Generator |
         UsageError: Where the graph cannot be run, or the shape of its inputs is needed and cannot be seen from it.
     """
     view = picture_view(weights).graph
-    why = missing(view)
+    why = why_not_analysed(view)
     if why is not None:
         raise UsageError(f"outputs cannot be compared: {why}; give `run`")
     if inputs is None:
         rng = generator or torch.Generator().manual_seed(0)
-        inputs = torch.randn(POINTS, *_shape(view), generator=rng, dtype=torch.float64)
-    points = inputs.to("cpu", torch.float64)
+        try:
+            inputs = random_inputs(view, POINTS, rng, free=TOKENS)[view.inputs[0]]
+        except GraphError:
+            raise UsageError(
+                "the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`"
+            ) from None
+    points = inputs.cpu().double() if inputs.is_floating_point() else inputs.cpu()
 
     def run(candidate: Weights) -> Tensor:
         here = picture_view(candidate)
-        return run_network(here.graph, here, points)[here.graph.outputs[0]]
+        out = here.graph.outputs[0]
+        return run_values(here.graph, here, points, [out])[out]
 
     return run
-
-
-def _shape(graph: NetworkGraph) -> tuple[int, ...]:
-    """The shape of one input: features, or tokens of features."""
-    space = feature_spaces(graph).get(graph.inputs[0])
-    axes = 3 if convolves(graph) else point_axes(graph)
-    if space is None or axes > 2:
-        raise UsageError("the shape of the inputs cannot be seen from this graph: give `inputs`, or `run`")
-    features = graph.extent(space)
-    positions = [graph.shape(o.inputs[1])[-2] for o in graph.operations if o.kind == "position"]
-    return (features,) if axes == 1 else ((positions or [TOKENS])[0], features)

@@ -38,7 +38,7 @@ def resized(graph: NetworkGraph, space: Space) -> NetworkGraph:
             if heads is not None:
                 operation = replace(operation, attributes={**dict(operation.attributes), "heads": heads})  # type: ignore[arg-type]
         operations.append(operation)
-    return NetworkGraph(spaces, parameters, tuple(operations), graph.inputs, graph.outputs)
+    return NetworkGraph(spaces, parameters).with_computation_of(graph, operations)
 
 
 def _heads(graph: NetworkGraph, bare: NetworkGraph, value: str) -> int | None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
 from graphws.actions.measures.equivariance import apply_features
 from graphws.actions.problem import Problem
 from graphws.actions.search.projection import linear_defect, newton
-from graphws.actions.wires import Wire, centred_norm, recompute
 
 KEPT = 0.9999
 """Share of a wire's variance that the fitted directions hold."""
@@ -48,14 +48,14 @@ class LinearAction:
         return inside @ self.matrices[g].mT @ self.basis.mT + self.mean
 
 
-def fit_linear_action(problem: Problem, wire: Wire, ridge: float = 1e-6) -> LinearAction:
+def fit_linear_action(problem: Problem, wire: LatentValue, ridge: float = 1e-6) -> LinearAction:
     """Fits T_g on the first half of the probes, over all pairs (h x, g h x) of the group."""
     rows = []
     for g in range(problem.order):
         # x at g, its tokens moved back: what is left of the action is on the features
         value = problem.runs[g][wire.value]
         back = problem.placed.symmetry.inverse(g)
-        rows.append(problem.placed.move_tokens(back, value).flatten(0, -2)[:MOST_ROWS])
+        rows.append(problem.placed.move_positions(back, wire.value, value).flatten(0, -2)[:MOST_ROWS])
     mean = torch.stack([r.mean(0) for r in rows]).mean(0)
     rows = [r - mean for r in rows]
     values, vectors = torch.linalg.eigh(torch.stack([r.mT @ r for r in rows]).sum(0))
@@ -89,24 +89,24 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
 
             def source(name: str, g: int = g) -> Tensor:
                 if name in fitted:
-                    return _moved(problem, fitted[name], g, problem.held[0][name])
+                    return _moved(problem, fitted[name], g, name)
                 return problem.held[g][name]
 
             got = recompute(wire, problem.weights, source)
             if wire.value in fitted:
-                wanted = _moved(problem, fitted[wire.value], g, base)
+                wanted = _moved(problem, fitted[wire.value], g, wire.value)
             else:
-                wanted = apply_features(problem, g, base, problem.fixed[g].get(wire.space))
+                wanted = apply_features(problem, g, wire, base, problem.fixed[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
         errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
     return errors, _defects(problem.layers, fitted)
 
 
-def _moved(problem: Problem, action: LinearAction, g: int, value: Tensor) -> Tensor:
-    return problem.placed.move_tokens(g, action(g, value))
+def _moved(problem: Problem, action: LinearAction, g: int, name: str) -> Tensor:
+    return problem.placed.move_positions(g, name, action(g, problem.held[0][name]))
 
 
-def _defects(layers: Sequence[Wire], fitted: dict[str, LinearAction]) -> dict[str, float]:
+def _defects(layers: Sequence[LatentValue], fitted: dict[str, LinearAction]) -> dict[str, float]:
     defects: dict[str, float] = {}
     for wire in layers:
         if wire.value in fitted:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import features_of
 from graphws.actions.measures.equivariance import errors_of_layers, layer_of_parameter
 from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.search.projection import homomorphism
-from graphws.actions.wires import feature_spaces
 from graphws.errors import UsageError
 from graphws.graph import Action, LinearMap
 from graphws.matching import Family, Metric, Score, families, family_scores, solving_order
@@ -91,21 +91,23 @@ def start_forward(problem: Problem, metric: str) -> Candidate:
 
 def start_activations(problem: Problem) -> Candidate:
     """Each space on its own, from the covariance of its activations at g·x and at x."""
-    graph, spaces = problem.graph, feature_spaces(problem.graph)
+    graph, features = problem.graph, features_of(problem.graph)
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
-    wires = {wire.space: wire.value for wire in problem.layers}
-    wires.update({space: value for value, space in spaces.items() if space not in wires})
+    carried = {latent.space: latent.value for latent in problem.layers if features[latent.value].power > 0}
+    for value, found in features.items():
+        if found.space not in carried and found.power > 0 and value not in problem.placed.lost:
+            carried[found.space] = value
     for family in solving_order(problem.view.graph):
         scores: list[dict[str, Score]] = [{} for _ in known]
         for name in family.spaces:
-            if name not in wires:
+            if name not in carried:
                 continue
             signed = graph.space(name).action in (Action.SIGNED, Action.MONOMIAL)
-            base = problem.runs[0][wires[name]]
+            base = problem.runs[0][carried[name]]
             for g in range(1, problem.order):
-                here = problem.runs[g][wires[name]].flatten(0, -2)
-                there = problem.placed.move_tokens(g, base).flatten(0, -2)
+                here = problem.runs[g][carried[name]].flatten(0, -2)
+                there = problem.placed.move_positions(g, carried[name], base).flatten(0, -2)
                 if not signed:
                     here, there = here - here.mean(0), there - there.mean(0)
                 product = here.mT @ there

@@ -105,9 +105,8 @@ def _check_intertwiner(matrix: Tensor, activation: str, action: Action, name: st
     if (not signs and bool((entries < 0).any())) or (not scales and bool((entries.abs() != 1).any())):
         raise GraphError(f"{name}: {activation} allows {action} entries only, got {sorted(set(entries.tolist()))}")
     zero = torch.zeros(1, dtype=matrix.dtype)
-    if bool((rows == 0).any()):
-        if float(ACTIVATIONS[activation](zero)) != 0:
-            raise GraphError(f"{name}: a row of zeros needs an activation with value 0 at 0, {activation} has not")
+    if bool((rows == 0).any()) and float(ACTIVATIONS[activation](zero)) != 0:
+        raise GraphError(f"{name}: a row of zeros needs an activation with value 0 at 0, {activation} has not")
 
 
 def _gamma(matrix: Tensor) -> Any:

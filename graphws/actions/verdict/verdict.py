@@ -41,6 +41,8 @@ Outcome = Literal["exact action", "action found", "action in part", "no action f
 LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
 
 EXACT, SMALL = 1e-6, 0.15
+SMALL_ON_RANDOM = 1e-3
+"""The largest end-to-end error on random inputs beside which the weights' exact action is one of the function."""
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
 HALF, TIMES, FEW, NEAR = 0.5, 3.0, 4, 0.8
 
@@ -121,6 +123,25 @@ class Links:
 
     reads: Mapping[str, Collection[str]]
     given: Collection[str]
+
+
+def refuted(verdict: Verdict, error: float, stopped: str) -> Verdict:
+    """A verdict on weights alone, where the network was run on random inputs: a symmetry of weights is none of the
+    function where its outputs do not follow.
+
+    Args:
+        verdict: What the weights say.
+        error: The end-to-end error on random inputs.
+        stopped: The step through which the group's move does not get; empty where there is none.
+    """
+    if verdict.outcome != "exact action" or error <= SMALL_ON_RANDOM:
+        return verdict
+    why = f"; the group's move does not get through {stopped}" if stopped else ""
+    text = (
+        f"No action found: the weights are symmetric, the function is not. On random inputs outputs are {error:.0%} of "
+        f"their spread from where the group would have them{why}."
+    )
+    return Verdict("no action found", text, {name: "none" for name in verdict.layers})
 
 
 def judge(

@@ -41,8 +41,8 @@ from collections.abc import Sequence
 from graphws.errors import GraphError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action, Space
-from graphws.operations.builders.attention import GraphBuilder
 from graphws.operations.activations import ACTIVATIONS
+from graphws.operations.builders.attention import GraphBuilder
 
 
 def attention_pool_graph(

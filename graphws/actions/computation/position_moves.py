@@ -1,0 +1,188 @@
+"""How a move of the inputs' positions moves the positions of every value: measured, not stated for kinds of steps.
+
+A group on data may permute tokens, or move pictures.  Where a network treats positions alike, the move goes through:
+its free spaces of taps, pixels and positional encodings are moved along with the input, and then, whatever the weights,
+every value inside comes out moved.  A random network of the graph is run both ways, and for each value the move of its
+positions that explains the difference is looked for: none, that of a grid, that of a row of tokens or of pixels.
+
+Where nothing explains a value, the move does not get through: a convolution whose stride leaves a row over, an average
+over windows that do not divide.  What follows says nothing about the group, and is not used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.actions.computation.features import Features, features_of, run_network
+from graphws.actions.groups.grid_moves import GridMove
+from graphws.errors import UsageError
+from graphws.graph import GroupElement, NetworkGraph
+from graphws.graph.element import SpaceElement
+from graphws.operations.sampling import random_weights
+
+MOST_TRIALS = 256
+"""How many moves are tried for one value."""
+MOST_EXTRA = 2
+"""How many tokens may stand before those of a picture, as class tokens do."""
+POINTS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class PositionMove:
+    """A move of positions of values (1, points, *positions, features).
+
+    Attributes:
+        perms: For axes of the value the permutation along them.
+        grid: The move of the two axes from `first` on, or None.
+        first: See `grid`.
+    """
+
+    perms: tuple[tuple[int, Tensor], ...] = ()
+    grid: GridMove | None = None
+    first: int = 2
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The value with its positions moved."""
+        if self.grid is not None:
+            ends = (self.first, self.first + 1)
+            value = self.grid.on_table(value.movedim(ends, (-2, -1))).movedim((-2, -1), ends)
+        for axis, perm in self.perms:
+            value = value.index_select(axis, perm.to(value.device))
+        return value
+
+
+STAY = PositionMove()
+Moves = Mapping[str, PositionMove | None]
+"""For each value that has features, or is an end, how its positions move; None where the move does not get through."""
+
+
+def measure_moves(
+    graph: NetworkGraph,
+    maps: Mapping[str, SpaceElement],
+    move_inputs: Callable[[Tensor], Tensor],
+    shape: Sequence[int],
+    *,
+    tokens: Tensor | None = None,
+    grid: GridMove | None = None,
+) -> Moves:
+    """How one element of a group moves the positions of every value.
+
+    Args:
+        graph: A graph that runs.
+        maps: The element on the free spaces of the graph.
+        move_inputs: The element on inputs (points, *shape).
+        shape: Shape of one input.
+        tokens: The permutation of tokens, where inputs are tokens.
+        grid: The move of pictures, where inputs are pictures.
+    """
+    rng = torch.Generator().manual_seed(0)
+    weights = random_weights(graph, 1, rng)
+    x = torch.randn(POINTS, *shape, generator=rng, dtype=torch.float64)
+    with torch.no_grad():
+        before = run_network(graph, weights, x)
+        after = run_network(graph, GroupElement(graph, dict(maps)).act(weights), move_inputs(x))
+    features, found = features_of(graph), dict[str, PositionMove | None]()
+    sizes = _grids(before, features)
+    for name, value in before.items():
+        if name in features or name in graph.outputs:
+            found[name] = _explained(value, after[name], features.get(name), maps, tokens, grid, sizes)
+    return found
+
+
+def broken_at(graph: NetworkGraph, moves: Sequence[Moves]) -> str:
+    """The first step through which some element's move does not get, as text; empty where all get through."""
+    for operation in graph.operations:
+        for name in operation.outputs:
+            if any(name in each and each[name] is None for each in moves):
+                return str(operation)
+    return ""
+
+
+def _grids(values: Mapping[str, Tensor], features: Mapping[str, Features]) -> list[tuple[int, int]]:
+    """Rows and columns of every feature map."""
+    found = dict.fromkeys(
+        (int(value.shape[2]), int(value.shape[3]))
+        for name, value in values.items()
+        if name in features and value.ndim == 5
+    )
+    return list(found)
+
+
+def _explained(
+    value: Tensor,
+    wanted: Tensor,
+    features: Features | None,
+    maps: Mapping[str, SpaceElement],
+    tokens: Tensor | None,
+    grid: GridMove | None,
+    sizes: Sequence[tuple[int, int]],
+) -> PositionMove | None:
+    if value.shape != wanted.shape or not value.is_floating_point():
+        return None
+    if features is not None and features.space in maps:
+        value = maps[features.space].apply(value, value.ndim - 1, features.power)
+    if features is not None:
+        for axis, label in features.others:
+            if label.space in maps:
+                value = maps[label.space].apply(value, features.place(axis + 1), label.power)
+    tolerance = 1e-7 * float(value.norm())
+    last = value.ndim - (features is not None)
+    for move in itertools.islice(_candidates(value, last, tokens, grid, sizes), MOST_TRIALS):
+        try:
+            moved = move(value)
+        except UsageError:
+            continue
+        if moved.shape == wanted.shape and float((moved - wanted).norm()) <= tolerance:
+            return move
+    return None
+
+
+def _candidates(
+    value: Tensor, last: int, tokens: Tensor | None, grid: GridMove | None, sizes: Sequence[tuple[int, int]]
+) -> Iterator[PositionMove]:
+    yield STAY
+    places = range(2, last)
+    if grid is not None:
+        for first in range(2, last - 1):
+            yield PositionMove(grid=grid, first=first)
+    options = [[None, *_perms(int(value.shape[k]), tokens, grid, sizes)] for k in places]
+    for chosen in itertools.product(*options):
+        perms = tuple((k, perm) for k, perm in zip(places, chosen, strict=True) if perm is not None)
+        if perms:
+            yield PositionMove(perms)
+
+
+def _perms(
+    length: int, tokens: Tensor | None, grid: GridMove | None, sizes: Sequence[tuple[int, int]]
+) -> Iterator[Tensor]:
+    """The permutations that may move one axis of positions."""
+    if tokens is not None and len(tokens) <= length <= len(tokens) + MOST_EXTRA:
+        yield _after(length - len(tokens), tokens)
+    for height, width in sizes if grid is not None else ():
+        extra = length - height * width
+        if grid is not None and 0 <= extra <= MOST_EXTRA:
+            try:
+                yield _after(extra, grid.on_pixels(height, width).perm)
+            except UsageError:
+                continue
+
+
+def _after(extra: int, perm: Tensor) -> Tensor:
+    """A permutation with some that stay before it."""
+    return torch.cat([torch.arange(extra), perm + extra])
+
+
+def position_spaces(
+    graph: NetworkGraph, maps: Mapping[str, SpaceElement], lengths: Mapping[int, SpaceElement]
+) -> dict[str, SpaceElement]:
+    """Free spaces that may count positions (of positional encodings, of weights that mix tokens), with their moves."""
+    return {
+        space.name: lengths[space.size]
+        for space in graph.spaces
+        if not space.moves and space.parent is None and space.name not in maps and space.size in lengths
+    }

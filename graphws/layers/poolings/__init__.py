@@ -1,0 +1,1 @@
+"""The poolings that `graphws.pooling.POOLINGS` names, one idea a file."""

@@ -1,0 +1,155 @@
+"""Lay specs and overrides over one another before anything is validated.
+
+``extends:`` names one parent: a file in the folder of the spec or below, or a shipped spec.  Mappings merge, anything
+else is replaced, and a mapping of another `kind` replaces its parent's.  ``--set a.b=c`` lays a value over the result.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphws.errors import nearest
+from graphws.spec.problems import Document, InvalidSpec, Location, Problem
+from graphws.spec.reader import read_file, read_value
+from graphws.spec.shipped import SUFFIX, find_shipped, shipped_folder
+from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree, merge
+
+DEEPEST = 8
+"""Specs that may extend one another."""
+
+
+@dataclass
+class Resolution:
+    """What went wrong while a spec was laid over its ancestors, and the names of the documents in the order of reading.
+
+    `incomplete` is set where an ancestor could not be read: what it would have given is not missing, only unknown.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
+    incomplete: bool = False
+
+    def file(self, path: Path, name: str) -> Mapping:
+        """The tree of a file, laid over its ancestors.
+
+        Raises:
+            InvalidSpec: If the file itself cannot be read.
+        """
+        tree = self._read(path, name)
+        return self.over_parent(tree, path, [path.resolve()])
+
+    def over_parent(self, tree: Mapping, path: Path, chain: list[Path]) -> Mapping:
+        """A tree that was read from `path`, laid over the parent that it names; `chain` are the files passed."""
+        entry = tree.entries.get("extends")
+        if entry is None or not (isinstance(entry.value, Scalar) and isinstance(entry.value.value, str)):
+            return tree
+        own = Mapping({key: value for key, value in tree.entries.items() if key != "extends"}, tree.location)
+        location, text = entry.value.location, entry.value.value
+        parent = self._parent(text, path, chain)
+        if isinstance(parent, str):
+            self._refuse(f"extends: {parent}", location)
+            return own
+        try:
+            below = self._read(parent, _shown(parent, text, location.document.name))
+        except InvalidSpec as error:
+            self.problems += error.problems
+            self.incomplete = True
+            return own
+        merged = merge(self.over_parent(below, parent, [*chain, parent.resolve()]), own)
+        assert isinstance(merged, Mapping)
+        return merged
+
+    def override(self, tree: Mapping, number: int, text: str) -> Mapping:
+        """The tree with the override `text`, ``a.b=c``, which messages call ``--set NUMBER``."""
+        document = Document(f"--set {number}", text)
+        self.documents.append(document.name)
+        dotted, equals, value_text = text.partition("=")
+        keys = dotted.split(".")
+        if not equals or not all(key and key == key.strip() for key in keys):
+            self.problems.append(Problem(f"an override is key.key=value, got {text!r}", Location(document)))
+            return tree
+        if not value_text.strip():
+            where = Location(document, 1, len(dotted) + 1)
+            self.problems.append(Problem(f"nothing after '='; write {dotted}=null or {dotted}=''", where))
+            return tree
+        if keys[0] == "extends":
+            self.problems.append(Problem("extends cannot be set; name the other spec instead", Location(document)))
+            return tree
+        value = self._value(document, " " * (len(dotted) + 1) + value_text)
+        if value is None:
+            return tree
+        for depth in range(len(keys), 0, -1):
+            key = Location(document, 1, len(".".join(keys[: depth - 1])) + (1 if depth == 1 else 2))
+            value = Mapping({keys[depth - 1]: Entry(key, value)}, key)
+        merged = merge(tree, value)
+        assert isinstance(merged, Mapping)
+        return merged
+
+    def _read(self, path: Path, name: str) -> Mapping:
+        self.documents.append(name)
+        tree, problems = read_file(path, name)
+        self.problems += problems
+        return tree
+
+    def _value(self, document: Document, padded: str) -> Tree | None:
+        """The value of an override; the text is padded so that its columns are those of the whole override."""
+        try:
+            value, problems = read_value(document, padded)
+        except InvalidSpec as error:
+            self.problems += error.problems
+            return None
+        self.problems += problems
+        return value
+
+    def _parent(self, text: str, path: Path, chain: list[Path]) -> Path | str:
+        """The parent's file, or why there is none."""
+        if not text.endswith(SUFFIX):
+            return f"{text!r} is not the name of a {SUFFIX} file"
+        near = path.parent / text
+        found = near if near.is_file() else find_shipped(text)
+        if found is None:
+            return f"there is no file {text!r} beside this spec, nor a shipped spec{nearest(text, _shipped_files())}"
+        parent = found.resolve()
+        roots = (chain[0].parent, shipped_folder().resolve())
+        if not any(parent.is_relative_to(root) for root in roots):
+            return f"{text!r} leads out of the folder of the spec; a parent is in it, below it, or a shipped spec"
+        if parent in chain:
+            return f"{text!r} extends this spec in turn"
+        if len(chain) >= DEEPEST:
+            return f"more than {DEEPEST} specs extend one another"
+        return found
+
+    def _refuse(self, message: str, location: Location) -> None:
+        self.problems.append(Problem(message, location))
+        self.incomplete = True
+
+
+def inherit_training(tree: Mapping) -> Mapping:
+    """The tree with every `train` of `compare` laid over the spec's own."""
+    train, compare = tree.entries.get("train"), tree.entries.get("compare")
+    if train is None or compare is None or not isinstance(compare.value, Sequence):
+        return tree
+    items = tuple(_inherit(item, train.value) for item in compare.value.items)
+    entry = Entry(compare.key, Sequence(items, compare.value.location))
+    return Mapping({**tree.entries, "compare": entry}, tree.location)
+
+
+def _inherit(item: Tree, train: Tree) -> Tree:
+    own = item.entries.get("train") if isinstance(item, Mapping) else None
+    if own is None or not isinstance(item, Mapping) or not isinstance(own.value, Mapping):
+        return item
+    return Mapping({**item.entries, "train": Entry(own.key, merge(train, own.value))}, item.location)
+
+
+def _shipped_files() -> list[str]:
+    folder = shipped_folder()
+    return [path.relative_to(folder).as_posix() for path in folder.rglob(f"*{SUFFIX}")]
+
+
+def _shown(parent: Path, text: str, child_name: str) -> str:
+    """What messages call a parent: its path as seen from where its child's was."""
+    if parent.is_relative_to(shipped_folder()):
+        return os.path.relpath(parent) if parent.is_relative_to(Path.cwd()) else str(parent)
+    return os.path.normpath(os.path.join(os.path.dirname(child_name), text))

@@ -1,0 +1,64 @@
+"""A network from a noisy one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+
+from graphws.graph import Weights
+from graphws.tasks.task import Metric, Task
+
+
+class Denoising(Task):
+    """The weights of a network without the noise that was added to them.
+
+    The model, whose head is equivariant, sees ``clean + noise`` and gives a correction in units of each orbit's spread;
+    a model that gives zero scores the variance of the noise.
+
+    Args:
+        deviation: Standard deviation of each flat weight's orbit over the training split.
+        noise: Standard deviation of the noise in the same units.
+        dropout: Share of weights that are set to zero.
+    """
+
+    chosen_by = Metric("mse", higher_is_better=False)
+
+    def __init__(self, deviation: Float[Tensor, " weights"], noise: float, dropout: float = 0.0) -> None:
+        self.deviation, self.noise, self.dropout = deviation, noise, dropout
+
+    def prepare(self, weights: Weights, targets: Tensor, generator: torch.Generator) -> tuple[Weights, Tensor]:
+        """Noisy weights, and the clean ones as targets."""
+        clean = weights.flatten()
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
+        noisy = clean + self.noise * self.deviation.to(clean) * noise
+        if self.dropout:
+            noisy = noisy * (torch.rand(clean.shape, generator=generator, device=clean.device) >= self.dropout)
+        return Weights.unflatten(weights.graph, noisy), clean
+
+    def apply(self, model: Callable[[Weights], Any], weights: Weights) -> Float[Tensor, "batch weights"]:
+        """The corrected weights, flat."""
+        noisy = weights.flatten()
+        correction: Tensor = model(weights).flatten()
+        return noisy + self.deviation.to(noisy) * correction
+
+    def losses(self, outputs: Float[Tensor, "batch weights"], targets: Float[Tensor, "batch weights"]) -> Tensor:
+        """Mean squared error in units of each orbit's spread."""
+        return ((outputs - targets) / self.deviation.to(outputs)).square().mean(dim=-1)
+
+    def predictions(self, outputs: Float[Tensor, "batch weights"]) -> Float[Tensor, "batch weights"]:
+        """The cleaned weights themselves."""
+        return outputs.float()
+
+    def metrics(self, together: bool = True) -> MetricCollection:
+        """Mean squared error in units of each orbit's spread."""
+        error = MeanMetric(nan_strategy="disable", sync_on_compute=together)
+        return MetricCollection({"mse": error}, compute_groups=False)
+
+    def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch to the accumulators."""
+        metrics.update(self.losses(outputs.float(), targets))

@@ -1,0 +1,70 @@
+"""Properties of a network as real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics import MeanSquaredError, MetricCollection, R2Score
+from torchmetrics.regression import MeanAbsoluteError
+
+from graphws.errors import DataError
+from graphws.report import predicted_against_true
+from graphws.tasks.answers import Answers
+from graphws.tasks.task import Figures, Metric, Task
+from graphws.zoo import Zoo
+
+
+class Regression(Task):
+    """Real numbers, learned standardised and reported in their own units.
+
+    Args:
+        mean: Of each target over the training split.
+        deviation: Standard deviation of each target over the training split.
+        names: Of the targets.
+    """
+
+    chosen_by = Metric("mse", higher_is_better=False)
+
+    def __init__(
+        self, mean: Float[Tensor, " outputs"], deviation: Float[Tensor, " outputs"], names: tuple[str, ...]
+    ) -> None:
+        self.mean, self.deviation, self.names = mean, deviation, names
+
+    @classmethod
+    def of(cls, targets: Float[Tensor, "networks outputs"], names: tuple[str, ...]) -> Regression:
+        """The task with the standardisation of the given training targets.
+
+        Raises:
+            DataError: When a target is the same for every network, so that there is nothing to learn.
+        """
+        deviation = targets.std(dim=0, unbiased=False)
+        for name, value in zip(names, deviation.tolist(), strict=True):
+            if value == 0.0:
+                raise DataError(f"the target {name!r} is the same for every training network: nothing to learn")
+        return cls(targets.mean(dim=0), deviation, names)
+
+    def losses(self, outputs: Float[Tensor, "batch outputs"], targets: Float[Tensor, "batch outputs"]) -> Tensor:
+        """Mean squared error of the standardised targets."""
+        wanted = (targets - self.mean.to(targets)) / self.deviation.to(targets)
+        return (outputs - wanted).square().mean(dim=-1)
+
+    def predictions(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """The targets in their own units."""
+        outputs = outputs.float()
+        return outputs * self.deviation.to(outputs) + self.mean.to(outputs)
+
+    def metrics(self, together: bool = True) -> MetricCollection:
+        """Mean squared error, mean absolute error and R²; of several targets, the average."""
+        kinds = {"mse": MeanSquaredError, "mae": MeanAbsoluteError, "r2": R2Score}
+        found = {name: kind(sync_on_compute=together) for name, kind in kinds.items()}
+        return MetricCollection(found, compute_groups=False)
+
+    def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
+        """Predictions of every model against the truth."""
+        predictions = {name: found.predictions.numpy().astype(np.float64) for name, found in answers.items()}
+        truth = next(iter(answers.values())).targets.numpy().astype(np.float64)
+        figure = predicted_against_true(truth, predictions, self.names)
+        return {"predictions": ("Test split: the closer to the diagonal, the better.", figure)}

@@ -1,0 +1,92 @@
+"""What all tasks have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from graphws.graph import Weights
+from graphws.tasks.answers import Answers
+from graphws.zoo import Zoo
+
+Figures = dict[str, tuple[str, Figure]]
+"""By name: the caption and the figure."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The name of a number that ranks models, and which way is better."""
+
+    name: str
+    higher_is_better: bool
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether `value` beats `than` (None: nothing yet). NaN beats nothing."""
+        if value != value:
+            return False
+        if than is None or than != than:
+            return True
+        return value > than if self.higher_is_better else value < than
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """What a task may look at when it is made.
+
+    Attributes:
+        targets: One row a network of the data, in the units of the table.
+        training: Which networks are for training.
+        deviation: Of every flat weight as the models see it: what noise is measured by.
+    """
+
+    targets: Tensor
+    training: Int64[Tensor, " training"]
+    deviation: Float[Tensor, " weights"]
+
+
+class Task(ABC):
+    """What is to be read from the weights."""
+
+    chosen_by: Metric
+
+    def prepare(self, weights: Weights, targets: Tensor, generator: torch.Generator) -> tuple[Weights, Tensor]:
+        """What the model sees and what it should answer; `generator` lives on the device of the weights."""
+        return weights, targets
+
+    def apply(self, model: Callable[[Weights], Any], weights: Weights) -> Tensor:
+        """The model's outputs as one tensor, a row a network."""
+        outputs: Tensor = model(weights)
+        return outputs
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
+        """One loss a network."""
+
+    @abstractmethod
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Outputs in the units of the target."""
+
+    @abstractmethod
+    def metrics(self, together: bool = True) -> MetricCollection:
+        """Fresh accumulators of the validation metrics; `together`: they add up over all processes."""
+
+    def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch to the accumulators."""
+        metrics.update(self.predictions(outputs), targets)
+
+    def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
+        """What a report shows of the answers for the test split, beside the scores; nothing unless a task says so.
+
+        Args:
+            answers: Of each model by its name, the run's own first.
+            zoo: Where the networks are from.
+        """
+        return {}

@@ -1,0 +1,103 @@
+"""The job of a spec with an ``experiment``: from the pictures to the report, in a run folder.
+
+====================================  ==================================================================
+``trials/network/``                   state and metrics of the training, from which a stopped run goes on
+``models/network.safetensors``        the trained network as a converted one, for ``graphws actions`` and others
+``probes.safetensors``                what it was measured on, for ``graphws actions --data``
+``metrics.csv``, ``results.json``     every look at the test pictures; verdict and numbers of every layer
+``figures/``, ``report.html``         as of every run
+====================================  ==================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from graphws.checkpoints.network_file import load_network, save_network
+from graphws.errors import RunError, UsageError
+from graphws.report.actions_page import COLUMNS, actions_table
+from graphws.runtime.environment import Processes, versions
+from graphws.runtime.files import read_json, write_bytes, write_json
+from graphws.runtime.folder import RunFolder
+from graphws.runtime.reporter import Reporter
+from graphws.spec import Spec, SymmetryExperiment, dump_spec
+from graphws.trainings.analysis import (
+    SymmetryResults,
+    convert,
+    find,
+    find_heads,
+    heads_in_words,
+    rho_on_heads,
+    score,
+)
+from graphws.trainings.design import design_of
+from graphws.trainings.pictures import Pictures, load_pictures_of
+from graphws.trainings.training import LAST, Trained, train
+from graphws.trainings.training_report import write_report
+
+NETWORK = "network"
+
+
+def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> SymmetryResults:
+    """Train the network of an experiment, find how the group acts inside it, write the report; or what is missing.
+
+    Raises:
+        GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
+        KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
+    """
+    experiment = spec.experiment
+    assert experiment is not None
+    if group.world > 1:
+        raise UsageError(
+            f"an experiment trains one network on one device, but {group.world} processes were started; "
+            "start it without torchrun"
+        )
+    if folder.complete():
+        return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
+    with folder.work(dump_spec(spec), versions()):
+        pictures = _pictures(experiment, folder)
+        trained = _trained(experiment, pictures, folder, reporter)
+        actions = find(trained, pictures)
+        heads = find_heads(trained, pictures)
+        rows = tuple(tuple(row) for row in actions_table(actions))
+        words = "" if heads is None else heads_in_words(heads, rho_on_heads(trained, actions))
+        test = score(trained, pictures)
+        results = SymmetryResults(actions.verdict.text, test, tuple(COLUMNS), rows, words, actions.to_dict())
+        write_bytes(folder.path / "probes.safetensors", save({"inputs": trained.probes(pictures).contiguous()}))
+        write_json(folder.path / "results.json", results.to_json())
+        write_report(spec, folder, trained, pictures, actions, heads, results)
+        folder.mark("complete", outcome=results.sentence())
+    return results
+
+
+def _pictures(experiment: SymmetryExperiment, folder: RunFolder) -> Pictures:
+    """The pictures, which must be those that the run began with."""
+    pictures = load_pictures_of(experiment)
+    state = folder.state()
+    if state.setdefault("pictures_sha256", pictures.digest) != pictures.digest:
+        raise RunError(f"the pictures have changed since {folder.path} was started; start another run")
+    folder.mark(state["status"], pictures_sha256=pictures.digest)
+    return pictures
+
+
+def _trained(experiment: SymmetryExperiment, pictures: Pictures, folder: RunFolder, reporter: Reporter) -> Trained:
+    """The trained network; it is trained only where the run has none yet."""
+    trial, path = folder.trial(NETWORK), folder.model(NETWORK)
+    if not path.exists():
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        trained = train(experiment, pictures, device=device, folder=trial, reporter=reporter)
+        write_bytes(folder.path / "metrics.csv", (trial / "metrics.csv").read_bytes())
+        save_network(convert(trained, pictures), path)
+        (trial / LAST).unlink()
+    weights = load_network(path).weights
+    assert weights is not None
+    return Trained(design_of(experiment, pictures), weights, _history(folder.path / "metrics.csv"))
+
+
+def _history(path: Path) -> tuple[dict[str, float], ...]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(file))

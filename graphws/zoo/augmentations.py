@@ -1,0 +1,218 @@
+"""Augmentations of networks: new training networks from old ones (paper D, appendix J).
+
+Noise and dropout blur the weights; a random group element gives another set of weights of the same function; and for
+networks that represent a signal, f: coordinates → values, the *signal* is rotated, moved or scaled exactly, by changing
+nothing but the first layer.  If x′ = Ax + t, the transformed signal is f(A⁻¹(x - t)), so
+
+    W₁ ← W₁A⁻¹,    b₁ ← b₁ - W₁A⁻¹t.
+
+Every network of a batch gets draws of its own from the generator.  Nothing is changed in place.  Coordinates of a
+picture are (y, x) with y downwards (`graphws.zoo.sources.picture_grid`): a positive angle turns the picture
+counterclockwise to the eye.
+
+A gauge or a normalisation comes after the augmentations of the signal, which suppose raw weights.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from graphws.errors import ZooError
+from graphws.graph import NetworkGraph, Weights, orbits
+from graphws.zoo.statistics import Statistics
+
+
+class Augmentation(Protocol):
+    """A random map of a batch of networks."""
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """New networks; `weights` stays as it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianNoise:
+    """Adds independent normal noise to every weight.
+
+    Args:
+        std: Deviation of the noise, relative to the deviation of each orbit.
+        statistics: Where that deviation comes from; the batch itself where None.
+    """
+
+    std: float
+    statistics: Statistics | None = None
+
+    def __post_init__(self) -> None:
+        _check("noise", self.std, math.inf)
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """Noisy networks."""
+        moved = {}
+        for name, tensor in weights.items():
+            spread = self.statistics.spread(name, tensor)[1] if self.statistics else _spread(weights, name)
+            moved[name] = tensor + self.std * spread * _normal(tensor, generator)
+        return Weights(weights.graph, moved)
+
+
+@dataclass(frozen=True)
+class DropoutNoise:
+    """Sets each weight to 0 with probability `rate`; what stays is not scaled up."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check("dropout", self.rate, 1)
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """Networks with holes."""
+        moved = {name: tensor * (_uniform(tensor, generator) >= self.rate) for name, tensor in weights.items()}
+        return Weights(weights.graph, moved)
+
+
+@dataclass(frozen=True)
+class RandomElement:
+    """Moves each network by a random element of its group: other weights, the same function."""
+
+    actions: Literal["permutation", "rich"] = "permutation"
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """Moved networks."""
+        return weights.graph.group().random(generator, weights.batch, self.actions, weights.dtype).act(weights)
+
+
+@dataclass(frozen=True)
+class SignalTransform:
+    """Rotates, scales and then moves the represented signal.
+
+    Args:
+        rotation: Angles are uniform within ± so many degrees; for signals on a plane only.
+        translation: Shifts are uniform within ± this in each coordinate; a picture's side is 2.
+        scaling: Factors are log-uniform between 1/(1 + scaling) and 1 + scaling.
+    """
+
+    rotation: float = 0.0
+    translation: float = 0.0
+    scaling: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("rotation", self.rotation, 360)
+        _check("translation", self.translation, math.inf)
+        _check("scaling", self.scaling, math.inf)
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """Networks of transformed signals."""
+        return transform_signal(weights, *self.draw(weights, generator))
+
+    def draw(self, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Matrix A (batch, d, d) and shift t (batch, d) for each network."""
+        weight, _ = first_layer(weights.graph)
+        like = weights[weight]
+        batch, d = like.shape[0], like.shape[-1]
+        if self.rotation and d != 2:
+            raise ZooError(f"rotation needs signals on a plane; these networks have {d} inputs")
+        unit = _uniform(like.new_empty(batch, 2 + d), generator) * 2 - 1
+        matrix = torch.eye(d, dtype=like.dtype, device=like.device).repeat(batch, 1, 1)
+        if self.rotation:
+            matrix = rotation_matrix(unit[:, 0] * math.radians(self.rotation))
+        factor = torch.exp(unit[:, 1] * math.log1p(self.scaling))
+        return matrix * factor[:, None, None], unit[:, 2:] * self.translation
+
+
+@dataclass(frozen=True)
+class Compose:
+    """One augmentation after another."""
+
+    augmentations: tuple[Augmentation, ...]
+
+    def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
+        """All of them, in order."""
+        for augmentation in self.augmentations:
+            weights = augmentation(weights, generator)
+        return weights
+
+
+def augmentation(
+    *,
+    noise: float = 0.0,
+    dropout: float = 0.0,
+    group: bool = False,
+    rotation: float = 0.0,
+    translation: float = 0.0,
+    scaling: float = 0.0,
+    statistics: Statistics | None = None,
+) -> Compose:
+    """The augmentations whose amount is not 0: signal first, then group element, dropout, noise.
+
+    Raises:
+        ZooError: On an amount out of its range.
+    """
+    signal = SignalTransform(rotation, translation, scaling)
+    chosen: list[Augmentation] = [signal] if rotation or translation or scaling else []
+    chosen += [RandomElement()] if group else []
+    chosen += [DropoutNoise(dropout)] if dropout else []
+    chosen += [GaussianNoise(noise, statistics)] if noise else []
+    return Compose(tuple(chosen))
+
+
+def transform_signal(weights: Weights, matrix: Tensor, shift: Tensor) -> Weights:
+    """Networks of the signals f(A⁻¹(x - t)), exactly.
+
+    Args:
+        weights: A batch of networks of signals f.
+        matrix: A, (batch, d, d), invertible.
+        shift: t, (batch, d).
+
+    Raises:
+        ZooError: Where the graph has no first layer that alone reads the input, or a shift meets one without bias.
+    """
+    weight, bias = first_layer(weights.graph)
+    moved = weights[weight] @ torch.linalg.inv(matrix)
+    tensors = {**weights.tensors, weight: moved}
+    if bias is not None:
+        tensors[bias] = weights[bias] - (moved @ shift.unsqueeze(-1)).squeeze(-1)
+    elif bool((shift != 0).any()):
+        raise ZooError("a signal cannot be moved by networks whose first layer has no bias")
+    return Weights(weights.graph, tensors)
+
+
+def rotation_matrix(angle: Tensor) -> Tensor:
+    """Rotations by `angle` (radians, (batch,)) of points (y, x), (batch, 2, 2); counterclockwise with y downwards."""
+    cosine, sine = angle.cos(), angle.sin()
+    return torch.stack([cosine, -sine, sine, cosine], dim=-1).reshape(-1, 2, 2)
+
+
+def first_layer(graph: NetworkGraph) -> tuple[str, str | None]:
+    """Weight and bias of the one linear layer that reads the input; `ZooError` where there is no such layer."""
+    readers = [op for op in graph.operations if set(op.inputs) & set(graph.inputs)]
+    if len(graph.inputs) != 1 or len(readers) != 1 or readers[0].kind != "linear":
+        raise ZooError("only networks whose input is read by one linear layer can have their signal transformed")
+    _, weight, *bias = readers[0].inputs
+    return weight, bias[0] if bias else None
+
+
+def _check(name: str, value: float, limit: float) -> None:
+    if not (math.isfinite(value) and 0 <= value <= limit):
+        bound = "" if math.isinf(limit) else f" and at most {limit:g}"
+        raise ZooError(f"augmentation: {name} must be at least 0{bound}, got {value!r}")
+
+
+def _spread(weights: Weights, name: str) -> Tensor:
+    """Deviation of each entry's orbit over the batch."""
+    tensor, labels = weights[name], orbits(weights.graph, name).to(weights.device)
+    flat, flat_labels = tensor.detach().flatten(1), labels.flatten()
+    count = torch.bincount(flat_labels).to(flat) * len(flat)
+    mean = flat.new_zeros(len(count)).index_add_(0, flat_labels, flat.sum(0)) / count
+    squares = (flat - mean[flat_labels]).square().sum(0)
+    return (flat.new_zeros(len(count)).index_add_(0, flat_labels, squares) / count).sqrt()[labels]
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -1,0 +1,266 @@
+"""Building zoos: resuming after a kill, Ctrl-C and a full disk; ranks; names that are taken."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graphws.errors import ZooError
+from graphws.operations import forward
+from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
+from graphws.zoo.fit_job import Progress
+
+ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
+OPTIONS = FitOptions(steps=4, lr=0.02, views=2, psnr=None)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_job, "PART", 16)
+
+
+def fit(path: Path, count: int = 50, **options: object) -> Zoo | None:
+    return fit_zoo(path, load_digits(limit=count), ARCHITECTURE, OPTIONS, **options)  # type: ignore[arg-type]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_zoo_holds_what_was_fitted(tmp_path: Path) -> None:
+    zoo = fit(tmp_path / "zoo")
+    assert zoo is not None
+    samples = load_digits(limit=50)
+    assert len(zoo) == 100
+    assert zoo.table["sample"].tolist() == [*range(50), *range(50)]
+    assert zoo.table["view"].tolist() == [0] * 50 + [1] * 50
+    assert zoo.table["label"].tolist() == samples.table["label"].tolist() * 2
+    weights = zoo.weights()
+    output = forward(zoo.graph, weights, samples.coordinates.float())
+    loss = (output - samples.targets(zoo.table["sample"])).square().mean(dim=(1, 2))
+    assert np.allclose(loss.numpy(), zoo.table["loss"], rtol=1e-4)
+    assert not torch.equal(weights.flatten()[0], weights.flatten()[50])
+    assert sorted(content(tmp_path / "zoo")) == [
+        "graph.json",
+        "statistics.safetensors",
+        "table.parquet",
+        "weights-00000.safetensors",
+        "zoo.json",
+    ]
+    assert not (tmp_path / "zoo.partial").exists()
+    assert zoo.provenance["fit"]["options"]["views"] == 2
+    assert zoo.provenance["signal"]["shape"] == [8, 8]
+    assert str(tmp_path) not in (tmp_path / "zoo" / "zoo.json").read_text()
+
+
+def test_all_views_share_a_split(tmp_path: Path) -> None:
+    zoo = fit(tmp_path / "zoo", split=SplitOptions(validation=0.2, test=0.3))
+    assert zoo is not None
+    assert zoo.table["split"][:50].tolist() == zoo.table["split"][50:].tolist()
+    assert len(zoo.split("test")) == 30
+
+
+def test_threads_ranks_and_groups_change_nothing(tmp_path: Path) -> None:
+    fit(tmp_path / "one", threads=1)
+    fit(tmp_path / "two", threads=3)
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [
+            pool.submit(fit, tmp_path / "three", threads=1, rank=rank, world_size=2, patience=60) for rank in (0, 1)
+        ]
+        results = [rank.result() for rank in ranks]
+    assert isinstance(results[0], Zoo)
+    assert results[1] is None
+    samples = load_digits(limit=50)
+    odd = FitOptions(steps=4, lr=0.02, views=2, psnr=None, group=3)
+    fit_zoo(tmp_path / "four", samples, ARCHITECTURE, odd)
+    for name in ("two", "three", "four"):
+        assert content(tmp_path / name) == content(tmp_path / "one")
+
+
+def test_a_finished_zoo_is_opened_again(tmp_path: Path) -> None:
+    fit(tmp_path / "zoo")
+    before = (tmp_path / "zoo" / "zoo.json").stat().st_mtime_ns
+    assert isinstance(fit(tmp_path / "zoo"), Zoo)
+    assert (tmp_path / "zoo" / "zoo.json").stat().st_mtime_ns == before
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from graphws.zoo import fit_job, fit, Architecture, FitOptions, fit_zoo, load_digits
+fit_job.PART = 16
+slow = fit_job.write_shard
+def write(*arguments):
+    result = slow(*arguments)
+    time.sleep(0.15)
+    return result
+fit_job.write_shard = write
+fit_zoo(sys.argv[1], load_digits(limit=50), Architecture((2, 8, 8, 1), omega=5.0),
+        FitOptions(steps=4, lr=0.02, views=2, psnr=None), threads=1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path: Path, number: signal.Signals) -> None:
+    fit(tmp_path / "whole")
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "zoo")], stderr=subprocess.DEVNULL)
+    parts = tmp_path / "zoo.partial" / "parts"
+    deadline = time.monotonic() + 60
+    while len(list(parts.glob("*.safetensors"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(number)
+    child.wait(timeout=60)
+    done = {file.name: file.stat().st_mtime_ns for file in parts.glob("*.safetensors")}
+    assert 3 <= len(done) < 7
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(tmp_path / "zoo")
+    assert str(caught.value) == (
+        f"{tmp_path / 'zoo'}: not finished; run the same `graphws zoo fit` again to go on where it stopped"
+    )
+    states: list[Progress] = []
+    kept = []
+
+    def watch(state: Progress) -> None:
+        states.append(state)
+        if len(states) == 1:
+            kept.append({file.name: file.stat().st_mtime_ns for file in parts.glob("*.safetensors")})
+
+    fit(tmp_path / "zoo", progress=watch)
+    assert kept == [done]
+    assert states[0].done == states[0].kept == 16 * len(done)
+    assert states[-1].done == states[-1].total == 100
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+def test_damaged_parts_are_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_job._Job, "finish", lambda self: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "zoo")
+    part = tmp_path / "zoo.partial" / "parts" / "part-000002.safetensors"
+    part.write_bytes(part.read_bytes()[:-100])
+    fit(tmp_path / "zoo")
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("victim", ["weights-00000.safetensors", "table.parquet", "zoo.json"])
+def test_stopped_while_finishing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str) -> None:
+    fit(tmp_path / "whole")
+
+    def stop(source: object, target: object) -> None:
+        if Path(str(target)).name == victim:
+            raise KeyboardInterrupt
+        replace(source, target)  # type: ignore[arg-type]
+
+    replace = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "zoo")
+    with pytest.raises(ZooError):
+        Zoo.open(tmp_path / "zoo")
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(tmp_path / "zoo.partial")
+    assert str(caught.value) == (
+        f"{tmp_path / 'zoo.partial'}: an unfinished fit; run the same `graphws zoo fit` again to go on where it stopped"
+    )
+    fit(tmp_path / "zoo")
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+def test_stopped_before_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("graphws.zoo.writer.os.rename", lambda source, target: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "zoo")
+    fit(tmp_path / "zoo")
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(tmp_path / "whole")
+    calls = []
+
+    def fsync(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(ZooError) as caught:
+            fit(tmp_path / "zoo", threads=1)
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'zoo.partial' / 'parts' / 'part-000002.safetensors'}: the disk is full; "
+        "free some space and run the same command again"
+    )
+    assert not list((tmp_path / "zoo.partial").rglob("*.tmp"))
+    fit(tmp_path / "zoo")
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+def test_progress_is_told_in_order(tmp_path: Path) -> None:
+    states: list[Progress] = []
+    fit(tmp_path / "zoo", progress=states.append)
+    done = [state.done for state in states]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, 100)
+    assert states[-1].psnr > 0
+
+
+def test_threads_put_the_setting_back(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    fit(tmp_path / "zoo", threads=2)
+    assert torch.get_num_threads() == before
+
+
+def test_names_that_are_taken(tmp_path: Path) -> None:
+    fit(tmp_path / "zoo")
+    samples = load_digits(limit=50)
+    with pytest.raises(ZooError) as caught:
+        fit_zoo(tmp_path / "zoo", samples, ARCHITECTURE, FitOptions(steps=5, lr=0.02, views=2, psnr=None))
+    assert str(caught.value) == (
+        f"{tmp_path / 'zoo'}: exists already, made otherwise (options.steps: 4 there, 5 asked for); "
+        "remove it, or give another name"
+    )
+    (tmp_path / "other.partial").mkdir()
+    note = json.loads(json.dumps(Zoo.open(tmp_path / "zoo").provenance["fit"]))
+    note["architecture"]["omega"] = 30.0
+    (tmp_path / "other.partial" / "fit.json").write_text(json.dumps(note))
+    with pytest.raises(ZooError) as caught:
+        fit(tmp_path / "other")
+    assert str(caught.value) == (
+        f"{tmp_path / 'other.partial'}: an unfinished fit with other settings (architecture.omega: 30.0 there, "
+        "5.0 asked for); go on with those, or remove the folder"
+    )
+
+
+def test_wrong_requests(tmp_path: Path) -> None:
+    samples = load_digits(limit=50)
+    with pytest.raises(ZooError) as caught:
+        fit_zoo(tmp_path / "zoo", samples, Architecture((2, 4, 3)), OPTIONS)
+    assert str(caught.value) == (
+        "source 'digits' has 2 coordinates and 1 channels, the architecture 2 inputs and 3 outputs"
+    )
+    with pytest.raises(ZooError) as caught:
+        fit(tmp_path / "zoo", rank=2, world_size=2)
+    assert str(caught.value) == "rank 2 of 2 processes: ranks count from 0"
+    with pytest.raises(ZooError) as caught:
+        fit(tmp_path / "zoo", rank=0, world_size=2, patience=0.0)
+    assert str(caught.value) == (
+        f"{tmp_path / 'zoo.partial'}: 3 parts of other ranks are missing and none has come for 0 s; "
+        "run the same command again to fit what is missing"
+    )
