@@ -218,7 +218,7 @@ class _Call:
             if slot.dtype and isinstance(value, str):
                 value = DTYPES[value]
             if isinstance(value, tuple):
-                value = list(value) if slot.several else value[0]
+                value = value[0] if slot.single else list(value)
             elif slot.several and value is not None and not isinstance(value, list):
                 value = [value]
             if slot.keyword:
@@ -249,13 +249,14 @@ class _Slot:
     default: Any
     keyword: bool
     several: bool
+    single: bool
     dtype: bool
 
 
 def _slot(argument: Any) -> _Slot:
     default = argument.default_value if argument.has_default_value() else None
-    several = str(argument.type).startswith("List[")
-    return _Slot(argument.name, default, argument.kwarg_only, several, argument.name in ("dtype", "out_dtype"))
+    several, single = str(argument.type).startswith("List["), str(argument.type) == "int"
+    return _Slot(argument.name, default, argument.kwarg_only, several, single, argument.name in ("dtype", "out_dtype"))
 
 
 def _told_apart(value: Any) -> bool:

@@ -190,7 +190,7 @@ def test_what_mixes_or_moves_does_not() -> None:
 
 @pytest.mark.parametrize(
     ("calls", "axes"),
-    [(POOLED, {"pools", "keeps"}), (MIXED, {"mixes", "keeps"}), (MOVED, {"moves"}), (MADE, {"makes"})],
+    [(POOLED, {"pools", "keeps"}), (MIXED, {"mixes", "keeps"}), (MOVED, {"moves", "pads"}), (MADE, {"makes"})],
 )
 def test_every_call_of_the_tests_stands_in_its_list(calls: list[Call], axes: set[str]) -> None:
     for call in calls:
