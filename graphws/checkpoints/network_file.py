@@ -28,7 +28,6 @@ from graphws.errors import DataError, GraphwsError
 from graphws.files import whole_file
 from graphws.graph.format_1 import WHY as OF_FORMAT_1
 from graphws.graph.network import NetworkGraph
-from graphws.graph.serialise import from_json, to_json
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.plan import why_not
@@ -59,7 +58,7 @@ def save_network(conversion: Conversion, path: str | Path) -> None:
     file = Path(path)
     if file.suffix != ".safetensors":
         raise DataError(f"{file}: a converted network is a .safetensors file; name it {file.stem}.safetensors")
-    metadata = {MARK: FORMAT, "graph": to_json(conversion.graph, inline=False), "reason": conversion.reason}
+    metadata = {MARK: FORMAT, "graph": conversion.graph.to_json(inline=False), "reason": conversion.reason}
     metadata["notes"] = json.dumps(list(conversion.notes)[:MOST_NOTES])
     metadata["actions"] = json.dumps([asdict(check) for check in conversion.actions])
     if conversion.verification is not None:
@@ -118,7 +117,7 @@ def load_network(path: str | Path) -> Conversion:
     constants = {key.removeprefix(CONSTANTS): x for key, x in tensors.items() if key.startswith(CONSTANTS)}
     state = {key: x for key, x in tensors.items() if not key.startswith(CONSTANTS)}
     try:
-        graph = from_json(metadata.get("graph", ""), constants)
+        graph = NetworkGraph.from_json(metadata.get("graph", ""), constants)
         weights = Weights.from_state_dict(graph, state) if state else None
     except GraphwsError as error:
         raise DataError(f"{file}: {error}") from None

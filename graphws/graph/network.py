@@ -21,16 +21,19 @@ A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from graphws.errors import GraphError, nearest
 from graphws.graph.constant import MOST, Constant
 from graphws.graph.layout import Layout, make_layout
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Parameter, Storage
+from graphws.graph.serialise import parts_of, to_json
 from graphws.graph.space import Action, Space
 from graphws.graph.value import Value
 
@@ -369,18 +372,23 @@ class NetworkGraph:
             tuple(Parameter(p.name, p.axes, p.kind, p.role) for p in self.parameters),
         )
 
-    def to_json(self) -> str:
-        """Canonical JSON: equal graphs give equal text."""
-        from graphws.graph.serialise import to_json
+    def to_json(self, *, inline: bool = True) -> str:
+        """Canonical JSON: equal graphs give equal text.
 
-        return to_json(self)
+        Args:
+            inline: Whether the numbers of constants stand in the text too.
+        """
+        return to_json(self, inline=inline)
 
     @staticmethod
-    def from_json(text: str) -> NetworkGraph:
-        """The inverse of `to_json`; `GraphError` on anything else."""
-        from graphws.graph.serialise import from_json
+    def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> NetworkGraph:
+        """The inverse of `to_json`; `GraphError` on anything else.
 
-        return from_json(text)
+        Args:
+            text: The text.
+            constants: Numbers of constants whose numbers do not stand in it.
+        """
+        return NetworkGraph(**parts_of(text, constants))
 
     def __str__(self) -> str:
         head = (

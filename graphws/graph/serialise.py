@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from graphws.errors import GraphError, nearest
 from graphws.graph.constant import LARGEST as LARGEST_CONSTANT
 from graphws.graph.constant import Constant
 from graphws.graph.format_1 import operation_of_format_1
-from graphws.graph.network import NetworkGraph
 from graphws.graph.operation import Operation
 from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.space import Space
@@ -32,6 +31,25 @@ LONGEST = 64 << 20
 """Largest text that is read, in characters."""
 LARGEST = 2**40
 """Largest size of a space, and largest length of a stored axis, that is believed."""
+
+
+class Described(Protocol):
+    """What of a graph is written: the fields of `graphws.graph.NetworkGraph`, which stands above this module."""
+
+    @property
+    def spaces(self) -> Sequence[Space]: ...
+    @property
+    def parameters(self) -> Sequence[Parameter]: ...
+    @property
+    def operations(self) -> Sequence[Operation]: ...
+    @property
+    def inputs(self) -> Sequence[str]: ...
+    @property
+    def outputs(self) -> Sequence[str]: ...
+    @property
+    def constants(self) -> Sequence[Constant]: ...
+    @property
+    def values(self) -> Sequence[Value]: ...
 
 
 def _space(space: Space) -> dict[str, Any]:
@@ -93,7 +111,7 @@ def _value(value: Value) -> dict[str, Any]:
     return entry | ({"highest": value.highest} if value.highest is not None else {})
 
 
-def to_json(graph: NetworkGraph, *, inline: bool = True) -> str:
+def to_json(graph: Described, *, inline: bool = True) -> str:
     """Canonical JSON of a graph.
 
     Args:
@@ -288,8 +306,8 @@ def _read_value(entry: object, place: str) -> Value:
     return Value(reader.text("name"), tuple(shape), axes, reader.text("dtype", WEIGHTS), highest)
 
 
-def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> NetworkGraph:
-    """The graph of a JSON text.
+def parts_of(text: str, constants: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    """The arguments of the graph that a JSON text describes.
 
     Args:
         text: The text.
@@ -309,12 +327,16 @@ def from_json(text: str, constants: Mapping[str, Tensor] | None = None) -> Netwo
     version = reader.whole("graphws_graph")
     if not OLDEST <= version <= FORMAT:
         raise GraphError(f"graph file of format {version}; this version reads formats {OLDEST} to {FORMAT}")
-    return NetworkGraph(
-        tuple(_read_space(entry, f"space {k}") for k, entry in enumerate(reader.items("spaces"))),
-        tuple(_read_parameter(entry, f"parameter {k}") for k, entry in enumerate(reader.items("parameters"))),
-        tuple(_read_operation(entry, f"operation {k}", version) for k, entry in enumerate(reader.items("operations"))),
-        reader.texts("inputs"),
-        reader.texts("outputs"),
-        tuple(_read_constant(e, f"constant {k}", constants or {}) for k, e in enumerate(reader.items("constants"))),
-        tuple(_read_value(entry, f"value {k}") for k, entry in enumerate(reader.items("values"))),
-    )
+    return {
+        "spaces": tuple(_read_space(e, f"space {k}") for k, e in enumerate(reader.items("spaces"))),
+        "parameters": tuple(_read_parameter(e, f"parameter {k}") for k, e in enumerate(reader.items("parameters"))),
+        "operations": tuple(
+            _read_operation(e, f"operation {k}", version) for k, e in enumerate(reader.items("operations"))
+        ),
+        "inputs": reader.texts("inputs"),
+        "outputs": reader.texts("outputs"),
+        "constants": tuple(
+            _read_constant(e, f"constant {k}", constants or {}) for k, e in enumerate(reader.items("constants"))
+        ),
+        "values": tuple(_read_value(e, f"value {k}") for k, e in enumerate(reader.items("values"))),
+    }

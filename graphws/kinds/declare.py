@@ -255,8 +255,8 @@ class _Slot:
 
 def _slot(argument: Any) -> _Slot:
     default = argument.default_value if argument.has_default_value() else None
-    several, single = str(argument.type).startswith("List["), str(argument.type) == "int"
-    return _Slot(argument.name, default, argument.kwarg_only, several, single, argument.name in ("dtype", "out_dtype"))
+    text, dtype = str(argument.type), argument.name in ("dtype", "out_dtype")
+    return _Slot(argument.name, default, argument.kwarg_only, text.startswith("List["), text == "int", dtype)
 
 
 def _told_apart(value: Any) -> bool:

@@ -69,6 +69,7 @@ class Kind:
         spellings: Other names of the same function in PyTorch's ATen library.
         context: Whether the function also takes ``dtype`` and ``device`` (those of the weights): it makes tensors.
         shape_of: Operands of which only the shape, type or device counts, and no number.
+        weight: The operand that is its weight, and the axis of it that says what is written; the others are read.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
         batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
@@ -83,6 +84,7 @@ class Kind:
     context: frozenset[str] = field(default_factory=frozenset)
     from_aten: bool = False
     shape_of: frozenset[str] = field(default_factory=frozenset)
+    weight: tuple[str, int] | None = None
     batched: Callable[..., Any] | None = None
 
     def __call__(self, /, *operands: Any, **attributes: Any) -> Any:

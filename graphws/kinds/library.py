@@ -25,10 +25,10 @@ POINTWISE = _words("""
 
 ENTRYWISE = _words("""
     add sub rsub mul div true_divide floor_divide remainder fmod maximum minimum fmax fmin clamp clamp_min clamp_max
-    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor
-    __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift atan2 hypot copysign xlogy
-    logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf masked_fill polar complex real imag conj
-    view_as_real view_as_complex prelu isin bucketize
+    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or
+    logical_xor bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift
+    bitwise_right_shift atan2 hypot copysign xlogy logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf
+    masked_fill polar complex real imag conj view_as_real view_as_complex prelu isin bucketize
 """)
 """Several tensors, entry by entry."""
 
@@ -128,6 +128,14 @@ SAME = {
     "rms_norm": ("_fused_rms_norm",),
 }
 """Other names of the same function, with the same arguments; what PyTorch leaves unwritten is zero."""
+
+WEIGHTS = {
+    "linear": ("weight", 0),
+    **{f"conv{n}d": ("weight", 0) for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": ("weight", 1) for n in (1, 2, 3)},
+    "embedding": ("weight", 1),
+}
+"""Rows that multiply by a weight: which operand it is, and which of its axes says what is written."""
 
 _LISTS: dict[str, dict[str, int]] = {"lstm_cell": {"hx": 2}}
 

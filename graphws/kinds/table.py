@@ -23,7 +23,7 @@ def _own() -> dict[str, Kind]:
 @cache
 def _made(name: str) -> Kind | None:
     row = _own().get(name) or library.row(name)
-    return row if row is None or name not in FORMS else replace(row, batched=FORMS[name])
+    return None if row is None else replace(row, batched=FORMS.get(name), weight=library.WEIGHTS.get(name))
 
 
 @cache

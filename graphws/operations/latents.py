@@ -5,7 +5,7 @@ head has attended to, not its values.  Readers of the space (axes of power -1) r
 
 >>> from graphws.operations import mlp_graph
 >>> carriers(mlp_graph([2, 8, 1], activation="tanh"))
-{'input': 'x0', 'hidden1': 'x1'}
+{'input': 'x0', 'hidden1': 'x1', 'output': 'z2'}
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from graphws.errors import GraphError
 from graphws.graph import Action, Axis, NetworkGraph, Operation, Parameter, Space
-from graphws.graph.serialise import from_json, to_json
 from graphws.operations import mlp_graph
 from tests.graph import samples
 
@@ -36,9 +35,9 @@ def test_constants_come_back_bit_for_bit() -> None:
     graph = samples.computing()
     back = NetworkGraph.from_json(graph.to_json())
     assert all(samples.bits(a.tensor, b.tensor) for a, b in zip(graph.constants, back.constants, strict=True))
-    short = to_json(graph, inline=False)
+    short = graph.to_json(inline=False)
     assert '"data"' not in short
-    assert from_json(short, {c.name: c.tensor for c in graph.constants}) == graph
+    assert NetworkGraph.from_json(short, {c.name: c.tensor for c in graph.constants}) == graph
 
 
 NAMES = st.text(st.characters(categories=["L", "N"], include_characters="_.-/"), min_size=1, max_size=6)
@@ -269,7 +268,7 @@ def test_too_many_constants_are_refused() -> None:
         NetworkGraph.from_json(_changed(constants=[{**entry, "data": quarter} for entry in entries]))
     numbers = {f"c{k}": torch.zeros(16 << 20, dtype=torch.uint8) for k in range(5)}
     with pytest.raises(GraphError, match=r"^the constants have 83886080 bytes, at most 67108864 are kept$"):
-        from_json(_changed(constants=entries), numbers)
+        NetworkGraph.from_json(_changed(constants=entries), numbers)
 
 
 def test_many_spaces_are_read_in_no_time() -> None:

@@ -72,13 +72,14 @@ def flow_order(graph: NetworkGraph) -> list[Parameter]:
     return [parameter for _, _, parameter in sorted(keyed, key=lambda entry: entry[:2])]
 
 
-def _readers(graph: NetworkGraph) -> dict[str, str]:
-    """The kind of the operation that reads a parameter as its weight (second; a table is read first)."""
-    found: dict[str, str] = {}
+def _written_axes(graph: NetworkGraph) -> dict[str, int]:
+    """For each parameter that an operation multiplies by, the axis that says what it writes."""
+    found: dict[str, int] = {}
     for operation in graph.operations:
-        for place, name in enumerate(operation.inputs):
-            if place == (0 if operation.kind == "embedding" else 1):
-                found.setdefault(name, operation.kind)
+        if operation.row.weight is not None:
+            operand, axis = operation.row.weight
+            for parameter in graph.weights_behind(operation.operands[operand]):
+                found.setdefault(parameter.name, axis)
     return found
 
 
@@ -104,23 +105,24 @@ def links(graph: NetworkGraph) -> tuple[Link, ...]:
     """The links of a graph, in the order of the data flow."""
     kernel = set(kernel_spaces(graph))
     ordered = flow_order(graph)
-    read_by = _readers(graph)
+    written = _written_axes(graph)
     born: dict[str, int] = {}
     groups: dict[tuple[tuple[str, ...], str, Ends], list[tuple[int, Parameter, str]]] = {}
     for k, parameter in enumerate(ordered):
         container, label, split = module_path(parameter.name)
-        ends = _ends(graph, parameter, kernel, read_by.get(parameter.name, ""), born)
+        ends = _ends(graph, parameter, kernel, written.get(parameter.name), born)
         for name in parameter.spaces:
             born.setdefault(name, len(born))
         groups.setdefault((container, label, ends), []).append((k, parameter, split))
     return _without_loose_vectors(groups)
 
 
-def _ends(graph: NetworkGraph, parameter: Parameter, kernel: set[str], read_by: str, born: dict[str, int]) -> Ends:
+def _ends(
+    graph: NetworkGraph, parameter: Parameter, kernel: set[str], written: int | None, born: dict[str, int]
+) -> Ends:
     """What a tensor joins, and in which direction its numbers carry values.
 
-    The operation that reads it knows: a table is read row by row, a linear or convolution layer writes its first axis.
-    Else the powers of its axes tell; else what is new is written; else the first axis.
+    The operation that multiplies by it knows.  Else the powers of its axes tell; else what is new is written; else the first axis.
     """
     taps = tuple(name for name in parameter.spaces if name in kernel)
     axes = [axis for axis in parameter.axes if axis.space not in kernel]
@@ -132,10 +134,8 @@ def _ends(graph: NetworkGraph, parameter: Parameter, kernel: set[str], read_by: 
     read = {name for name in joined if powers[name] < 0}
     if len(joined) < 2:
         return Ends((), tuple(joined), taps)
-    if read_by == "embedding":
-        read = {joined[0]}
-    elif read_by == "linear" or read_by.startswith("conv"):
-        read = set(joined[1:])
+    if written is not None:  # (out, in, …), or (in, out, …)
+        read = set(joined[1:]) if written == 0 else {joined[0]}
     elif len(read) == len(joined):  # keys follow the queries' axis upside down: what came last is written
         last = max(range(len(joined)), key=lambda k: (born.get(joined[k], len(born)), -k))
         read = set(joined) - {joined[last]}
