@@ -87,8 +87,9 @@ def scaled_dot_product_attention(
     if not same or (mask is not None and (mask.shape[0] > 1 or mask.ndim > 3)):
         return None
     shared = None if mask is None else mask[0]
-    found: Tensor = call(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), shared, **constants)
-    return found.unflatten(0, (networks, -1))
+    flat = call(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), shared, **constants)
+    found: Tensor = flat.unflatten(0, (networks, -1))
+    return found
 
 
 def entrywise(call: Form, *operands: Tensor | None, **constants: Any) -> Any:

@@ -191,10 +191,10 @@ def _arrangement(
     if len(storages) != len(parts):
         return None
     merges = {_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)}
-    columns = _groups(storages[0].seen, shape)
-    if len(merges) != 1 or None in merges or columns is None:
+    columns, merged = _groups(storages[0].seen, shape), merges.pop()
+    if merges or merged is None or columns is None:
         return None
-    found: dict[str, tuple[int, ...]] = {"merges": next(iter(merges)) or ()}
+    found: dict[str, tuple[int, ...]] = {"merges": merged}
     if len(parts) > 1:
         edges = [set(column) for column in zip(*(s.block or () for s in storages), strict=True)]
         grid = tuple(len(column) for column in edges)
@@ -303,7 +303,7 @@ def _operation(
 def _open_ended(shape: tuple[int | str, ...], given: ir.Value) -> tuple[int | str, ...]:
     """The shape of a flattened tensor with its last length left open, so that no size is fixed that need not be."""
     flattens = len(shape) < len(given.shape) and -1 not in shape and isinstance(shape[-1], int)
-    return (*shape[:-1], -1) if flattens and math.prod(given.shape) else shape
+    return (*shape[:-1], -1) if flattens and 0 not in given.shape else shape
 
 
 def _plain(default: Any) -> Any:
