@@ -15,6 +15,7 @@ the group learn from weights.
 
 Where to look:
 
+* `graphws.kinds`: the table of what steps of a network compute
 * `graphws.graph`: spaces, parameters, graphs, group, weights, networkx and PyG views
 * `graphws.operations`: running a graph, verification, moment maps, merging, graphs of MLPs and attention networks
 * `graphws.checkpoints`: state dicts, network files and what a conversion gives
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from graphws.models import FlatMLP as FlatMLP
     from graphws.operations import forward as forward
     from graphws.operations import mlp_graph as mlp_graph
+    from graphws.operations import run_values as run_values
     from graphws.operations import verify as verify
     from graphws.spec import load_spec as load_spec
     from graphws.zoo import Zoo as Zoo
@@ -64,6 +66,7 @@ _PLACES = {
     "Weights": "graphws.graph",
     "forward": "graphws.operations",
     "mlp_graph": "graphws.operations",
+    "run_values": "graphws.operations",
     "verify": "graphws.operations",
     "EquivariantLinear": "graphws.layers",
     "DWSNet": "graphws.models",

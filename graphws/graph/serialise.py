@@ -37,19 +37,39 @@ class Described(Protocol):
     """What of a graph is written: the fields of `graphws.graph.NetworkGraph`, which stands above this module."""
 
     @property
-    def spaces(self) -> Sequence[Space]: ...
+    def spaces(self) -> Sequence[Space]:
+        """Every space once."""
+        ...
+
     @property
-    def parameters(self) -> Sequence[Parameter]: ...
+    def parameters(self) -> Sequence[Parameter]:
+        """Every parameter once."""
+        ...
+
     @property
-    def operations(self) -> Sequence[Operation]: ...
+    def operations(self) -> Sequence[Operation]:
+        """The computation, in order."""
+        ...
+
     @property
-    def inputs(self) -> Sequence[str]: ...
+    def inputs(self) -> Sequence[str]:
+        """Values that the caller gives."""
+        ...
+
     @property
-    def outputs(self) -> Sequence[str]: ...
+    def outputs(self) -> Sequence[str]:
+        """Values that the caller gets."""
+        ...
+
     @property
-    def constants(self) -> Sequence[Constant]: ...
+    def constants(self) -> Sequence[Constant]:
+        """Bounded tensors that the computation needs."""
+        ...
+
     @property
-    def values(self) -> Sequence[Value]: ...
+    def values(self) -> Sequence[Value]:
+        """What is known of values."""
+        ...
 
 
 def _space(space: Space) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def layer_norm(
     factor, shift = (None if t is None else t.reshape(t.shape[0], *between, *t.shape[1:]) for t in (weight, bias))
     if factor is None:
         return found if shift is None else found + shift
-    return found * factor if shift is None else torch.addcmul(shift, found, factor)
+    result: Tensor = found * factor if shift is None else torch.addcmul(shift, found, factor)
+    return result
 
 
 def scaled_dot_product_attention(
@@ -87,9 +88,8 @@ def scaled_dot_product_attention(
     if not same or (mask is not None and (mask.shape[0] > 1 or mask.ndim > 3)):
         return None
     shared = None if mask is None else mask[0]
-    flat = call(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), shared, **constants)
-    found: Tensor = flat.unflatten(0, (networks, -1))
-    return found
+    found: Tensor = call(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), shared, **constants)
+    return found.reshape(networks, -1, *found.shape[1:])
 
 
 def entrywise(call: Form, *operands: Tensor | None, **constants: Any) -> Any:

@@ -25,10 +25,11 @@ POINTWISE = _words("""
 
 ENTRYWISE = _words("""
     add sub rsub mul div true_divide floor_divide remainder fmod maximum minimum fmax fmin clamp clamp_min clamp_max
-    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or
-    logical_xor bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift
-    bitwise_right_shift atan2 hypot copysign xlogy logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf
-    masked_fill polar complex real imag conj view_as_real view_as_complex prelu isin bucketize
+    where lerp _prelu_kernel log_sigmoid_forward addcmul addcdiv eq ne lt le gt ge logical_and logical_or logical_xor
+    bitwise_and bitwise_or bitwise_xor
+    __and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift atan2 hypot copysign xlogy
+    logaddexp logaddexp2 heaviside ldexp angle isposinf isneginf masked_fill polar complex real imag conj
+    view_as_real view_as_complex prelu isin bucketize
 """)
 """Several tensors, entry by entry."""
 

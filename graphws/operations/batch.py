@@ -125,7 +125,7 @@ def _by_loop(step: Step, own: Environment, shared: Environment, networks: int, c
 @contextmanager
 def _without_fallback() -> Iterator[None]:
     """vmap refuses what it cannot batch, rather than run it one network after another with a note on the console."""
-    functorch = torch._C._functorch
+    functorch: Any = torch._C._functorch
     before = functorch._is_vmap_fallback_enabled()
     functorch._set_vmap_fallback_enabled(False)
     try:

@@ -23,7 +23,7 @@ from graphws.graph import Constant, NetworkGraph, Operation, Parameter, Value
 from graphws.graph.constant import MOST
 from graphws.kinds import kind
 from graphws.kinds.attributes import DTYPES, WEIGHTS, size
-from graphws.kinds.spellings import FIRST_ONLY, canonical
+from graphws.kinds.spellings import canonical
 from graphws_converters.analysis import ir
 from graphws_converters.analysis.interpreter import needed
 
@@ -175,11 +175,11 @@ def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parame
         work.names[value] = parts[0].name
         return
     name = work.names[value] = f"{key}~"
-    attributes = _arrangement(parts, graph, value.shape)
+    blocks = sorted(parts, key=lambda part: part.storage.block or () if part.storage else ())
+    attributes = _arrangement(blocks, graph, value.shape)
     if attributes is None:
         _opaque(work, [part.name for part in parts], [name], "stored", "its blocks stand in no grid")
         return
-    blocks = sorted(parts, key=lambda part: part.storage.block or () if part.storage else ())
     work.steps.append(Operation("stored", tuple(p.name for p in blocks), (name,), tuple(attributes.items())))
 
 
@@ -190,11 +190,13 @@ def _arrangement(
     storages = [part.storage for part in parts if part.storage is not None]
     if len(storages) != len(parts):
         return None
-    merges = {_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)}
-    columns, merged = _groups(storages[0].seen, shape), merges.pop()
-    if merges or merged is None or columns is None:
+    each = [_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)]
+    merges = [merged for merged in each if merged is not None]
+    columns = _groups(storages[0].seen, shape)
+    if len(merges) != len(parts) or columns is None:
         return None
-    found: dict[str, tuple[int, ...]] = {"merges": merged}
+    shared = len(set(merges)) == 1
+    found: dict[str, tuple[int, ...]] = {"merges": merges[0] if shared else tuple(n for row in merges for n in row)}
     if len(parts) > 1:
         edges = [set(column) for column in zip(*(s.block or () for s in storages), strict=True)]
         grid = tuple(len(column) for column in edges)
@@ -259,11 +261,15 @@ def _node(work: _Writing, node: ir.Node, twin: ir.Node | None, read: set[ir.Valu
         op, arguments = call
         others = canonical(twin.op, twin.arguments, single=single) if twin is not None else None
         operation = _operation(work, op, arguments, others[1] if others else None)
-        work.steps.append(
-            Operation(op, operation[0], names[:1] if single and node.op in FIRST_ONLY else names, operation[1])
-        )
+        work.steps.append(Operation(op, operation[0], names if not _first_only(node, op) else names[:1], operation[1]))
     except GraphError as error:
         _opaque(work, [work.names[value] for value in node.values()], names, node.op, str(error))
+
+
+def _first_only(node: ir.Node, op: str) -> bool:
+    """Whether a row was chosen that gives only the first of the node's results."""
+    return node.op != op and len(node.outputs) > 1 and op not in ("lstm", "gru", "rnn_tanh", "rnn_relu", "split",
+                                                                  "split_with_sizes", "unbind")  # fmt: skip
 
 
 def _operation(
@@ -303,7 +309,7 @@ def _operation(
 def _open_ended(shape: tuple[int | str, ...], given: ir.Value) -> tuple[int | str, ...]:
     """The shape of a flattened tensor with its last length left open, so that no size is fixed that need not be."""
     flattens = len(shape) < len(given.shape) and -1 not in shape and isinstance(shape[-1], int)
-    return (*shape[:-1], -1) if flattens and 0 not in given.shape else shape
+    return (*shape[:-1], -1) if flattens and all(given.shape) else shape
 
 
 def _plain(default: Any) -> Any:

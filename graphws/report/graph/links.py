@@ -122,7 +122,8 @@ def _ends(
 ) -> Ends:
     """What a tensor joins, and in which direction its numbers carry values.
 
-    The operation that multiplies by it knows.  Else the powers of its axes tell; else what is new is written; else the first axis.
+    The operation that multiplies by it knows.  Else the powers of its axes tell; else what is new is written; else the
+    first axis.
     """
     taps = tuple(name for name in parameter.spaces if name in kernel)
     axes = [axis for axis in parameter.axes if axis.space not in kernel]
