@@ -81,13 +81,18 @@ def stored(
 
     Args:
         parts: The parameters, in row-major order of their places.
-        merges: For each axis of a block how many neighbouring axes of its parameter it is; 0 for an axis of length 1.
+        merges: For each axis of a block how many neighbouring axes of its parameter it is, 0 for an axis of length 1:
+            once where that is so of all blocks, else for one block after the other.
         grid: How many blocks stand along each axis; nothing for a single one.
         columns: For each axis of the tensor how many neighbouring axes of the blocks it is; one each where empty.
     """
     if len(parts) != math.prod(grid):
         raise GraphError(f"operation 'stored': got {len(parts)} parts for a grid of {grid}")
-    rows = [_merged(part, merges) for part in parts]
+    width = len(grid) or len(merges)
+    each = [merges[k : k + width] for k in range(0, len(merges), max(width, 1))] or [()]
+    if len(each) not in (1, len(parts)):
+        raise GraphError(f"operation 'stored': got {len(merges)} merges for {len(parts)} parts of {width} axes")
+    rows = [_merged(part, each[k % len(each)]) for k, part in enumerate(parts)]
     for axis, step in reversed(list(enumerate(grid))):
         rows = [torch.cat(rows[k : k + step], axis) for k in range(0, len(rows), step)]
     return _merged(rows[0], columns) if columns else rows[0]

@@ -20,8 +20,8 @@ from graphws.kinds.table import spelled
 Arguments = dict[str, Any]
 Call = tuple[str, Arguments]
 _ADAPTERS: dict[str, Callable[[Arguments], Call | None]] = {}
-_SINGLE: set[str] = set()
-"""Calls that give more than their row does: only where nobody reads the rest."""
+FIRST_ONLY: set[str] = set()
+"""Calls that give more than their row does, which stands for them only where nobody reads the rest."""
 
 
 def canonical(op: str, arguments: Mapping[str, Any], *, single: bool) -> Call | None:
@@ -33,7 +33,7 @@ def canonical(op: str, arguments: Mapping[str, Any], *, single: bool) -> Call | 
         single: Whether only its first result is read.
     """
     given = dict(arguments)
-    if op in _SINGLE and not single:
+    if op in FIRST_ONLY and not single:
         row = spelled(op)
         return None if row is None else (row.name, given)
     if op in _ADAPTERS:
@@ -62,7 +62,7 @@ def _adapts(*ops: str, single: bool = False) -> Callable[[Callable[[Arguments], 
     def register(function: Callable[[Arguments], Call | None]) -> Callable[[Arguments], Call | None]:
         _ADAPTERS.update(dict.fromkeys(ops, function))
         if single:
-            _SINGLE.update(ops)
+            FIRST_ONLY.update(ops)
         return function
 
     return register

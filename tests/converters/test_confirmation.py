@@ -40,7 +40,7 @@ def test_what_is_claimed_is_confirmed_and_said() -> None:
     ]
     assert all(check.error < 1e-12 for check in result.actions)
     assert result.story == "actions beyond permutations, tried by gradients: 2 confirmed"
-    assert str(result).splitlines()[1] == result.story
+    assert str(result).splitlines()[:3] == [result.verdict, str(result.runs), result.story]
 
 
 def test_neurons_that_are_never_on_confirm_nothing() -> None:

@@ -24,24 +24,32 @@ def _activations(module: nn.Module, **hints: Any) -> list[str]:
     result = convert(module, **hints)
     assert result.verified, result.verdict
     operations = [o for o in result.graph.operations if o.kind != "linear"]
-    return [o.kind + "".join(f" {name}={value:.10g}" for name, value in o.attributes) for o in operations]
+    return [o.kind + "".join(f" {name}={_shown(value)}" for name, value in o.attributes) for o in operations]
+
+
+def _shown(value: object) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 MODULES: list[tuple[nn.Module, str]] = [
     (nn.ReLU(), "relu"),
     (nn.ReLU(inplace=True), "relu"),
-    (nn.LeakyReLU(0.2), "leaky_relu slope=0.2"),
+    (nn.LeakyReLU(0.2), "leaky_relu negative_slope=0.2"),
     (nn.Tanh(), "tanh"),
     (nn.Hardtanh(), "hardtanh"),
+    (nn.Hardtanh(-2.0, 2.0), "hardtanh max_val=2 min_val=-2"),
     (nn.Softsign(), "softsign"),
     (nn.Tanhshrink(), "tanhshrink"),
     (nn.Sigmoid(), "sigmoid"),
     (nn.GELU(), "gelu"),
-    (nn.GELU(approximate="tanh"), "gelu_tanh"),
+    (nn.GELU(approximate="tanh"), "gelu approximate=tanh"),
     (nn.SiLU(), "silu"),
     (nn.ELU(), "elu"),
+    (nn.ELU(0.5), "elu alpha=0.5"),
+    (nn.CELU(2.0), "celu alpha=2"),
     (nn.SELU(), "selu"),
     (nn.Softplus(), "softplus"),
+    (nn.Softplus(2.0), "softplus beta=2"),
     (nn.Mish(), "mish"),
     (nn.Hardswish(), "hardswish"),
     (nn.ReLU6(), "relu6"),
@@ -99,7 +107,7 @@ def test_hints_are_put_to_the_test() -> None:
 FUNCTIONS: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (torch.relu, "relu"),
     (torch.tanh, "tanh"),
-    (lambda x: functional.leaky_relu(x, 0.3), "leaky_relu slope=0.3"),
+    (lambda x: functional.leaky_relu(x, 0.3), "leaky_relu negative_slope=0.3"),
     (functional.gelu, "gelu"),
     (lambda x: x**3, "power exponent=3"),
     (lambda x: x * x, "power exponent=2"),
@@ -206,7 +214,7 @@ def _sequential(*between: nn.Module) -> nn.Module:
     return seeded(lambda: nn.Sequential(nn.Linear(3, 4), *between, nn.Linear(4, 2)))
 
 
-@pytest.mark.parametrize("between", [nn.LayerNorm(4), nn.BatchNorm1d(4), nn.ELU(0.5), nn.Softmax(-1)])
+@pytest.mark.parametrize("between", [nn.LayerNorm(4), nn.BatchNorm1d(4), nn.Softshrink(0.3), nn.Softmax(-1)])
 def test_layers_that_are_no_activations_are_no_mlp_but_verified(between: nn.Module) -> None:
     result = convert(_sequential(between))
     assert result.verified, result.verdict

@@ -223,3 +223,16 @@ def test_a_row_that_reads_its_neighbours_is_not_pointwise() -> None:
     t = torch.linspace(0.05, 0.95, 11, dtype=torch.float64)
     cumsum: Callable[[Tensor], Tensor] = lambda x: kind("cumsum")(x, dim=0)  # noqa: E731
     assert not torch.equal(cumsum(t.flip(0)), cumsum(t).flip(0))
+
+
+def test_a_tensor_is_put_together_from_blocks_whose_parameters_have_other_axes() -> None:
+    whole = torch.arange(40.0).reshape(10, 4)
+    heads, rest = whole[:6].reshape(2, 3, 4), whole[6:]
+    assert torch.equal(kind("stored")([heads, rest], merges=(2, 1, 1, 1), grid=(2, 1)), whole)
+    assert torch.equal(kind("stored")([whole[:6], rest], merges=(1, 1), grid=(2, 1)), whole)
+    assert torch.equal(kind("stored")([whole.reshape(10, 2, 2)], merges=(1, 2)), whole)
+    message = r"^operation 'stored': got 6 merges for 2 parts of 2 axes$"
+    with pytest.raises(GraphError, match=message):
+        kind("stored")([heads, rest], merges=(2, 1, 1, 1, 1, 1), grid=(2, 1))
+    with pytest.raises(GraphError, match=r"^operation 'stored': 3 axes do not merge as \(1, 1\)$"):
+        kind("stored")([heads, rest], merges=(1, 1), grid=(2, 1))

@@ -175,11 +175,11 @@ def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parame
         work.names[value] = parts[0].name
         return
     name = work.names[value] = f"{key}~"
-    attributes = _arrangement(parts, graph, value.shape)
+    blocks = sorted(parts, key=lambda part: part.storage.block or () if part.storage else ())
+    attributes = _arrangement(blocks, graph, value.shape)
     if attributes is None:
         _opaque(work, [part.name for part in parts], [name], "stored", "its blocks stand in no grid")
         return
-    blocks = sorted(parts, key=lambda part: part.storage.block or () if part.storage else ())
     work.steps.append(Operation("stored", tuple(p.name for p in blocks), (name,), tuple(attributes.items())))
 
 
@@ -190,11 +190,13 @@ def _arrangement(
     storages = [part.storage for part in parts if part.storage is not None]
     if len(storages) != len(parts):
         return None
-    merges = [_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)]
-    columns, first = _groups(storages[0].seen, shape), merges[0]
-    if first is None or any(other != first for other in merges) or columns is None:
+    each = [_groups(graph.shape(p.name), s.block_shape) for p, s in zip(parts, storages, strict=True)]
+    merges = [merged for merged in each if merged is not None]
+    columns = _groups(storages[0].seen, shape)
+    if len(merges) != len(parts) or columns is None:
         return None
-    found: dict[str, tuple[int, ...]] = {"merges": first}
+    shared = len(set(merges)) == 1
+    found: dict[str, tuple[int, ...]] = {"merges": merges[0] if shared else tuple(n for row in merges for n in row)}
     if len(parts) > 1:
         edges = [set(column) for column in zip(*(s.block or () for s in storages), strict=True)]
         grid = tuple(len(column) for column in edges)
