@@ -33,7 +33,7 @@ class Problem:
 
     Attributes:
         weights: The network, moved to the gauge.
-        view: The same in parameters that can be scored; see `graphws.matching.view`.
+        view: The same in parameters that can be scored; see `graphws.matching.scored_parameters`.
         gauge: The element that moved it, with the change of basis at its ends.
         placed: The group on the free spaces, before the change of basis.
         fixed: The same after it: for each element of the group, maps of the free spaces.

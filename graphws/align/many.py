@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import torch
 
-from graphws.align.gauge import settled_gauge
+from graphws.align.least_norm_gauge import settled_gauge
 from graphws.align.objective import climb, closeness, restricted, standing
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
 from graphws.matching import balanced_metric, match_forward
-from graphws.matching.view import matching_view
+from graphws.matching.scored_parameters import matching_view
 
 
 @dataclass(frozen=True, eq=False)

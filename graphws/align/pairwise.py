@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from graphws.align.evidence import Values, activation_maps, attribution_maps, with_signs
-from graphws.align.gauge import settled_gauge
+from graphws.align.least_norm_gauge import settled_gauge
 from graphws.align.objective import check_pair, climb, closeness, restricted, standing
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
 from graphws.graph.group import Richness
 from graphws.matching import agreement, balanced_metric, match_forward
 from graphws.matching.metric import Metric
-from graphws.matching.view import matching_view
+from graphws.matching.scored_parameters import matching_view
 from graphws.operations.latents import latents
 from graphws.operations.verify import Run
 

@@ -28,7 +28,6 @@ from graphws.matching.assignment import best_monomial as best_monomial
 from graphws.matching.family import Family as Family
 from graphws.matching.family import families as families
 from graphws.matching.family import solving_order as solving_order
-from graphws.matching.gauge import matching_gauge as matching_gauge
 from graphws.matching.linear import nearest_orthogonal as nearest_orthogonal
 from graphws.matching.linear import two_sided_least_squares as two_sided_least_squares
 from graphws.matching.match import descend as descend
@@ -37,7 +36,8 @@ from graphws.matching.match import match_forward as match_forward
 from graphws.matching.metric import Metric as Metric
 from graphws.matching.metric import agreement as agreement
 from graphws.matching.metric import balanced_metric as balanced_metric
+from graphws.matching.scored_parameters import matching_view as matching_view
 from graphws.matching.scores import Score as Score
 from graphws.matching.scores import family_scores as family_scores
 from graphws.matching.scores import score as score
-from graphws.matching.view import matching_view as matching_view
+from graphws.matching.unit_gauge import matching_gauge as matching_gauge

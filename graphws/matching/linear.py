@@ -1,6 +1,6 @@
 """Linear maps between spaces: the nearest orthogonal one, and the best invertible one.
 
-A space without an activation may be moved by any invertible matrix.  In the gauge of `graphws.matching.gauge` the
+A space without an activation may be moved by any invertible matrix.  In the gauge of `graphws.matching.unit_gauge` the
 matrices that matter are orthogonal, and the best is the polar factor of the scores (Procrustes).  Outside it, incoming
 tensors want A ≈ k B and outgoing ones A k ≈ B; both at once is a Sylvester equation with symmetric coefficients.
 """

@@ -16,9 +16,9 @@ from graphws.graph import GroupElement, LinearMap, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching.assignment import assign_family
 from graphws.matching.family import families, solving_order
-from graphws.matching.gauge import matching_gauge
 from graphws.matching.metric import Metric, balanced_metric
 from graphws.matching.scores import family_scores
+from graphws.matching.unit_gauge import matching_gauge
 
 
 def match_forward(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Weights
-from graphws.operations.gauge import canonical_gauge
+from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform

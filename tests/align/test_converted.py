@@ -13,7 +13,7 @@ from graphws.align import align, align_many, barrier, function_loss
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import VerificationError
 from graphws.graph import Axis, NetworkGraph, Parameter, Space, Weights
-from graphws.matching.view import matching_view
+from graphws.matching.scored_parameters import matching_view
 from graphws.operations import measure_actions
 from tests.align.cases import distance, network
 

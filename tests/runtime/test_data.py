@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from graphws.errors import DataError, WeightsError
 from graphws.graph import Weights
 from graphws.operations import forward
-from graphws.operations.gauge import canonical_gauge
+from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held, batches
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data

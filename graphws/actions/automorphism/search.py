@@ -21,7 +21,7 @@ from graphws.actions.automorphism.neurons import Neurons, mix, signed_spaces
 from graphws.actions.pictures.view import grids, picture_view
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Weights
-from graphws.operations.gauge import canonical_element
+from graphws.operations.canonical_gauge import canonical_element
 
 ENDS = ("input", "output")
 """Roles of the free spaces that are permuted where nothing else is said."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from graphws.graph import Action, Axis, GroupElement, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.operations import forward, mlp_graph
-from graphws.operations.gauge import canonical_element, canonical_gauge
+from graphws.operations.canonical_gauge import canonical_element, canonical_gauge
 
 BATCH = 5
 CASES = [(activation, bias) for activation in ("sine", "tanh", "relu", "power", "gelu") for bias in (True, False)]

@@ -29,7 +29,7 @@ def matching_gauge(weights: Weights) -> GroupElement:
     more (to rounding).  Directions of a linear space that neither side determines are left alone.
 
     Args:
-        weights: A batch of one, without axes that run inside parents (see `graphws.matching.view`).
+        weights: A batch of one, without axes that run inside parents (see `graphws.matching.scored_parameters`).
     """
     graph = weights.graph
     tensors = dict(weights.tensors)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.align.gauge import least_norm_gauge, settled_gauge
+from graphws.align.least_norm_gauge import least_norm_gauge, settled_gauge
 from graphws.graph import Action, GroupElement, NetworkGraph, Parameter, Space, Weights
 from graphws.matching import matching_gauge
 from graphws.operations import forward, mlp_graph
