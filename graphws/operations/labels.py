@@ -237,10 +237,11 @@ def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], g
     found: Labels = {}
     outputs = [name for name in graph.outputs if name in graph.writers]
     before = _outputs(graph, weights, inputs)
+    lengths = {size for value in (*inputs.values(), *before.values()) for size in value.shape[1:]}
     for space in graph.spaces:
         powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]
         size = space.size
-        if space.moves or space.parent is not None or size < 2 or not powers:
+        if space.moves or space.parent is not None or size < 2 or size not in lengths or not powers:
             continue
         shuffle = torch.arange(size).roll(1)
         shuffle[: size - 1] = shuffle[: size - 1][torch.randperm(size - 1, generator=generator)]
