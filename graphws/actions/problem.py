@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.features import features_of, run_network, why_not_analysed
 from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry
@@ -72,9 +72,13 @@ class Problem:
         """Number of elements of the group."""
         return self.placed.symmetry.order
 
+    def points(self, *, held: bool) -> int:
+        """How many probes `held` or `runs` are of."""
+        return len((self.held if held else self.runs)[0][self.graph.inputs[0]][0])
+
     def based(self, inputs: Tensor) -> Tensor:
         """Inputs, as the group moves them, in the basis and on the device of the weights."""
-        return _rebase(inputs.to(self.weights.device), self.ends)
+        return _rebase(self.graph, inputs.to(self.weights.device), self.ends)
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -132,7 +136,7 @@ def pose(
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
-        halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
+        halves.append(tuple(run_network(graph, moved, _rebase(graph, x, ends)) for x in inputs))
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
     return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
@@ -181,13 +185,12 @@ def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -
     return result
 
 
-def _rebase(x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
-    """Inputs in the basis in which the group is orthogonal (features are the last axis, or channels of pictures)."""
-    axis = 1 if x.ndim == 4 else x.ndim - 1
-    for end in ends.values():
-        if isinstance(end, LinearMap) and end.size == x.shape[axis]:
-            return end.apply(x.unsqueeze(0), axis + 1, 1).squeeze(0)
-    return x
+def _rebase(graph: NetworkGraph, x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
+    """Inputs in the basis in which the group is orthogonal."""
+    features = features_of(graph).get(graph.inputs[0])
+    if features is None or features.space not in ends:
+        return x
+    return ends[features.space].apply(x.unsqueeze(0), features.axis + 1, 1).squeeze(0)
 
 
 def on_device(element: SpaceElement, device: torch.device) -> SpaceElement:

@@ -289,7 +289,8 @@ def _layer_rate(
         read[name] = values[name]
         return values[name]
 
-    recompute(wire, weights, note)
+    points = len(values[weights.graph.inputs[0]][0])
+    recompute(wire, weights, note, points)
     moved = {name: tangents.get(name, rates[name]) for name in read}
-    rate: Tensor = _push(lambda given: recompute(wire, weights, given.__getitem__), read, moved)[1]
+    rate: Tensor = _push(lambda given: recompute(wire, weights, given.__getitem__, points), read, moved)[1]
     return rate

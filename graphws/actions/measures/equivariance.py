@@ -76,7 +76,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
             def source(name: str, g: int = g) -> Tensor:
                 return moved_value(problem, runs, name, g, maps[g])
 
-            got = recompute(wire, problem.weights, source)
+            got = recompute(wire, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, wire, base, maps[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
         errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
@@ -160,7 +160,9 @@ def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: st
 def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor, maps: Maps) -> Tensor:
     """A latent value (1, points, *positions, features) with its positions and its features moved."""
     value = problem.placed.move_positions(g, latent.value, value)
-    features = features_of(problem.graph)[latent.value]
+    features = features_of(problem.graph).get(latent.value)
+    if features is None:  # an output of no one space, which the group leaves alone
+        return value
     if latent.space in maps:
         value = maps[latent.space].apply(value, value.ndim - 1, features.power)
     for axis, label in features.others:

@@ -92,7 +92,7 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
                     return _moved(problem, fitted[name], g, name)
                 return problem.held[g][name]
 
-            got = recompute(wire, problem.weights, source)
+            got = recompute(wire, problem.weights, source, problem.points(held=True))
             if wire.value in fitted:
                 wanted = _moved(problem, fitted[wire.value], g, wire.value)
             else:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from graphws.actions.decoys.shuffled import is_identity
+from graphws.actions.groups.symmetry import is_identity
 from graphws.actions.measures.equivariance import layer_of_parameter
 from graphws.actions.problem import Problem
 
