@@ -58,9 +58,7 @@ def latent_values(graph: NetworkGraph, without: frozenset[str] = frozenset()) ->
     names = []
     for operation in graph.operations:
         for out in operation.outputs:
-            if out in graph.outputs:
-                names.append(out)
-            elif (
+            if out in graph.outputs or (
                 out not in without
                 and _may_move(graph, out)
                 and any(_turns(graph, *each) for each in _readers(graph, out))

@@ -116,7 +116,7 @@ def measure_moves(
     before = {name: value for name, value in before.items() if is_reached(graph, name)}
     sizes = feature_maps(before, features, line=grid is not None and grid.grid[0] == 1)
     for name, value in before.items():
-        if name in features or name in graph.outputs:
+        if name in graph.outputs or (name in features and graph.readers(name)):
             found[name] = _explained(value, after[name], features.get(name), maps, tokens, grid, sizes)
     return found
 

@@ -180,11 +180,11 @@ def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
 
 def _check_outputs(graph: NetworkGraph, symmetry: DataSymmetry) -> None:
     """Outputs that no one space labels, such as those of several layers side by side, can only be left alone."""
-    if why_not_analysed(graph) is None and graph.outputs[0] not in features_of(graph):
-        if not all(is_identity(element) for element in symmetry.output):
-            raise UsageError(
-                "the network's outputs belong to no one space: a group can only leave them alone (output: invariant)"
-            )
+    unlabelled = why_not_analysed(graph) is None and graph.outputs[0] not in features_of(graph)
+    if unlabelled and not all(is_identity(element) for element in symmetry.output):
+        raise UsageError(
+            "the network's outputs belong to no one space: a group can only leave them alone (output: invariant)"
+        )
 
 
 def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:

@@ -25,7 +25,7 @@ K[hidden, colour*, taps3x3^0]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphws.errors import UsageError

@@ -4,11 +4,11 @@
 evaluates the commuting diagram and the equivariance of α and α* on them.
 
 The latent spaces are those of the latent values (`graphws.actions.computation.latent_values`): the activations of an
-MLP, what the heads of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the channels
-of a feature map.  Only values that all of the computation passes through are latent spaces: what a skip connection passes by, queries and
-keys are inside a layer, where β looks after them.  Parameters of a layer are those that its steps read.  Values have
-their features last: (points, …, features), feature maps (points, rows, columns, channels).  The maps α act on features,
-so on every token and every pixel alike.
+MLP, what the heads of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the
+channels of a feature map.  Only values that all of the computation passes through are latent spaces: what a skip
+connection passes by, queries and keys are inside a layer, where β looks after them.  Parameters of a layer are those
+that its steps read.  Values have their features last: (points, …, features), feature maps (points, rows, columns,
+channels).  The maps α act on features, so on every token and every pixel alike.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def refuted(verdict: Verdict, error: float, stopped: str) -> Verdict:
         f"No action found: the weights are symmetric, the function is not. On random inputs outputs are {error:.0%} of "
         f"their spread from where the group would have them{why}."
     )
-    return Verdict("no action found", text, {name: "none" for name in verdict.layers})
+    return Verdict("no action found", text, dict.fromkeys(verdict.layers, "none"))
 
 
 def judge(
