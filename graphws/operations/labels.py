@@ -235,10 +235,8 @@ def _explained(
 def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Labels:
     """Labels by the free spaces of inputs and outputs: moved alone, together with the input where they are read."""
     found: Labels = {}
-    last: Mapping[str, Tensor] = {}
-    for _, last in _walk(graph, weights, inputs):
-        pass
-    outputs = [name for name in graph.outputs if name in last]
+    *_, (_, values) = _walk(graph, weights, inputs)
+    outputs = [name for name in graph.outputs if name in values]
     for space in graph.spaces:
         powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]
         size = space.size

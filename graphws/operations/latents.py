@@ -19,12 +19,8 @@ from graphws.operations.runner import Inputs, run_values
 
 
 def carriers(graph: NetworkGraph) -> dict[str, str]:
-    """The value that carries each space, for a graph that runs; spaces that no value carries are missing.
-
-    What weights alone make, such as a learned query, carries nothing.
-    """
-    reached = {name: axes for name, axes in labels(graph).items() if {name, *graph.sources(name)} & set(graph.inputs)}
-    found = {axis.space: name for name, axes in reached.items() for axis in axes if axis and axis.power == 1}
+    """The value that carries each space, for a graph that runs; spaces that no value carries are missing."""
+    found = {axis.space: name for name, axes in labels(graph).items() for axis in axes if axis and axis.power == 1}
     order = [space.name for space in graph.spaces]
     return dict(sorted(found.items(), key=lambda entry: order.index(entry[0])))
 
