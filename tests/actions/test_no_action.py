@@ -18,7 +18,7 @@ from graphws.actions.groups.symmetry import DataSymmetry, close
 from graphws.actions.measures.figures import LayerFigures, Rival
 from graphws.actions.planted.networks import plant
 from graphws.actions.verdict.reached_layers import anchored
-from graphws.actions.verdict.verdict import Links, judge
+from graphws.actions.verdict.verdict import Links, judge, judge_layer, judge_together
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights
@@ -180,6 +180,21 @@ def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigu
     none = (None,) * 5
     rivals = {"d": Rival(rival, 0.9)}
     return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, 0.0, 0.0, {}, {}, rivals)
+
+
+@pytest.mark.parametrize(("rival", "outcome"), [(1e-8, "none"), (0.9e-5, "found"), (1.1e-5, "exact"), (0.5, "exact")])
+def test_an_exact_layer_needs_a_decoy_that_is_worse(rival: float, outcome: str) -> None:
+    exact = layer("a", 1e-8, rival)
+    assert judge_layer(exact) == outcome
+    assert judge_together([exact]) == (None if outcome == "none" else outcome)
+    assert judge("mirror", [exact], None).layers == {"a": outcome}
+
+
+@pytest.mark.parametrize(("decoy", "outcome"), [(0.29, "found"), (0.31, "none")])
+def test_three_times_as_many_neurons_are_matched_as_under_a_decoy(decoy: float, outcome: str) -> None:
+    many = replace(layer("a", 0.4, 0.4, 0.9), rivals={"d": Rival(0.4, decoy)})
+    assert judge_layer(many) == outcome
+    assert judge("mirror", [many], None).layers == {"a": outcome}
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
