@@ -8,7 +8,7 @@ element of the group.  What extraction finds in the gauge is conjugated back at 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from graphws.actions.computation.features import features_of, run_network, why_not_analysed
 from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
-from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.pictures.view import picture_view
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
@@ -25,6 +25,8 @@ from graphws.graph.element import SpaceElement, compose
 from graphws.matching import Metric, balanced_metric, matching_gauge, matching_view
 
 Maps = dict[str, SpaceElement]
+Module = Callable[[Weights, Tensor], Tensor]
+"""Runs a network's module with weights on inputs; see `graphws.checkpoints.conversion.Conversion.run`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class Problem:
         layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
         note: Why probes that were given are not used, or which layers the group does not reach.
         ends: The change of basis at the ends, in which the group is orthogonal.
+        outputs: For each element the network's outputs on the second half, (points, …), where its module was run in
+            place of the graph.
     """
 
     weights: Weights
@@ -56,6 +60,7 @@ class Problem:
     layers: tuple[LatentValue, ...] = field(default=())
     note: str = ""
     ends: Mapping[str, SpaceElement] = field(default_factory=dict)
+    outputs: tuple[Tensor, ...] = ()
 
     @property
     def graph(self) -> NetworkGraph:
@@ -93,6 +98,7 @@ def pose(
     data: Tensor | None = None,
     *,
     placed: Placed | None = None,
+    module: Module | None = None,
 ) -> Problem:
     """The problem of finding how `symmetry` acts inside a network.
 
@@ -102,6 +108,7 @@ def pose(
         shape: Shape of one input as the user gives it.
         data: Probes (points, …), each of `shape` or flattened; None for weights alone.
         placed: Where the group acts, if it is not where `place` says; for weights alone.
+        module: Runs the network in place of a graph that does not run.
 
     Raises:
         UsageError: On several networks at once, too few probes, or a group that does not fit.
@@ -111,7 +118,7 @@ def pose(
     if weights.batch != 1:
         raise UsageError(f"actions are looked for in one network at a time, got {weights.batch}")
     weights.check_finite()
-    weights = picture_view(weights)
+    given, weights = weights, picture_view(weights)
     graph = weights.graph
     placed = placed or place(graph, symmetry, shape)
     ends = _orthogonal_ends(placed, weights)
@@ -124,15 +131,17 @@ def pose(
     metrics = {"weights": balanced_metric(view)}
     unable = why_not_analysed(graph)
     if unable is not None:
-        note = f"Probes were not used: {unable}." if data is not None else ""
-        return Problem(moved, view, gauge, placed, fixed, metrics, note=note)
+        if data is None:
+            return Problem(moved, view, gauge, placed, fixed, metrics)
+        outputs = () if module is None else _outputs_of(module, given, placed, _checked(data, placed))
+        note = f"The module was run on probes, its layers were looked at by their weights alone: {unable}."
+        note = note if outputs else f"Probes were not used: {unable}."
+        return Problem(moved, view, gauge, placed, fixed, metrics, note=note, outputs=outputs)
     layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
         return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends)
-    if len(data) < 4:
-        raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
-    points = read_probes(data, placed.shape).to("cpu", weights.dtype)  # where the group's maps are
+    points = _checked(data, placed).to(weights.dtype)
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
@@ -140,6 +149,35 @@ def pose(
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
     return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
+
+
+def _checked(data: Tensor, placed: Placed) -> Tensor:
+    """Probes where the group's maps are, on the CPU."""
+    if len(data) < 4:
+        raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
+    return read_probes(data, placed.shape).cpu()
+
+
+def _outputs_of(module: Module, weights: Weights, placed: Placed, points: Tensor) -> tuple[Tensor, ...]:
+    """What a module gives for the second half of the probes, moved by each element; nothing where it has other ends."""
+    graph, symmetry = weights.graph, placed.symmetry
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        return ()
+    half = points[len(points) // 2 :]
+    moved = [symmetry.on_inputs(g, half) for g in range(symmetry.order)]
+    with torch.no_grad():
+        found = [module(weights, native_inputs(graph, x)).detach().cpu() for x in moved]
+    known = symmetry.output[0].size == found[0][0].numel() or all(is_identity(each) for each in symmetry.output)
+    return tuple(found) if len(found[0]) == len(half) and known else ()
+
+
+def native_inputs(graph: NetworkGraph, points: Tensor) -> Tensor:
+    """Points in the shape in which the network's module reads them, where the graph states it."""
+    value = graph.value(graph.inputs[0])
+    sizes = () if value is None else value.shape[1:]
+    if not sizes or math.prod(n if isinstance(n, int) else 0 for n in sizes) != points[0].numel():
+        return points
+    return points.reshape(len(points), *(int(n) for n in sizes))
 
 
 def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -69,7 +69,7 @@ def find_actions(
     """How a group on data acts on every layer of a network, or why it cannot be said.
 
     Args:
-        network: A network (a batch of one), or what `graphws.convert` gave.
+        network: A network (a batch of one), or what `graphws.convert` gave: its module is run where its graph cannot be.
         group: The group's name or mapping (see `graphws.actions.groups.naming`), or the group itself.
         input_shape: Shape of one input.
         output: How the group acts on outputs: ``same``, ``invariant`` or another representation.
@@ -105,12 +105,14 @@ def find_actions(
         smaller = essential(weights, reads, None if data is None else read_probes(data, reads))
     stored = weights if smaller is None else smaller.weights
     weights = stored.to(device=device, dtype=dtype)
-    problem = pose(weights, group, shape, data)
+    module = network.run if isinstance(network, Conversion) else None
+    problem = pose(weights, group, shape, data, module=module)
     best = search(problem, generator=rng, sweeps=sweeps)
-    rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
-    probes = None if data is None or not problem.runs else read_probes(data, problem.placed.shape)
+    rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module)
+    used = bool(problem.runs or problem.outputs)
+    probes = None if data is None or not used else read_probes(data, problem.placed.shape)
     # in its own type, which says what counts as zero
-    theorem = identifiability(stored, None if probes is None else probes.cpu())
+    theorem = identifiability(stored, None if probes is None or not problem.runs else probes.cpu())
     seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
     return replace(
         seen,
@@ -197,7 +199,7 @@ def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> A
         links=Links(reads_of_layers(problem), given_ends(problem)),
         constant=is_constant(problem),
     )
-    on_random = error_on_random_inputs(problem) if not problem.runs else None
+    on_random = error_on_random_inputs(problem) if whole is None else None
     if on_random is not None:
         verdict = refuted(verdict, on_random, problem.placed.stopped)
     elements = tuple(problem.original(maps) for maps in best.maps)

@@ -273,11 +273,8 @@ def picture_layout(graph: NetworkGraph, shape: tuple[int, ...], end: str) -> Pic
 
 def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
-    unable = why_not_analysed(graph)
-    if unable is not None:
-        raise UsageError(f"the network's steps do not say which spaces its inputs and outputs have; {unable}")
-    if graph.inputs[0] not in features_of(graph):
-        raise UsageError("no space labels the features of the network's inputs")
+    if len(graph.inputs) != 1 or graph.inputs[0] not in features_of(graph):
+        raise UsageError(f"no space labels the features of the network's inputs{_why(graph)}")
     _check_outputs(graph, symmetry)
     layout = picture_layout(graph, shape, graph.inputs[0])
     read, written = features_of(graph)[graph.inputs[0]].space, _end(graph, None, reads=False).name
@@ -344,7 +341,7 @@ def _place_outputs(
 
 def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
     """The free space at the network's input or output: what labels that value, else what is read and never written."""
-    if why_not_analysed(graph) is None:
+    if len(graph.inputs) == len(graph.outputs) == 1:
         stated = features_of(graph).get(graph.inputs[0] if reads else graph.outputs[0])
         if stated is not None and (size is None or graph.extent(stated.space) == size):
             return graph.space(stated.space)

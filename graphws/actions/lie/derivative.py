@@ -24,7 +24,7 @@ network that convolves, the pixels of feature maps move as those of inputs do, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -36,6 +36,7 @@ from graphws.actions.computation.latent_values import LatentValue, centred_norm,
 from graphws.actions.groups.placing import position_axes
 from graphws.actions.lie.generators import Generator, named_generator, shuffled
 from graphws.actions.pictures.view import picture_view
+from graphws.actions.problem import native_inputs
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights
@@ -65,7 +66,8 @@ class LieFigures:
         end_to_end: ‖L f‖ / ‖f - mean‖.
         function_moved: ‖Df[X x]‖ / ‖f - mean‖: how fast outputs move, whether they should or not.
         decoys: The end-to-end error of the generator with inputs shuffled at random.
-        layers: The wires, in order; none for a function without a graph.
+        layers: The latent values, in order; none for a function without a graph that runs.
+        note: Why there are none of a network's.
     """
 
     generator: str
@@ -74,6 +76,7 @@ class LieFigures:
     function_moved: float
     decoys: tuple[float, ...]
     layers: tuple[LayerDerivative, ...] = ()
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -99,6 +102,7 @@ class LieFigures:
             "function_moved": self.function_moved,
             "decoys": list(self.decoys),
             "verdict": self.text,
+            "note": self.note,
             "layers": [dict(vars(layer)) for layer in self.layers],
         }
 
@@ -143,9 +147,27 @@ def lie_derivative(
     weights = picture_view(weights.to(dtype=torch.float64))
     unable = why_not_analysed(weights.graph)
     if unable is not None:
-        raise UsageError(f"the Lie derivative needs a network that can be run: {unable}")
+        return _of_module(network, unable, flow, output, data.reshape(len(data), *shape), decoys, rng)
     points = data.reshape(len(data), *shape).to(device=weights.device, dtype=weights.dtype)
     return _of_graph(weights, flow, output, points, decoys, rng)
+
+
+def _of_module(
+    network: Weights | Conversion | Function, unable: str, flow: Generator, output: Output, x: Tensor, decoys: int,
+    rng: torch.Generator,
+) -> LieFigures:  # fmt: skip
+    """The figures of the module where the graph does not run: those of the function."""
+    module = network.run if isinstance(network, Conversion) else None
+    weights = network.weights if isinstance(network, Conversion) else None
+    if module is None or weights is None or len(weights.graph.inputs) != 1:
+        raise UsageError(f"the Lie derivative needs a network that can be run: {unable}")
+    double = weights.to(dtype=torch.float64)
+
+    def function(points: Tensor) -> Tensor:
+        return module(double, native_inputs(double.graph, points))
+
+    found = _of_function(function, flow, output, x.double(), decoys, rng)
+    return replace(found, note=f"The module was run, without its layers: {unable}.")
 
 
 def _push(function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:

@@ -108,6 +108,8 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
 
 def end_to_end_error(problem: Problem) -> float | None:
     """How far the network's function is from equivariant, on the held-out probes; None without them."""
+    if problem.outputs:
+        return _error_of_outputs(problem)
     if not problem.held or not problem.layers:
         return None
     out = problem.layers[-1]
@@ -115,6 +117,17 @@ def end_to_end_error(problem: Problem) -> float | None:
     for g in range(1, problem.order):
         wanted = apply_features(problem, g, out, base, problem.fixed[g])
         worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
+    return worst
+
+
+def _error_of_outputs(problem: Problem) -> float:
+    """The same from the outputs of the module."""
+    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in problem.outputs]
+    moves = symmetry.output[0].size == outputs[0].shape[1]
+    worst, spread = 0.0, centred_norm(outputs[0])
+    for g in range(1, problem.order):
+        wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
+        worst = max(worst, float((outputs[g] - wanted).norm() / spread))
     return worst
 
 
@@ -137,9 +150,11 @@ def error_on_random_inputs(problem: Problem) -> float | None:
 
 def is_constant(problem: Problem) -> bool:
     """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
-    if not problem.layers:
+    if problem.outputs:
+        outputs = torch.cat([each.flatten(1) for each in problem.outputs])
+    elif not problem.layers:
         return False
-    if problem.runs:
+    elif problem.runs:
         outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
     else:
         weights, rng = problem.weights, torch.Generator().manual_seed(0)

@@ -17,7 +17,7 @@ from graphws.actions.measures.equivariance import end_to_end_error, errors_of_la
 from graphws.actions.measures.figures import Rival
 from graphws.actions.measures.probes import LEAST, moved_share
 from graphws.actions.pictures.view import convolves
-from graphws.actions.problem import Problem, pose
+from graphws.actions.problem import Module, Problem, pose
 from graphws.actions.search.search import Candidate, search
 from graphws.graph import Weights
 from graphws.matching import Family, families
@@ -45,6 +45,7 @@ def find_rivals(
     count: int,
     generator: torch.Generator,
     sweeps: int,
+    module: Module | None = None,
 ) -> Rivals:
     """Searches for decoys of a problem's group in its network, exactly as for the group.
 
@@ -58,6 +59,7 @@ def find_rivals(
         count: How many decoys.
         generator: Source of decoys, and order of the refinement.
         sweeps: At most so many rounds of each refinement.
+        module: Runs the network in place of a graph that does not run.
     """
     group = problem.placed.symmetry
     figures: dict[str, dict[str, Rival]] = {}
@@ -69,7 +71,7 @@ def find_rivals(
     if data is not None:  # what leaves the probes as they are is no rival on them
         chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
-        other = pose(weights, decoy, shape, data)
+        other = pose(weights, decoy, shape, data, module=module)
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))
         whole = end_to_end_error(other)
         if whole is not None:
