@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.graph import Weights
-from graphws.operations import forward
+from graphws.operations import outputs_of
 from graphws.zoo.sources import picture_grid
 
 
@@ -31,7 +31,7 @@ def reconstruct(weights: Weights, shape: Sequence[int]) -> Tensor:
         raise ZooError(f"a picture has rows and columns, got the shape {list(shape)}")
     points = picture_grid(*shape).to(device=weights.device, dtype=weights.dtype)
     with torch.no_grad():
-        values = forward(weights.graph, weights, points)
+        values = outputs_of(weights.graph, weights, points)
     pictures: Tensor = values.unflatten(1, tuple(shape))
     return pictures
 

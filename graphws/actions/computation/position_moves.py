@@ -55,7 +55,8 @@ class AxisMove:
             return value.index_select(self.axis, perm)
         sizes = (len(perm), length // len(perm)) if self.slow else (length // len(perm), len(perm))
         apart = value.unflatten(self.axis, sizes)
-        return apart.index_select(self.axis + (not self.slow), perm).flatten(self.axis, self.axis + 1)
+        moved: Tensor = apart.index_select(self.axis + (not self.slow), perm).flatten(self.axis, self.axis + 1)
+        return moved
 
 
 @dataclass(frozen=True, eq=False)

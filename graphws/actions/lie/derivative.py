@@ -1,4 +1,4 @@
-"""The Lie derivative of a network: end to end, and on every wire.
+"""The Lie derivative of a network: end to end, and on every latent value.
 
 For a generator X that acts on inputs as X₀ and on outputs as X_L,
 
@@ -7,9 +7,9 @@ For a generator X that acts on inputs as X₀ and on outputs as X_L,
 computed by forward differentiation, exactly (Gruver et al. 2023 sum its squares).  f is equivariant under the group
 that X generates if and only if L f = 0.  The *error* is ‖L f‖ / ‖f - mean‖, a rate per unit of t.
 
-On a wire h, whose rate is ḣ = Dh(x)[X₀ x], three explanations are compared, each by what it leaves of ḣ:
+On a latent value h, whose rate is ḣ = Dh(x)[X₀ x], three explanations are compared, each by what it leaves of ḣ:
 
-* the connected part of the wire's intertwiner group K: nothing for permutations and signs, a rate of every neuron for
+* the connected part of its intertwiner group K: nothing for permutations and signs, a rate of every neuron for
   positive scales and powers, any matrix where there is no activation (``k_error``);
 * any matrix, fitted on half of the probes and measured on the other (``gl_error``);
 * none: ``moved`` = ‖ḣ‖ / ‖h - mean‖.
@@ -47,7 +47,7 @@ Output = Literal["same", "invariant"] | Generator
 
 @dataclass(frozen=True)
 class LayerDerivative:
-    """How one wire moves; all numbers are rates per unit of t, relative to the wire's spread."""
+    """How one latent value moves; all numbers are rates per unit of t, relative to its spread."""
 
     space: str
     moved: float
@@ -239,21 +239,21 @@ def _layers(
 ) -> tuple[LayerDerivative, ...]:
     found, fitted = [], {}
     path = latent_values(weights.graph)
-    for wire in path[:-1]:
-        h, rate = values[wire.value], rates[wire.value]
+    for latent in path[:-1]:
+        h, rate = values[latent.value], rates[latent.value]
         pixels = _pixels(flow, h)
         rest = rate - pixels
         half = h.shape[1] // 2
         matrix = _matrix(h[:, :half], rest[:, :half])
-        fitted[wire.value] = matrix
+        fitted[latent.value] = matrix
         spread = centred_norm(h[:, half:])
         gl = (rest - h @ matrix.mT)[:, half:].norm() / spread
-        k = _by_intertwiners(weights, wire, h, rest, half, matrix)[:, half:].norm() / spread
+        k = _by_intertwiners(weights, latent, h, rest, half, matrix)[:, half:].norm() / spread
         tangents = {name: _pixels(flow, values[name]) + values[name] @ m.mT for name, m in fitted.items()}
-        layer = _layer_rate(wire, weights, values, rates, tangents) - pixels - h @ matrix.mT
+        layer = _layer_rate(latent, weights, values, rates, tangents) - pixels - h @ matrix.mT
         found.append(
             LayerDerivative(
-                wire.space,
+                latent.space,
                 float(rest[:, half:].norm() / spread),
                 float(k),
                 float(gl),
@@ -281,9 +281,11 @@ def _matrix(h: Tensor, rate: Tensor, ridge: float = 1e-8) -> Tensor:
     return solved.mT
 
 
-def _by_intertwiners(weights: Weights, wire: LatentValue, h: Tensor, rate: Tensor, half: int, matrix: Tensor) -> Tensor:
-    """What the connected part of the wire's intertwiner group leaves of the rate."""
-    space = weights.graph.space(wire.space)
+def _by_intertwiners(
+    weights: Weights, latent: LatentValue, h: Tensor, rate: Tensor, half: int, matrix: Tensor
+) -> Tensor:
+    """What the connected part of its intertwiner group leaves of the rate."""
+    space = weights.graph.space(latent.space)
     action = space.action
     if action is Action.LINEAR:
         if space.parent is None:
@@ -298,7 +300,7 @@ def _by_intertwiners(weights: Weights, wire: LatentValue, h: Tensor, rate: Tenso
 
 
 def _layer_rate(
-    wire: LatentValue,
+    latent: LatentValue,
     weights: Weights,
     values: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],
@@ -312,7 +314,7 @@ def _layer_rate(
         return values[name]
 
     points = len(values[weights.graph.inputs[0]][0])
-    recompute(wire, weights, note, points)
+    recompute(latent, weights, note, points)
     moved = {name: tangents.get(name, rates[name]) for name in read}
-    rate: Tensor = _push(lambda given: recompute(wire, weights, given.__getitem__, points), read, moved)[1]
+    rate: Tensor = _push(lambda given: recompute(latent, weights, given.__getitem__, points), read, moved)[1]
     return rate

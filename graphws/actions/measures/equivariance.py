@@ -69,24 +69,24 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
     """
     runs = problem.held if held else problem.runs
     errors: dict[str, float] = {}
-    for wire in problem.layers:
-        base, worst = runs[0][wire.value], 0.0
+    for latent in problem.layers:
+        base, worst = runs[0][latent.value], 0.0
         for g in range(1, problem.order):
 
             def source(name: str, g: int = g) -> Tensor:
                 return moved_value(problem, runs, name, g, maps[g])
 
-            got = recompute(wire, problem.weights, source, problem.points(held=held))
-            wanted = apply_features(problem, g, wire, base, maps[g])
+            got = recompute(latent, problem.weights, source, problem.points(held=held))
+            wanted = apply_features(problem, g, latent, base, maps[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
-        errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
+        errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors
 
 
 def errors_of_layers(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
-    """Layer errors on probes, and weight errors of the layers that no wire shows; weight errors without probes.
+    """Layer errors on probes, and weight errors of the layers that no latent value shows; weight errors without probes.
 
-    Heads of queries that share keys, or a learned query, are on no wire.
+    Heads of queries that share keys, or a learned query, are on no latent value.
     """
     in_weights = weight_errors(problem, maps)
     if not problem.runs:
@@ -97,12 +97,12 @@ def errors_of_layers(problem: Problem, maps: Sequence[Maps], *, held: bool = Fal
 def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
     """‖h_i(g x) - ρ_i(g) h_i(x)‖ / ‖h_i - mean‖ on the held-out probes: errors of all layers so far together."""
     errors: dict[str, float] = {}
-    for wire in problem.layers:
-        base = problem.held[0][wire.value]
+    for latent in problem.layers:
+        base = problem.held[0][latent.value]
         for g in range(1, problem.order):
-            wanted = apply_features(problem, g, wire, base, maps[g])
-            gap = float((problem.held[g][wire.value] - wanted).norm() / centred_norm(base))
-            errors[wire.space] = max(errors.get(wire.space, 0.0), gap)
+            wanted = apply_features(problem, g, latent, base, maps[g])
+            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base))
+            errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
     return errors
 
 
@@ -165,11 +165,11 @@ def is_constant(problem: Problem) -> bool:
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:
-    """ρ(g)·h for a value that a layer starts from: the input's own image, or a wire's features moved."""
+    """ρ(g)·h for a value that a layer starts from: the input's own image, or a latent value's features moved."""
     if name in problem.graph.inputs:
         return runs[g][name]
-    wire = _wire(problem, name)
-    return apply_features(problem, g, wire, runs[0][name], maps)
+    latent = _latent_value(problem, name)
+    return apply_features(problem, g, latent, runs[0][name], maps)
 
 
 def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor, maps: Maps) -> Tensor:
@@ -186,8 +186,8 @@ def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor,
     return value
 
 
-def _wire(problem: Problem, name: str) -> LatentValue:
-    return next(wire for wire in problem.layers if wire.value == name)
+def _latent_value(problem: Problem, name: str) -> LatentValue:
+    return next(latent for latent in problem.layers if latent.value == name)
 
 
 def linearity(problem: Problem) -> dict[str, Tensor]:
@@ -196,14 +196,14 @@ def linearity(problem: Problem) -> dict[str, Tensor]:
     A neuron near 0 is not identifiable: σ is no constraint on it, and the layer may carry an action of GL there.
     """
     found: dict[str, Tensor] = {}
-    for wire in problem.layers:
-        if wire.activation is None:
+    for latent in problem.layers:
+        if latent.activation is None:
             continue
         halves = (problem.runs[0], problem.held[0])
-        before = torch.cat([run[wire.activation.inputs[0]].flatten(0, -2) for run in halves])
-        after = torch.cat([run[wire.activation.outputs[0]].flatten(0, -2) for run in halves])
+        before = torch.cat([run[latent.activation.inputs[0]].flatten(0, -2) for run in halves])
+        after = torch.cat([run[latent.activation.outputs[0]].flatten(0, -2) for run in halves])
         z, h = before - before.mean(0), after - after.mean(0)
         scale = z.norm(dim=0) * h.norm(dim=0)
         corr = (z * h).sum(0) / scale.clamp_min(torch.finfo(z.dtype).tiny)  # 0 where a neuron is constant
-        found[wire.space] = (1 - corr.square()).clamp_min(0)
+        found[latent.space] = (1 - corr.square()).clamp_min(0)
     return found

@@ -99,7 +99,7 @@ def _unfolding(graph: NetworkGraph, parameter: Parameter, step: Operation, axes:
     height, width = kernel_size(graph, parameter, line=line)
     taps = height * width > 1
     if len(axes) - taps == 1:  # a kernel for each channel
-        steps.append(Operation("unsqueeze", (name,), (f"{name}/",), {"dim": 1}))
+        steps.append(Operation("unsqueeze", (name,), (f"{name}/",), (("dim", 1),)))
         name = f"{name}/"
     elif len(axes) - taps != 2:
         raise UsageError(
@@ -107,9 +107,11 @@ def _unfolding(graph: NetworkGraph, parameter: Parameter, step: Operation, axes:
         )
     if not taps:
         merges = (1, 1, 0) if line else (1, 1, 0, 0)
-        steps.append(Operation("stored", (name,), (f"{parameter.name}#",), {"merges": merges}))
+        steps.append(Operation("stored", (name,), (f"{parameter.name}#",), (("merges", merges),)))
     elif not line:
-        steps.append(Operation("unflatten", (name,), (f"{parameter.name}#",), {"dim": -1, "sizes": (height, width)}))
+        steps.append(
+            Operation("unflatten", (name,), (f"{parameter.name}#",), (("dim", -1), ("sizes", (height, width))))
+        )
     return steps
 
 
@@ -163,7 +165,7 @@ def _dense(graph: NetworkGraph, parameter: Parameter) -> tuple[tuple[Axis, ...],
 
 def _parted(parameter: Parameter, axis: int, sizes: tuple[int, int]) -> list[Operation]:
     """The step that gives a parameter its two axes back."""
-    return [Operation("unflatten", (parameter.name,), (f"{parameter.name}#",), {"dim": axis, "sizes": sizes})]
+    return [Operation("unflatten", (parameter.name,), (f"{parameter.name}#",), (("dim", axis), ("sizes", sizes)))]
 
 
 def _grid(role: str, height: int, width: int) -> Space:
@@ -194,7 +196,7 @@ def kernel_size(graph: NetworkGraph, parameter: Parameter, *, line: bool = False
         return height, width
     taps = [size for axis, size in zip(parameter.axes, graph.shape(parameter.name), strict=True) if axis.power >= 0][1:]
     if line:
-        return (1, *taps) if taps else (1, 1)
+        return (1, taps[0]) if taps else (1, 1)
     if len(taps) == 1:
         raise UsageError(f"kernel {parameter.name!r} has one axis of taps, and nothing says whether they are rows")
     return (taps[0], taps[1]) if taps else (1, 1)
