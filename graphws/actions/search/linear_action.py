@@ -1,10 +1,11 @@
 """The linear alternative: how well some action of GL explains a layer, where no permutation does.
 
 Neurons that act almost linearly on the data are not identifiable, and a layer of them may carry an action by matrices
-that no permutation comes near.  On each latent value the matrices T_g are fitted by ridge regression, h(g x) ≈ T_g h(x), on the
-directions that hold all but 1e-4 of the variance; they are corrected to a homomorphism, and the layer error is measured
-with them in place of permutations.  A small GL-error beside a large K-error says: there is an action, but not one by
-neurons.  The fit has many more parameters than a permutation, so it is measured on held-out probes.
+that no permutation comes near.  On each latent value the matrices T_g are fitted by ridge regression, h(g x) ≈ T_g
+h(x), on the directions that hold all but 1e-4 of the variance; they are corrected to a homomorphism, and the layer
+error is measured with them in place of permutations.  A small GL-error beside a large K-error says: there is an
+action, but not one by neurons.  The fit has many more parameters than a permutation, so it is measured on held-out
+probes.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def fit_linear_action(problem: Problem, latent: LatentValue, ridge: float = 1e-6
 
 
 def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]:
-    """The layer errors with fitted linear actions on every hidden latent value, and the defects of the fits, by space."""
+    """The layer errors with fitted linear actions on hidden latent values, and the defects of the fits, by space."""
     if not problem.runs:
         return {}, {}
     fitted = {w.value: fit_linear_action(problem, w) for w in problem.layers[:-1]}
