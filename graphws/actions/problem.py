@@ -8,16 +8,16 @@ element of the group.  What extraction finds in the gauge is conjugated back at 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.features import features_of, run_network, why_not_analysed
 from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
-from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.pictures.view import picture_view
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
@@ -25,6 +25,8 @@ from graphws.graph.element import SpaceElement, compose
 from graphws.matching import Metric, balanced_metric, matching_gauge, matching_view
 
 Maps = dict[str, SpaceElement]
+Module = Callable[[Weights, Tensor], Tensor]
+"""Runs a network's module with weights on inputs; see `graphws.checkpoints.conversion.Conversion.run`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,8 @@ class Problem:
         layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
         note: Why probes that were given are not used, or which layers the group does not reach.
         ends: The change of basis at the ends, in which the group is orthogonal.
+        outputs: For each element the network's outputs on the second half, (points, …), where its module was run in
+            place of the graph.
     """
 
     weights: Weights
@@ -56,6 +60,7 @@ class Problem:
     layers: tuple[LatentValue, ...] = field(default=())
     note: str = ""
     ends: Mapping[str, SpaceElement] = field(default_factory=dict)
+    outputs: tuple[Tensor, ...] = ()
 
     @property
     def graph(self) -> NetworkGraph:
@@ -72,9 +77,13 @@ class Problem:
         """Number of elements of the group."""
         return self.placed.symmetry.order
 
+    def points(self, *, held: bool) -> int:
+        """How many probes `held` or `runs` are of."""
+        return len((self.held if held else self.runs)[0][self.graph.inputs[0]][0])
+
     def based(self, inputs: Tensor) -> Tensor:
         """Inputs, as the group moves them, in the basis and on the device of the weights."""
-        return _rebase(inputs.to(self.weights.device), self.ends)
+        return _rebase(self.graph, inputs.to(self.weights.device), self.ends)
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -89,6 +98,7 @@ def pose(
     data: Tensor | None = None,
     *,
     placed: Placed | None = None,
+    module: Module | None = None,
 ) -> Problem:
     """The problem of finding how `symmetry` acts inside a network.
 
@@ -98,6 +108,7 @@ def pose(
         shape: Shape of one input as the user gives it.
         data: Probes (points, …), each of `shape` or flattened; None for weights alone.
         placed: Where the group acts, if it is not where `place` says; for weights alone.
+        module: Runs the network in place of a graph that does not run.
 
     Raises:
         UsageError: On several networks at once, too few probes, or a group that does not fit.
@@ -107,7 +118,7 @@ def pose(
     if weights.batch != 1:
         raise UsageError(f"actions are looked for in one network at a time, got {weights.batch}")
     weights.check_finite()
-    weights = picture_view(weights)
+    given, weights = weights, picture_view(weights)
     graph = weights.graph
     placed = placed or place(graph, symmetry, shape)
     ends = _orthogonal_ends(placed, weights)
@@ -120,22 +131,53 @@ def pose(
     metrics = {"weights": balanced_metric(view)}
     unable = why_not_analysed(graph)
     if unable is not None:
-        note = f"Probes were not used: {unable}." if data is not None else ""
-        return Problem(moved, view, gauge, placed, fixed, metrics, note=note)
+        if data is None:
+            return Problem(moved, view, gauge, placed, fixed, metrics)
+        outputs = () if module is None else _outputs_of(module, given, placed, _checked(data, placed))
+        note = f"The module was run on probes, its layers were looked at by their weights alone: {unable}."
+        note = note if outputs else f"Probes were not used: {unable}."
+        return Problem(moved, view, gauge, placed, fixed, metrics, note=note, outputs=outputs)
     layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
         return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends)
-    if len(data) < 4:
-        raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
-    points = read_probes(data, placed.shape).to("cpu", weights.dtype)  # where the group's maps are
+    points = _checked(data, placed).to(weights.dtype)
     halves = []
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
-        halves.append(tuple(run_network(graph, moved, _rebase(x, ends)) for x in inputs))
+        halves.append(tuple(run_network(graph, moved, _rebase(graph, x, ends)) for x in inputs))
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
     return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
+
+
+def _checked(data: Tensor, placed: Placed) -> Tensor:
+    """Probes where the group's maps are, on the CPU."""
+    if len(data) < 4:
+        raise UsageError(f"probes are split in two halves: give at least 4, got {len(data)}")
+    return read_probes(data, placed.shape).cpu()
+
+
+def _outputs_of(module: Module, weights: Weights, placed: Placed, points: Tensor) -> tuple[Tensor, ...]:
+    """What a module gives for the second half of the probes, moved by each element; nothing where it has other ends."""
+    graph, symmetry = weights.graph, placed.symmetry
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        return ()
+    half = points[len(points) // 2 :]
+    moved = [symmetry.on_inputs(g, half) for g in range(symmetry.order)]
+    with torch.no_grad():
+        found = [module(weights, native_inputs(graph, x)).detach().cpu() for x in moved]
+    known = symmetry.output[0].size == found[0][0].numel() or all(is_identity(each) for each in symmetry.output)
+    return tuple(found) if len(found[0]) == len(half) and known else ()
+
+
+def native_inputs(graph: NetworkGraph, points: Tensor) -> Tensor:
+    """Points in the shape in which the network's module reads them, where the graph states it."""
+    value = graph.value(graph.inputs[0])
+    sizes = () if value is None else value.shape[1:]
+    if not sizes or math.prod(n if isinstance(n, int) else 0 for n in sizes) != points[0].numel():
+        return points
+    return points.reshape(len(points), *(int(n) for n in sizes))
 
 
 def read_probes(data: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -181,13 +223,12 @@ def _based(maps: Mapping[str, SpaceElement], ends: Maps, device: torch.device) -
     return result
 
 
-def _rebase(x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
-    """Inputs in the basis in which the group is orthogonal (features are the last axis, or channels of pictures)."""
-    axis = 1 if x.ndim == 4 else x.ndim - 1
-    for end in ends.values():
-        if isinstance(end, LinearMap) and end.size == x.shape[axis]:
-            return end.apply(x.unsqueeze(0), axis + 1, 1).squeeze(0)
-    return x
+def _rebase(graph: NetworkGraph, x: Tensor, ends: Mapping[str, SpaceElement]) -> Tensor:
+    """Inputs in the basis in which the group is orthogonal."""
+    features = features_of(graph).get(graph.inputs[0])
+    if features is None or features.space not in ends:
+        return x
+    return ends[features.space].apply(x.unsqueeze(0), features.axis + 1, 1).squeeze(0)
 
 
 def on_device(element: SpaceElement, device: torch.device) -> SpaceElement:

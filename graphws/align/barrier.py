@@ -18,7 +18,7 @@ from torch.nn import functional
 from graphws.align.objective import check_pair
 from graphws.errors import DataError, UsageError
 from graphws.graph import Weights
-from graphws.operations import forward
+from graphws.operations import outputs_of
 from graphws.operations.verify import Run
 
 Loss = Callable[[Weights], Tensor]
@@ -103,7 +103,7 @@ def classification_loss(inputs: Tensor, labels: Tensor, run: Run | None = None) 
         raise DataError(f"labels of shape {tuple(labels.shape)} for {len(inputs)} points: one number each is wanted")
 
     def loss(weights: Weights) -> Tensor:
-        logits = forward(weights.graph, weights, inputs) if run is None else run(weights)
+        logits = outputs_of(weights.graph, weights, inputs) if run is None else run(weights)
         rows = functional.cross_entropy(
             logits.flatten(0, 1), labels.to(logits.device).repeat(len(logits)), reduction="none"
         )
@@ -127,7 +127,7 @@ def spread_loss(networks: Sequence[Weights], inputs: Tensor, run: Run | None = N
     """
 
     def outputs(weights: Weights) -> Tensor:
-        return forward(weights.graph, weights, inputs) if run is None else run(weights)
+        return outputs_of(weights.graph, weights, inputs) if run is None else run(weights)
 
     with torch.no_grad():
         target = torch.stack([outputs(network) for network in networks]).mean(0)

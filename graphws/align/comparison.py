@@ -15,7 +15,7 @@ from graphws.align.pairwise import Alignment, Method, align
 from graphws.errors import VerificationError
 from graphws.graph import Weights
 from graphws.graph.group import Richness
-from graphws.operations import forward
+from graphws.operations import outputs_of
 from graphws.operations.verify import Run, relative_change
 
 
@@ -136,7 +136,7 @@ def outputs_on(inputs: Tensor | None, run: Run | None) -> Run:
         return run
     assert inputs is not None
     points = inputs
-    return lambda weights: forward(weights.graph, weights, points)
+    return lambda weights: outputs_of(weights.graph, weights, points)
 
 
 def _loss(

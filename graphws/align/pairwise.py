@@ -84,7 +84,7 @@ def align(
         method: ``weights``, ``activations`` or ``attributions``.
         inputs: Points for ``activations``: data that the networks know.
         values: What the spaces carry on such data, in place of ``inputs``, for networks that
-            `graphws.operations.forward` does not run; `graphws.actions.pictures.values` has it for those that convolve.
+            `graphws.operations.forward` does not run; `graphws.actions.computation.values` has it for all that run.
         run: Outputs from weights on such data, for ``attributions``.
         actions: The rich actions of the graph, or its permutations only.
         generator: Order of the descent, random starts and random functions; the graph's order and none where None.

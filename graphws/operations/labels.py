@@ -13,7 +13,7 @@ in the same way, one free space at a time.  No rule for any kind of operation is
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -35,7 +35,7 @@ Labels = dict[str, tuple[Axis | None, ...]]
 MOST_LABELS = 2
 """How many axes of one value are labelled at most."""
 MOST_DRAWS = 12
-"""How many elements are drawn until each space was moved by one."""
+"""How many elements are drawn until each space was moved by one, beside one for each space."""
 MOST_TRIALS = 512
 """How many combinations of labels are tried for one value."""
 
@@ -101,15 +101,38 @@ def measure_labels(
     """
     found: Labels = {}
     still = {space.name for space in graph.spaces if space.moves and graph.extent(space.name) > 1}
-    for _ in range(MOST_DRAWS):
-        element = graph.group().random(generator, actions="rich", dtype=weights.floating)
-        _add(found, _by_element(graph, weights, inputs, element))
-        still -= {name for name in still if not _stays(element.maps[name])}
+    for _ in range(MOST_DRAWS + len(still)):
         if not still:  # every space was moved once
             break
+        element = _told_apart(graph.group().random(generator, actions="rich", dtype=weights.floating), still)
+        _add(found, _by_element(graph, weights, inputs, element))
+        still -= {name for name, moved in element.maps.items() if not _stays(moved)}
     _add(found, _ends(graph, weights, inputs, generator))
     order = [*graph.inputs, *(name for operation in graph.operations for name in operation.outputs)]
     return {name: found[name] for name in order if name in found}
+
+
+def _told_apart(element: GroupElement, first: Collection[str]) -> GroupElement:
+    """The element without families that it moves as it moves others: no value would tell which of them it has.
+
+    Those with a space of `first` are kept before others.
+    """
+    graph, kept = element.graph, dict[str, SpaceElement]()
+    roots: dict[str, list[str]] = {}
+    for name in element.maps:
+        roots.setdefault(graph.lineage(name)[0].name, []).append(name)
+    for names in sorted(roots.values(), key=lambda names: not set(names) & set(first)):
+        others = [moved for moved in kept.values() if not _stays(moved)]
+        if not any(_alike(element.maps[name], moved) for name in names for moved in others):
+            kept.update((name, element.maps[name]) for name in names)
+    return GroupElement(graph, kept)
+
+
+def _alike(one: SpaceElement, other: SpaceElement) -> bool:
+    """Whether two maps are permutations, and the same one."""
+    if isinstance(one, LinearMap) or isinstance(other, LinearMap) or one.size != other.size:
+        return False
+    return one.scale is None and other.scale is None and torch.equal(one.perm, other.perm)
 
 
 def _by_element(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement) -> Labels:
@@ -235,8 +258,8 @@ def _same(first: Tensor, second: Tensor, relative: float) -> bool:
 def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], generator: torch.Generator) -> Labels:
     """Labels by the free spaces of inputs and outputs: moved alone, together with the input where they are read."""
     found: Labels = {}
-    outputs = [name for name in graph.outputs if name in graph.writers]
     before = _outputs(graph, weights, inputs)
+    outputs = list(before)
     lengths = {size for value in (*inputs.values(), *before.values()) for size in value.shape[1:]}
     for space in graph.spaces:
         powers = [a.power for p in graph.parameters for a in p.axes if a.space == space.name]

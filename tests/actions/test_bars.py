@@ -85,7 +85,7 @@ def test_every_form_of_attention(scores: str, query_dim: int | None, data: bool)
 @pytest.mark.parametrize(("level", "outcome"), [(0.0, "exact action"), (0.02, "action found")])
 @pytest.mark.parametrize("data", [False, True])
 def test_queries_that_share_keys_and_values(groups: int, level: float, outcome: str, data: bool) -> None:
-    """S_r wr S_g: the askers of a head are permuted inside it, and get an error although they are on no wire."""
+    """S_r wr S_g: the askers of a head are permuted inside it, and get an error although no value has them."""
     symmetry = token_group("Z2", 4, TOKENS)
     layers = [AttentionLayer(4, 4, width, query_dim=4, key_value_heads=groups) for width in (None, 8)]
     case = planted(attention_graph(8, layers, output=8), symmetry, (TOKENS, 8))

@@ -239,6 +239,5 @@ def test_a_graph_without_steps_has_no_diagram() -> None:
     with pytest.raises(GraphError) as error:
         submodel_of(still)
     assert str(error.value) == (
-        "a diagram of layers needs a network that can be run from its graph: its graph is no computation with one "
-        "input and one output"
+        "a diagram of layers needs a network that can be run from its graph: the graph holds no operations"
     )

@@ -18,7 +18,7 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.categories import CATEGORIES, negated_copies
 from graphws.actions.measures.equivariance import end_to_end_error, linearity
-from graphws.actions.measures.figures import LayerFigures, Rival
+from graphws.actions.measures.figures import DecoyFigures, LayerFigures
 from graphws.actions.problem import pose
 from graphws.actions.search.linear_action import fit_linear_action, linear_errors
 from graphws.actions.verdict.verdict import judge, judge_layer, judge_together
@@ -179,7 +179,7 @@ def test_negated_copies_are_seen() -> None:
     assert negated_copies(problem, "hidden1").nonzero().flatten().tolist() == [0, 1]
 
 
-def figures(k: float, matched: float, rival: Rival | None = None, gl: float | None = None) -> LayerFigures:
+def figures(k: float, matched: float, rival: DecoyFigures | None = None, gl: float | None = None) -> LayerFigures:
     return LayerFigures(
         "h",
         10,
@@ -203,31 +203,31 @@ def figures(k: float, matched: float, rival: Rival | None = None, gl: float | No
 
 def test_outcomes_of_layers() -> None:
     assert judge_layer(figures(1e-9, 1.0)) == "exact"
-    assert judge_layer(figures(1e-9, 1.0, Rival(1e-9, 1.0))) == "none"
-    assert judge_layer(figures(0.0, 0.0, Rival(0.0, 1.0))) == "none"
-    assert judge_layer(figures(0.1, 0.2, Rival(0.5, 0.2))) == "found"
-    assert judge_layer(figures(0.1, 0.2, Rival(0.15, 0.2))) == "none"
-    assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.1))) == "found"
-    small = LayerFigures(**{**figures(0.4, 1.0, Rival(0.8, 0.1)).__dict__, "size": 3})
+    assert judge_layer(figures(1e-9, 1.0, DecoyFigures(1e-9, 1.0))) == "none"
+    assert judge_layer(figures(0.0, 0.0, DecoyFigures(0.0, 1.0))) == "none"
+    assert judge_layer(figures(0.1, 0.2, DecoyFigures(0.5, 0.2))) == "found"
+    assert judge_layer(figures(0.1, 0.2, DecoyFigures(0.15, 0.2))) == "none"
+    assert judge_layer(figures(0.4, 0.7, DecoyFigures(0.8, 0.1))) == "found"
+    small = LayerFigures(**{**figures(0.4, 1.0, DecoyFigures(0.8, 0.1)).__dict__, "size": 3})
     assert judge_layer(small) == "none"  # three neurons match by chance
     assert judge_layer(LayerFigures(**{**small.__dict__, "k_error": 0.28})) == "found"
-    assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5))) == "none"
-    assert judge_layer(figures(0.4, 0.7, Rival(0.8, 0.5), gl=0.05)) == "linear only"
+    assert judge_layer(figures(0.4, 0.7, DecoyFigures(0.8, 0.5))) == "none"
+    assert judge_layer(figures(0.4, 0.7, DecoyFigures(0.8, 0.5), gl=0.05)) == "linear only"
 
 
 def test_layers_are_judged_together() -> None:
     """A decoy that leaves the middle in place has no error there: its largest error is what counts."""
-    middle, end = figures(0.0, 1.0, Rival(0.0, 1.0)), figures(0.0, 1.0, Rival(1.2, 0.0))
+    middle, end = figures(0.0, 1.0, DecoyFigures(0.0, 1.0)), figures(0.0, 1.0, DecoyFigures(1.2, 0.0))
     assert judge_layer(middle) == "none"
     assert judge_together([middle, end]) == "exact"
     assert judge("mirror", [middle], None, ends=[end]).outcome == "exact action"
     assert judge_together([middle]) is None  # a tie
     assert judge("mirror", [middle], None).outcome == "no action found"
-    assert judge_together([middle, figures(0.1, 0.5, Rival(0.3, 0.1))]) == "found"
-    assert judge_together([middle, figures(0.1, 0.5, Rival(0.15, 0.1))]) is None
-    assert judge_together([middle, figures(0.4, 0.5, Rival(1.2, 0.1))]) is None
+    assert judge_together([middle, figures(0.1, 0.5, DecoyFigures(0.3, 0.1))]) == "found"
+    assert judge_together([middle, figures(0.1, 0.5, DecoyFigures(0.15, 0.1))]) is None
+    assert judge_together([middle, figures(0.4, 0.5, DecoyFigures(1.2, 0.1))]) is None
     assert judge_together([figures(0.0, 1.0)]) is None  # no decoys
-    poor = LayerFigures(**{**figures(0.28, 0.4, Rival(0.9, 0.3)).__dict__, "space": "poor"})
+    poor = LayerFigures(**{**figures(0.28, 0.4, DecoyFigures(0.9, 0.3)).__dict__, "space": "poor"})
     mixed = judge("mirror", [middle, poor], None, ends=[end])
     assert mixed.layers == {"h": "found", "poor": "none"}  # it is not carried by the others
     assert mixed.outcome == "action in part"
@@ -236,8 +236,8 @@ def test_layers_are_judged_together() -> None:
 def test_verdicts_in_words() -> None:
     alone = judge("mirror", [figures(1e-9, 1.0)], None).text
     assert alone.endswith("(largest error 1.0e-09); there is no decoy to compare with.")
-    assert judge("mirror", [figures(1e-9, 1.0, Rival(0.5, 0.1))], None).text.endswith("(largest error 1.0e-09).")
-    good, bad = figures(0.4, 0.7, Rival(0.8, 0.1)), figures(0.6, 0.3, Rival(0.7, 0.3), gl=0.05)
+    assert judge("mirror", [figures(1e-9, 1.0, DecoyFigures(0.5, 0.1))], None).text.endswith("(largest error 1.0e-09).")
+    good, bad = figures(0.4, 0.7, DecoyFigures(0.8, 0.1)), figures(0.6, 0.3, DecoyFigures(0.7, 0.3), gl=0.05)
     part = judge("mirror", [good], 0.02)
     assert part.outcome == "action found"
     both = judge("mirror", [good, LayerFigures(**{**bad.__dict__, "space": "deep"})], 0.02)

@@ -142,7 +142,7 @@ def test_attention_networks_and_json() -> None:
     assert [layer.space for layer in found.layers] == ["model1", "value1"]
     assert found.layers[0].k_error < 1e-6  # tokens are embedded linearly
     data = json.loads(json.dumps(found.to_dict()))
-    assert set(data) == {"generator", "unit", "end_to_end", "function_moved", "decoys", "verdict", "layers"}
+    assert set(data) == {"generator", "unit", "end_to_end", "function_moved", "decoys", "verdict", "note", "layers"}
 
 
 def test_what_is_refused() -> None:

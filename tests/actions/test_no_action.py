@@ -15,10 +15,10 @@ from graphws.actions.computation.latent_values import covariances
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.measures.figures import LayerFigures, Rival
+from graphws.actions.measures.figures import DecoyFigures, LayerFigures
 from graphws.actions.planted.networks import plant
-from graphws.actions.verdict.reached_layers import anchored
-from graphws.actions.verdict.verdict import Links, judge
+from graphws.actions.verdict.reached_layers import reached_layers
+from graphws.actions.verdict.verdict import Links, judge, judge_layer, judge_together
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights
@@ -178,8 +178,23 @@ def test_more_symmetry_than_the_group_is_said() -> None:
 
 def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigures:
     none = (None,) * 5
-    rivals = {"d": Rival(rival, 0.9)}
+    rivals = {"d": DecoyFigures(rival, 0.9)}
     return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, 0.0, 0.0, {}, {}, rivals)
+
+
+@pytest.mark.parametrize(("rival", "outcome"), [(1e-8, "none"), (0.9e-5, "found"), (1.1e-5, "exact"), (0.5, "exact")])
+def test_an_exact_layer_needs_a_decoy_that_is_worse(rival: float, outcome: str) -> None:
+    exact = layer("a", 1e-8, rival)
+    assert judge_layer(exact) == outcome
+    assert judge_together([exact]) == (None if outcome == "none" else outcome)
+    assert judge("mirror", [exact], None).layers == {"a": outcome}
+
+
+@pytest.mark.parametrize(("decoy", "outcome"), [(0.29, "found"), (0.31, "none")])
+def test_three_times_as_many_neurons_are_matched_as_under_a_decoy(decoy: float, outcome: str) -> None:
+    many = replace(layer("a", 0.4, 0.4, 0.9), rivals={"d": DecoyFigures(0.4, decoy)})
+    assert judge_layer(many) == outcome
+    assert judge("mirror", [many], None).layers == {"a": outcome}
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -270,7 +285,7 @@ def test_matrices_are_not_called_neurons() -> None:
 
 def test_chains_of_layers() -> None:
     reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "query": set(), "out": {"c"}}
-    assert anchored({"a", "c"}, reads, {"input"}) == {"a"}
-    assert anchored({"b", "c"}, reads, {"input"}) == set()
-    assert anchored({"b", "c", "out"}, reads, {"input", "out"}) == {"b", "c", "out"}
-    assert anchored({"query"}, reads, {"input"}) == {"query"}  # a constant: its own map is all there is to say
+    assert reached_layers({"a", "c"}, reads, {"input"}) == {"a"}
+    assert reached_layers({"b", "c"}, reads, {"input"}) == set()
+    assert reached_layers({"b", "c", "out"}, reads, {"input", "out"}) == {"b", "c", "out"}
+    assert reached_layers({"query"}, reads, {"input"}) == {"query"}  # a constant: its own map is all there is to say

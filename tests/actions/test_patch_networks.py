@@ -21,7 +21,7 @@ def graph() -> NetworkGraph:
     return attention_pool_graph(3, 9, [8, 6, 108], heads=4, activation=["tanh", "gelu"], patch=2)
 
 
-def test_a_learned_query_has_the_features_of_its_own_space_and_is_no_wire() -> None:
+def test_a_learned_query_has_the_features_of_its_own_space_and_is_no_latent_value() -> None:
     assert features_of(graph())["c"].space == "asker"
     assert [(latent.value, latent.space) for latent in latent_values(graph())] == [
         ("pK", "keys"),

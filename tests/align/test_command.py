@@ -218,7 +218,7 @@ def test_networks_that_convolve_are_run_too(tmp_path: Path, method: str) -> None
     save_file({"inputs": x.flatten(1)}, tmp_path / "flat.safetensors")
     result = run("align", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "--data",
                  tmp_path / "flat.safetensors", "--method", method)  # fmt: skip
-    said = "pictures have the shape (points, channels, rows, columns); got inputs of shape (30, 192)"
+    said = "this network reads inputs of shape (points, 3, 8, 8); got (30, 192)"
     assert result.stderr.splitlines()[-1] == f"error: {said}"
 
 

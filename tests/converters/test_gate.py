@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError, VerificationError
-from graphws.graph import NetworkGraph, Weights
+from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.gate.gate import Outcome, Run, disturb, gate, tolerance_of
 from graphws_converters.modules.conversion import convert_module
@@ -180,6 +180,26 @@ def test_nothing_to_see_is_not_called_verified() -> None:
 
     verdict = convert_module(Infinite(), torch.randn(4, 3), generator=_rng()).verdict
     assert verdict == "UNVERIFIED (the outputs are not finite numbers on these inputs)"
+
+
+def test_a_bias_left_behind_is_no_control() -> None:
+    """Outputs that only two biases of a space make: whether its weights follow cannot be seen."""
+    graph = NetworkGraph(
+        (Space("input", 3, "free"), Space("hidden", 8)),
+        (Parameter("W", "hidden input*"), Parameter("b", "hidden", "bias"), Parameter("c", "hidden", "bias")),
+    )
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=_rng(), dtype=torch.float64))
+
+    def run(network: Weights) -> Tensor:
+        return (network["b"] * network["c"]).sum(1)
+
+    def wider(network: Weights) -> Tensor:
+        return run(network) + (network["W"].sum(2) * network["b"]).sum(1)
+
+    blind = gate(graph, weights, run, _rng(), tolerance=1e-8)
+    assert blind.verification is None
+    assert re.fullmatch(r"leaving a parameter behind changes the outputs by \S+ only: too little to tell", blind.reason)
+    assert gate(graph, weights, wider, _rng(), tolerance=1e-8).verification is not None
 
 
 def test_disturbed_weights_keep_what_is_positive(rolled: Rolled) -> None:

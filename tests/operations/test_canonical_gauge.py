@@ -104,6 +104,18 @@ def test_where_incoming_weights_cancel_outgoing_ones_decide() -> None:
     assert difference(canonical_gauge(fixed), fixed) < 1e-12
 
 
+def test_incoming_weights_decide_before_outgoing_ones_in_whatever_order_parameters_are() -> None:
+    graph = NetworkGraph(
+        (Space("input", 3, "free"), Space("hidden", 8, action=Action.SIGNED), Space("output", 2, "free")),
+        (Parameter("out", "output hidden*"), Parameter("in", "hidden input*")),
+    )
+    weights = networks(graph)
+    assert bool((weights["in"].sum(2).sign() != weights["out"].sum(1).sign()).any())
+    fixed = canonical_gauge(weights)
+    assert bool((fixed["in"].sum(2) > 0).all())
+    assert not bool((fixed["out"].sum(1) > 0).all())
+
+
 def test_a_network_of_zeros_stays() -> None:
     graph = mlp_graph([2, 3, 1], activation="power")
     zeros = networks(graph).map(torch.zeros_like)

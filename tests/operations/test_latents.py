@@ -34,8 +34,8 @@ def test_shared_values_are_carried_before_they_are_attended_to() -> None:
     graph = attention_graph(4, [AttentionLayer(4, 3, 5, query_dim=2, key_value_heads=2)], output=3)
     found = carriers(graph)
     assert found["value1"] == "v1"
+    assert found["asker1"] == "a1"  # its attention maps
     assert "query1" not in found  # queries come once for each asker: no value has one for each
-    assert found["asker1"] == "a1"  # attention maps have one of each asker
     assert latents(graph, samples.random_weights(graph, 1), torch.randn(2, 6, 4).double())["value1"].shape == (1, 12, 6)
 
 

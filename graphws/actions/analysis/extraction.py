@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.actions.analysis.reduced_network import essential
+from graphws.actions.analysis.reduced_network import reduced_network
 from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import output_size, place
@@ -41,7 +41,7 @@ from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.search.linear_action import linear_errors
 from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
-from graphws.actions.verdict.null_figures import Rivals, cosine, find_rivals, matched
+from graphws.actions.verdict.null_figures import NullFigures, cosine, find_null_figures, matched
 from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
 from graphws.actions.verdict.verdict import Links, judge, refuted
 from graphws.checkpoints.conversion import Conversion
@@ -69,7 +69,7 @@ def find_actions(
     """How a group on data acts on every layer of a network, or why it cannot be said.
 
     Args:
-        network: A network (a batch of one), or what `graphws.convert` gave.
+        network: A network (a batch of one), or what `graphws.convert` gave; its module is run where its graph cannot.
         group: The group's name or mapping (see `graphws.actions.groups.naming`), or the group itself.
         input_shape: Shape of one input.
         output: How the group acts on outputs: ``same``, ``invariant`` or another representation.
@@ -102,15 +102,17 @@ def find_actions(
     smaller = None
     if reduced and weights.batch == 1:
         reads = place(picture_view(weights).graph, group, shape).shape
-        smaller = essential(weights, reads, None if data is None else read_probes(data, reads))
+        smaller = reduced_network(weights, reads, None if data is None else read_probes(data, reads))
     stored = weights if smaller is None else smaller.weights
     weights = stored.to(device=device, dtype=dtype)
-    problem = pose(weights, group, shape, data)
+    module = network.run if isinstance(network, Conversion) else None
+    problem = pose(weights, group, shape, data, module=module)
     best = search(problem, generator=rng, sweeps=sweeps)
-    rivals = find_rivals(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps)
-    probes = None if data is None or not problem.runs else read_probes(data, problem.placed.shape)
+    rivals = find_null_figures(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module)
+    used = bool(problem.runs or problem.outputs)
+    probes = None if data is None or not used else read_probes(data, problem.placed.shape)
     # in its own type, which says what counts as zero
-    theorem = identifiability(stored, None if probes is None else probes.cpu())
+    theorem = identifiability(stored, None if probes is None or not problem.runs else probes.cpu())
     seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
     return replace(
         seen,
@@ -132,7 +134,7 @@ def _defect(problem: Problem, best: Candidate, space: str) -> float:
     return sum(wrong) / len(wrong)
 
 
-def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> Actions:
+def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int) -> Actions:
     """The figures of every layer, and the verdict."""
     graph = problem.graph
     in_weights = weight_errors(problem, best.maps)
@@ -197,7 +199,7 @@ def _report(problem: Problem, best: Candidate, rivals: Rivals, probes: int) -> A
         links=Links(reads_of_layers(problem), given_ends(problem)),
         constant=is_constant(problem),
     )
-    on_random = error_on_random_inputs(problem) if not problem.runs else None
+    on_random = error_on_random_inputs(problem) if whole is None else None
     if on_random is not None:
         verdict = refuted(verdict, on_random, problem.placed.stopped)
     elements = tuple(problem.original(maps) for maps in best.maps)

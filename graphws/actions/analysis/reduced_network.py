@@ -22,7 +22,7 @@ POINTS = 64
 """Inputs on which outputs are compared."""
 
 
-def essential(weights: Weights, shape: Sequence[int], data: Tensor | None = None) -> Reduction | None:
+def reduced_network(weights: Weights, shape: Sequence[int], data: Tensor | None = None) -> Reduction | None:
     """The network reduced; None where there is nothing to take out, or where it cannot be run to check.
 
     Args:

@@ -30,7 +30,8 @@ class Features:
     Attributes:
         space: The space that labels them.
         axis: Their axis, points being axis 0.
-        power: How the value follows the space's action: 1, -1 for the keys of a head, 2 for squares.
+        power: How the value follows the space's action: 1, -1 for the keys of a head, 2 for squares, 0 for what is
+            permuted and not scaled.
         others: Further axes that spaces label, by number, where a value belongs to several spaces.
     """
 
@@ -64,7 +65,7 @@ def features_of(graph: NetworkGraph) -> Mapping[str, Features]:
     known = labels(graph)
     for name, axes in known.items():
         marked = [(k, axis) for k, axis in enumerate(axes) if k and axis is not None and axis.space not in parents]
-        marked = [(k, a) for k, a in marked if a.power and graph.space(a.space).role != "token"]
+        marked = [(k, a) for k, a in marked if graph.space(a.space).role != "token"]
         if not marked:
             marked = _only_element(graph, name, len(axes))
         if not marked:
@@ -90,6 +91,11 @@ def _only_element(graph: NetworkGraph, name: str, rank: int) -> list[tuple[int, 
     assert value is not None
     axis = next((k for k, size in enumerate(value.shape) if k and size == 1), None)
     return [] if axis is None else [(axis, Axis(spaces[0].name))]
+
+
+def is_reached(graph: NetworkGraph, name: str) -> bool:
+    """Whether a value depends on the network's inputs, and is not put together from weights alone."""
+    return name in graph.inputs or bool(graph.sources(name) & set(graph.inputs))
 
 
 def why_not_analysed(graph: NetworkGraph) -> str | None:

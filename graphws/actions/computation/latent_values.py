@@ -14,14 +14,14 @@ Which values have which features is measured (`graphws.operations.labels`), so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import continued, features_of
+from graphws.actions.computation.features import continued, features_of, is_reached
 from graphws.graph import NetworkGraph, Operation, Weights
 
 
@@ -31,7 +31,7 @@ class LatentValue:
 
     Args:
         value: Its name in the computation.
-        space: The space of its features.
+        space: The space of its features; of an output that carries none the one that weights before it write last.
         steps: The steps that recompute it from the latent values before it.
         starts: The values that these steps start from.
         activation: The activation that made it (what pools or norms comes between), or None.
@@ -58,9 +58,7 @@ def latent_values(graph: NetworkGraph, without: frozenset[str] = frozenset()) ->
     names = []
     for operation in graph.operations:
         for out in operation.outputs:
-            if out in graph.outputs and out in features:
-                names.append(out)
-            elif (
+            if out in graph.outputs or (
                 out not in without
                 and _may_move(graph, out)
                 and any(_turns(graph, *each) for each in _readers(graph, out))
@@ -71,14 +69,27 @@ def latent_values(graph: NetworkGraph, without: frozenset[str] = frozenset()) ->
         steps = _steps(graph, name, (set(names) | inputs) - {name})
         written = {out for step in steps for out in step.outputs}
         starts = dict.fromkeys(x for step in steps for x in step.reads if x not in written and x not in graph.named)
-        found.append(LatentValue(name, features[name].space, steps, tuple(starts), _activation(graph, name)))
+        space = features[name].space if name in features else _written_last(graph, steps)
+        activation = _activation(graph, name) if name in features else None
+        found.append(LatentValue(name, space, steps, tuple(starts), activation))
     return tuple(found)
+
+
+def _written_last(graph: NetworkGraph, steps: Sequence[Operation]) -> str:
+    """The space that the last weights of a layer write."""
+    for step in reversed(steps):
+        for name in step.reads:
+            for parameter in graph.weights_behind(name):
+                written = [axis.space for axis in parameter.axes if axis.power > 0]
+                if written:
+                    return written[0]
+    return graph.outputs[0]
 
 
 def _may_move(graph: NetworkGraph, value: str) -> bool:
     """Whether a value depends on the input and has features that the group may move."""
     features = features_of(graph).get(value)
-    reached = bool(graph.sources(value) & set(graph.inputs)) and graph.writers[value].row.axes != "pads"
+    reached = is_reached(graph, value) and graph.writers[value].row.axes != "pads"
     return features is not None and reached and graph.lineage(features.space)[0].moves
 
 
@@ -138,10 +149,9 @@ def _steps(graph: NetworkGraph, value: str, sources: set[str]) -> tuple[Operatio
     return tuple(reversed(steps))
 
 
-def recompute(latent: LatentValue, weights: Weights, source: Callable[[str], Tensor]) -> Tensor:
-    """The latent value when the values that its steps start from are given by `source`, features last."""
+def recompute(latent: LatentValue, weights: Weights, source: Callable[[str], Tensor], points: int) -> Tensor:
+    """The latent value of `points` points when the values that its steps start from are given, features last."""
     given = {name: source(name) for name in latent.starts}
-    points = next((len(value[0]) for value in given.values()), 1)
     return continued(weights.graph, weights, given, latent.value, points)
 
 

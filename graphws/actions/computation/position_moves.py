@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import Features, features_of, run_network
+from graphws.actions.computation.features import Features, features_of, is_reached, run_network
 from graphws.actions.groups.grid_moves import GridMove
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, NetworkGraph
@@ -29,20 +29,47 @@ MOST_TRIALS = 256
 """How many moves are tried for one value."""
 MOST_EXTRA = 2
 """How many tokens may stand before those of a picture, as class tokens do."""
-POINTS = 2
+POINTS = 3
+"""How many random inputs are run."""
+
+
+@dataclass(frozen=True, eq=False)
+class AxisMove:
+    """A permutation of positions along one axis of values, which may run over points too.
+
+    Attributes:
+        axis: The axis.
+        perm: The permutation.
+        slow: Whether positions change more slowly than the points that share their axis.
+    """
+
+    axis: int
+    perm: Tensor
+    slow: bool = True
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """The value with its positions moved."""
+        perm = self.perm.to(value.device)
+        length = value.shape[self.axis]
+        if length == len(perm):
+            return value.index_select(self.axis, perm)
+        sizes = (len(perm), length // len(perm)) if self.slow else (length // len(perm), len(perm))
+        apart = value.unflatten(self.axis, sizes)
+        moved: Tensor = apart.index_select(self.axis + (not self.slow), perm).flatten(self.axis, self.axis + 1)
+        return moved
 
 
 @dataclass(frozen=True, eq=False)
 class PositionMove:
-    """A move of positions of values (1, points, *positions, features).
+    """A move of positions of values (1, …, features), in which points have an axis, alone or together with positions.
 
     Attributes:
-        perms: For axes of the value the permutation along them.
+        perms: The permutations along axes of the value.
         grid: The move of the two axes from `first` on, or None.
         first: See `grid`.
     """
 
-    perms: tuple[tuple[int, Tensor], ...] = ()
+    perms: tuple[AxisMove, ...] = ()
     grid: GridMove | None = None
     first: int = 2
 
@@ -51,8 +78,8 @@ class PositionMove:
         if self.grid is not None:
             ends = (self.first, self.first + 1)
             value = self.grid.on_table(value.movedim(ends, (-2, -1))).movedim((-2, -1), ends)
-        for axis, perm in self.perms:
-            value = value.index_select(axis, perm.to(value.device))
+        for perm in self.perms:
+            value = perm(value)
         return value
 
 
@@ -87,9 +114,10 @@ def measure_moves(
         before = run_network(graph, weights, x)
         after = run_network(graph, GroupElement(graph, dict(maps)).act(weights), move_inputs(x))
     features, found = features_of(graph), dict[str, PositionMove | None]()
-    sizes = _grids(before, features)
+    before = {name: value for name, value in before.items() if is_reached(graph, name)}
+    sizes = feature_maps(before, features, line=grid is not None and grid.grid[0] == 1)
     for name, value in before.items():
-        if name in features or name in graph.outputs:
+        if name in graph.outputs or (name in features and graph.readers(name)):
             found[name] = _explained(value, after[name], features.get(name), maps, tokens, grid, sizes)
     return found
 
@@ -103,12 +131,14 @@ def broken_at(graph: NetworkGraph, moves: Sequence[Moves]) -> str:
     return ""
 
 
-def _grids(values: Mapping[str, Tensor], features: Mapping[str, Features]) -> list[tuple[int, int]]:
-    """Rows and columns of every feature map."""
+def feature_maps(
+    values: Mapping[str, Tensor], features: Mapping[str, Features], *, line: bool = False
+) -> list[tuple[int, int]]:
+    """Rows and columns of every feature map; a sequence is a picture of one row where `line` says so."""
     found = dict.fromkeys(
-        (int(value.shape[2]), int(value.shape[3]))
+        (int(value.shape[2]), int(value.shape[3])) if value.ndim == 5 else (1, int(value.shape[2]))
         for name, value in values.items()
-        if name in features and value.ndim == 5
+        if name in features and (value.ndim == 5 or (line and value.ndim == 4))
     )
     return list(found)
 
@@ -146,21 +176,33 @@ def _candidates(
     value: Tensor, last: int, tokens: Tensor | None, grid: GridMove | None, sizes: Sequence[tuple[int, int]]
 ) -> Iterator[PositionMove]:
     yield STAY
-    places = range(2, last)
+    places = range(1, last)
     if grid is not None:
         for first in range(2, last - 1):
             yield PositionMove(grid=grid, first=first)
-    options = [[None, *_perms(int(value.shape[k]), tokens, grid, sizes)] for k in places]
+    options = [[None, *_axis_moves(k, int(value.shape[k]), tokens, grid, sizes)] for k in places]
     for chosen in itertools.product(*options):
-        perms = tuple((k, perm) for k, perm in zip(places, chosen, strict=True) if perm is not None)
+        perms = tuple(move for move in chosen if move is not None)
         if perms:
             yield PositionMove(perms)
+
+
+def _axis_moves(
+    axis: int, length: int, tokens: Tensor | None, grid: GridMove | None, sizes: Sequence[tuple[int, int]]
+) -> Iterator[AxisMove]:
+    """The permutations that may move one axis, of positions or of points and positions."""
+    for perm in _perms(length, tokens, grid, sizes):
+        yield AxisMove(axis, perm)
+    if length % POINTS == 0:
+        for perm in _perms(length // POINTS, tokens, grid, sizes):
+            yield AxisMove(axis, perm)
+            yield AxisMove(axis, perm, slow=False)
 
 
 def _perms(
     length: int, tokens: Tensor | None, grid: GridMove | None, sizes: Sequence[tuple[int, int]]
 ) -> Iterator[Tensor]:
-    """The permutations that may move one axis of positions."""
+    """The permutations that may move so many positions."""
     if tokens is not None and len(tokens) <= length <= len(tokens) + MOST_EXTRA:
         yield _after(length - len(tokens), tokens)
     for height, width in sizes if grid is not None else ():

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, run_network, why_not_analysed
+from graphws.actions.computation.features import features_of, is_reached, run_network, why_not_analysed
 from graphws.errors import DataError, UsageError
 from graphws.graph import Weights
 from graphws.operations import run_values
@@ -45,8 +45,9 @@ def values_on(inputs: Tensor) -> Callable[[Weights], Mapping[str, Tensor]]:
 
     def values(weights: Weights) -> Mapping[str, Tensor]:
         features = features_of(weights.graph)
-        found = run_network(weights.graph, weights, _checked(weights, inputs), tuple(features))
-        last = {features[name].space: found[name] for name in features}
+        names = tuple(name for name in features if is_reached(weights.graph, name))
+        found = run_network(weights.graph, weights, _checked(weights, inputs), names)
+        last = {features[name].space: found[name] for name in names}
         return {space: value.flatten(1, -2) for space, value in last.items()}
 
     return values

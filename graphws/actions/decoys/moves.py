@@ -16,11 +16,11 @@ from collections.abc import Sequence
 
 import torch
 
-from graphws.actions.decoys.shuffled import is_identity, overlap, same_action
+from graphws.actions.decoys.shuffled import overlap, same_action
 from graphws.actions.groups.grid_moves import SQUARE
 from graphws.actions.groups.moves import channel_permutation
-from graphws.actions.groups.placing import picture_map, place
-from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.groups.placing import picture_layout, picture_map, place
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.errors import UsageError
 from graphws.graph import Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement, compose
@@ -29,7 +29,7 @@ from graphws.graph.element import SpaceElement, compose
 def picture_decoys(
     graph: NetworkGraph, symmetry: DataSymmetry, shape: Sequence[int], *, count: int, generator: torch.Generator
 ) -> list[DataSymmetry]:
-    """Up to `count` decoys of a group that acts on pictures (channels, rows, columns).
+    """Up to `count` decoys of a group that acts on pictures, or on sequences.
 
     Args:
         graph: The picture graph of the network; what its kernels cannot follow is left out.
@@ -38,15 +38,16 @@ def picture_decoys(
         count: How many.
         generator: Which of the possible ones are taken.
     """
-    channels, grid = int(shape[0]), (int(shape[1]), int(shape[2]))
-    moves = _moves((channels, *grid))
-    known = {tuple(picture_map(element, channels)[0].tolist()) for element in symmetry.input}
+    layout = picture_layout(graph, tuple(shape), graph.inputs[0])
+    channels = layout.channels
+    moves = _moves((channels, *layout.grid))
+    same = same_action(symmetry.input, symmetry.output)
+    known = {tuple(picture_map(layout.by_channel(element), channels)[0].tolist()) for element in symmetry.input}
     wrong = {
         name
         for name, element in moves.items()
         if tuple(picture_map(element, channels)[0].tolist()) not in known or is_identity(element)
     }
-    same = same_action(symmetry.input, symmetry.output)
     names, keys = [name for name in moves if name in wrong], list(symmetry.generators)
     tried = list(itertools.product(names, repeat=len(keys)))
     found: list[DataSymmetry] = []
@@ -58,10 +59,11 @@ def picture_decoys(
         if inputs is None or all(is_identity(element) for element in inputs):
             continue
         places = {tuple(picture_map(e, channels)[0].tolist()) for e in inputs if not is_identity(e)}
-        earlier = [e for decoy in found for e in decoy.input if not is_identity(e)]
+        earlier = [layout.by_channel(e) for decoy in found for e in decoy.input if not is_identity(e)]
         if places & known or overlap([inputs[0], *earlier], inputs[1:]) == 1:
             continue
         name = ", ".join(f"{key} as {move}" for key, move in zip(keys, tried[number], strict=True))
+        inputs = tuple(layout.as_given(element) for element in inputs)
         outputs = inputs if same else symmetry.output
         decoy = DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, inputs, outputs)
         if _fits(graph, decoy, shape):

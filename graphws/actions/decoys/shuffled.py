@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 
 from graphws.actions.groups.moves import PICTURES
-from graphws.actions.groups.symmetry import DataSymmetry, close
+from graphws.actions.groups.symmetry import DataSymmetry, close, is_identity
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement, compose
 
@@ -132,8 +132,3 @@ def _close(first: SpaceElement, second: SpaceElement) -> bool:
     if isinstance(first, Monomial) and isinstance(second, Monomial) and first.scale is None and second.scale is None:
         return torch.equal(first.perm, second.perm)
     return torch.allclose(first.matrix(), second.matrix())
-
-
-def is_identity(element: SpaceElement) -> bool:
-    """Whether a map leaves everything in its place."""
-    return _close(element, Monomial(torch.arange(element.size)))

@@ -8,16 +8,25 @@ generalised adjunction of paper I, remark 4.3.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, run_network, why_not_analysed
-from graphws.actions.computation.position_moves import Moves, broken_at, measure_moves, position_spaces
+from graphws.actions.computation.features import features_of, is_reached, run_network, why_not_analysed
+from graphws.actions.computation.position_moves import (
+    AxisMove,
+    Moves,
+    PositionMove,
+    broken_at,
+    feature_maps,
+    measure_moves,
+    position_spaces,
+)
 from graphws.actions.groups.grid_moves import GridMove, grid_move
-from graphws.actions.groups.symmetry import DataSymmetry
-from graphws.actions.pictures.view import TAPS, convolves, grids
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
+from graphws.actions.pictures.view import TAPS, convolves, grids, on_lines
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement
@@ -96,7 +105,24 @@ def _with_moves(graph: NetworkGraph, placed: Placed) -> Placed:
         if _broken(again) < _broken(found):
             placed, found = wider, again
         stopped = broken_at(graph, found)
+    out = graph.outputs[0]
+    stated = (_stated_move(graph, placed, g) for g in range(placed.symmetry.order))
+    found = tuple(
+        {**each, out: move} if each.get(out) is None else each for each, move in zip(found, stated, strict=True)
+    )
     return replace(placed, moves=found, stopped=stopped)
+
+
+def _stated_move(graph: NetworkGraph, placed: Placed, g: int) -> PositionMove:
+    """How the group says that the positions of outputs move, where no move gets through to them."""
+    features = features_of(graph).get(graph.outputs[0])
+    if features is None or placed.symmetry.output[g].size == graph.extent(features.space):
+        return PositionMove()
+    if placed.grids and placed.grids[g].grid[0] > 1:
+        return PositionMove(grid=placed.grids[g])
+    if placed.grids:
+        return PositionMove((AxisMove(2, placed.grids[g].on_pixels(*placed.grids[g].grid).perm),))
+    return PositionMove() if placed.tokens is None else PositionMove((AxisMove(2, placed.tokens[g]),))
 
 
 def _broken(moves: tuple[Moves, ...]) -> int:
@@ -137,20 +163,28 @@ def _feature_maps(graph: NetworkGraph, placed: Placed) -> set[tuple[int, int]]:
     """Rows and columns of the feature maps of the graph."""
     x = torch.zeros(1, *placed.shape, dtype=torch.float64)
     weights = random_weights(graph, 1, torch.Generator().manual_seed(0))
-    values = run_network(graph, weights, x)
-    return {
-        (int(v.shape[2]), int(v.shape[3])) for name, v in values.items() if name in features_of(graph) and v.ndim == 5
-    }
+    values = {name: value for name, value in run_network(graph, weights, x).items() if is_reached(graph, name)}
+    return set(feature_maps(values, features_of(graph), line=placed.grids[0].grid[0] == 1))
 
 
 def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
     size = symmetry.input[0].size
     read = _end(graph, size, reads=True)
+    _check_outputs(graph, symmetry)
     written = _end(graph, symmetry.output[0].size, reads=False)
     maps: list[dict[str, SpaceElement]] = [
         {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
     ]
     return Placed(symmetry, tuple(maps), None, (size,))
+
+
+def _check_outputs(graph: NetworkGraph, symmetry: DataSymmetry) -> None:
+    """Outputs that no one space labels, such as those of several layers side by side, can only be left alone."""
+    unlabelled = why_not_analysed(graph) is None and graph.outputs[0] not in features_of(graph)
+    if unlabelled and not all(is_identity(element) for element in symmetry.output):
+        raise UsageError(
+            "the network's outputs belong to no one space: a group can only leave them alone (output: invariant)"
+        )
 
 
 def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
@@ -161,8 +195,8 @@ def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int,
         if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
             raise UsageError(f"this network cuts pictures into {patch} x {patch} patches; inputs {shape} do not divide")
         order = _patch_order(order, shape, patch)
-    read = _end(graph, None, reads=True)
-    features = graph.extent(read.name)
+    read = _token_space(graph, shape, patch)
+    features = shape[-1] if read is None else graph.extent(read.name)
     if size % features or (patch is None and (len(shape) != 2 or shape[1] != features)):
         raise UsageError(f"this network reads tokens of {features} features; inputs {shape} are no such tokens")
     tokens, maps, moved = size // features, [], []
@@ -170,7 +204,11 @@ def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int,
         inside = _reordered(element, order)
         tau, phi = _factor(inside, tokens, features)
         moved.append(tau)
-        maps.append({read.name: phi})
+        if read is None and not is_identity(phi):
+            raise UsageError(
+                "the features of the network's inputs belong to no one space: a group can permute tokens, no features"
+            )
+        maps.append({} if read is None else {read.name: phi})
         for space in graph.spaces:
             if space.role == "token" and not space.moves and graph.extent(space.name) == tokens:
                 maps[-1][space.name] = Monomial(tau)
@@ -178,22 +216,72 @@ def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int,
     return Placed(symmetry, tuple(maps), tuple(moved), shape)
 
 
+def _token_space(graph: NetworkGraph, shape: tuple[int, ...], patch: int | None) -> Space | None:
+    """The space of the features of tokens; None where they are read as parts of something else, such as pairs."""
+    runs = why_not_analysed(graph) is None
+    if runs and patch is None and graph.inputs[0] not in features_of(graph):
+        value = graph.value(graph.inputs[0])
+        if value is not None and len(shape) == 2 and shape[-1] == value.shape[-1]:
+            return None
+    return _end(graph, None, reads=True)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureLayout:
+    """How pictures (or sequences, of one row) lie in a network's flattened inputs.
+
+    Attributes:
+        channels: How many channels they have.
+        grid: Rows and columns.
+        order: For the pictures' numbers by channel, row and column their places in inputs.
+    """
+
+    channels: int
+    grid: tuple[int, int]
+    order: Tensor
+
+    def by_channel(self, element: SpaceElement) -> SpaceElement:
+        """A map of inputs as one of pictures (channels, rows, columns)."""
+        return _reordered(element, self.order)
+
+    def as_given(self, element: SpaceElement) -> SpaceElement:
+        """The inverse of `by_channel`."""
+        return _reordered(element, self.order.argsort())
+
+
+def picture_layout(graph: NetworkGraph, shape: tuple[int, ...], end: str) -> PictureLayout:
+    """The layout of an input or output of a network that convolves.
+
+    Args:
+        graph: The picture graph; it runs, and a space labels the channels of the value.
+        shape: Shape of one of its values.
+        end: The value's name.
+
+    Raises:
+        UsageError: On a shape that is none of pictures of so many channels.
+    """
+    features = features_of(graph)[end]
+    channels, axis = graph.extent(features.space), features.axis - 1
+    sides = 1 if on_lines(graph) else 2
+    if len(shape) != 1 + sides or axis >= len(shape) or shape[axis] != channels:
+        what = "sequences" if sides == 1 else "pictures"
+        raise UsageError(f"this network reads {what} of {channels} channels; inputs {shape} are no such {what}")
+    rest = tuple(n for k, n in enumerate(shape) if k != axis)
+    order = torch.arange(math.prod(shape)).reshape(shape).movedim(axis, 0).flatten()
+    return PictureLayout(channels, (1, *rest)[-2:], order)  # type: ignore[arg-type]
+
+
 def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
-    unable = why_not_analysed(graph)
-    if unable is not None:
-        raise UsageError(f"the network's steps do not say which spaces its inputs and outputs have; {unable}")
-    ends = [features_of(graph).get(end) for end in (graph.inputs[0], graph.outputs[0])]
-    if ends[0] is None or ends[1] is None:
-        raise UsageError("no space labels the features of the network's inputs and outputs")
-    read, written = ends[0].space, ends[1].space
-    channels = graph.extent(read)
-    if len(shape) != 3 or shape[0] != channels:
-        raise UsageError(f"this network reads pictures of {channels} channels; inputs {shape} are no such pictures")
-    grid, maps, moves = (shape[1], shape[2]), [], []
+    if len(graph.inputs) != 1 or graph.inputs[0] not in features_of(graph):
+        raise UsageError(f"no space labels the features of the network's inputs{_why(graph)}")
+    _check_outputs(graph, symmetry)
+    layout = picture_layout(graph, shape, graph.inputs[0])
+    read, written = features_of(graph)[graph.inputs[0]].space, _end(graph, None, reads=False).name
+    grid, maps, moves = layout.grid, [], []
     joined = grids(graph)
     for element, output in zip(symmetry.input, symmetry.output, strict=True):
-        pixels, colours = picture_map(element, channels)
+        pixels, colours = picture_map(layout.by_channel(element), layout.channels)
         move = grid_move(pixels, grid)
         found: dict[str, SpaceElement] = {read: colours}
         for name, size in joined.items():
@@ -201,7 +289,7 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
         if output.size == graph.extent(written):
             found[written] = output
         elif output.size == graph.extent(written) * grid[0] * grid[1]:
-            outer, found[written] = picture_map(output, graph.extent(written))
+            outer, found[written] = picture_map(_outputs_by_channel(graph, output, grid), graph.extent(written))
             if grid_move(outer, grid) != move:
                 raise UsageError("the group moves the pixels of outputs in another way than those of inputs")
         else:
@@ -210,6 +298,14 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
         maps.append(found)
         moves.append(move)
     return Placed(symmetry, tuple(maps), None, shape, tuple(moves))
+
+
+def _outputs_by_channel(graph: NetworkGraph, output: SpaceElement, grid: tuple[int, int]) -> SpaceElement:
+    """A map of output pictures, which may have their channels last, as one of (channels, rows, columns)."""
+    features = features_of(graph)[graph.outputs[0]]
+    sides = list(grid[1:] if on_lines(graph) else grid)
+    sides.insert(features.axis - 1, graph.extent(features.space))
+    return picture_layout(graph, tuple(sides), graph.outputs[0]).by_channel(output)
 
 
 def picture_map(element: SpaceElement, channels: int) -> tuple[Tensor, SpaceElement]:
@@ -228,6 +324,7 @@ def _place_outputs(
     tokens: int,
 ) -> None:
     """Adds the map of the output space: all of an output, or its features where outputs are tokens."""
+    _check_outputs(graph, symmetry)
     written = _end(graph, None, reads=False)
     size, features = symmetry.output[0].size, graph.extent(written.name)
     for g, element in enumerate(symmetry.output):
@@ -244,7 +341,7 @@ def _place_outputs(
 
 def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
     """The free space at the network's input or output: what labels that value, else what is read and never written."""
-    if why_not_analysed(graph) is None:
+    if len(graph.inputs) == len(graph.outputs) == 1:
         stated = features_of(graph).get(graph.inputs[0] if reads else graph.outputs[0])
         if stated is not None and (size is None or graph.extent(stated.space) == size):
             return graph.space(stated.space)

@@ -259,3 +259,8 @@ def _find(seen: Sequence[Tensor], mark: Tensor) -> int | None:
 
 def _identity(element: SpaceElement) -> SpaceElement:
     return Monomial(torch.arange(element.size))
+
+
+def is_identity(element: SpaceElement) -> bool:
+    """Whether a map leaves everything in its place."""
+    return bool(torch.allclose(element.matrix(), torch.eye(element.size, dtype=torch.float64), atol=1e-9))

@@ -152,7 +152,7 @@ def identifiability(
 def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
     """The activation of every space that has one, as far as the steps say it."""
     if why_not_analysed(graph) is None:
-        made = [(wire.space, wire.activation) for wire in latent_values(graph)[:-1]]
+        made = [(latent.space, latent.activation) for latent in latent_values(graph)[:-1]]
     else:
         simple = [(space.name, layer_of(graph, space.name)) for space in graph.spaces if space.moves]
         made = [(name, layer.activation) for name, layer in simple if layer is not None]

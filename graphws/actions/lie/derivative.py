@@ -1,4 +1,4 @@
-"""The Lie derivative of a network: end to end, and on every wire.
+"""The Lie derivative of a network: end to end, and on every latent value.
 
 For a generator X that acts on inputs as X₀ and on outputs as X_L,
 
@@ -7,9 +7,9 @@ For a generator X that acts on inputs as X₀ and on outputs as X_L,
 computed by forward differentiation, exactly (Gruver et al. 2023 sum its squares).  f is equivariant under the group
 that X generates if and only if L f = 0.  The *error* is ‖L f‖ / ‖f - mean‖, a rate per unit of t.
 
-On a wire h, whose rate is ḣ = Dh(x)[X₀ x], three explanations are compared, each by what it leaves of ḣ:
+On a latent value h, whose rate is ḣ = Dh(x)[X₀ x], three explanations are compared, each by what it leaves of ḣ:
 
-* the connected part of the wire's intertwiner group K: nothing for permutations and signs, a rate of every neuron for
+* the connected part of its intertwiner group K: nothing for permutations and signs, a rate of every neuron for
   positive scales and powers, any matrix where there is no activation (``k_error``);
 * any matrix, fitted on half of the probes and measured on the other (``gl_error``);
 * none: ``moved`` = ‖ḣ‖ / ‖h - mean‖.
@@ -24,7 +24,7 @@ network that convolves, the pixels of feature maps move as those of inputs do, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -36,6 +36,7 @@ from graphws.actions.computation.latent_values import LatentValue, centred_norm,
 from graphws.actions.groups.placing import position_axes
 from graphws.actions.lie.generators import Generator, named_generator, shuffled
 from graphws.actions.pictures.view import picture_view
+from graphws.actions.problem import native_inputs
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights
@@ -46,7 +47,7 @@ Output = Literal["same", "invariant"] | Generator
 
 @dataclass(frozen=True)
 class LayerDerivative:
-    """How one wire moves; all numbers are rates per unit of t, relative to the wire's spread."""
+    """How one latent value moves; all numbers are rates per unit of t, relative to its spread."""
 
     space: str
     moved: float
@@ -65,7 +66,8 @@ class LieFigures:
         end_to_end: ‖L f‖ / ‖f - mean‖.
         function_moved: ‖Df[X x]‖ / ‖f - mean‖: how fast outputs move, whether they should or not.
         decoys: The end-to-end error of the generator with inputs shuffled at random.
-        layers: The wires, in order; none for a function without a graph.
+        layers: The latent values, in order; none for a function without a graph that runs.
+        note: Why there are none of a network's.
     """
 
     generator: str
@@ -74,6 +76,7 @@ class LieFigures:
     function_moved: float
     decoys: tuple[float, ...]
     layers: tuple[LayerDerivative, ...] = ()
+    note: str = ""
 
     @property
     def text(self) -> str:
@@ -99,6 +102,7 @@ class LieFigures:
             "function_moved": self.function_moved,
             "decoys": list(self.decoys),
             "verdict": self.text,
+            "note": self.note,
             "layers": [dict(vars(layer)) for layer in self.layers],
         }
 
@@ -143,9 +147,27 @@ def lie_derivative(
     weights = picture_view(weights.to(dtype=torch.float64))
     unable = why_not_analysed(weights.graph)
     if unable is not None:
-        raise UsageError(f"the Lie derivative needs a network that can be run: {unable}")
+        return _of_module(network, unable, flow, output, data.reshape(len(data), *shape), decoys, rng)
     points = data.reshape(len(data), *shape).to(device=weights.device, dtype=weights.dtype)
     return _of_graph(weights, flow, output, points, decoys, rng)
+
+
+def _of_module(
+    network: Weights | Conversion | Function, unable: str, flow: Generator, output: Output, x: Tensor, decoys: int,
+    rng: torch.Generator,
+) -> LieFigures:  # fmt: skip
+    """The figures of the module where the graph does not run: those of the function."""
+    module = network.run if isinstance(network, Conversion) else None
+    weights = network.weights if isinstance(network, Conversion) else None
+    if module is None or weights is None or len(weights.graph.inputs) != 1:
+        raise UsageError(f"the Lie derivative needs a network that can be run: {unable}")
+    double = weights.to(dtype=torch.float64)
+
+    def function(points: Tensor) -> Tensor:
+        return module(double, native_inputs(double.graph, points))
+
+    found = _of_function(function, flow, output, x.double(), decoys, rng)
+    return replace(found, note=f"The module was run, without its layers: {unable}.")
 
 
 def _push(function: Callable[[Any], Any], at: Any, along: Any) -> tuple[Any, Any]:
@@ -217,21 +239,21 @@ def _layers(
 ) -> tuple[LayerDerivative, ...]:
     found, fitted = [], {}
     path = latent_values(weights.graph)
-    for wire in path[:-1]:
-        h, rate = values[wire.value], rates[wire.value]
+    for latent in path[:-1]:
+        h, rate = values[latent.value], rates[latent.value]
         pixels = _pixels(flow, h)
         rest = rate - pixels
         half = h.shape[1] // 2
         matrix = _matrix(h[:, :half], rest[:, :half])
-        fitted[wire.value] = matrix
+        fitted[latent.value] = matrix
         spread = centred_norm(h[:, half:])
         gl = (rest - h @ matrix.mT)[:, half:].norm() / spread
-        k = _by_intertwiners(weights, wire, h, rest, half, matrix)[:, half:].norm() / spread
+        k = _by_intertwiners(weights, latent, h, rest, half, matrix)[:, half:].norm() / spread
         tangents = {name: _pixels(flow, values[name]) + values[name] @ m.mT for name, m in fitted.items()}
-        layer = _layer_rate(wire, weights, values, rates, tangents) - pixels - h @ matrix.mT
+        layer = _layer_rate(latent, weights, values, rates, tangents) - pixels - h @ matrix.mT
         found.append(
             LayerDerivative(
-                wire.space,
+                latent.space,
                 float(rest[:, half:].norm() / spread),
                 float(k),
                 float(gl),
@@ -259,9 +281,11 @@ def _matrix(h: Tensor, rate: Tensor, ridge: float = 1e-8) -> Tensor:
     return solved.mT
 
 
-def _by_intertwiners(weights: Weights, wire: LatentValue, h: Tensor, rate: Tensor, half: int, matrix: Tensor) -> Tensor:
-    """What the connected part of the wire's intertwiner group leaves of the rate."""
-    space = weights.graph.space(wire.space)
+def _by_intertwiners(
+    weights: Weights, latent: LatentValue, h: Tensor, rate: Tensor, half: int, matrix: Tensor
+) -> Tensor:
+    """What the connected part of its intertwiner group leaves of the rate."""
+    space = weights.graph.space(latent.space)
     action = space.action
     if action is Action.LINEAR:
         if space.parent is None:
@@ -276,7 +300,7 @@ def _by_intertwiners(weights: Weights, wire: LatentValue, h: Tensor, rate: Tenso
 
 
 def _layer_rate(
-    wire: LatentValue,
+    latent: LatentValue,
     weights: Weights,
     values: Mapping[str, Tensor],
     rates: Mapping[str, Tensor],
@@ -289,7 +313,8 @@ def _layer_rate(
         read[name] = values[name]
         return values[name]
 
-    recompute(wire, weights, note)
+    points = len(values[weights.graph.inputs[0]][0])
+    recompute(latent, weights, note, points)
     moved = {name: tangents.get(name, rates[name]) for name in read}
-    rate: Tensor = _push(lambda given: recompute(wire, weights, given.__getitem__), read, moved)[1]
+    rate: Tensor = _push(lambda given: recompute(latent, weights, given.__getitem__, points), read, moved)[1]
     return rate

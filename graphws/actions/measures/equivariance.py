@@ -69,24 +69,24 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
     """
     runs = problem.held if held else problem.runs
     errors: dict[str, float] = {}
-    for wire in problem.layers:
-        base, worst = runs[0][wire.value], 0.0
+    for latent in problem.layers:
+        base, worst = runs[0][latent.value], 0.0
         for g in range(1, problem.order):
 
             def source(name: str, g: int = g) -> Tensor:
                 return moved_value(problem, runs, name, g, maps[g])
 
-            got = recompute(wire, problem.weights, source)
-            wanted = apply_features(problem, g, wire, base, maps[g])
+            got = recompute(latent, problem.weights, source, problem.points(held=held))
+            wanted = apply_features(problem, g, latent, base, maps[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
-        errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
+        errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors
 
 
 def errors_of_layers(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
-    """Layer errors on probes, and weight errors of the layers that no wire shows; weight errors without probes.
+    """Layer errors on probes, and weight errors of the layers that no latent value shows; weight errors without probes.
 
-    Heads of queries that share keys, or a learned query, are on no wire.
+    Heads of queries that share keys, or a learned query, are on no latent value.
     """
     in_weights = weight_errors(problem, maps)
     if not problem.runs:
@@ -97,17 +97,19 @@ def errors_of_layers(problem: Problem, maps: Sequence[Maps], *, held: bool = Fal
 def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
     """‖h_i(g x) - ρ_i(g) h_i(x)‖ / ‖h_i - mean‖ on the held-out probes: errors of all layers so far together."""
     errors: dict[str, float] = {}
-    for wire in problem.layers:
-        base = problem.held[0][wire.value]
+    for latent in problem.layers:
+        base = problem.held[0][latent.value]
         for g in range(1, problem.order):
-            wanted = apply_features(problem, g, wire, base, maps[g])
-            gap = float((problem.held[g][wire.value] - wanted).norm() / centred_norm(base))
-            errors[wire.space] = max(errors.get(wire.space, 0.0), gap)
+            wanted = apply_features(problem, g, latent, base, maps[g])
+            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base))
+            errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
     return errors
 
 
 def end_to_end_error(problem: Problem) -> float | None:
     """How far the network's function is from equivariant, on the held-out probes; None without them."""
+    if problem.outputs:
+        return _error_of_outputs(problem)
     if not problem.held or not problem.layers:
         return None
     out = problem.layers[-1]
@@ -115,6 +117,17 @@ def end_to_end_error(problem: Problem) -> float | None:
     for g in range(1, problem.order):
         wanted = apply_features(problem, g, out, base, problem.fixed[g])
         worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
+    return worst
+
+
+def _error_of_outputs(problem: Problem) -> float:
+    """The same from the outputs of the module."""
+    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in problem.outputs]
+    moves = symmetry.output[0].size == outputs[0].shape[1]
+    worst, spread = 0.0, centred_norm(outputs[0])
+    for g in range(1, problem.order):
+        wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
+        worst = max(worst, float((outputs[g] - wanted).norm() / spread))
     return worst
 
 
@@ -137,9 +150,11 @@ def error_on_random_inputs(problem: Problem) -> float | None:
 
 def is_constant(problem: Problem) -> bool:
     """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
-    if not problem.layers:
+    if problem.outputs:
+        outputs = torch.cat([each.flatten(1) for each in problem.outputs])
+    elif not problem.layers:
         return False
-    if problem.runs:
+    elif problem.runs:
         outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
     else:
         weights, rng = problem.weights, torch.Generator().manual_seed(0)
@@ -150,17 +165,19 @@ def is_constant(problem: Problem) -> bool:
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:
-    """ρ(g)·h for a value that a layer starts from: the input's own image, or a wire's features moved."""
+    """ρ(g)·h for a value that a layer starts from: the input's own image, or a latent value's features moved."""
     if name in problem.graph.inputs:
         return runs[g][name]
-    wire = _wire(problem, name)
-    return apply_features(problem, g, wire, runs[0][name], maps)
+    latent = _latent_value(problem, name)
+    return apply_features(problem, g, latent, runs[0][name], maps)
 
 
 def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor, maps: Maps) -> Tensor:
     """A latent value (1, points, *positions, features) with its positions and its features moved."""
     value = problem.placed.move_positions(g, latent.value, value)
-    features = features_of(problem.graph)[latent.value]
+    features = features_of(problem.graph).get(latent.value)
+    if features is None:  # an output of no one space, which the group leaves alone
+        return value
     if latent.space in maps:
         value = maps[latent.space].apply(value, value.ndim - 1, features.power)
     for axis, label in features.others:
@@ -169,8 +186,8 @@ def apply_features(problem: Problem, g: int, latent: LatentValue, value: Tensor,
     return value
 
 
-def _wire(problem: Problem, name: str) -> LatentValue:
-    return next(wire for wire in problem.layers if wire.value == name)
+def _latent_value(problem: Problem, name: str) -> LatentValue:
+    return next(latent for latent in problem.layers if latent.value == name)
 
 
 def linearity(problem: Problem) -> dict[str, Tensor]:
@@ -179,14 +196,14 @@ def linearity(problem: Problem) -> dict[str, Tensor]:
     A neuron near 0 is not identifiable: σ is no constraint on it, and the layer may carry an action of GL there.
     """
     found: dict[str, Tensor] = {}
-    for wire in problem.layers:
-        if wire.activation is None:
+    for latent in problem.layers:
+        if latent.activation is None:
             continue
         halves = (problem.runs[0], problem.held[0])
-        before = torch.cat([run[wire.activation.inputs[0]].flatten(0, -2) for run in halves])
-        after = torch.cat([run[wire.activation.outputs[0]].flatten(0, -2) for run in halves])
+        before = torch.cat([run[latent.activation.inputs[0]].flatten(0, -2) for run in halves])
+        after = torch.cat([run[latent.activation.outputs[0]].flatten(0, -2) for run in halves])
         z, h = before - before.mean(0), after - after.mean(0)
         scale = z.norm(dim=0) * h.norm(dim=0)
         corr = (z * h).sum(0) / scale.clamp_min(torch.finfo(z.dtype).tiny)  # 0 where a neuron is constant
-        found[wire.space] = (1 - corr.square()).clamp_min(0)
+        found[latent.space] = (1 - corr.square()).clamp_min(0)
     return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Rival:
+class DecoyFigures:
     """A decoy's figures on one layer.
 
     Attributes:
@@ -64,7 +64,7 @@ class LayerFigures:
     negated: float
     categories: Mapping[str, Mapping[str, int]]
     kinds: Mapping[str, Tensor]
-    rivals: Mapping[str, Rival]
+    rivals: Mapping[str, DecoyFigures]
 
     @property
     def unexplained(self) -> float:
@@ -72,9 +72,9 @@ class LayerFigures:
         return 1.0 - self.matched
 
     @property
-    def best_rival(self) -> Rival | None:
+    def best_rival(self) -> DecoyFigures | None:
         """The lowest error and the highest share that any decoy reached."""
         if not self.rivals:
             return None
         every = self.rivals.values()
-        return Rival(min(r.k_error for r in every), max(r.matched for r in every), any(r.weights for r in every))
+        return DecoyFigures(min(r.k_error for r in every), max(r.matched for r in every), any(r.weights for r in every))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.actions.decoys.shuffled import is_identity
-from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.errors import DataError, UsageError
 
 LEAST = 0.05

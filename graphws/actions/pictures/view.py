@@ -7,7 +7,8 @@ exchanges rows and columns, which no pair of maps of two spaces does; one map of
 * ``[out, in*]`` of a 1 x 1 kernel stays, and grey pictures, ``[out, kernel3, kernel3]``, get a space of one channel;
 * ``[out, in*, pixels8*, pixels8*]``, a dense layer on a flattened feature map, ``[out, in*, pixels8x8*]``.
 
-Numbers and their order stay; `unfolded` is the way back.
+A sequence is a picture of one row: ``[out, in*, kernel3]`` becomes ``[out, in*, taps1x3^0]``.  Numbers and their order
+stay; `unfolded` is the way back.
 
 >>> from graphws.graph import NetworkGraph, Operation, Parameter, Space
 >>> graph = NetworkGraph(
@@ -24,7 +25,7 @@ K[hidden, colour*, taps3x3^0]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from graphws.errors import UsageError
@@ -35,12 +36,19 @@ TAPS, PIXELS = "taps", "pixels"
 _JOINED = re.compile(r"(?P<role>taps|pixels)(?P<height>[0-9]+)x(?P<width>[0-9]+)")
 
 
-_CONVOLUTIONS = ("conv2d", "conv_transpose2d")
+_PLANE, _LINE = ("conv2d", "conv_transpose2d"), ("conv1d", "conv_transpose1d")
+_CONVOLUTIONS = (*_PLANE, *_LINE)
+_TRANSPOSED = ("conv_transpose1d", "conv_transpose2d")
 
 
 def convolves(graph: NetworkGraph) -> bool:
-    """Whether a network convolves pictures."""
+    """Whether a network convolves pictures, or sequences."""
     return any(operation.kind in _CONVOLUTIONS for operation in graph.operations)
+
+
+def on_lines(graph: NetworkGraph) -> bool:
+    """Whether a network convolves sequences only."""
+    return convolves(graph) and not any(operation.kind in _PLANE for operation in graph.operations)
 
 
 def picture_graph(graph: NetworkGraph) -> NetworkGraph:
@@ -50,73 +58,70 @@ def picture_graph(graph: NetworkGraph) -> NetworkGraph:
     """
     if any(space.role == TAPS and _JOINED.fullmatch(space.name) for space in graph.spaces):
         return graph
-    kernels = {
-        parameter.name: operation
-        for operation in graph.operations
-        if operation.kind in _CONVOLUTIONS
-        for parameter in graph.weights_behind(operation.operands["weight"])
-        if len(graph.weights_behind(operation.operands["weight"])) == 1
-    }
+    kernels: dict[str, tuple[Operation, bool]] = {}
+    for operation in graph.operations:
+        if operation.kind in _CONVOLUTIONS:
+            behind = graph.weights_behind(operation.operands["weight"])
+            kernels.update((parameter.name, (operation, len(behind) == 1)) for parameter in behind)
     joined: dict[str, Space] = {}
-    parameters, unfolding, read_as = [], [], {}
+    parameters, unfolding, read_as, gone = [], [], {}, set[str]()
     for parameter in graph.parameters:
-        step = kernels.get(parameter.name)
+        step, alone = kernels.get(parameter.name, (None, False))
         if step is None:
-            axes, spaces = _dense(graph, parameter)
-        else:
+            axes, spaces, steps = _dense(graph, parameter)
+        elif alone:
             axes, spaces = _kernel(graph, parameter, step)
-            unfolding += _unfolding(graph, parameter, step, axes)
-            read_as[step.operands["weight"]] = f"{parameter.name}#"
+            steps = _unfolding(graph, parameter, step, axes)
+        else:
+            axes, spaces, steps = _part_of_a_kernel(graph, parameter, step)
+        result = steps[-1].outputs[0] if steps else parameter.name
+        if step is not None and alone:
+            read_as[step.operands["weight"]] = result
+            gone.add(step.operands["weight"])
+        elif steps:
+            read_as[parameter.name] = result
+        unfolding += steps
         joined.update((space.name, space) for space in spaces)
         parameters.append(replace(parameter, axes=axes, storage=None))
     used = {name for parameter in parameters for name in parameter.spaces}
     kept = [space for space in graph.spaces if space.moves or space.parent is not None or space.name in used]
-    steps = [_adapted(graph, o, parameters, read_as) for o in graph.operations if not set(o.outputs) & set(read_as)]
+    steps = [
+        replace(operation, inputs=tuple(read_as.get(name, name) for name in operation.inputs))
+        for operation in graph.operations
+        if not gone & set(operation.outputs)
+    ]
     return NetworkGraph((*kept, *joined.values()), tuple(parameters)).with_computation_of(graph, [*unfolding, *steps])
 
 
 def _unfolding(graph: NetworkGraph, parameter: Parameter, step: Operation, axes: Sequence[Axis]) -> list[Operation]:
-    """Steps that give a joined kernel the four axes that a convolution reads; no size of channels is fixed."""
-    name, height, width = parameter.name, *kernel_size(graph, parameter)
-    result, taps = f"{name}#", height * width > 1
-    if len(axes) - taps == 2:
-        if taps:
-            return [Operation("unflatten", (name,), (result,), {"dim": -1, "sizes": (height, width)})]
-        return [Operation("stored", (name,), (result,), {"merges": (1, 1, 0, 0)})]
+    """Steps that give a joined kernel the axes that a convolution reads; no size of channels is fixed."""
+    name, line, steps = parameter.name, step.kind in _LINE, list[Operation]()
+    height, width = kernel_size(graph, parameter, line=line)
+    taps = height * width > 1
     if len(axes) - taps == 1:  # a kernel for each channel
-        flat = Operation("unsqueeze", (name,), (f"{name}/",), {"dim": 1})
-        if taps:
-            return [flat, Operation("unflatten", (f"{name}/",), (result,), {"dim": -1, "sizes": (height, width)})]
-        return [flat, Operation("stored", (f"{name}/",), (result,), {"merges": (1, 1, 0, 0)})]
-    raise UsageError(f"kernel {name!r} has {len(parameter.axes)} axes: its groups cannot be told apart from its taps")
-
-
-def _adapted(
-    graph: NetworkGraph, operation: Operation, parameters: Sequence[Parameter], read_as: Mapping[str, str]
-) -> Operation:
-    """A step that reads kernels unfolded, and merges as many axes of a dense weight as it now has."""
-    inputs = tuple(read_as.get(name, name) if operation.kind in _CONVOLUTIONS else name for name in operation.inputs)
-    if operation.kind != "stored" or len(operation.inputs) != 1:
-        return replace(operation, inputs=inputs)
-    before, after = graph.parameter(inputs[0]), next(p for p in parameters if p.name == inputs[0])
-    lost = len(before.axes) - len(after.axes)
-    if not lost:
-        return operation
-    merges = list(operation.attribute("merges"))
-    k = max(range(len(merges)), key=lambda k: merges[k])
-    merges[k] -= lost
-    return replace(
-        operation, attributes=(*(a for a in operation.attributes if a[0] != "merges"), ("merges", tuple(merges)))
-    )
+        steps.append(Operation("unsqueeze", (name,), (f"{name}/",), (("dim", 1),)))
+        name = f"{name}/"
+    elif len(axes) - taps != 2:
+        raise UsageError(
+            f"kernel {name!r} has {len(parameter.axes)} axes: its groups cannot be told apart from its taps"
+        )
+    if not taps:
+        merges = (1, 1, 0) if line else (1, 1, 0, 0)
+        steps.append(Operation("stored", (name,), (f"{parameter.name}#",), (("merges", merges),)))
+    elif not line:
+        steps.append(
+            Operation("unflatten", (name,), (f"{parameter.name}#",), (("dim", -1), ("sizes", (height, width))))
+        )
+    return steps
 
 
 def _kernel(graph: NetworkGraph, parameter: Parameter, step: Operation) -> tuple[tuple[Axis, ...], list[Space]]:
     """The axes of a kernel: out, in (but for grouped convolutions), and one of all taps if it has more than one."""
-    height, width = kernel_size(graph, parameter)
+    height, width = kernel_size(graph, parameter, line=step.kind in _LINE)
     count = (height > 1) + (width > 1)  # a side of one tap has no axis
-    axes, spaces = parameter.axes[: len(parameter.axes) - count], []
-    if int(step.attribute("groups")) == 1:
-        transposed = step.kind == "conv_transpose2d"
+    axes, spaces = parameter.axes[: len(parameter.axes) - count], list[Space]()
+    if int(step.attribute("groups")) == 1 and len(axes) < 2:
+        transposed = step.kind in _TRANSPOSED
         ends = (step.operands["input"], step.outputs[0])
         if not any(axis.power < 0 for axis in axes):
             spaces.append(_only_channel(graph, ends[0]))
@@ -130,14 +135,37 @@ def _kernel(graph: NetworkGraph, parameter: Parameter, step: Operation) -> tuple
     return axes, spaces
 
 
-def _dense(graph: NetworkGraph, parameter: Parameter) -> tuple[tuple[Axis, ...], list[Space]]:
-    """The axes of any other parameter: pairs that read the rows and columns of a feature map are one."""
-    axes, place = parameter.axes, _pixels(graph, parameter)
-    if place is None:
-        return axes, []
-    height, width = graph.shape(parameter.name)[place : place + 2]
-    space = _grid(PIXELS, height, width)
-    return (*axes[:place], Axis(space.name, -1), *axes[place + 2 :]), [space]
+def _part_of_a_kernel(
+    graph: NetworkGraph, parameter: Parameter, step: Operation
+) -> tuple[tuple[Axis, ...], list[Space], list[Operation]]:
+    """The same of one of several parameters that a kernel is put together from, and the steps that part its taps."""
+    height, width = kernel_size(graph, parameter, line=step.kind in _LINE)
+    count = (height > 1) + (width > 1)
+    if not count:
+        return parameter.axes, [], []
+    space = _grid(TAPS, height, width)
+    axes = (*parameter.axes[: len(parameter.axes) - count], Axis(space.name, 0))
+    return axes, [space], _parted(parameter, -1, (height, width)) if count == 2 else []
+
+
+def _dense(graph: NetworkGraph, parameter: Parameter) -> tuple[tuple[Axis, ...], list[Space], list[Operation]]:
+    """The same of any other parameter: pairs of axes for the rows and columns of a feature map are one."""
+    axes, sizes = parameter.axes, graph.shape(parameter.name)
+    for k in range(len(axes) - 1, 0, -1):
+        here, before = (_flattened(graph.space(axis.space)) for axis in (axes[k], axes[k - 1]))
+        if here and before and axes[k].power == axes[k - 1].power:
+            space = _grid(PIXELS, sizes[k - 1], sizes[k])
+            joined = (*axes[: k - 1], Axis(space.name, axes[k].power), *axes[k + 1 :])
+            return joined, [space], _parted(parameter, k - 1, (sizes[k - 1], sizes[k]))
+        if here and on_lines(graph):
+            space = _grid(PIXELS, 1, sizes[k])
+            return (*axes[:k], Axis(space.name, axes[k].power), *axes[k + 1 :]), [space], []
+    return axes, [], []
+
+
+def _parted(parameter: Parameter, axis: int, sizes: tuple[int, int]) -> list[Operation]:
+    """The step that gives a parameter its two axes back."""
+    return [Operation("unflatten", (parameter.name,), (f"{parameter.name}#",), (("dim", axis), ("sizes", sizes)))]
 
 
 def _grid(role: str, height: int, width: int) -> Space:
@@ -151,15 +179,24 @@ def _only_channel(graph: NetworkGraph, value: str) -> Space:
     return Space("channel." + re.sub(r"[^\w.-]", "_", value), 1, "free")
 
 
-def kernel_size(graph: NetworkGraph, parameter: Parameter) -> tuple[int, int]:
+def kernel_size(graph: NetworkGraph, parameter: Parameter, *, line: bool = False) -> tuple[int, int]:
     """Rows and columns of a kernel, whose axes show a side only where it has more than one tap.
+
+    Args:
+        graph: The graph.
+        parameter: The kernel, or a part of it.
+        line: Whether it slides along sequences, which are pictures of one row.
 
     Raises:
         UsageError: Where there is one axis of taps, and no storage that says which side it is.
     """
-    if parameter.storage is not None and len(parameter.storage.shape) == 4:
-        return parameter.storage.shape[-2], parameter.storage.shape[-1]
+    sides = 1 if line else 2
+    if parameter.storage is not None and len(parameter.storage.shape) == 2 + sides:
+        height, width = (1, *parameter.storage.shape[2:])[-2:]
+        return height, width
     taps = [size for axis, size in zip(parameter.axes, graph.shape(parameter.name), strict=True) if axis.power >= 0][1:]
+    if line:
+        return (1, taps[0]) if taps else (1, 1)
     if len(taps) == 1:
         raise UsageError(f"kernel {parameter.name!r} has one axis of taps, and nothing says whether they are rows")
     return (taps[0], taps[1]) if taps else (1, 1)
@@ -188,14 +225,6 @@ def grids(graph: NetworkGraph) -> dict[str, tuple[int, int]]:
         if match is not None and space.role == match["role"]:
             found[space.name] = (int(match["height"]), int(match["width"]))
     return found
-
-
-def _pixels(graph: NetworkGraph, parameter: Parameter) -> int | None:
-    """The first of two neighbouring axes that read the rows and columns of a flattened feature map."""
-    for k in range(len(parameter.axes) - 2, 0, -1):
-        if all(axis.power == -1 and _flattened(graph.space(axis.space)) for axis in parameter.axes[k : k + 2]):
-            return k
-    return None
 
 
 def _flattened(space: Space) -> bool:

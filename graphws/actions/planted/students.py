@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations import forward
+from graphws.operations import outputs_of
 
 _RATE, _ADAM, _POLISH = 1e-2, 1000, 1500
 """Learning rate and steps of Adam, then at most so many of L-BFGS."""
@@ -46,7 +46,7 @@ def fit_student(
     spread = targets.var()
 
     def losses(numbers: Tensor) -> Tensor:
-        out = forward(graph, Weights.unflatten(graph, numbers), inputs)
+        out = outputs_of(graph, Weights.unflatten(graph, numbers), inputs)
         return (out - targets).square().mean((1, 2)) / spread
 
     def start() -> Tensor:

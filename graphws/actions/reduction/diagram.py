@@ -4,11 +4,11 @@
 evaluates the commuting diagram and the equivariance of α and α* on them.
 
 The latent spaces are those of the latent values (`graphws.actions.computation.latent_values`): the activations of an
-MLP, what the heads of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the channels
-of a feature map.  Only values that all of the computation passes through are latent spaces: what a skip connection passes by, queries and
-keys are inside a layer, where β looks after them.  Parameters of a layer are those that its steps read.  Values have
-their features last: (points, …, features), feature maps (points, rows, columns, channels).  The maps α act on features,
-so on every token and every pixel alike.
+MLP, what the heads of an attention layer have attended to (paper I, section 5.2), the tokens made of that, the
+channels of a feature map.  Only values that all of the computation passes through are latent spaces: what a skip
+connection passes by, queries and keys are inside a layer, where β looks after them.  Parameters of a layer are those
+that its steps read.  Values have their features last: (points, …, features), feature maps (points, rows, columns,
+channels).  The maps α act on features, so on every token and every pixel alike.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def submodel_of(reduction: Reduction) -> Submodel:
     """
     large, small = picture_view(reduction.equivalent()).graph, picture_view(reduction.weights).graph
     layers, inner = _layers(large), _layers(small)
-    spaces = [wire.space for wire in inner[:-1]]
+    spaces = [latent.space for latent in inner[:-1]]
     act = _action(reduction, spaces)
     alphas = [reduction.alpha(space) for space in spaces]
     stars = [reduction.alpha_star(space) for space in spaces]
     return Submodel(
-        Model(tuple(_run(wire, large) for wire in layers)),
-        Model(tuple(_run(wire, small) for wire in inner)),
+        Model(tuple(_run(latent, large) for latent in layers)),
+        Model(tuple(_run(latent, small) for latent in inner)),
         (identity, *(linear(matrix) for matrix in alphas), identity),
         (identity, *(linear(matrix) for matrix in stars), identity),
         (_beta(reduction, large),) * len(layers),
@@ -66,7 +66,7 @@ def latent_spaces(graph: NetworkGraph) -> list[str]:
         GraphError: As `submodel_of`.
     """
     view = picture_graph(graph) if convolves(graph) else graph
-    return [wire.space for wire in _layers(view)[:-1]]
+    return [latent.space for latent in _layers(view)[:-1]]
 
 
 def layer_parameters(weights: Weights) -> list[Parameters]:
@@ -78,8 +78,8 @@ def layer_parameters(weights: Weights) -> list[Parameters]:
     view = picture_view(weights)
     names = set(view.tensors)
     return [
-        {name: view[name][0].double() for step in wire.steps for name in step.reads if name in names}
-        for wire in _layers(view.graph)
+        {name: view[name][0].double() for step in latent.steps for name in step.reads if name in names}
+        for latent in _layers(view.graph)
     ]
 
 
@@ -92,8 +92,8 @@ def latent_shapes(weights: Weights, inputs: Tensor) -> list[tuple[int, ...]]:
     """
     graph = picture_view(weights).graph
     shapes, x = [tuple(inputs.shape)], inputs.double()
-    for wire, theta in zip(_layers(graph), layer_parameters(weights), strict=True):
-        x = _run(wire, graph)(x, theta)
+    for latent, theta in zip(_layers(graph), layer_parameters(weights), strict=True):
+        x = _run(latent, graph)(x, theta)
         shapes.append(tuple(x.shape))
     return shapes
 

@@ -1,10 +1,11 @@
 """The linear alternative: how well some action of GL explains a layer, where no permutation does.
 
 Neurons that act almost linearly on the data are not identifiable, and a layer of them may carry an action by matrices
-that no permutation comes near.  On each wire the matrices T_g are fitted by ridge regression, h(g x) ≈ T_g h(x), on the
-directions that hold all but 1e-4 of the variance; they are corrected to a homomorphism, and the layer error is measured
-with them in place of permutations.  A small GL-error beside a large K-error says: there is an action, but not one by
-neurons.  The fit has many more parameters than a permutation, so it is measured on held-out probes.
+that no permutation comes near.  On each latent value the matrices T_g are fitted by ridge regression, h(g x) ≈ T_g
+h(x), on the directions that hold all but 1e-4 of the variance; they are corrected to a homomorphism, and the layer
+error is measured with them in place of permutations.  A small GL-error beside a large K-error says: there is an
+action, but not one by neurons.  The fit has many more parameters than a permutation, so it is measured on held-out
+probes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from graphws.actions.problem import Problem
 from graphws.actions.search.projection import linear_defect, newton
 
 KEPT = 0.9999
-"""Share of a wire's variance that the fitted directions hold."""
+"""Share of a latent value's variance that the fitted directions hold."""
 MOST_ROWS = 8192
 """Rows (points times tokens) that a fit uses at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class LinearAction:
-    """An affine action on one wire: h -> mean + Q T_g Qᵀ (h - mean).
+    """An affine action on one latent value: h -> mean + Q T_g Qᵀ (h - mean).
 
     Attributes:
         mean: (features,).
@@ -48,14 +49,14 @@ class LinearAction:
         return inside @ self.matrices[g].mT @ self.basis.mT + self.mean
 
 
-def fit_linear_action(problem: Problem, wire: LatentValue, ridge: float = 1e-6) -> LinearAction:
+def fit_linear_action(problem: Problem, latent: LatentValue, ridge: float = 1e-6) -> LinearAction:
     """Fits T_g on the first half of the probes, over all pairs (h x, g h x) of the group."""
     rows = []
     for g in range(problem.order):
         # x at g, its tokens moved back: what is left of the action is on the features
-        value = problem.runs[g][wire.value]
+        value = problem.runs[g][latent.value]
         back = problem.placed.symmetry.inverse(g)
-        rows.append(problem.placed.move_positions(back, wire.value, value).flatten(0, -2)[:MOST_ROWS])
+        rows.append(problem.placed.move_positions(back, latent.value, value).flatten(0, -2)[:MOST_ROWS])
     mean = torch.stack([r.mean(0) for r in rows]).mean(0)
     rows = [r - mean for r in rows]
     values, vectors = torch.linalg.eigh(torch.stack([r.mT @ r for r in rows]).sum(0))
@@ -66,7 +67,7 @@ def fit_linear_action(problem: Problem, wire: LatentValue, ridge: float = 1e-6) 
     gram = torch.stack([r.mT @ r for r in inside]).sum(0)
     one = torch.eye(rank, dtype=gram.dtype, device=gram.device)
     table, matrices = problem.table, []
-    if not bool(gram.trace() > 0):  # a wire that never changes: any matrix explains it
+    if not bool(gram.trace() > 0):  # a value that never changes: any matrix explains it
         return LinearAction(mean, basis, (one,) * problem.order, 0.0)
     gram = gram + ridge * gram.trace() / rank * one
     for g in range(problem.order):
@@ -77,13 +78,13 @@ def fit_linear_action(problem: Problem, wire: LatentValue, ridge: float = 1e-6) 
 
 
 def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]:
-    """The layer errors with fitted linear actions on every hidden wire, and the defects of the fits, by space."""
+    """The layer errors with fitted linear actions on hidden latent values, and the defects of the fits, by space."""
     if not problem.runs:
         return {}, {}
     fitted = {w.value: fit_linear_action(problem, w) for w in problem.layers[:-1]}
     errors: dict[str, float] = {}
-    for wire in problem.layers:
-        base = problem.held[0][wire.value]
+    for latent in problem.layers:
+        base = problem.held[0][latent.value]
         worst = 0.0
         for g in range(1, problem.order):
 
@@ -92,13 +93,13 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
                     return _moved(problem, fitted[name], g, name)
                 return problem.held[g][name]
 
-            got = recompute(wire, problem.weights, source)
-            if wire.value in fitted:
-                wanted = _moved(problem, fitted[wire.value], g, wire.value)
+            got = recompute(latent, problem.weights, source, problem.points(held=True))
+            if latent.value in fitted:
+                wanted = _moved(problem, fitted[latent.value], g, latent.value)
             else:
-                wanted = apply_features(problem, g, wire, base, problem.fixed[g])
+                wanted = apply_features(problem, g, latent, base, problem.fixed[g])
             worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
-        errors[wire.space] = max(errors.get(wire.space, 0.0), worst)
+        errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors, _defects(problem.layers, fitted)
 
 
@@ -108,7 +109,7 @@ def _moved(problem: Problem, action: LinearAction, g: int, name: str) -> Tensor:
 
 def _defects(layers: Sequence[LatentValue], fitted: dict[str, LinearAction]) -> dict[str, float]:
     defects: dict[str, float] = {}
-    for wire in layers:
-        if wire.value in fitted:
-            defects[wire.space] = max(defects.get(wire.space, 0.0), fitted[wire.value].defect)
+    for latent in layers:
+        if latent.value in fitted:
+            defects[latent.space] = max(defects.get(latent.space, 0.0), fitted[latent.value].defect)
     return defects

@@ -94,7 +94,11 @@ def start_activations(problem: Problem) -> Candidate:
     graph, features = problem.graph, features_of(problem.graph)
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
-    carried = {latent.space: latent.value for latent in problem.layers if features[latent.value].power > 0}
+    carried: dict[str, str] = {}
+    latent = {each.value: features[each.value] for each in problem.layers if each.value in features}
+    for value, found in latent.items():
+        if found.power > 0:
+            carried[found.space] = value
     for value, found in features.items():
         if found.space not in carried and found.power > 0 and value not in problem.placed.lost:
             carried[found.space] = value

@@ -14,17 +14,17 @@ from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
 from graphws.actions.groups.placing import patch_side
 from graphws.actions.measures.categories import MATCHED, similarity
 from graphws.actions.measures.equivariance import end_to_end_error, errors_of_layers
-from graphws.actions.measures.figures import Rival
+from graphws.actions.measures.figures import DecoyFigures
 from graphws.actions.measures.probes import LEAST, moved_share
 from graphws.actions.pictures.view import convolves
-from graphws.actions.problem import Problem, pose
+from graphws.actions.problem import Module, Problem, pose
 from graphws.actions.search.search import Candidate, search
 from graphws.graph import Weights
 from graphws.matching import Family, families
 
 
 @dataclass(frozen=True, eq=False)
-class Rivals:
+class NullFigures:
     """The decoys' figures.
 
     Attributes:
@@ -32,11 +32,11 @@ class Rivals:
         end_to_end: Each decoy's end-to-end error; of those that have one.
     """
 
-    figures: Mapping[str, Mapping[str, Rival]] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, DecoyFigures]] = field(default_factory=dict)
     end_to_end: Mapping[str, float] = field(default_factory=dict)
 
 
-def find_rivals(
+def find_null_figures(
     problem: Problem,
     weights: Weights,
     shape: tuple[int, ...],
@@ -45,7 +45,8 @@ def find_rivals(
     count: int,
     generator: torch.Generator,
     sweeps: int,
-) -> Rivals:
+    module: Module | None = None,
+) -> NullFigures:
     """Searches for decoys of a problem's group in its network, exactly as for the group.
 
     Where every move of pictures is in the group, decoys scramble the taps of kernels instead, on weights alone.
@@ -58,9 +59,10 @@ def find_rivals(
         count: How many decoys.
         generator: Source of decoys, and order of the refinement.
         sweeps: At most so many rounds of each refinement.
+        module: Runs the network in place of a graph that does not run.
     """
     group = problem.placed.symmetry
-    figures: dict[str, dict[str, Rival]] = {}
+    figures: dict[str, dict[str, DecoyFigures]] = {}
     end_to_end: dict[str, float] = {}
     if convolves(problem.graph):
         chosen = picture_decoys(problem.graph, group, shape, count=count, generator=generator)
@@ -69,30 +71,30 @@ def find_rivals(
     if data is not None:  # what leaves the probes as they are is no rival on them
         chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
-        other = pose(weights, decoy, shape, data)
+        other = pose(weights, decoy, shape, data, module=module)
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))
         whole = end_to_end_error(other)
         if whole is not None:
             end_to_end[decoy.name] = whole
     if chosen or not convolves(problem.graph):
-        return Rivals(figures, end_to_end)
+        return NullFigures(figures, end_to_end)
     reached = scrambled_layers(problem.graph)
     for number, placed in enumerate(tap_decoys(problem.graph, problem.placed, count=count, generator=generator), 1):
         other = pose(weights, group, shape, placed=placed)
         found = _figures(other, search(other, generator=generator, sweeps=sweeps), weights=True)
         name = f"{group.name}, taps shuffled" + (f" ({number})" if number > 1 else "")
         figures[name] = {space: rival for space, rival in found.items() if space in reached}
-    return Rivals(figures, end_to_end)
+    return NullFigures(figures, end_to_end)
 
 
-def _figures(problem: Problem, best: Candidate, *, weights: bool = False) -> dict[str, Rival]:
+def _figures(problem: Problem, best: Candidate, *, weights: bool = False) -> dict[str, DecoyFigures]:
     """K-error and matched share of each layer; where the map is given, as that of outputs is, all counts as matched."""
     shares: dict[str, float] = {}
     for family in families(problem.graph):
         share = float(matched(problem, best, family).double().mean())
         shares.update(dict.fromkeys(family.spaces, share))
     errors = errors_of_layers(problem, best.maps, held=True)
-    return {space: Rival(error, shares.get(space, 1.0), weights) for space, error in errors.items()}
+    return {space: DecoyFigures(error, shares.get(space, 1.0), weights) for space, error in errors.items()}
 
 
 def cosine(problem: Problem, best: Candidate, family: Family, g: int) -> Tensor:

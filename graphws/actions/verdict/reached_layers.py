@@ -7,9 +7,9 @@ counts where it reads the inputs, or something that counts; or where what reads 
 group moves.  (Outputs that it leaves alone are explained by the identity, and say nothing.)
 
 >>> reads = {"hidden1": {"input"}, "hidden2": {"hidden1"}, "hidden3": {"hidden2"}, "output": {"hidden3"}}
->>> sorted(anchored({"hidden1", "hidden3"}, reads, {"input"}))
+>>> sorted(reached_layers({"hidden1", "hidden3"}, reads, {"input"}))
 ['hidden1']
->>> sorted(anchored({"hidden1", "hidden3", "output"}, reads, {"input", "output"}))
+>>> sorted(reached_layers({"hidden1", "hidden3", "output"}, reads, {"input", "output"}))
 ['hidden1', 'hidden3', 'output']
 """
 
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from graphws.actions.decoys.shuffled import is_identity
+from graphws.actions.groups.symmetry import is_identity
 from graphws.actions.measures.equivariance import layer_of_parameter
 from graphws.actions.problem import Problem
 
 
-def anchored(good: Collection[str], reads: Mapping[str, Collection[str]], given: Collection[str]) -> set[str]:
+def reached_layers(good: Collection[str], reads: Mapping[str, Collection[str]], given: Collection[str]) -> set[str]:
     """The layers among `good` that are linked to an end by layers of `good`.
 
     Args:
@@ -50,11 +50,11 @@ def reads_of_layers(problem: Problem) -> dict[str, set[str]]:
     for parameter, layer in layer_of_parameter(graph).items():
         read = {axis.space for axis in graph.parameter(parameter).axes if axis.power < 0}
         found.setdefault(layer, set()).update(read - {layer})
-    spaces = {wire.value: wire.space for wire in problem.layers}
-    for wire in problem.layers:
-        for step in wire.steps:
+    spaces = {latent.value: latent.space for latent in problem.layers}
+    for latent in problem.layers:
+        for step in latent.steps:
             starts = {spaces.get(name, name) for name in step.inputs if name in spaces or name in problem.graph.inputs}
-            found.setdefault(wire.space, set()).update(starts - {wire.space})
+            found.setdefault(latent.space, set()).update(starts - {latent.space})
     return found
 
 

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from graphws.actions.measures.figures import LayerFigures
-from graphws.actions.verdict.reached_layers import anchored
+from graphws.actions.verdict.reached_layers import reached_layers
 
 Outcome = Literal["exact action", "action found", "action in part", "no action found"]
 LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
@@ -141,7 +141,7 @@ def refuted(verdict: Verdict, error: float, stopped: str) -> Verdict:
         f"No action found: the weights are symmetric, the function is not. On random inputs outputs are {error:.0%} of "
         f"their spread from where the group would have them{why}."
     )
-    return Verdict("no action found", text, {name: "none" for name in verdict.layers})
+    return Verdict("no action found", text, dict.fromkeys(verdict.layers, "none"))
 
 
 def judge(
@@ -220,7 +220,7 @@ def _loose(
     if links is None:
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
-    return fit - anchored(fit | known, links.reads, links.given)
+    return fit - reached_layers(fit | known, links.reads, links.given)
 
 
 def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> list[LayerFigures]:
