@@ -142,9 +142,10 @@ def identifiability(
     threshold = choose(tolerance, weights.dtype, torch.zeros(0)).value
     activations = _activations(graph)
     layers = _figures(graph, tensors, activations, _values(graph, tensors, probe))
-    kinds = [operation.kind for _, operation in activations]
     widths = [graph.space(name).size for name, _ in chain_of(graph)]
-    theorem = theorem_for(graph, kinds, widths, any(x.bypass is not None for x in layers))
+    theorem = theorem_for(
+        graph, [operation for _, operation in activations], widths, any(x.bypass is not None for x in layers)
+    )
     found = [] if theorem is UNKNOWN else conditions(graph, tensors, threshold)
     return IdentifiabilityReport(theorem, tuple(found), layers)
 

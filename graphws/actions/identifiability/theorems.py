@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphws.graph import NetworkGraph
+from graphws.actions.pictures.view import convolves
+from graphws.graph import Action, NetworkGraph, Operation
+from graphws.operations import action_of
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,10 @@ UNKNOWN = Theorem(
     "no chain of linear maps and activations could be read off the graph; skip connections reduce identifiability",
 )
 
-_ATTENDING = {"attend", "attend_matrix", "scaled_dot_product_attention"}
-_ODD = ("sine", "hardtanh", "softsign", "tanhshrink")
 
-
-def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequence[int], bypassing: bool) -> Theorem:
+def theorem_for(
+    graph: NetworkGraph, activations: Sequence[Operation], widths: Sequence[int], bypassing: bool
+) -> Theorem:
     """The theorem, or conjecture, that an architecture falls under.
 
     Args:
@@ -132,17 +133,18 @@ def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequenc
         widths: Of the hidden layers; empty where the graph is no MLP.
         bypassing: Whether some activation has σ(x) - σ(-x) proportional to x, and is not odd.
     """
-    kinds = {operation.kind for operation in graph.operations}
-    if kinds & _ATTENDING and not ("scaled_dot_product_attention" in kinds and "add" in kinds):
-        heads = [s.size for s in graph.spaces if s.role == "head"]
-        single = all(h == 1 for h in heads) and not kinds & {"softmax", "scaled_dot_product_attention"}
-        pure = not kinds & {"add", *activations}
-        return SINGLE_HEAD if single and pure and len(heads) <= 1 else ATTENTION
+    kinds = {operation.kind for operation in activations}
+    heads = [space.size for space in graph.spaces if space.role in ("head", "heads")]
+    if heads and not widths:
+        if _skips(graph):
+            return UNKNOWN
+        single = heads == [1] and not _normalises_scores(graph) and not kinds
+        return SINGLE_HEAD if single else ATTENTION
     if not widths:
-        return CONVOLUTIONAL if "conv2d" in kinds else UNKNOWN
-    if len(set(activations)) > 1:
+        return CONVOLUTIONAL if convolves(graph) else UNKNOWN
+    if len(kinds) > 1:
         return MIXED
-    kind = activations[0] if activations else "identity"
+    kind = next(iter(kinds), "identity")
     if kind == "identity":
         moved = {space.name for space in graph.spaces if space.moves}
         if any(p.kind == "bias" and moved.intersection(p.spaces) for p in graph.parameters):
@@ -150,7 +152,23 @@ def theorem_for(graph: NetworkGraph, activations: Sequence[str], widths: Sequenc
         return LINEAR if len(set(widths)) == 1 else LINEAR_UNEQUAL
     if kind == "relu" and len(widths) == 1:
         return SHALLOW_RELU
-    named = {"tanh": TANH, "power": POWERS, "sigmoid": SIGMOID}
+    named = {"tanh": TANH, "power": POWERS, "sigmoid": SIGMOID}  # theorems about these very functions
     if kind in named:
         return named[kind]
-    return ODD if kind in _ODD else RECTIFIED if bypassing else OTHER
+    if all(action_of(operation) is Action.SIGNED for operation in activations):
+        return ODD
+    return RECTIFIED if bypassing else OTHER
+
+
+def _skips(graph: NetworkGraph) -> bool:
+    """Whether some step adds up two values that the inputs reach."""
+    inputs = set(graph.inputs)
+    return any(
+        operation.kind == "add" and sum(bool(graph.sources(name) & inputs) for name in operation.reads) > 1
+        for operation in graph.operations
+    )
+
+
+def _normalises_scores(graph: NetworkGraph) -> bool:
+    """Whether attention is by a softmax."""
+    return any(operation.kind in ("softmax", "scaled_dot_product_attention") for operation in graph.operations)
