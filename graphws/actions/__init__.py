@@ -13,7 +13,7 @@ from graphws.actions.groups.symmetry import close as close
 from graphws.actions.intertwiners.group import Intertwiners as Intertwiners
 from graphws.actions.intertwiners.measured import check_group as check_group
 from graphws.actions.intertwiners.measured import measured_group as measured_group
-from graphws.actions.measures.figures import LayerFigures as LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures as LayerFigures
 from graphws.actions.submodels.submodel import Model as Model
 from graphws.actions.submodels.submodel import Submodel as Submodel
 from graphws.actions.submodels.submodel import check_submodel as check_submodel

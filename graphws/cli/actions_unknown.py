@@ -19,7 +19,7 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
     from graphws.actions.analysis.quotient import orbit_view
     from graphws.actions.analysis.result import map_to_dict
     from graphws.actions.automorphism import automorphisms
-    from graphws.actions.pictures.view import picture_view
+    from graphws.actions.pictures.joined_axes import picture_view
     from graphws.report.actions_neurons import neuron_file
     from graphws.runtime.files import write_bytes
 

@@ -74,7 +74,7 @@ def _run(path: Path, found: Conversion, shape: str | None) -> Run:
     import torch
 
     from graphws.actions.computation.features import why_not_analysed
-    from graphws.actions.pictures.view import picture_view
+    from graphws.actions.pictures.joined_axes import picture_view
     from graphws.actions.reduction.running import POINTS, runner
 
     assert found.weights is not None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphws.actions.measures.categories import CATEGORIES
-from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.graph import Monomial
 
 COLOURS = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry
-from graphws.actions.pictures.view import picture_view, unfolded
+from graphws.actions.pictures.joined_axes import picture_view, unfolded
 from graphws.actions.planted.networks import Planted, plant
 from graphws.checkpoints.conversion import Conversion
 from graphws.converting import convert

@@ -8,7 +8,7 @@ import torch
 from graphws.actions import Actions, find_actions
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
-from graphws.actions.pictures.view import picture_view, unfolded
+from graphws.actions.pictures.joined_axes import picture_view, unfolded
 from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.converting import convert
 from graphws.errors import UsageError

@@ -9,7 +9,7 @@ from torch import nn
 from graphws.actions.automorphism import automorphisms
 from graphws.actions.computation.features import run_network
 from graphws.actions.groups.grid_moves import GridMove, grid_move
-from graphws.actions.pictures.view import grids
+from graphws.actions.pictures.joined_axes import grids
 from graphws.converting import convert
 from graphws.graph import GroupElement, Monomial, Weights
 from tests.actions.picture_cases import SHAPE, Residual, classifier, pictures, planted

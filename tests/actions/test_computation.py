@@ -16,7 +16,7 @@ from graphws.actions.groups.grid_moves import GridMove
 from graphws.actions.groups.moves import mirror
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import Placed, place
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, NetworkGraph, Weights

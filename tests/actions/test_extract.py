@@ -18,7 +18,7 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.categories import CATEGORIES, negated_copies
 from graphws.actions.measures.equivariance import end_to_end_error, linearity
-from graphws.actions.measures.figures import DecoyFigures, LayerFigures
+from graphws.actions.measures.layer_errors import DecoyFigures, LayerFigures
 from graphws.actions.problem import pose
 from graphws.actions.search.linear_action import fit_linear_action, linear_errors
 from graphws.actions.verdict.verdict import judge, judge_layer, judge_together

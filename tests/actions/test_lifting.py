@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from graphws.actions import find_actions, named_symmetry
 from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.placing import place
-from graphws.actions.pictures.view import picture_view, unfolded
+from graphws.actions.pictures.joined_axes import picture_view, unfolded
 from graphws.actions.planted.networks import plant
 from graphws.converting import convert
 from graphws.errors import GraphError

@@ -15,7 +15,7 @@ from graphws.actions.computation.latent_values import covariances
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.measures.figures import DecoyFigures, LayerFigures
+from graphws.actions.measures.layer_errors import DecoyFigures, LayerFigures
 from graphws.actions.planted.networks import plant
 from graphws.actions.verdict.reached_layers import reached_layers
 from graphws.actions.verdict.verdict import Links, judge, judge_layer, judge_together

@@ -11,7 +11,7 @@ from graphws.actions.decoys.moves import picture_decoys
 from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
-from graphws.actions.pictures.view import grids, picture_view
+from graphws.actions.pictures.joined_axes import grids, picture_view
 from graphws.converting import convert
 from graphws.graph import NetworkGraph
 from graphws.graph.element import compose

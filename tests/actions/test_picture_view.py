@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from graphws.actions import find_actions
 from graphws.actions.computation.features import run_network, why_not_analysed
 from graphws.actions.groups.grid_moves import SQUARE, GridMove, grid_move
-from graphws.actions.pictures.view import kernel_size, picture_view, unfolded
+from graphws.actions.pictures.joined_axes import kernel_size, picture_view, unfolded
 from graphws.converting import convert
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Parameter, Space, Weights

@@ -13,7 +13,7 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.equivariance import end_to_end_error
-from graphws.actions.pictures.view import grids, picture_view, unfolded
+from graphws.actions.pictures.joined_axes import grids, picture_view, unfolded
 from graphws.actions.planted.networks import plant, recovery
 from graphws.actions.problem import pose
 from graphws.converting import convert

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from graphws.actions.reduction import reduce
-from graphws.actions.reduction.figures import RULES, figures
+from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.rules import Distances, duplicate_figures
 from graphws.actions.reduction.slices import places
 from graphws.converting import load_graph_file

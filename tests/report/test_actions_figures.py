@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graphws.actions.measures.categories import CATEGORIES
-from graphws.actions.measures.figures import DecoyFigures, LayerFigures
+from graphws.actions.measures.layer_errors import DecoyFigures, LayerFigures
 from graphws.graph import Monomial
 from graphws.report.actions_figures import MOST_FILTERS, draw_categories, draw_errors, draw_filters, filter_order
 from graphws.report.figures import png

@@ -54,7 +54,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class StoredBlock:
     """One parameter inside a stored tensor.
 
     Attributes:
@@ -111,7 +111,7 @@ def _too_deep_in_run(dim: Dim) -> Iterator[Dim]:
         yield from (item for item in items if normal(item)[0] == "sum" and not is_free(item))
 
 
-def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[Block]:
+def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock]:
     """The parameters inside one stored tensor, in row-major order; together they hold every number once.
 
     Args:
@@ -126,7 +126,9 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[Block]:
         runs = [cut[k][n] for k, n in enumerate(chosen)]
         number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
         told = dict(run.told for run in runs if run.told is not None)
-        found.append(Block(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told))
+        found.append(
+            StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told)
+        )
     return found
 
 

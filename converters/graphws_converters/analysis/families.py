@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from graphws_converters.algebra.dims import Dim, atoms
 from graphws_converters.algebra.tensors import Abstract
-from graphws_converters.analysis.blocks import MOST_BLOCKS, Block, blocks, columns
+from graphws_converters.analysis.blocks import MOST_BLOCKS, StoredBlock, blocks, columns
 from graphws_converters.analysis.wreath import Companions
 
 MOST_FAMILIES = 128
@@ -22,7 +22,7 @@ MOST_FAMILIES = 128
 
 def take_apart(
     parameters: Sequence[Abstract], companions: Companions, movable: Sequence[Dim]
-) -> tuple[list[list[Block]], dict[Dim, Dim]]:
+) -> tuple[list[list[StoredBlock]], dict[Dim, Dim]]:
     """The blocks of each stored tensor, cut so that families inside free spaces are sets of their own.
 
     Law: a family is taken apart only where each block that holds it belongs to one element of the free space.
@@ -58,7 +58,7 @@ def _host(candidates: set[Dim]) -> Dim | None:
     return max(free, key=lambda atom: atom.size, default=None)
 
 
-def _blocks(parameter: Abstract, hosts: Mapping[Dim, Dim]) -> list[Block] | None:
+def _blocks(parameter: Abstract, hosts: Mapping[Dim, Dim]) -> list[StoredBlock] | None:
     """The blocks of one tensor; None where they would be too many."""
     apart = {hosts[atom] for atom in _atoms(parameter) if atom in hosts}
     runs = [rows for leg in parameter.legs for rows in columns(leg)[1]]
@@ -70,12 +70,12 @@ def _atoms(parameter: Abstract) -> set[Dim]:
     return {atom for leg in parameter.legs for atom in atoms(leg.dim)}
 
 
-def _tells(block: Block, atom: Dim, host: Dim) -> bool:
+def _tells(block: StoredBlock, atom: Dim, host: Dim) -> bool:
     """Whether a block holds nothing of the atom, or one element of its host."""
     return host in block.told or all(a is not atom for column in block.atoms for a, _ in column)
 
 
-def _renamed(block: Block, hosts: Mapping[Dim, Dim], copies: Mapping[Dim, Sequence[Dim]]) -> Block:
+def _renamed(block: StoredBlock, hosts: Mapping[Dim, Dim], copies: Mapping[Dim, Sequence[Dim]]) -> StoredBlock:
     """The block with each family's own atom."""
     return replace(
         block,

@@ -14,7 +14,7 @@ from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage
 from graphws.graph.space import Kind
 from graphws_converters.algebra.dims import Dim, leaves
 from graphws_converters.algebra.tensors import Leg
-from graphws_converters.analysis.blocks import Block, settle
+from graphws_converters.analysis.blocks import StoredBlock, settle
 from graphws_converters.analysis.families import take_apart
 from graphws_converters.analysis.interpreter import Analysis
 from graphws_converters.analysis.powers import Place, Powers, solve_powers
@@ -42,7 +42,7 @@ class _Piece:
     """A block of a stored tensor, on its way to become a parameter."""
 
     key: str
-    block: Block
+    block: StoredBlock
     whole: bool
 
     @property
@@ -106,7 +106,7 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
     return NetworkGraph(tuple(made.spaces.values()), tuple(parameters))
 
 
-def _tells_parent(block: Block, atom: Dim, parents: Mapping[Dim, Dim]) -> bool:
+def _tells_parent(block: StoredBlock, atom: Dim, parents: Mapping[Dim, Dim]) -> bool:
     """Whether each axis of the atom stands right behind its lineage, or after one axis that tells its parent."""
     order = [a for column in block.atoms for a, _ in column]
     lineage = _lineage(atom, parents)
@@ -126,7 +126,7 @@ def _lineage(atom: Dim, parents: Mapping[Dim, Dim]) -> list[Dim]:
     return [*_lineage(parents[atom], parents), atom] if atom in parents else [atom]
 
 
-def _merges(block: Block, position: int, lineage: Sequence[Dim]) -> bool:
+def _merges(block: StoredBlock, position: int, lineage: Sequence[Dim]) -> bool:
     """Whether the atoms that end at a position of one stored axis are exactly a lineage, so that one axis holds all."""
     at = 0
     for column in block.atoms:
@@ -138,7 +138,7 @@ def _merges(block: Block, position: int, lineage: Sequence[Dim]) -> bool:
     return False
 
 
-def _axes(made: _Assembly, block: Block) -> list[tuple[Dim, Place, bool]]:
+def _axes(made: _Assembly, block: StoredBlock) -> list[tuple[Dim, Place, bool]]:
     """The axes of a parameter: atom, place of its power, and whether the axis is inside a parent."""
     found: list[tuple[Dim, Place, bool]] = []
     for position, (atom, place) in enumerate(entry for column in block.atoms for entry in column):

@@ -34,9 +34,9 @@ from graphws.actions.measures.equivariance import (
     linearity,
     weight_errors,
 )
-from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.probes import check_moved
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.search.linear_action import linear_errors
 from graphws.actions.search.projection import linear_defect

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.computation.features import why_not_analysed
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.reduction import Reduction, reduce
 from graphws.graph import Weights
 

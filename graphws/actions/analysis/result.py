@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphws.actions.analysis.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.identifiability import IdentifiabilityReport
-from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
 from graphws.actions.reduction import Reduction
 from graphws.actions.verdict.verdict import Verdict

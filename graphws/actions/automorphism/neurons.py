@@ -54,7 +54,7 @@ def classes(values: Tensor, tolerance: float) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class LabelledParameter:
     """One parameter on doubled axes.
 
     Args:
@@ -123,7 +123,7 @@ class Neurons:
             partner[part] = partner[part].roll(size)
         return partner
 
-    def _block(self, name: str, tensor: Tensor, tolerance: float) -> Block:
+    def _block(self, name: str, tensor: Tensor, tolerance: float) -> LabelledParameter:
         parameter = self.graph.parameter(name)
         doubled = tensor
         for k, axis in enumerate(parameter.axes):
@@ -135,7 +135,7 @@ class Neurons:
         for a, b in itertools.combinations(range(labels.ndim), 2):
             if parameter.axes[a].space == parameter.axes[b].space:  # the diagonal of a weight of a space with itself
                 labels = labels * 2 + (positions[a] == positions[b]).long()
-        return Block(parameter.spaces, labels)
+        return LabelledParameter(parameter.spaces, labels)
 
     @staticmethod
     def _index(axis: int, ndim: int, length: int) -> Tensor:
@@ -162,7 +162,7 @@ class Neurons:
                 return colours
             count = fresh
 
-    def _see(self, colours: Tensor, seen: Tensor, block: Block, number: int) -> None:
+    def _see(self, colours: Tensor, seen: Tensor, block: LabelledParameter, number: int) -> None:
         ndim = block.labels.ndim
         around = []
         for k, space in enumerate(block.spaces):
@@ -187,7 +187,7 @@ class Neurons:
         seen[above] += families.repeat(2 if parent in self.signed else 1)
 
 
-def _plane(grids: Mapping[str, tuple[int, int]]) -> list[Block]:
+def _plane(grids: Mapping[str, tuple[int, int]]) -> list[LabelledParameter]:
     """Inner products of places: (2 row - rows + 1, 2 column - columns + 1), whole numbers."""
     seen = {}
     for name, (rows, columns) in grids.items():
@@ -196,7 +196,7 @@ def _plane(grids: Mapping[str, tuple[int, int]]) -> list[Block]:
         )
         seen[name] = torch.stack([row.flatten(), column.flatten()], dim=1)
     pairs = itertools.combinations_with_replacement(seen, 2)
-    return [Block((a, b), seen[a] @ seen[b].mT) for a, b in pairs]
+    return [LabelledParameter((a, b), seen[a] @ seen[b].mT) for a, b in pairs]
 
 
 def signed_spaces(graph: NetworkGraph) -> set[str]:

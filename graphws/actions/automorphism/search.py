@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.automorphism.neurons import Neurons, mix, signed_spaces
-from graphws.actions.pictures.view import grids, picture_view
+from graphws.actions.pictures.joined_axes import grids, picture_view
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Weights
 from graphws.operations.canonical_gauge import canonical_element
@@ -98,7 +98,7 @@ def automorphisms(
     """Every permutation of inputs and outputs that extends to an automorphism of the network.
 
     In a network that convolves, inputs are channels, and taps and pixels move too, as one turn or mirror of all
-    pictures; the elements found are for its picture view (`graphws.actions.pictures.view`).  They are symmetries of its
+    pictures; the elements found are for its picture view (`graphws.actions.pictures.joined_axes`).  They are symmetries of its
     weights: strides and padding that are not the same on both sides may break them.
 
     Laws: each generator g has g.act(weights) = weights to the tolerance; the group holds every such element, among the

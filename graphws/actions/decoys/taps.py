@@ -21,7 +21,7 @@ import torch
 
 from graphws.actions.decoys.shuffled import overlap
 from graphws.actions.groups.placing import Placed
-from graphws.actions.pictures.view import grids
+from graphws.actions.pictures.joined_axes import grids
 from graphws.graph import Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement
 

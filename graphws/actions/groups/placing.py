@@ -26,7 +26,7 @@ from graphws.actions.computation.position_moves import (
 )
 from graphws.actions.groups.grid_moves import GridMove, grid_move
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
-from graphws.actions.pictures.view import TAPS, convolves, grids, on_lines
+from graphws.actions.pictures.joined_axes import TAPS, convolves, grids, on_lines
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement

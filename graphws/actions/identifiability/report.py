@@ -14,7 +14,7 @@ from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
 from graphws.actions.identifiability.theorems import UNKNOWN, Theorem, theorem_for
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.reduction.chain import chain_of
 from graphws.actions.reduction.constants import layer_of
 from graphws.actions.reduction.tolerance import Choice, choose
@@ -26,7 +26,7 @@ NEARLY_LINEAR = 0.02
 
 
 @dataclass(frozen=True)
-class LayerFigures:
+class LayerNonlinearity:
     """What was measured in one layer with an activation.
 
     Args:
@@ -60,7 +60,7 @@ class IdentifiabilityReport:
 
     theorem: Theorem
     conditions: tuple[Condition, ...]
-    layers: tuple[LayerFigures, ...]
+    layers: tuple[LayerNonlinearity, ...]
 
     @property
     def holds(self) -> bool | None:
@@ -175,7 +175,7 @@ def _figures(
     tensors: Mapping[str, Tensor],
     activations: Sequence[tuple[str, Operation]],
     values: Mapping[str, Tensor] | None,
-) -> tuple[LayerFigures, ...]:
+) -> tuple[LayerNonlinearity, ...]:
     found = []
     for space, operation in activations:
         bypass = None if operation.kind == "identity" else bypass_constant(operation)
@@ -186,7 +186,7 @@ def _figures(
             before, after = values[operation.inputs[0]][0], values[operation.outputs[0]][0]
             nu = nonlinearity(before.flatten(0, -2), after.flatten(0, -2))
         found.append(
-            LayerFigures(
+            LayerNonlinearity(
                 space,
                 operation.kind,
                 bypass,

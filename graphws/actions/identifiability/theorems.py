@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphws.actions.pictures.view import convolves
+from graphws.actions.pictures.joined_axes import convolves
 from graphws.graph import Action, NetworkGraph, Operation
 from graphws.operations import action_of
 

@@ -35,7 +35,7 @@ from graphws.actions.computation.features import run_network, why_not_analysed
 from graphws.actions.computation.latent_values import LatentValue, centred_norm, latent_values, recompute
 from graphws.actions.groups.placing import position_axes
 from graphws.actions.lie.generators import Generator, named_generator, shuffled
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.problem import native_inputs
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError

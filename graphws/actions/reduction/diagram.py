@@ -20,7 +20,7 @@ from torch import Tensor
 
 from graphws.actions.computation.features import turned, turned_back, why_not_analysed
 from graphws.actions.computation.latent_values import LatentValue, latent_values
-from graphws.actions.pictures.view import convolves, picture_graph, picture_view
+from graphws.actions.pictures.joined_axes import convolves, picture_graph, picture_view
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.submodels.submodel import Model, Submodel, identity, linear
 from graphws.errors import GraphError

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from graphws.actions.reduction.constants import constants, layer_of
 from graphws.actions.reduction.edit import Folding, remove
-from graphws.actions.reduction.figures import RULES, figures
 from graphws.actions.reduction.heads import heads_of, redundant_heads
 from graphws.actions.reduction.maps import Removal, SpaceMap, Step
+from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphws.actions.pictures.view import convolves, picture_graph
+from graphws.actions.pictures.joined_axes import convolves, picture_graph
 from graphws.actions.reduction.lift import lift_blocks, lift_neurons
 from graphws.actions.reduction.maps import SpaceMap
 from graphws.actions.reduction.tolerance import Tolerance

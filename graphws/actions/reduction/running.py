@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.computation.features import why_not_analysed
-from graphws.actions.pictures.view import picture_view
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Weights
 from graphws.operations import run_values

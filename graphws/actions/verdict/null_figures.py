@@ -14,9 +14,9 @@ from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
 from graphws.actions.groups.placing import patch_side
 from graphws.actions.measures.categories import MATCHED, similarity
 from graphws.actions.measures.equivariance import end_to_end_error, errors_of_layers
-from graphws.actions.measures.figures import DecoyFigures
+from graphws.actions.measures.layer_errors import DecoyFigures
 from graphws.actions.measures.probes import LEAST, moved_share
-from graphws.actions.pictures.view import convolves
+from graphws.actions.pictures.joined_axes import convolves
 from graphws.actions.problem import Module, Problem, pose
 from graphws.actions.search.search import Candidate, search
 from graphws.graph import Weights

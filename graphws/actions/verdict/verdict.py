@@ -34,7 +34,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from graphws.actions.measures.figures import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.verdict.reached_layers import reached_layers
 
 Outcome = Literal["exact action", "action found", "action in part", "no action found"]
