@@ -9,7 +9,8 @@ from graphws.actions import find_actions
 from graphws.actions.computation.features import features_of
 from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.decoys.shuffled import decoys
-from graphws.actions.groups.placing import patch_side, place
+from graphws.actions.groups.ends import patch_side
+from graphws.actions.groups.placing import place
 from graphws.graph import NetworkGraph
 from graphws.operations import attention_pool_graph, mlp_graph
 from tests.actions.planting import pictures, rng

@@ -23,7 +23,7 @@ from graphws.graph import Constant, NetworkGraph, Operation, Parameter, Value
 from graphws.graph.constant import MOST
 from graphws.kinds import kind
 from graphws.kinds.attributes import DTYPES, WEIGHTS, size
-from graphws.kinds.spellings import canonical
+from graphws.kinds.spellings import FIRST_ONLY, canonical
 from graphws_converters.analysis import ir
 from graphws_converters.analysis.interpreter import needed
 
@@ -261,15 +261,11 @@ def _node(work: _Writing, node: ir.Node, twin: ir.Node | None, read: set[ir.Valu
         op, arguments = call
         others = canonical(twin.op, twin.arguments, single=single) if twin is not None else None
         operation = _operation(work, op, arguments, others[1] if others else None)
-        work.steps.append(Operation(op, operation[0], names if not _first_only(node, op) else names[:1], operation[1]))
+        work.steps.append(
+            Operation(op, operation[0], names[:1] if single and node.op in FIRST_ONLY else names, operation[1])
+        )
     except GraphError as error:
         _opaque(work, [work.names[value] for value in node.values()], names, node.op, str(error))
-
-
-def _first_only(node: ir.Node, op: str) -> bool:
-    """Whether a row was chosen that gives only the first of the node's results."""
-    return node.op != op and len(node.outputs) > 1 and op not in ("lstm", "gru", "rnn_tanh", "rnn_relu", "split",
-                                                                  "split_with_sizes", "unbind")  # fmt: skip
 
 
 def _operation(

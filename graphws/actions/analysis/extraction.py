@@ -20,8 +20,9 @@ from torch import Tensor
 
 from graphws.actions.analysis.reduced_network import reduced_network
 from graphws.actions.analysis.result import Actions
+from graphws.actions.groups.ends import output_size
 from graphws.actions.groups.naming import named_symmetry
-from graphws.actions.groups.placing import output_size, place
+from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry
 from graphws.actions.identifiability import identifiability
 from graphws.actions.measures.categories import CATEGORIES, categories, negated_copies

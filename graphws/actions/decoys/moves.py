@@ -19,7 +19,8 @@ import torch
 from graphws.actions.decoys.shuffled import overlap, same_action
 from graphws.actions.groups.grid_moves import SQUARE
 from graphws.actions.groups.moves import channel_permutation
-from graphws.actions.groups.placing import picture_layout, picture_map, place
+from graphws.actions.groups.picture_layout import picture_layout, picture_map
+from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.errors import UsageError
 from graphws.graph import Monomial, NetworkGraph

@@ -8,7 +8,6 @@ generalised adjunction of paper I, remark 4.3.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,11 +23,14 @@ from graphws.actions.computation.position_moves import (
     measure_moves,
     position_spaces,
 )
+from graphws.actions.groups.ends import end_space, patch_side, why_no_end
+from graphws.actions.groups.factors import factor, reordered
 from graphws.actions.groups.grid_moves import GridMove, grid_move
+from graphws.actions.groups.picture_layout import outputs_by_channel, picture_layout, picture_map
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
-from graphws.actions.pictures.joined_axes import TAPS, convolves, grids, on_lines
+from graphws.actions.pictures.joined_axes import TAPS, convolves, grids
 from graphws.errors import UsageError
-from graphws.graph import LinearMap, Monomial, NetworkGraph, Space
+from graphws.graph import Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement
 from graphws.operations.sampling import random_weights
 
@@ -169,9 +171,9 @@ def _feature_maps(graph: NetworkGraph, placed: Placed) -> set[tuple[int, int]]:
 
 def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
     size = symmetry.input[0].size
-    read = _end(graph, size, reads=True)
+    read = end_space(graph, size, reads=True)
     _check_outputs(graph, symmetry)
-    written = _end(graph, symmetry.output[0].size, reads=False)
+    written = end_space(graph, symmetry.output[0].size, reads=False)
     maps: list[dict[str, SpaceElement]] = [
         {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
     ]
@@ -201,8 +203,8 @@ def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int,
         raise UsageError(f"this network reads tokens of {features} features; inputs {shape} are no such tokens")
     tokens, maps, moved = size // features, [], []
     for element in symmetry.input:
-        inside = _reordered(element, order)
-        tau, phi = _factor(inside, tokens, features)
+        inside = reordered(element, order)
+        tau, phi = factor(inside, tokens, features)
         moved.append(tau)
         if read is None and not is_identity(phi):
             raise UsageError(
@@ -223,61 +225,16 @@ def _token_space(graph: NetworkGraph, shape: tuple[int, ...], patch: int | None)
         value = graph.value(graph.inputs[0])
         if value is not None and len(shape) == 2 and shape[-1] == value.shape[-1]:
             return None
-    return _end(graph, None, reads=True)
-
-
-@dataclass(frozen=True, eq=False)
-class PictureLayout:
-    """How pictures (or sequences, of one row) lie in a network's flattened inputs.
-
-    Attributes:
-        channels: How many channels they have.
-        grid: Rows and columns.
-        order: For the pictures' numbers by channel, row and column their places in inputs.
-    """
-
-    channels: int
-    grid: tuple[int, int]
-    order: Tensor
-
-    def by_channel(self, element: SpaceElement) -> SpaceElement:
-        """A map of inputs as one of pictures (channels, rows, columns)."""
-        return _reordered(element, self.order)
-
-    def as_given(self, element: SpaceElement) -> SpaceElement:
-        """The inverse of `by_channel`."""
-        return _reordered(element, self.order.argsort())
-
-
-def picture_layout(graph: NetworkGraph, shape: tuple[int, ...], end: str) -> PictureLayout:
-    """The layout of an input or output of a network that convolves.
-
-    Args:
-        graph: The picture graph; it runs, and a space labels the channels of the value.
-        shape: Shape of one of its values.
-        end: The value's name.
-
-    Raises:
-        UsageError: On a shape that is none of pictures of so many channels.
-    """
-    features = features_of(graph)[end]
-    channels, axis = graph.extent(features.space), features.axis - 1
-    sides = 1 if on_lines(graph) else 2
-    if len(shape) != 1 + sides or axis >= len(shape) or shape[axis] != channels:
-        what = "sequences" if sides == 1 else "pictures"
-        raise UsageError(f"this network reads {what} of {channels} channels; inputs {shape} are no such {what}")
-    rest = tuple(n for k, n in enumerate(shape) if k != axis)
-    order = torch.arange(math.prod(shape)).reshape(shape).movedim(axis, 0).flatten()
-    return PictureLayout(channels, (1, *rest)[-2:], order)  # type: ignore[arg-type]
+    return end_space(graph, None, reads=True)
 
 
 def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
     if len(graph.inputs) != 1 or graph.inputs[0] not in features_of(graph):
-        raise UsageError(f"no space labels the features of the network's inputs{_why(graph)}")
+        raise UsageError(f"no space labels the features of the network's inputs{why_no_end(graph)}")
     _check_outputs(graph, symmetry)
     layout = picture_layout(graph, shape, graph.inputs[0])
-    read, written = features_of(graph)[graph.inputs[0]].space, _end(graph, None, reads=False).name
+    read, written = features_of(graph)[graph.inputs[0]].space, end_space(graph, None, reads=False).name
     grid, maps, moves = layout.grid, [], []
     joined = grids(graph)
     for element, output in zip(symmetry.input, symmetry.output, strict=True):
@@ -289,7 +246,7 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
         if output.size == graph.extent(written):
             found[written] = output
         elif output.size == graph.extent(written) * grid[0] * grid[1]:
-            outer, found[written] = picture_map(_outputs_by_channel(graph, output, grid), graph.extent(written))
+            outer, found[written] = picture_map(outputs_by_channel(graph, output, grid), graph.extent(written))
             if grid_move(outer, grid) != move:
                 raise UsageError("the group moves the pixels of outputs in another way than those of inputs")
         else:
@@ -298,21 +255,6 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
         maps.append(found)
         moves.append(move)
     return Placed(symmetry, tuple(maps), None, shape, tuple(moves))
-
-
-def _outputs_by_channel(graph: NetworkGraph, output: SpaceElement, grid: tuple[int, int]) -> SpaceElement:
-    """A map of output pictures, which may have their channels last, as one of (channels, rows, columns)."""
-    features = features_of(graph)[graph.outputs[0]]
-    sides = list(grid[1:] if on_lines(graph) else grid)
-    sides.insert(features.axis - 1, graph.extent(features.space))
-    return picture_layout(graph, tuple(sides), graph.outputs[0]).by_channel(output)
-
-
-def picture_map(element: SpaceElement, channels: int) -> tuple[Tensor, SpaceElement]:
-    """The permutation of pixels and the map of channels that a map of flattened pictures consists of."""
-    pixels = element.size // channels
-    order = torch.arange(element.size).reshape(channels, pixels).mT.flatten()
-    return _factor(_reordered(element, order), pixels, channels, "pixels")
 
 
 def _place_outputs(
@@ -325,13 +267,13 @@ def _place_outputs(
 ) -> None:
     """Adds the map of the output space: all of an output, or its features where outputs are tokens."""
     _check_outputs(graph, symmetry)
-    written = _end(graph, None, reads=False)
+    written = end_space(graph, None, reads=False)
     size, features = symmetry.output[0].size, graph.extent(written.name)
     for g, element in enumerate(symmetry.output):
         if size == features:
             maps[g][written.name] = element
         elif size == tokens * features:
-            tau, psi = _factor(_reordered(element, order) if size == len(order) else element, tokens, features)
+            tau, psi = factor(reordered(element, order) if size == len(order) else element, tokens, features)
             if not torch.equal(tau, moved[g]):
                 raise UsageError("the group permutes output tokens in another way than input tokens")
             maps[g][written.name] = psi
@@ -339,89 +281,8 @@ def _place_outputs(
             raise UsageError(f"the group acts on {size} outputs, the network writes {features} (per token)")
 
 
-def _end(graph: NetworkGraph, size: int | None, reads: bool) -> Space:
-    """The free space at the network's input or output: what labels that value, else what is read and never written."""
-    if len(graph.inputs) == len(graph.outputs) == 1:
-        stated = features_of(graph).get(graph.inputs[0] if reads else graph.outputs[0])
-        if stated is not None and (size is None or graph.extent(stated.space) == size):
-            return graph.space(stated.space)
-    wanted = "input" if reads else "output"
-    read = {a.space for p in graph.parameters for a in p.axes if a.power < 0}
-    written = {a.space for p in graph.parameters if p.kind != "position" for a in p.axes if a.power > 0}
-    ends = (read - written) if reads else (written - read)
-    found = [
-        space
-        for space in graph.spaces
-        if not space.moves
-        and space.parent is None
-        and space.name in ends
-        and (size is None or graph.extent(space.name) == size)
-    ]
-    found.sort(key=lambda space: wanted not in (space.role, space.name))
-    if not found:
-        numbers = f" of {size} numbers" if size is not None else ""
-        has = ", ".join(f"{s.name} ({graph.extent(s.name)})" for s in graph.spaces if s.name in ends and not s.moves)
-        raise UsageError(f"the network has no {wanted} space{numbers}; it has {has or 'none'}{_why(graph)}")
-    return found[0]
-
-
-def _why(graph: NetworkGraph) -> str:
-    """What may be the reason that an end was not found."""
-    if not graph.operations:
-        return "; it does not say how its weights are used: give the converted module, or an ONNX file"
-    unable = why_not_analysed(graph)
-    return f"; {unable}" if unable is not None else ""
-
-
 def _patch_order(order: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:
     """Pixel numbers in the order (token, feature) in which a network with patches reads them."""
     c, h, w = shape
     grid = order.reshape(c, h // patch, patch, w // patch, patch)
     return grid.permute(1, 3, 0, 2, 4).flatten()
-
-
-def _reordered(element: SpaceElement, order: Tensor) -> SpaceElement:
-    """The same map when coordinates are listed in another order: number i is the old coordinate order[i]."""
-    if isinstance(element, LinearMap):
-        return LinearMap(element.weight[order][:, order])
-    back = order.argsort()
-    return Monomial(back[element.perm[order]], None if element.scale is None else element.scale[order])
-
-
-def _factor(element: SpaceElement, tokens: int, features: int, what: str = "tokens") -> tuple[Tensor, SpaceElement]:
-    """τ and φ with element = τ ⊗ φ.
-
-    Raises:
-        UsageError: Where the map is no such product.
-    """
-    refused = UsageError(f"the group does not move whole {what} alike: it must permute them and act on all in one way")
-    if isinstance(element, LinearMap):
-        blocks = element.weight.reshape(tokens, features, tokens, features).transpose(1, 2)
-        tau = blocks.abs().sum((2, 3)).argmax(1)
-        phi = blocks[0, tau[0]]
-        whole = torch.zeros_like(blocks)
-        whole[torch.arange(tokens), tau] = phi
-        if not torch.allclose(whole, blocks, atol=1e-9):
-            raise refused
-        return tau, LinearMap(phi)
-    perm = element.perm.reshape(tokens, features)
-    tau, inner = perm[:, 0] // features, perm % features
-    alike = bool((perm // features == tau.unsqueeze(1)).all()) and bool((inner == inner[0]).all())
-    scale = None if element.scale is None else element.scale.reshape(tokens, features)
-    if not alike or (scale is not None and bool((scale != scale[0]).any())):
-        raise refused
-    return tau, Monomial(inner[0], None if scale is None else scale[0])
-
-
-def patch_side(graph: NetworkGraph) -> int | None:
-    """Side of the patches that the network cuts pictures into, None where it reads them otherwise."""
-    return next((int(o.attribute("size", 1)) for o in graph.operations if o.kind == "patches"), None)
-
-
-def output_size(graph: NetworkGraph) -> int:
-    """Numbers in the network's output (per token, where it writes tokens).
-
-    Raises:
-        UsageError: Where no space is written and never read.
-    """
-    return graph.extent(_end(graph, None, reads=False).name)

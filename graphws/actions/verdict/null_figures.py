@@ -11,7 +11,7 @@ from torch import Tensor
 from graphws.actions.decoys.moves import picture_decoys
 from graphws.actions.decoys.shuffled import decoys
 from graphws.actions.decoys.taps import scrambled_layers, tap_decoys
-from graphws.actions.groups.placing import patch_side
+from graphws.actions.groups.ends import patch_side
 from graphws.actions.measures.categories import MATCHED, similarity
 from graphws.actions.measures.equivariance import end_to_end_error, errors_of_layers
 from graphws.actions.measures.layer_errors import DecoyFigures
