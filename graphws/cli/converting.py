@@ -91,8 +91,8 @@ def convert_command(
     if found.story:
         console.print(found.story, markup=False)
     console.print(found.verdict, markup=False)
-    if found.runs is not None:
-        console.print(str(found.runs), markup=False)
+    if found.running:
+        console.print(found.running, markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False)
     if figure is not None:

@@ -110,10 +110,17 @@ def _head(name: str, found: Conversion) -> str:
     )
     return (
         f'<header><h1 title="{escape(name)}">{escape(name)}</h1>'
-        f'<span class="badge-text {kind}" title="{escape(_shorten(found.verdict))}">{kind.upper()}</span>'
+        f'<span class="badge-text {kind}" title="{escape(_shorten(found.verdict))}">{_badge(found)}</span>'
         '<input id="search" type="search" placeholder="search spaces and parameters" aria-label="search">'
         f"{made}</header>"
     )
+
+
+def _badge(found: Conversion) -> str:
+    """The verdict in a word or two."""
+    if found.verified:
+        return "VERIFIED"
+    return "UNVERIFIED" if found.verification is None else "BY ITS WRITER"
 
 
 def _panel(found: Conversion) -> str:
@@ -144,7 +151,7 @@ def _panel(found: Conversion) -> str:
     verdict = "verified" if found.verified else "unverified"
     return (
         '<div id="hits" hidden></div><div id="details" hidden></div>'
-        f'<h3>Network</h3>{_list(facts)}<h3><span class="{verdict}">{verdict.upper()}</span></h3>{_list(proof)}'
+        f'<h3>Network</h3>{_list(facts)}<h3><span class="{verdict}">{_badge(found)}</span></h3>{_list(proof)}'
         + (f'<h3>Notes</h3><ul class="notes">{notes}</ul>' if notes else "")
         + f'<h3>Legend</h3><div class="legend">{legend}</div><h3>Spaces</h3><div id="spaces"></div>'
     )
