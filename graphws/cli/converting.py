@@ -77,9 +77,9 @@ def convert_command(
     if why is not None:
         space = graph.space(why)
         users = ", ".join(p.name for p in graph.parameters if why in p.spaces)
-        console.print(
-            f"{space}\nwhy: {space.reason or 'no operation pins it down'}\nin: {users or 'no parameter'}", markup=False
-        )
+        console.print(str(space))
+        console.print(f"why: {space.reason or 'no operation pins it down'}")
+        console.print(f"in: {users or 'no parameter'}")
     moving = sum(space.moves for space in graph.spaces)
     console.print(
         f"{len(graph.spaces)} spaces ({moving} move), {len(graph.parameters)} parameters, {graph.numel:,} numbers, "

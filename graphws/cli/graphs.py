@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def inspect_command(
     found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT)
     console = output()
     if as_json:
-        console.print(found.graph.to_json(), markup=False)
+        console.lines(json.dumps(json.loads(found.graph.to_json()), indent=1))  # all ASCII, as nothing else is safe
         return
     summary = summary_table(found.graph)
     spaces = [
