@@ -19,20 +19,20 @@ from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun, Verdict
 from graphws.checkpoints.repeated_gate import LEAST_CONTROL, POINTS, SHARE, repeat_gate
 from graphws.checkpoints.state_dict import read_state_dict
 from graphws.errors import DataError, GraphwsError, VerificationError
-from graphws.files import whole_file
+from graphws.files import sweep, whole_file
 from graphws.graph.format_1 import WHY as OF_FORMAT_1
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.plan import why_not
 from graphws.operations.verify import Verification
+from graphws.tensor_bytes import tensor_bytes
 
 FORMAT = "2"
 FORMATS = ("1", FORMAT)
@@ -72,8 +72,9 @@ def save_network(conversion: Conversion, path: str | Path) -> None:
     taken = next((key for key in tensors if key.startswith(CONSTANTS)), None)
     if taken is not None:
         raise DataError(f"{file}: tensor {taken[:100]!r} has the prefix {CONSTANTS!r}, which constants have")
+    sweep(file.parent, file.name)
     with whole_file(file) as stream:
-        stream.write(save(tensors | _constants(conversion.graph), metadata))
+        stream.write(tensor_bytes(tensors | _constants(conversion.graph), metadata))
 
 
 def _tensors(conversion: Conversion) -> dict[str, Tensor]:

@@ -25,12 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from graphws.errors import GraphwsError, RunError
+from graphws.locks import held
 from graphws.runtime.files import make_folder, read_json, write_json, write_text
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind; two runs in one folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "graphws-run-1"
 
@@ -114,14 +110,8 @@ class RunFolder:
             RunError: When another process holds it.
         """
         make_folder(self.path)
-        with open(self.path / "run.lock", "w") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    raise RunError(
-                        f"another process is at work in {self.path}; wait for it or choose another folder"
-                    ) from None
+        busy = RunError(f"another process is at work in {self.path}; wait for it or choose another folder")
+        with held(self.path / "run.lock", busy):
             yield
 
     @contextlib.contextmanager

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from graphws.errors import RunError
 from graphws.runtime.files import write_bytes
+from graphws.tensor_bytes import tensor_bytes
 
 FORMAT = "graphws-model-1"
 
@@ -29,7 +29,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], description: Mapping[str
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     header = {"format": FORMAT, "description": json.dumps(dict(description))}
-    write_bytes(path, save(tensors, metadata=header))
+    write_bytes(path, tensor_bytes(tensors, header))
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

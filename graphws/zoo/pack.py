@@ -33,7 +33,7 @@ from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.state_dicts import read_state
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
-from graphws.zoo.writer import finish, partial_folder
+from graphws.zoo.writer import LOCK, building, finish
 
 LABELS = "labels.csv"
 MAX_LABELS = 256 << 20
@@ -84,20 +84,22 @@ def pack(
             progress(k + 1, len(files))
         return Weights.cat(batch)
 
-    partial = partial_folder(out)
-    try:
-        if partial.exists():
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise write_error(partial, error, ZooError) from error
     provenance = {"kind": "packed", "activation": activation, "split": None if split is None else describe(split)}
-    try:
-        finish(out, graph, read, table, provenance)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with building(out) as partial:
+        try:
+            _clear(partial)
+            finish(out, graph, read, table, provenance)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     return Zoo.open(out)
+
+
+def _clear(partial: Path) -> None:
+    """Removes what an earlier call left: packing begins anew."""
+    for child in partial.iterdir():
+        if child.name != LOCK:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def _mlp(file: Path, state: Mapping[str, Tensor], activation: str, omega: float | None) -> NetworkGraph:
