@@ -43,7 +43,8 @@ def _in_a_line(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on from here", 1
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        name = "" if error.filename is None else str(error.filename)
+        where = f"{name if len(name) <= 200 else name[:200] + '…'}: " if name else ""
         reason = error.strerror or str(error)
         if error.errno == errno.ENOSPC:
             reason = "the disk is full; free some space and run the same command again"

@@ -28,6 +28,7 @@ from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
+from graphws.printable import printable
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.state_dicts import read_state
@@ -72,6 +73,9 @@ def pack(
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
     if not files:
         raise ZooError(f"{folder}: no checkpoints in it ({', '.join(SUFFIXES)})")
+    for file in files:
+        if printable(file.name) != file.name:
+            raise ZooError(f"{file}: the name holds characters that are no text; rename the file")
     first = read_state(files[0])
     graph = _mlp(files[0], first, activation, omega)
     table = _table(folder, files, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -253,4 +254,18 @@ def test_two_packs_at_once(tmp_path: Path) -> None:
         pack(tmp_path / "nets", tmp_path / "zoo")
     assert str(caught.value) == (
         f"another process is at work in {tmp_path / 'zoo.partial'}; wait for it, or give another name"
+    )
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder_of(tmp_path / "nets")
+    first = min((tmp_path / "nets").iterdir())
+    try:
+        strange = first.rename(Path(os.fsdecode(os.fsencode(first.parent) + b"/\xff" + os.fsencode(first.suffix))))
+    except OSError:
+        pytest.skip("this file system takes names of text only")
+    with pytest.raises(ZooError) as caught:
+        pack(tmp_path / "nets", tmp_path / "zoo")
+    assert str(caught.value) == (
+        f"{strange.parent}/\\udcff{strange.suffix}: the name holds characters that are no text; rename the file"
     )
