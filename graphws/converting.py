@@ -13,6 +13,7 @@ Which converters there are is decided by the installed packages: they are regist
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -55,7 +56,8 @@ def convert(
 
     Args:
         source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
-            ``.safetensors`` or its index of shards), of a Hugging Face folder, of an ``.onnx`` file.
+            ``.safetensors`` or its index of shards), of a Hugging Face folder, of an ``.onnx`` file, or of a converted
+            network, whose gate is run again.
         example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
             position, or a mapping by name.
         example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
@@ -76,7 +78,7 @@ def convert(
         raise UsageError("no converter is installed: install graphws again, they come with it")
     hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
     if isinstance(source, str | Path) and is_network_file(Path(source)):
-        return load_network(source)
+        return load_network(source, effort=math.inf, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
@@ -92,6 +94,7 @@ def load_graph_file(
     omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
     allow_code: bool = False,
+    effort: float = 0.0,
 ) -> Conversion:
     """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
 
@@ -103,6 +106,7 @@ def load_graph_file(
         omega: For a source.
         exponent: For a source.
         allow_code: For a source.
+        effort: For a converted network: how much to spend on running its gate again; see `load_network`.
 
     Raises:
         DataError: Where there is no such file, the folder is neither a zoo nor a model, or a file is damaged.
@@ -118,7 +122,7 @@ def load_graph_file(
         if not place.exists():
             raise DataError(f"{place}: no such file")
         if is_network_file(place):
-            return load_network(place)
+            return load_network(place, effort=effort)
         return convert(
             place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code
         )

@@ -9,11 +9,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from graphws.printable import printable
+
 
 class GraphwsError(Exception):
     """Base of all errors raised for users."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The text, printable: what it quotes may come from a file (`graphws.printable`)."""
+        return printable(super().__str__(), lines=True)
 
 
 class UsageError(GraphwsError):

@@ -1,20 +1,24 @@
 """Files that are whole or absent: written under a name of their own, flushed to the disk, renamed.
 
 A reader therefore never meets half a file under its final name, whatever happened in between: a kill, a full disk, or
-two writers of one file, in one process or on two machines that share a folder (the last one wins, whole).
+two writers of one file, in one process or on two machines that share a folder (the last one wins, whole).  What a
+killed writer leaves, under a name that nobody reads, `sweep` removes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from graphws.errors import DataError, GraphwsError
+from graphws.locks import try_lock
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -24,6 +28,10 @@ _REASONS = {
     errno.EACCES: "permission denied; choose another folder",
     errno.EPERM: "permission denied; choose another folder",
 }
+
+
+_JUST_MADE = 2.0  # seconds in which a file may not be locked yet by its writer
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
 
 
 @contextmanager
@@ -40,16 +48,50 @@ def whole_file(path: Path, kind: type[GraphwsError] = DataError) -> Iterator[Bin
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:
+            try_lock(file)  # so that `sweep` knows that we live
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
             raise write_error(path, error, kind) from error
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's names to the disk, so that a rename outlives a power cut; where the system can."""
+    with suppress(OSError):
+        place = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def sweep(folder: Path, name: str | None = None) -> int:
+    """Removes what killed writers left in a folder; how many files that were.
+
+    A file whose writer lives is locked by it, and stays, wherever that writer is.
+
+    Args:
+        folder: Looked at itself, not what is below it.
+        name: Only what was to become this file; everything where None.
+    """
+    removed = 0
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            match = _TEMPORARY.fullmatch(path.name)
+            if match is None or name not in (None, match["name"]):
+                continue
+            with suppress(OSError), path.open("rb") as file:
+                if try_lock(file) and time.time() - os.fstat(file.fileno()).st_mtime > _JUST_MADE:
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 def write_error(path: Path, error: OSError, kind: type[GraphwsError] = DataError) -> GraphwsError:

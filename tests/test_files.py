@@ -7,11 +7,12 @@ import os
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISDIR
 
 import pytest
 
 from graphws.errors import DataError, ZooError
-from graphws.files import whole_file
+from graphws.files import sweep, whole_file
 
 
 def test_many_writers_of_one_file_leave_one_whole(tmp_path: Path) -> None:
@@ -81,3 +82,34 @@ def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught, whole_file(path):
         pass
     assert str(caught.value) == f"cannot write {path}: No such file or directory"
+
+
+def test_what_a_killed_writer_left_is_swept_and_a_living_ones_stays(tmp_path: Path) -> None:
+    dead, other = (tmp_path / f".{name}.0123456789ab.tmp" for name in ("a.txt", "b.txt"))
+    strange = tmp_path / ".notes.tmp"
+    with whole_file(tmp_path / "c.txt") as file:
+        file.write(b"c")
+        living = next(tmp_path.glob(".c.txt.*.tmp"))
+        for path in (dead, other, strange):
+            path.write_bytes(b"half")
+        for path in (dead, other, living):
+            os.utime(path, (0, 0))
+        assert sweep(tmp_path, "a.txt") == 1
+        assert not dead.exists()
+        assert sweep(tmp_path) == 1
+        assert not other.exists()
+        assert sweep(tmp_path) == 0
+        assert living.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.tmp", "c.txt"]
+    assert sweep(tmp_path / "none") == 0
+
+
+def test_a_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, true_fsync, true_replace = [], os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (calls.append("folder" if S_ISDIR(os.fstat(fd).st_mode) else "file"), true_fsync(fd))
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), true_replace(a, b)))
+    with whole_file(tmp_path / "a"):
+        pass
+    assert calls == ["file", "rename", "folder"]

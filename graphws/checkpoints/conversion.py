@@ -84,6 +84,9 @@ class Conversion:
         notes: What the converter noticed, for people to read: operations without a rule, unused parameters.
         actions: For each space on which more than permutations are claimed to act, whether gradients confirm it.
         runs: Whether the graph runs by itself, and how far from the source; None where it was not tried.
+        by_writer: Which of ``verification``, ``actions`` and ``runs`` are what a file says: claims of its writer, not
+            measured here.
+        repeated: Whether the verification was measured here on graph and weights of a file alone, its source absent.
     """
 
     graph: NetworkGraph
@@ -95,6 +98,8 @@ class Conversion:
     notes: tuple[str, ...] = ()
     actions: tuple[ActionCheck, ...] = ()
     runs: SelfRun | None = None
+    by_writer: frozenset[str] = frozenset()
+    repeated: bool = False
 
     @property
     def coverage(self) -> float:
@@ -105,13 +110,31 @@ class Conversion:
 
     @property
     def verified(self) -> bool:
-        """Whether graph and group were confirmed by numbers."""
-        return self.verification is not None
+        """Whether graph and group were confirmed by numbers, here and not only in the words of a file."""
+        return self.verification is not None and "verification" not in self.by_writer
 
     @property
     def verdict(self) -> str:
-        """``VERIFIED (figures)`` or ``UNVERIFIED (reason)``."""
-        return f"UNVERIFIED ({self.reason})" if self.verification is None else str(self.verification)
+        """``VERIFIED (figures)`` or ``UNVERIFIED (reason)``.
+
+        ``VERIFIED (by its writer: figures)`` where a file says so, ``VERIFIED (again, from its file alone: figures)``
+        where that was tried here.
+        """
+        if self.verification is None:
+            return f"UNVERIFIED ({self.reason})"
+        return self._said("verification", str(self.verification))
+
+    @property
+    def running(self) -> str:
+        """Whether the graph runs by itself, in one line; empty where it was not tried."""
+        return "" if self.runs is None else self._said("runs", str(self.runs))
+
+    def _said(self, what: str, text: str) -> str:
+        """A line with figures in brackets, with a word on whose they are."""
+        if what in self.by_writer:
+            return text.replace("(", "(by its writer: ", 1)
+        again = what == "verification" and self.repeated
+        return text.replace("(", "(again, from its file alone: ", 1) if again else text
 
     @property
     def story(self) -> str:
@@ -121,13 +144,13 @@ class Conversion:
         counts = Counter(check.verdict for check in self.actions)
         said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         first = next((check for check in self.actions if check.verdict == "unconfirmed"), None)
-        return f"actions beyond permutations, tried by gradients: {said}" + (
+        whose = ", by its writer" if "actions" in self.by_writer else ""
+        return f"actions beyond permutations, tried by gradients{whose}: {said}" + (
             f", first {first}" if first is not None else ""
         )
 
     def __str__(self) -> str:
-        runs = "" if self.runs is None else str(self.runs)
-        return "\n".join(text for text in (self.verdict, runs, self.story, str(self.graph)) if text)
+        return "\n".join(text for text in (self.verdict, self.running, self.story, str(self.graph)) if text)
 
 
 @dataclass(frozen=True, eq=False)

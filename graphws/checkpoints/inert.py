@@ -1,7 +1,7 @@
 """Reading pickles without running them.
 
 A pickle is a program: it names functions and calls them.  Here the program is first held against a short list of
-opcodes, with a bound on memo slots (a slot of 2³² makes the reader allocate that many), and then run by an unpickler to
+opcodes, with bounds on their number and on memo slots (a slot of 2³² makes the reader allocate that many), and then run by an unpickler to
 which only the given names exist, bound to inert stand-ins.  Whatever the pickle asks for besides is refused.
 """
 
@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MAX_MEMO = 1 << 20
+MOST_OPCODES = 500_000
+"""Steps of the program, besides those of its tensors: enough for any plain data that training scripts keep."""
+OPCODES_OF_A_TENSOR = 100
 
 _OPCODES = frozenset(
     name
@@ -31,6 +34,7 @@ def read_inert(
     data: bytes,
     names: Mapping[tuple[str, str], Callable[..., Any]],
     persistent: Callable[[Any], Any] | None = None,
+    tensors: int = 10_000,
 ) -> Any:
     """What a pickle holds, with stand-ins for everything that is not plain data.
 
@@ -38,12 +42,16 @@ def read_inert(
         data: The pickle.
         names: The stand-in for each (module, name) that the pickle may mention.
         persistent: What to make of a persistent id; refused where None.
+        tensors: How many tensors it may describe.
 
     Raises:
         ValueError: On anything that is not allowed or not a pickle.
     """
+    most = MOST_OPCODES + OPCODES_OF_A_TENSOR * tensors
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if number == most:
+                raise ValueError(f"it takes more than {most} steps, far more than its tensors need")
             if opcode.name not in _OPCODES:
                 raise ValueError(f"it uses the opcode {opcode.name}")
             if opcode.name.endswith("PUT") and int(argument or 0) > MAX_MEMO:

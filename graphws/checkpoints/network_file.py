@@ -13,25 +13,26 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun, Verdict
+from graphws.checkpoints.repeated_gate import LEAST_CONTROL, POINTS, SHARE, repeat_gate
 from graphws.checkpoints.state_dict import read_state_dict
-from graphws.errors import DataError, GraphwsError
-from graphws.files import whole_file
+from graphws.errors import DataError, GraphwsError, VerificationError
+from graphws.files import sweep, whole_file
 from graphws.graph.format_1 import WHY as OF_FORMAT_1
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.plan import why_not
 from graphws.operations.verify import Verification
+from graphws.tensor_bytes import tensor_bytes
 
 FORMAT = "2"
 FORMATS = ("1", FORMAT)
@@ -41,6 +42,8 @@ MARK = "graphws_network"
 CONSTANTS = "graphws.constants/"
 """What stands before the names of constants among the tensors of the file."""
 MOST_NOTES = 1000
+LARGEST_ERROR = 5e-2
+"""Largest error that any version of the gate took for rounding."""
 LONGEST_REASON = 10_000
 """Characters of the reason why a network does not run."""
 
@@ -69,8 +72,9 @@ def save_network(conversion: Conversion, path: str | Path) -> None:
     taken = next((key for key in tensors if key.startswith(CONSTANTS)), None)
     if taken is not None:
         raise DataError(f"{file}: tensor {taken[:100]!r} has the prefix {CONSTANTS!r}, which constants have")
+    sweep(file.parent, file.name)
     with whole_file(file) as stream:
-        stream.write(save(tensors | _constants(conversion.graph), metadata))
+        stream.write(tensor_bytes(tensors | _constants(conversion.graph), metadata))
 
 
 def _tensors(conversion: Conversion) -> dict[str, Tensor]:
@@ -100,11 +104,21 @@ def is_network_file(path: Path) -> bool:
     return path.suffix == ".safetensors" and path.is_file() and MARK in _metadata(path)
 
 
-def load_network(path: str | Path) -> Conversion:
+def load_network(path: str | Path, *, effort: float = 0.0, generator: torch.Generator | None = None) -> Conversion:
     """The converted network in a file.
 
+    The figures in it are its writer's, and are called so (`Conversion.by_writer`).  With some effort the gate is run
+    again where the graph runs by itself (`graphws.checkpoints.repeated_gate`), and the verdict is then ours.
+
+    Args:
+        path: The file.
+        effort: Most numbers that running the gate again may make; 0 for not at all, `math.inf` for any.
+        generator: Source of its randomness; seeded with 0 where None.
+
     Raises:
-        DataError: Where it is none, damaged, of another version, or its parts contradict each other.
+        DataError: Where it is none, damaged, of another version, its parts contradict each other, or its figures are
+            such as the gate never passes.
+        VerificationError: Where the gate, run again, refutes it.
     """
     file = Path(path)
     metadata = _metadata(file)
@@ -128,7 +142,40 @@ def load_network(path: str | Path) -> Conversion:
     reason, notes = metadata.get("reason", ""), _notes(file, metadata.get("notes", "[]"))
     actions = _actions(file, graph, metadata.get("actions", "[]"))
     runs = _runs(file, graph, metadata["runs"]) if "runs" in metadata else _of_format_1(graph, metadata[MARK])
-    return Conversion(graph, weights, verification, reason, notes=notes, actions=actions, runs=runs)
+    if verification is not None and verification.error > SHARE * verification.control:
+        reason = f"its writer saw an error of {_figures(verification)}: too close to tell"
+        verification = None
+    stated = {"verification": verification, "actions": actions or None, "runs": metadata.get("runs")}
+    found = Conversion(
+        graph, weights, verification, reason, notes=notes, actions=actions, runs=runs,
+        by_writer=frozenset(name for name, value in stated.items() if value is not None),
+    )  # fmt: skip
+    return _tried_again(file, found, effort, generator)
+
+
+def _tried_again(file: Path, found: Conversion, effort: float, generator: torch.Generator | None) -> Conversion:
+    """With figures of our own in the place of the writer's, where they can be had."""
+    if not effort or found.verification is None or found.weights is None:
+        return found
+    points = int(found.runs.batch) if found.runs is not None and found.runs.batch != "any" else POINTS
+    random = torch.Generator().manual_seed(0) if generator is None else generator
+    try:
+        again = repeat_gate(found.graph, found.weights, generator=random, effort=effort, points=points)
+    except VerificationError as error:
+        raise VerificationError(f"{file}: {error}") from None
+    if not again.tried:
+        return replace(found, notes=(*found.notes, f"the figures are its writer's: {again.reason}"))
+    return replace(
+        found,
+        verification=again.verification,
+        reason=again.reason,
+        by_writer=found.by_writer - {"verification"},
+        repeated=True,
+    )
+
+
+def _figures(found: Verification) -> str:
+    return f"{found.error:.1e} beside a control of {found.control:.1e}"
 
 
 def _metadata(file: Path) -> dict[str, str]:
@@ -158,7 +205,10 @@ def _verification(file: Path, text: str) -> Verification:
     good = math.isfinite(entry["error"]) and math.isfinite(entry["control"]) and entry["draws"] >= 1
     if not good or min(entry["error"], entry["control"]) < 0 or entry["actions"] not in ("permutation", "rich"):
         raise DataError(f"{file}: its verification holds impossible figures")
-    return Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+    found = Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+    if found.error > LARGEST_ERROR or found.control < LEAST_CONTROL:
+        raise DataError(f"{file}: its verification has an error of {_figures(found)}, which no gate passes")
+    return found
 
 
 def _runs(file: Path, graph: NetworkGraph, text: str) -> SelfRun:

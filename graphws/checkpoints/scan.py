@@ -48,7 +48,7 @@ def scan(pickled: bytes, storages: Mapping[str, int]) -> None:
         claimed.compare(storages[claimed.key])
         return claimed
 
-    read_inert(pickled, stand_ins(), storage)
+    read_inert(pickled, stand_ins(), storage, len(storages))
 
 
 @dataclass(frozen=True)

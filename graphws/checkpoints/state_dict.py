@@ -32,6 +32,7 @@ from torch import Tensor
 
 from graphws.checkpoints.legacy import is_legacy, read_legacy
 from graphws.checkpoints.scan import scan
+from graphws.checkpoints.zip_members import zip_members
 from graphws.errors import DataError, nearest
 
 LARGEST_FILE = 4 << 30
@@ -188,12 +189,12 @@ def _read_torch(file: Path, limit: int) -> Checkpoint:
 
 def _check_archive(file: Path) -> dict[str, int]:
     """A zip archive of one pickle and stored members that fit into the file; the bytes of each storage in it."""
-    if not zipfile.is_zipfile(file):
-        raise DataError(
-            f"{file}: not a file that PyTorch wrote, or cut off (neither a zip archive nor the format before 1.6)"
-        )
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
+    with file.open("rb") as stream:
+        if stream.read(2) != b"PK":
+            raise DataError(
+                f"{file}: not a file that PyTorch wrote, or cut off (neither a zip archive nor the format before 1.6)"
+            )
+    members = zip_members(file)
     _check_count(file, len(members))
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:

@@ -77,9 +77,9 @@ def convert_command(
     if why is not None:
         space = graph.space(why)
         users = ", ".join(p.name for p in graph.parameters if why in p.spaces)
-        console.print(
-            f"{space}\nwhy: {space.reason or 'no operation pins it down'}\nin: {users or 'no parameter'}", markup=False
-        )
+        console.print(str(space))
+        console.print(f"why: {space.reason or 'no operation pins it down'}")
+        console.print(f"in: {users or 'no parameter'}")
     moving = sum(space.moves for space in graph.spaces)
     console.print(
         f"{len(graph.spaces)} spaces ({moving} move), {len(graph.parameters)} parameters, {graph.numel:,} numbers, "
@@ -91,8 +91,8 @@ def convert_command(
     if found.story:
         console.print(found.story, markup=False)
     console.print(found.verdict, markup=False)
-    if found.runs is not None:
-        console.print(str(found.runs), markup=False)
+    if found.running:
+        console.print(found.running, markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False)
     if figure is not None:

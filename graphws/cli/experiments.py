@@ -124,7 +124,8 @@ def _spec_of(folder: Path) -> Spec:
     from graphws.runtime.folder import RunFolder
     from graphws.spec import load_spec
 
-    RunFolder(folder).state()
+    if not RunFolder(folder).startable():
+        RunFolder(folder).state()
     return load_spec(RunFolder(folder).spec)
 
 

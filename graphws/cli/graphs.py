@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from graphws.cli.console import output, table
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
+
+EFFORT = 1e8
+"""Numbers that the gate may make when a converted network is looked at: a second or so."""
 
 
 def inspect_command(
@@ -28,10 +32,10 @@ def inspect_command(
 
     if figure is not None:
         check_figure(figure)
-    found = load_graph_file(path, activation=activation, omega=omega)
+    found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT)
     console = output()
     if as_json:
-        console.print(found.graph.to_json(), markup=False)
+        console.lines(json.dumps(json.loads(found.graph.to_json()), indent=1))  # all ASCII, as nothing else is safe
         return
     summary = summary_table(found.graph)
     spaces = [
@@ -49,8 +53,8 @@ def inspect_command(
     console.print(f"{summary.numel:,} numbers in {summary.orbits:,} orbits", markup=False)
     console.print(f"group: {group}, 10^{summary.log10_order:.1f} relabellings", markup=False)
     console.print(found.verdict, markup=False)
-    if found.runs is not None:
-        console.print(str(found.runs), markup=False)
+    if found.running:
+        console.print(found.running, markup=False)
     if figure is not None:
         write_figure(found, figure, path.name)
         console.print(f"graph: {figure}", markup=False)

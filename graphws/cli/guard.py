@@ -22,22 +22,29 @@ import typer
 from typer.core import TyperGroup
 
 from graphws.errors import GraphwsError, SpecError
+from graphws.printable import printable
 
 
 def explain_failure(error: BaseException) -> tuple[str, int]:
-    """The text to print for an error, and the exit code.
+    """The text to print for an error, and the exit code; only a `SpecError` has several lines.
 
     >>> explain_failure(GraphwsError("no zoo here"))
     ('error: no zoo here', 1)
     """
     if isinstance(error, SpecError):
-        return str(error), error.exit_code
+        return printable(str(error), lines=True), error.exit_code
+    text, code = _in_a_line(error)
+    return printable(text), code
+
+
+def _in_a_line(error: BaseException) -> tuple[str, int]:
     if isinstance(error, GraphwsError):
         return f"error: {error}", error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; run the same command again to go on from here", 1
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        name = "" if error.filename is None else str(error.filename)
+        where = f"{name if len(name) <= 200 else name[:200] + '…'}: " if name else ""
         reason = error.strerror or str(error)
         if error.errno == errno.ENOSPC:
             reason = "the disk is full; free some space and run the same command again"

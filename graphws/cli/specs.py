@@ -23,7 +23,7 @@ def check_command(
     """Check SPEC: every mistake at once, each with its file, line and column."""
     loaded = load_spec(spec, overrides or ())
     if show:
-        output().print(dump_spec(loaded), end="", markup=False)
+        output().lines(dump_spec(loaded), end="")
         return
     lacking = lacks_for_training(loaded)
     text = f"{spec} is fine" + (f", but graphws run would refuse it: {lacking[0]}" if lacking else "")
@@ -36,7 +36,7 @@ def schema_command(
     """Print the JSON Schema of specs, for editors that complete and check while you type."""
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if path is None:
-        output().print(text, end="", markup=False)
+        output().lines(text, end="")
     else:
         write_text(path, text)
 
@@ -67,7 +67,7 @@ def explain_command(
         into, out = each.channels
         console.print(f"layer {number}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
     if found.layers:
-        console.print(f"\nlayer {number} in full:\n{found.layers[number - 1]}", markup=False)
+        console.lines(f"\nlayer {number} in full:\n{found.layers[number - 1]}")
     if figure is not None:
         write_bytes(figure, png(draw_block_matrix(found.layers[number - 1])))
         console.print(f"block matrix: {figure}", markup=False)

@@ -13,6 +13,7 @@ from typing import Any
 import networkx as nx
 
 from graphws.errors import UsageError
+from graphws.printable import printable
 
 SUFFIXES = (".json", ".graphml")
 
@@ -51,8 +52,13 @@ def check_suffix(suffix: str) -> None:
 
 
 def _name(node: Any) -> str:
-    return f"{node[0]}[{node[1]}]" if isinstance(node, tuple) and len(node) == 2 else str(node)
+    """A node in GraphML, which as XML holds no control characters."""
+    return printable(f"{node[0]}[{node[1]}]" if isinstance(node, tuple) and len(node) == 2 else str(node))
 
 
 def _simple(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if isinstance(value, bool | int | float | str)}
+    return {
+        key: printable(value) if isinstance(value, str) else value
+        for key, value in values.items()
+        if isinstance(value, bool | int | float | str)
+    }

@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphws.report.plain_figures import settle_texts
+
 Rows = Sequence[Mapping[str, float]]
 
 
@@ -20,6 +22,7 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
     """The figure as a PNG file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
+    settle_texts(figure)
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+
+from graphws.report.markup import markup
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -66,28 +67,28 @@ def html(page: Page) -> str:
     """The page as one self-contained document: no script, no style sheet and no picture outside it."""
     parts = [
         "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{escape(page.title)}</title>',
+        f'<html lang="en"><head><meta charset="utf-8"><title>{markup(page.title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(page.title)}</h1>",
-        f'<p class="lead">{escape(page.lead)}</p>',
+        f"<h1>{markup(page.title)}</h1>",
+        f'<p class="lead">{markup(page.lead)}</p>',
         _table(page.results, "results leading" if page.leading else "results"),
     ]
     for picture in page.pictures:
         data = base64.b64encode(picture.content).decode()
-        caption = escape(picture.caption)
+        caption = markup(picture.caption)
         image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
         parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     if page.facts:
         parts += ["<h2>Facts</h2>", _table(Table(("", ""), list(page.facts.items())))]
     if page.spec:
-        parts += ["<h2>Spec</h2>", f"<pre>{escape(page.spec)}</pre>"]
+        parts += ["<h2>Spec</h2>", f"<pre>{markup(page.spec)}</pre>"]
     return "\n".join([*parts, "</body></html>", ""])
 
 
 def _table(table: Table, kind: str = "facts") -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in table.rows]
+    head = "".join(f"<th>{markup(column)}</th>" for column in table.columns)
+    rows = ["".join(f"<td>{markup(cell)}</td>" for cell in row) for row in table.rows]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     header = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
     return f'<table class="{kind}">{header}<tbody>{body}</tbody></table>'

@@ -14,25 +14,31 @@
 
 The status becomes ``complete`` last, so a half-written run is never taken for a whole one.  A lock, which the
 operating system drops when a process dies, keeps two processes out of one run.
+
+A kill may come at any point.  A folder that holds nothing but what a run makes, and no readable ``run.json``, is begun
+again; trainings in it that are finished stay so.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graphws.errors import GraphwsError, RunError
+from graphws.files import sweep
+from graphws.locks import held
 from graphws.runtime.files import make_folder, read_json, write_json, write_text
 
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory locks of this kind; two runs in one folder are then not noticed
-    fcntl = None  # type: ignore[assignment]
-
 FORMAT = "graphws-run-1"
+OURS = frozenset((
+    "run.lock", "run.json", "spec.yaml", "versions.json", "trials", "models", "figures", "metrics.csv", "results.json",
+    "probes.safetensors", "report.html",
+))  # fmt: skip
+"""What a run makes in its folder."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,44 @@ class RunFolder:
         Raises:
             RunError: When this is not a run.
         """
-        state = read_json(self.path / "run.json", "a run")
+        try:
+            state = read_json(self.path / "run.json", "a run")
+        except RunError as error:
+            if self.startable():
+                raise RunError(f"{error}; go on with: graphws train {self.path}") from None
+            raise
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise RunError(f"{self.path} is not a run of this version of graphws: run.json is not {FORMAT!r}")
         return state
+
+    def startable(self) -> bool:
+        """Whether a run was begun here whose ``run.json`` is missing or damaged, so that it can be begun again."""
+        return self.spec.is_file() and not self._strangers() and not self._is_known()
+
+    def _is_known(self) -> bool:
+        """Whether ``run.json`` can be read."""
+        try:
+            return isinstance(read_json(self.path / "run.json", "a run"), dict)
+        except RunError:
+            return False
+
+    def _strangers(self) -> list[str]:
+        """What is no part of a run."""
+        return sorted(path.name for path in self.path.iterdir() if path.name not in OURS)
+
+    def _is_begun(self, spec: str) -> bool:
+        """Whether a run of this spec, or of nobody knows which, was stopped here before it was known."""
+        if self._is_known() or self._strangers() or not (self.path / "run.lock").exists():
+            return False
+        return self.spec.read_text(encoding="utf-8") == spec if self.spec.is_file() else not self._trainings()
+
+    def _trainings(self) -> list[Path]:
+        return list((self.path / "trials").glob("*"))
+
+    def edited(self, spec: str) -> bool:
+        """Whether a spec is another than the one that the run was started with."""
+        known = self.state().get("spec_sha256")
+        return known is not None and known != _checksum(spec)
 
     def status(self) -> str:
         """``running``, ``interrupted``, ``failed`` or ``complete``."""
@@ -93,18 +133,18 @@ class RunFolder:
             RunError: When the folder cannot be made or holds something else.
         """
         make_folder(self.path)
-        strangers = sorted(
-            p.name for p in self.path.iterdir() if p.name not in {"run.lock", "spec.yaml", "versions.json"}
-        )
+        strangers = self._strangers()
         if strangers:
             raise RunError(
                 f"{self.path} is not a run: it holds {strangers[0]!r} but no run.json; choose another folder"
             )
+        if self._trainings() and not (self.spec.is_file() and self.spec.read_text(encoding="utf-8") == spec):
+            raise RunError(f"{self.path} holds trainings of another spec but no run.json; choose another folder")
         for name in ("trials", "models", "figures"):
             make_folder(self.path / name)
         write_text(self.spec, spec)
         write_json(self.path / "versions.json", versions)
-        write_json(self.path / "run.json", {"format": FORMAT, "status": "running"})
+        write_json(self.path / "run.json", {"format": FORMAT, "status": "running", "spec_sha256": _checksum(spec)})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -114,27 +154,32 @@ class RunFolder:
             RunError: When another process holds it.
         """
         make_folder(self.path)
-        with open(self.path / "run.lock", "w") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    raise RunError(
-                        f"another process is at work in {self.path}; wait for it or choose another folder"
-                    ) from None
+        busy = RunError(f"another process is at work in {self.path}; wait for it or choose another folder")
+        with held(self.path / "run.lock", busy):
             yield
 
     @contextlib.contextmanager
-    def work(self, spec: str, versions: dict[str, str]) -> Iterator[None]:
+    def work(
+        self, spec: str, versions: dict[str, str], tell: Callable[[str], None] = lambda text: None
+    ) -> Iterator[None]:
         """Hold the run while it is worked on: start it or go on, and say in ``run.json`` how the work ended.
+
+        Args:
+            spec: The resolved spec.
+            versions: What the run runs with.
+            tell: Hears of what was damaged and is made again.
 
         Raises:
             RunError: When another process holds it, or the folder cannot be made or holds something else.
         """
         with self.lock():
-            if (self.path / "run.json").exists():
+            for place in (self.path, *(self.path / name for name in ("models", "figures")), *self._trainings()):
+                sweep(place)
+            if self._is_known():
                 self.mark("running")
             else:
+                if (self.path / "run.json").exists():
+                    tell(f"{self.path / 'run.json'} is damaged and is made again")
                 self.create(spec, versions)
             try:
                 yield
@@ -146,7 +191,7 @@ class RunFolder:
 
     def complete(self) -> bool:
         """Whether a finished run is here."""
-        return (self.path / "run.json").exists() and self.status() == "complete"
+        return self._is_known() and self.status() == "complete"
 
     def busy(self) -> bool:
         """Whether another process holds the run."""
@@ -167,8 +212,17 @@ def next_folder(root: Path, name: str, spec: str) -> RunFolder:
         folder = RunFolder(root / (name if number == 1 else f"{name}-{number}"))
         if not folder.path.exists():
             return folder
-        if folder.spec.exists() and folder.spec.read_text(encoding="utf-8") == spec:
-            unfinished = (folder.path / "run.json").exists() and folder.status() != "complete"
-            if unfinished and not folder.busy():
-                return folder
+        if folder.path.is_dir() and _goes_on(folder, spec) and not folder.busy():
+            return folder
         number += 1
+
+
+def _goes_on(folder: RunFolder, spec: str) -> bool:
+    if not folder._is_known():
+        return folder._is_begun(spec)
+    same = folder.spec.exists() and folder.spec.read_text(encoding="utf-8") == spec and not folder.edited(spec)
+    return same and folder.status() != "complete"
+
+
+def _checksum(spec: str) -> str:
+    return hashlib.sha256(spec.encode()).hexdigest()

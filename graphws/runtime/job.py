@@ -20,6 +20,7 @@ from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder, next_folder
+from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
@@ -61,13 +62,21 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     """The folder of a run: the one asked for, or the next free one under ``runs/``.
 
     Raises:
-        RunError: When the folder asked for holds a run of another spec.
+        RunError: When the folder asked for holds a run of another spec, or its spec was edited.
     """
     text = dump_spec(spec)
     if path is None:
         return next_folder(RUNS, spec.name, text)
     folder = RunFolder(path)
-    if folder.spec.exists() and (folder.path / "run.json").exists() and folder.spec.read_text(encoding="utf-8") != text:
+    if not folder.spec.exists() or not (path / "run.json").exists() or folder.startable():
+        return folder
+    own = dump_spec(load_spec(folder.spec))
+    if folder.edited(own):
+        raise RunError(
+            f"{folder.spec} was edited after the run was started; put it back, or start a run of what it is now: "
+            f"graphws run {folder.spec} --run ANOTHER-FOLDER"
+        )
+    if own != text:
         raise RunError(
             f"{path} holds a run of another spec; choose another folder, or continue it: graphws train {path}"
         )
@@ -83,15 +92,27 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
     """
     if lacking := lacks_for_training(spec):
         raise UsageError(lacking[0])
-    if group.first and folder.complete():
-        return Results.from_json(read_json(folder.path / "results.json", "a finished run"))
+    if group.first and folder.complete() and (found := _finished(folder, reporter)) is not None:
+        return found
     for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
         check_devices(train, group)
     if not group.first:
         return _work(spec, folder, group, reporter)
-    with folder.work(dump_spec(spec), versions()):
+    with folder.work(dump_spec(spec), versions(), reporter.note):
         results = _work(spec, folder, group, reporter)
         folder.mark("complete", outcome=results.sentence())
+    return results
+
+
+def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
+    """The results of a complete run, where they and the kept models are whole; None, with a word, where not."""
+    try:
+        results = Results.from_json(read_json(folder.path / "results.json", "a finished run"))
+        for score in results.scores:
+            read_model(folder.model(score.name))
+    except (RunError, TypeError, KeyError, AttributeError) as error:
+        reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
+        return None
     return results
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from graphws.errors import RunError
 from graphws.runtime.files import write_bytes
+from graphws.tensor_bytes import tensor_bytes
 
 FORMAT = "graphws-model-1"
 
@@ -29,7 +29,7 @@ def save_model(path: Path, state: Mapping[str, Tensor], description: Mapping[str
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     header = {"format": FORMAT, "description": json.dumps(dict(description))}
-    write_bytes(path, save(tensors, metadata=header))
+    write_bytes(path, tensor_bytes(tensors, header))
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,10 +46,18 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             if header.get("format") != FORMAT:
                 raise RunError(f"{path} is not a graphws checkpoint: its format is {header.get('format')!r}")
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"the checkpoint {path} is damaged: {error}; train again") from error
-    description: dict[str, Any] = json.loads(header["description"])
+        description: dict[str, Any] = json.loads(header["description"])
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise RunError(f"the checkpoint {path} is damaged: {error}; {_cure(path)}") from error
     return state, description
+
+
+def _cure(path: Path) -> str:
+    """What makes a model again: the run that it lies in, or else another training."""
+    for folder in path.parents[:3]:
+        if (folder / "run.json").is_file():
+            return f"make it again with: graphws train {folder}"
+    return "train again"
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

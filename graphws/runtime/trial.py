@@ -1,13 +1,14 @@
 """A trial: one model, one learning rate, one seed, trained until validation has seen enough.
 
 Its folder holds ``last.ckpt`` while it trains, ``best.safetensors``, ``metrics.csv`` and, at the end and written last,
-``trial.json``.  A folder with ``trial.json`` is done; one with ``last.ckpt`` goes on from there; anything else starts
-anew.  `Trial.run` may therefore be called again after any kind of stop.
+``trial.json``.  A folder with ``trial.json`` is done; one with ``last.ckpt`` goes on from there; anything else, and what
+is damaged, starts anew.  `Trial.run` may therefore be called again after any kind of stop.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import warnings
@@ -31,6 +32,7 @@ from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoi
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import make_folder, read_json, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
+from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
 from graphws.spec.train import Train
 from graphws.tasks import Task
@@ -104,19 +106,52 @@ class Trial:
         return f"{self.name}, lr {self.lr:g}, seed {self.seed}"
 
     def finished(self) -> TrialResult | None:
-        """The result, if the trial is done."""
+        """The result, if the trial is done.
+
+        Raises:
+            RunError: Where the result or the kept model is damaged.
+        """
         path = self.folder / "trial.json"
-        return TrialResult(**read_json(path, "a trial")) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read_json(path, "a trial")
+        try:
+            result = TrialResult(**found)
+            fits = isinstance(result.best_epoch, int) and all(map(math.isfinite, (result.lr, result.seconds)))
+            if not fits or not isinstance(result.validation, dict) or result.folder != self.folder.name:
+                raise TypeError("its values do not fit")
+        except TypeError as error:
+            raise RunError(f"{path} is damaged: {str(error).removeprefix('TrialResult.__init__() ')}") from None
+        if result.best_epoch:
+            read_model(self.folder / "best.safetensors")
+        return result
+
+    def _sound(self, group: Processes, reporter: Reporter) -> TrialResult | None:
+        """The result, if the trial is done; what is damaged is removed, with a word, so that it is made again."""
+        last, found, reasons = self.folder / "last.ckpt", None, []
+        try:
+            found = self.finished()
+        except RunError as error:
+            reasons.append((f"{error}: this model is trained again".replace("\n", " "), self.folder / "trial.json"))
+        if found is None and last.exists() and (reason := _unreadable(last)):
+            reasons.append((f"{last} cannot be read ({reason}): this model is trained anew", last))
+        group.barrier()
+        if group.first:
+            for text, file in reasons:
+                reporter.note(text)
+                file.unlink(missing_ok=True)
+        group.barrier()
+        return found
 
     def run(self, group: Processes, reporter: Reporter) -> TrialResult:
         """Train, or go on, or give the result that is there already.
 
         Raises:
-            RunError: When files cannot be written or the last checkpoint cannot be read.
+            RunError: When files cannot be written, or the last checkpoint is one of another model.
             UsageError: On a precision that the device does not have.
             KeyboardInterrupt: On Ctrl-C; calling again goes on after the last whole epoch.
         """
-        if (done := self.finished()) is not None:
+        if (done := self._sound(group, reporter)) is not None:
             return done
         make_folder(self.folder)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch_threads(self.train.threads):
@@ -170,6 +205,15 @@ class Trial:
             diverged,
             self.folder.name,
         )
+
+
+def _unreadable(checkpoint: Path) -> str:
+    """What went wrong when a checkpoint was read; empty where nothing did."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        return type(error).__name__  # its text is PyTorch's advice, or a number
+    return ""
 
 
 def check_devices(train: Train, group: Processes) -> None:

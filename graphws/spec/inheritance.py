@@ -16,6 +16,8 @@ from graphws.spec.reader import read_file, read_value
 from graphws.spec.shipped import SUFFIX, find_shipped, shipped_folder
 from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree, merge
 
+LONGEST = 1024
+"""Characters of the name of a parent."""
 DEEPEST = 8
 """Specs that may extend one another."""
 
@@ -105,10 +107,15 @@ class Resolution:
 
     def _parent(self, text: str, path: Path, chain: list[Path]) -> Path | str:
         """The parent's file, or why there is none."""
+        if len(text) > LONGEST or not text.isprintable():
+            return f"{_brief(text)} is no name that a file can have"
         if not text.endswith(SUFFIX):
             return f"{text!r} is not the name of a {SUFFIX} file"
         near = path.parent / text
-        found = near if near.is_file() else find_shipped(text)
+        try:
+            found = near if near.is_file() else find_shipped(text)
+        except OSError as error:  # a part of the name is longer than the file system allows
+            return f"{_brief(text)} cannot be read: {error.strerror}"
         if found is None:
             return f"there is no file {text!r} beside this spec, nor a shipped spec{nearest(text, _shipped_files())}"
         parent = found.resolve()
@@ -124,6 +131,10 @@ class Resolution:
     def _refuse(self, message: str, location: Location) -> None:
         self.problems.append(Problem(message, location))
         self.incomplete = True
+
+
+def _brief(text: str) -> str:
+    return repr(text) if len(text) <= 80 else repr(text[:60] + "…") + f" ({len(text):,} characters)"
 
 
 def inherit_training(tree: Mapping) -> Mapping:

@@ -31,8 +31,13 @@ def load_spec(path: str | Path, overrides: Iterable[str] = ()) -> Spec:
     """
     name = str(path)
     file = Path(path)
-    if not file.exists():
-        shipped = find_shipped(name)
+    try:
+        exists = file.exists()
+        shipped = None if exists else find_shipped(name)
+    except (OSError, ValueError) as error:  # too long, or with a NUL
+        brief = name if len(name) <= 80 else f"{name[:60]}… ({len(name):,} characters)"
+        raise InvalidSpec([Problem(f"{brief}: cannot be read: {getattr(error, 'strerror', None) or error}")]) from None
+    if not exists:
         if shipped is None:
             known = shipped_specs()
             hint = nearest(name.removesuffix(".yaml"), known)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graphws.errors import SpecError
+from graphws.printable import printable
 
 WIDEST_LINE = 110
 """Longer document lines are shown in part, around the caret."""
@@ -81,9 +82,9 @@ class Problem:
 
     def __str__(self) -> str:
         if self.location is None:
-            return self.message
+            return printable(self.message)
         excerpt = self.location.excerpt()
-        return f"{self.location}: {self.message}" + (f"\n{excerpt}" if excerpt else "")
+        return printable(f"{self.location}: {self.message}") + (f"\n{excerpt}" if excerpt else "")
 
 
 class InvalidSpec(SpecError):

@@ -57,8 +57,11 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
             "start it without torchrun"
         )
     if folder.complete():
-        return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
-    with folder.work(dump_spec(spec), versions()):
+        try:
+            return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
+        except (RunError, TypeError, KeyError, AttributeError) as error:
+            reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
+    with folder.work(dump_spec(spec), versions(), reporter.note):
         pictures = _pictures(experiment, folder)
         trained = _trained(experiment, pictures, folder, reporter)
         actions = find(trained, pictures)

@@ -41,7 +41,7 @@ from graphws.zoo.sources import Samples
 from graphws.zoo.split import SplitOptions, split_samples
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import summary
-from graphws.zoo.writer import finish, partial_folder
+from graphws.zoo.writer import building, finish, partial_folder
 
 PART = 256
 """Networks of a part: small enough that little is lost when a fit is killed, large enough to fill a GPU's groups."""
@@ -103,8 +103,8 @@ def fit_zoo(
         Zoo: The finished zoo; None on ranks other than 0.
 
     Raises:
-        ZooError: Where samples and architecture do not fit, a fit diverges, the disk is full, or the name is taken by
-            another zoo or by an unfinished fit with other settings.
+        ZooError: Where samples and architecture do not fit, a fit diverges, the disk is full, another process fits the
+            same zoo, or the name is taken by another zoo or by an unfinished fit with other settings.
         KeyboardInterrupt: On Ctrl-C; what is finished stays for the next run.
     """
     options, split, path = options or FitOptions(), split or SplitOptions(), Path(path)
@@ -118,21 +118,19 @@ def fit_zoo(
         raise ZooError(f"rank {rank} of {world_size} processes: ranks count from 0")
     job = _Job(path, samples, architecture, options, split, torch.device(device), dtype)
     if path.exists():
-        zoo = Zoo.open(path)
-        if zoo.provenance.get("fit") != job.settings:
-            difference = _difference(zoo.provenance.get("fit"), job.settings)
-            raise ZooError(f"{path}: exists already, made otherwise{difference}; remove it, or give another name")
+        zoo = job.opened()
         return zoo if rank == 0 else None
-    job.prepare()
-    if not (job.folder / NAME).is_file():
-        mine = [part for part in range(job.parts) if part % world_size == rank]
-        count = threads or (1 if job.device.type == "cuda" else torch.get_num_threads())
-        job.fit(mine, max(1, count), progress or (lambda state: None))
+    count = threads or (1 if job.device.type == "cuda" else torch.get_num_threads())
+    tell = progress or (lambda state: None)
     if rank != 0:
+        job.work(rank, world_size, count, tell)
         return None
-    job.wait_for_others(patience)
-    job.finish()
-    return Zoo.open(path)
+    with building(path):
+        if not path.exists():  # else another process has finished it just now
+            job.work(rank, world_size, count, tell)
+            job.wait_for_others(patience)
+            job.finish()
+    return job.opened()
 
 
 class _Job:
@@ -163,6 +161,21 @@ class _Job:
             "dtype": str(dtype).removeprefix("torch."),
             "device": device.type,
         }
+
+    def opened(self) -> Zoo:
+        """The finished zoo; `ZooError` where it was made otherwise."""
+        zoo = Zoo.open(self.path)
+        if zoo.provenance.get("fit") != self.settings:
+            difference = _difference(zoo.provenance.get("fit"), self.settings)
+            raise ZooError(f"{self.path}: exists already, made otherwise{difference}; remove it, or give another name")
+        return zoo
+
+    def work(self, rank: int, world_size: int, threads: int, progress: Callable[[Progress], None]) -> None:
+        """Fits what is missing of the parts of a rank."""
+        self.prepare()
+        if not (self.folder / NAME).is_file():
+            mine = [part for part in range(self.parts) if part % world_size == rank]
+            self.fit(mine, max(1, threads), progress)
 
     def prepare(self) -> None:
         """Makes the partial folder, or checks that the one there belongs to the same fit."""

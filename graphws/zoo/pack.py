@@ -28,12 +28,13 @@ from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
+from graphws.printable import printable
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.state_dicts import read_state
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
-from graphws.zoo.writer import finish, partial_folder
+from graphws.zoo.writer import LOCK, building, finish
 
 LABELS = "labels.csv"
 MAX_LABELS = 256 << 20
@@ -72,6 +73,9 @@ def pack(
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
     if not files:
         raise ZooError(f"{folder}: no checkpoints in it ({', '.join(SUFFIXES)})")
+    for file in files:
+        if printable(file.name) != file.name:
+            raise ZooError(f"{file}: the name holds characters that are no text; rename the file")
     first = read_state(files[0])
     graph = _mlp(files[0], first, activation, omega)
     table = _table(folder, files, split)
@@ -84,20 +88,22 @@ def pack(
             progress(k + 1, len(files))
         return Weights.cat(batch)
 
-    partial = partial_folder(out)
-    try:
-        if partial.exists():
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise write_error(partial, error, ZooError) from error
     provenance = {"kind": "packed", "activation": activation, "split": None if split is None else describe(split)}
-    try:
-        finish(out, graph, read, table, provenance)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with building(out) as partial:
+        try:
+            _clear(partial)
+            finish(out, graph, read, table, provenance)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     return Zoo.open(out)
+
+
+def _clear(partial: Path) -> None:
+    """Removes what an earlier call left: packing begins anew."""
+    for child in partial.iterdir():
+        if child.name != LOCK:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def _mlp(file: Path, state: Mapping[str, Tensor], activation: str, omega: float | None) -> NetworkGraph:

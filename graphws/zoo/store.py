@@ -26,7 +26,7 @@ from torch import Tensor
 from graphws.errors import GraphError, ZooError
 from graphws.graph import NetworkGraph, Weights
 from graphws.zoo.files import digest, read_bounded
-from graphws.zoo.manifest import Manifest
+from graphws.zoo.manifest import Entry, Manifest
 from graphws.zoo.shards import read_shard
 from graphws.zoo.statistics import Statistics
 from graphws.zoo.table import SPLITS, read_table
@@ -87,7 +87,8 @@ class Zoo:
             read_shard(folder / entry.name, {name: (entry.count, *shape) for name, shape in shapes.items()})
             for entry in manifest.shards
         )
-        statistics = read_shard(folder / manifest.statistics.name, Statistics.shapes(graph))
+        moments = read_shard(folder / manifest.statistics.name, Statistics.shapes(graph))
+        statistics = {name: tensor.clone() for name, tensor in moments.items()}  # nothing small stays a map
         return Zoo(
             folder,
             graph,
@@ -119,7 +120,7 @@ class Zoo:
         """The networks at `index`, copied out of the map, in that order.
 
         Raises:
-            ZooError: On an index outside of the zoo.
+            ZooError: On an index outside of the zoo; where a shard was cut off while the zoo was open.
         """
         if isinstance(index, slice):
             chosen = torch.arange(*index.indices(len(self)))
@@ -130,6 +131,7 @@ class Zoo:
             bad = low if low < 0 else high
             raise ZooError(f"{self.path}: no network {bad}; there are {len(self)}, counted from 0")
         if len(self.shards) == 1:
+            self._check_length(self.manifest.shards[0])
             shard = self.shards[0]
             return Weights(self.graph, {name: tensor.index_select(0, chosen) for name, tensor in shard.items()})
         parts = []
@@ -137,6 +139,7 @@ class Zoo:
         for entry, shard in zip(self.manifest.shards, self.shards, strict=True):
             here = ((chosen >= first) & (chosen < first + entry.count)).nonzero()[:, 0]
             if len(here):
+                self._check_length(entry)
                 parts.append((here, chosen[here] - first, shard))
             first += entry.count
         tensors = {}
@@ -146,6 +149,16 @@ class Zoo:
                 whole.index_copy_(0, here, shard[name].index_select(0, inside))
             tensors[name] = whole
         return Weights(self.graph, tensors)
+
+    def _check_length(self, entry: Entry) -> None:
+        """Asked before each read of a map: behind the end of a file that was cut there is a signal, and no error."""
+        file = self.path / entry.name
+        try:
+            size = file.stat().st_size
+        except OSError:
+            raise ZooError(f"{file}: missing; it was removed while the zoo was open") from None
+        if size < entry.bytes:
+            raise ZooError(f"{file}: {size} bytes where zoo.json says {entry.bytes}: it was cut off while it was open")
 
     def rows(self, index: Index | slice = slice(None)) -> dict[str, np.ndarray]:
         """The table's rows at `index`, column by column, as copies."""

@@ -7,10 +7,10 @@ zoo adds ``psnr``, ``loss``, ``steps``; a source adds labels and targets.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from graphws.errors import ZooError
 from graphws.zoo.files import read_bounded, write_whole
+from graphws.zoo.parquet_pages import ENCODINGS, pages
 
 MAX_BYTES = 1 << 30
 """A table file that is larger, or says that it unpacks to more, is refused."""
@@ -36,13 +37,16 @@ def write_table(path: Path, table: Table) -> tuple[int, str]:
             columns[name] = pa.array([str(value) for value in column], type=pa.string())
         else:
             columns[name] = pa.array(column)
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
-    return write_whole(path, [buffer.getbuffer()])
+    sink = pa.BufferOutputStream()  # Arrow's own memory: see `read_table`
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return write_whole(path, [memoryview(sink.getvalue())])
 
 
 def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
-    """The columns: numbers as NumPy arrays, text as arrays of `str` objects.
+    """The columns: numbers as NumPy arrays, text as arrays of `str` objects, equal texts of a dictionary one object.
+
+    Arrow reads from the path, not from bytes of Python's: its threads may let go of a buffer when the interpreter is
+    already gone, which ends the process (signal 6) after all its work.
 
     Raises:
         ZooError: Where the file is missing or damaged, has not `count` rows, lacks ``sample``, ``view`` or ``split``,
@@ -50,31 +54,72 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
     """
     data = read_bounded(path, MAX_BYTES)
     try:
-        file = pq.ParquetFile(io.BytesIO(data), memory_map=False)
-        about = file.metadata
-        unpacked = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
-        if about.num_rows != count:
-            raise ZooError(f"{path}: {about.num_rows} rows for {count} networks")
-        if about.num_columns > MAX_COLUMNS or unpacked > MAX_BYTES:
-            raise ZooError(f"{path}: claims {about.num_columns} columns, {unpacked} bytes: too much for a zoo's table")
-        for column in file.schema_arrow:
-            kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-            plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
-            if not any(fits(kind) for fits in plain):
-                raise ZooError(f"{path}: column {column.name!r} is of type {column.type}; numbers and text are allowed")
-        table = file.read(use_threads=False)
+        with pq.ParquetFile(str(path), memory_map=False) as file:
+            about = file.metadata
+            if about.num_rows != count:
+                raise ZooError(f"{path}: {about.num_rows} rows for {count} networks")
+            _check_size(path, data, about)
+            texts = _check_types(path, file.schema_arrow)
+        with pq.ParquetFile(str(path), memory_map=False, read_dictionary=texts) as file:
+            table = file.read(use_threads=False)
+        columns = {name: _values(table.column(name)) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise ZooError(f"{path}: not a readable Parquet file: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ZooError(f"{path}: not a readable Parquet file: {reason}") from error
     if table.num_rows != count:
         raise ZooError(f"{path}: {table.num_rows} rows for {count} networks")
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
     for name in ("sample", "view", "split"):
         if name not in columns:
             raise ZooError(f"{path}: no column {name!r}")
     strange = sorted({str(value) for value in columns["split"]} - set(SPLITS))
     if strange:
-        raise ZooError(f"{path}: unknown split {strange[0]!r}; there are {', '.join(SPLITS)}")
+        raise ZooError(f"{path}: unknown split {strange[0][:80]!r}; there are {', '.join(SPLITS)}")
     return columns
+
+
+def _check_size(path: Path, data: bytes, about: Any) -> None:
+    """Counts what the file unfolds to, before anything is unfolded."""
+    cells = about.num_rows * about.num_columns
+    unpacked = 0
+    for group in range(about.num_row_groups):
+        for k in range(about.num_columns):
+            chunk = about.row_group(group).column(k)
+            first = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
+            start = chunk.data_page_offset if first is None else min(first, chunk.data_page_offset)
+            for page in pages(data, start, chunk.total_compressed_size):
+                unpacked += page.unpacked
+                if page.encoding is not None and page.encoding not in ENCODINGS:
+                    raise ZooError(
+                        f"{path}: column {chunk.path_in_schema!r} builds texts from one another; write plain"
+                    )
+    if about.num_columns > MAX_COLUMNS or max(unpacked, 8 * cells) > MAX_BYTES:
+        raise ZooError(
+            f"{path}: claims {about.num_columns} columns, {max(unpacked, 8 * cells)} bytes: too much for a zoo's table"
+        )
+
+
+def _check_types(path: Path, schema: pa.Schema) -> list[str]:
+    """Names of the columns of text; `ZooError` on a type that no table of a zoo has."""
+    texts = []
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
+        if not any(fits(kind) for fits in plain):
+            raise ZooError(f"{path}: column {column.name!r} is of type {column.type}; numbers and text are allowed")
+        if pa.types.is_string(kind):
+            texts.append(column.name)
+    return texts
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    """A column in NumPy; a text that many rows share stays one object."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_numpy()
+    parts = [np.empty(0, dtype=object)]
+    for chunk in column.chunks:
+        known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
+        parts.append(known[chunk.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)])
+    return np.concatenate(parts)
 
 
 def number_columns(table: Table) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import numpy as np
 import torch
 
 from graphws.errors import ZooError
-from graphws.files import write_error
+from graphws.files import sweep, sync_folder, write_error
 from graphws.graph import NetworkGraph, Weights
+from graphws.locks import held
 from graphws.zoo.files import write_whole
 from graphws.zoo.manifest import NAME, Entry, Manifest
 from graphws.zoo.shards import write_shard
 from graphws.zoo.statistics import orbit_statistics
 from graphws.zoo.table import Table, write_table
 
+LOCK = "zoo.lock"
 SHARD_BYTES = 512 << 20
 """About how large the shards of a finished zoo are."""
 
@@ -27,6 +30,29 @@ SHARD_BYTES = 512 << 20
 def partial_folder(path: Path) -> Path:
     """Where a zoo is built."""
     return path.with_name(path.name + ".partial")
+
+
+@contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """The partial folder of `path`, held for this process; what killed writers left in it is gone.
+
+    Raises:
+        ZooError: Where another process builds the same zoo, or the folder cannot be made.
+    """
+    folder = partial_folder(path)
+    busy = ZooError(f"another process is at work in {folder}; wait for it, or give another name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / LOCK, busy):
+            for place in (folder, folder / "parts"):
+                sweep(place)
+            yield folder
+            if folder.is_dir() and [child.name for child in folder.iterdir()] == [
+                LOCK
+            ]:  # nothing was built: someone else was first
+                shutil.rmtree(folder)
+    except OSError as error:
+        raise write_error(folder, error, ZooError) from error
 
 
 def finish(
@@ -85,7 +111,9 @@ def finish(
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
         if path.exists():
             raise ZooError(f"{path}: exists already; remove it, or give another name")
+        sync_folder(folder)
         os.rename(folder, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise write_error(path, error, ZooError) from error
 

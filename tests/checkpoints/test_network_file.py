@@ -125,6 +125,10 @@ GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
         ({"verification": "{}"}, r"its verification needs error, control, draws and actions$"),
         ({"verification": json.dumps({**GOOD, "draws": True})}, r"its verification needs error, control, draws and "),
         ({"verification": json.dumps({**GOOD, "error": float("nan")})}, r"its verification holds impossible figures$"),
+        (
+            {"verification": json.dumps({**GOOD, "error": 7.5, "control": 0.0})},
+            r"its verification has an error of 7\.5e\+00 beside a control of 0\.0e\+00, which no gate passes$",
+        ),
         ({"verification": json.dumps({**GOOD, "draws": 0})}, r"its verification holds impossible figures$"),
         ({"verification": json.dumps({**GOOD, "actions": "all"})}, r"its verification holds impossible figures$"),
         ({"actions": "{}"}, r"its verdicts on actions must be a list, one for a space at most$"),
@@ -243,7 +247,10 @@ def _old(path: Path, *last: dict[str, object]) -> Conversion:
 
 def test_a_file_of_format_1_whose_steps_are_whole_runs(tmp_path: Path) -> None:
     found, x = _old(tmp_path / "net.safetensors"), torch.tensor([[1.0, -1.0], [0.5, 2.0]])
-    assert (found.verdict, found.runs) == ("VERIFIED (error 4.4e-16, control 2.0e+00, 3 draws, rich)", None)
+    assert (found.verdict, found.runs) == (
+        "VERIFIED (by its writer: error 4.4e-16, control 2.0e+00, 3 draws, rich)",
+        None,
+    )
     assert found.weights is not None
     weight, bias = (found.weights[name][0] for name in ("W", "b"))
     assert torch.equal(forward(found.graph, found.weights, x)[0], torch.relu(x @ weight.T + bias))

@@ -117,6 +117,43 @@ def test_a_folder_of_another_spec_is_refused(place: Path) -> None:
     )
 
 
+def test_a_spec_that_was_edited_is_named_with_the_command_that_heals(place: Path) -> None:
+    spec = Path("runs/quick/spec.yaml")
+    kept = spec.read_text()
+    spec.write_text("# a note\n" + kept)
+    assert run("train", "runs/quick").exit_code == 0, "it says the same"
+    spec.write_text(kept.replace("epochs: 3", "epochs: 4"))
+    result = run("train", "runs/quick")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: runs/quick/spec.yaml was edited after the run was started; put it back, or start a run of what it is "
+        "now: graphws run runs/quick/spec.yaml --run ANOTHER-FOLDER\n",
+    )
+
+
+def test_a_damaged_run_is_made_whole_by_the_command_that_is_named(place: Path) -> None:
+    folder = Path("runs/quick")
+    model, results = folder / "models" / "dwsnet.safetensors", folder / "results.json"
+    kept = model.read_bytes()
+    model.write_bytes(kept[:-100])
+    result = run("eval", folder)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; make it again with: graphws train runs/quick\n")
+    results.write_text("{")
+    result = run("train", folder)
+    assert result.exit_code == 0, result.output
+    assert "runs/quick is complete, but damaged, and is gone on with: " in result.stderr
+    assert model.read_bytes() == kept
+    (folder / "run.json").write_text("")
+    result = run("eval", folder)
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; go on with: graphws train runs/quick\n")
+    result = run("train", folder)
+    assert result.exit_code == 0, result.output
+    assert "run.json is damaged and is made again" in result.stderr
+    assert run("eval", folder).exit_code == 0
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(place: Path) -> None:
     shutil.copy("runs/quick/models/mlp.safetensors", "runs/quick/models/dwsnet.safetensors")
     result = run("eval", "runs/quick")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def _convert(source: Path, folder: Path, *options: str) -> tuple[str, Conversion
     result = CliRunner().invoke(app, ["convert", str(source), "-o", str(out), *options])
     assert result.exit_code == 0, result.output
     assert f"written: {out}" in result.stdout
-    back = load_network(out)
-    assert back.verdict in result.stdout
+    back = load_network(out, effort=math.inf)
+    assert load_network(out).verdict.replace("by its writer: ", "") in result.stdout
     return result.stdout, back
 
 

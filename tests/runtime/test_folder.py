@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,66 @@ def test_the_next_folder_goes_on_with_an_unfinished_run_of_the_same_spec_only(tm
     second = _made(tmp_path / "a-2", "failed")
     with second.lock():
         assert next_folder(tmp_path, "a", SPEC).path == tmp_path / "a-3"
+
+
+def _begun(path: Path, state: int) -> Path:
+    """What a kill leaves before run.json is there: after the lock, the spec, the folders."""
+    path.mkdir()
+    (path / "run.lock").touch()
+    for name in ("trials", "models", "figures") if state > 1 else ():
+        (path / name).mkdir()
+    if state > 2:
+        (path / "spec.yaml").write_text(SPEC)
+    if state > 3:
+        (path / "run.json").write_text('{"format": "gra')
+    return path
+
+
+@pytest.mark.parametrize("state", [1, 2, 3, 4])
+def test_a_run_that_was_killed_before_it_was_known_is_begun_again(tmp_path: Path, state: int) -> None:
+    _begun(tmp_path / "a", state)
+    folder, heard = next_folder(tmp_path, "a", SPEC), []
+    assert folder.path == tmp_path / "a"
+    assert folder.startable() == (state > 2)
+    assert not folder.complete()
+    stray = folder.path / ".run.json.0123456789ab.tmp"
+    stray.write_text("half")
+    os.utime(stray, (0, 0))
+    with folder.work(SPEC, {}, heard.append):
+        assert folder.status() == "running"
+        assert not stray.exists()
+    assert heard == ([f"{folder.path / 'run.json'} is damaged and is made again"] if state > 3 else [])
+
+
+def test_a_begun_run_of_another_spec_is_left_alone(tmp_path: Path) -> None:
+    _begun(tmp_path / "a", 3)
+    assert next_folder(tmp_path, "a", SPEC + "name: b\n").path == tmp_path / "a-2"
+    (tmp_path / "a" / "notes.txt").touch()
+    assert next_folder(tmp_path, "a", SPEC).path == tmp_path / "a-2"
+
+
+def test_trainings_of_nobody_knows_what_are_not_gone_on_with(tmp_path: Path) -> None:
+    (_begun(tmp_path / "a", 2) / "trials" / "x").mkdir()
+    assert next_folder(tmp_path, "a", SPEC).path == tmp_path / "a-2"
+    with pytest.raises(RunError) as caught, RunFolder(tmp_path / "a").work(SPEC, {}):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'} holds trainings of another spec but no run.json; choose another folder"
+    )
+
+
+def test_a_damaged_state_says_what_heals_it(tmp_path: Path) -> None:
+    folder = RunFolder(_begun(tmp_path / "a", 4))
+    with pytest.raises(RunError) as caught:
+        folder.status()
+    text = str(caught.value)
+    assert text.startswith(f"{folder.path / 'run.json'} cannot be read: ")
+    assert text.endswith(f"; go on with: graphws train {folder.path}")
+
+
+def test_an_edited_spec_is_noticed(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a")
+    assert not folder.edited(SPEC)
+    assert folder.edited(SPEC + "name: b\n")
+    folder.spec.write_text(SPEC + "name: b\n")
+    assert next_folder(tmp_path, "a", SPEC + "name: b\n").path == tmp_path / "a-2"

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +140,66 @@ def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(tmp_path: 
     assert standin.trial(tmp_path).run(ALONE, Reporter()).epochs == 4
 
 
-def test_a_damaged_last_checkpoint_is_refused_with_advice(tmp_path: Path) -> None:
-    (tmp_path / "last.ckpt").write_bytes(b"half a checkpoint")
-    with pytest.raises(RunError, match=r"cannot go on from .*last.ckpt: .*; delete it to train this model anew"):
-        standin.trial(tmp_path).run(ALONE, Reporter())
+class Notes(Reporter):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: b"half a checkpoint", lambda data: b"", lambda data: data[: len(data) // 3]]
+)
+def test_a_damaged_last_checkpoint_is_left_with_a_word(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    whole = standin.trial(tmp_path / "whole", epochs=4).run(ALONE, Reporter())
+    with pytest.raises(KeyboardInterrupt):
+        standin.trial(tmp_path / "cut", epochs=4).run(ALONE, standin.StopAfter(2))
+    last, notes = tmp_path / "cut" / "last.ckpt", Notes()
+    last.write_bytes(change(last.read_bytes()))
+    result = standin.trial(tmp_path / "cut", epochs=4).run(ALONE, notes)
+    assert len(notes.heard) == 1
+    assert re.fullmatch(f"{last} cannot be read \\([A-Za-z]+Error\\): this model is trained anew", notes.heard[0])
+    assert (result.best_epoch, result.validation) == (whole.best_epoch, whole.validation)
+    assert not last.exists()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        ("trial.json", _cut, r"\S+trial.json cannot be read: .*"),
+        (
+            "trial.json",
+            lambda p: p.write_text('{"strange": 1}'),
+            r"\S+trial.json is damaged: got an unexpected .*'strange'",
+        ),
+        ("trial.json", lambda p: p.write_text("[1]"), r"\S+trial.json is damaged: .*"),
+        (
+            "trial.json",
+            lambda p: p.write_text(p.read_text().replace('"lr": 0.05', '"lr": "x"')),
+            r"\S+trial.json is damaged: must be real number, not str",
+        ),
+        ("best.safetensors", _cut, r"the checkpoint \S+best.safetensors is damaged: .*; train again"),
+        ("best.safetensors", Path.unlink, r"no checkpoint at \S+best.safetensors"),
+    ],
+)
+def test_a_finished_trial_that_is_damaged_is_done_again_with_a_word(
+    tmp_path: Path, name: str, damage: Callable[[Path], object], reason: str
+) -> None:
+    trial = standin.trial(tmp_path, lr=0.05)
+    first, notes = trial.run(ALONE, Reporter()), Notes()
+    damage(tmp_path / name)
+    again = trial.run(ALONE, notes)
+    assert len(notes.heard) == 1
+    assert re.fullmatch(f"{reason}: this model is trained again", notes.heard[0]), notes.heard
+    assert (again.best_epoch, again.validation) == (first.best_epoch, first.validation)
+    assert trial.finished() == again
 
 
 def test_errors_of_a_model_are_not_taken_for_a_damaged_checkpoint(tmp_path: Path) -> None:

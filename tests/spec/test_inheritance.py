@@ -6,6 +6,7 @@ import textwrap
 
 import pytest
 
+from graphws.errors import SpecError
 from graphws.spec import InvalidSpec, load_spec, parse_spec
 
 
@@ -190,3 +191,27 @@ def test_problems_of_file_and_overrides_come_in_order():
         "--set 1:1:1",
         "--set 2:1:1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("x" * 5000 + ".yaml", repr("x" * 60 + "…") + " (5,005 characters) is no name that a file can have"),
+        ("y" * 300 + ".yaml", repr("y" * 60 + "…") + " (305 characters) cannot be read: File name too long"),
+        (r'"a\0b.yaml"', r"'a\x00b.yaml' is no name that a file can have"),
+        (r'"a\nb.yaml"', r"'a\nb.yaml' is no name that a file can have"),
+    ],
+)
+def test_a_parent_whose_name_no_file_can_have(tmp_path, target, reason):
+    (tmp_path / "spec.yaml").write_text(f"extends: {target}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "spec.yaml")
+    assert str(caught.value).splitlines()[0] == f"{tmp_path / 'spec.yaml'}:1:10: extends: {reason}"
+
+
+def test_a_spec_whose_name_no_file_can_have():
+    with pytest.raises(SpecError) as caught:
+        load_spec("x" * 5000)
+    assert str(caught.value) == "x" * 60 + "… (5,000 characters): cannot be read: File name too long"
+    with pytest.raises(SpecError, match=r"^a\\x00b: cannot be read: embedded null byte$"):
+        load_spec("a\0b")

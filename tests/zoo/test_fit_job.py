@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from graphws.errors import ZooError
 from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
 from graphws.zoo.fit_job import Progress
+from graphws.zoo.writer import building
 
 ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
 OPTIONS = FitOptions(steps=4, lr=0.02, views=2, psnr=None)
@@ -195,7 +197,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def fsync(descriptor: int) -> None:
-        calls.append(descriptor)
+        calls.extend([descriptor] if stat.S_ISREG(os.fstat(descriptor).st_mode) else [])
         if len(calls) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -264,3 +266,26 @@ def test_wrong_requests(tmp_path: Path) -> None:
         f"{tmp_path / 'zoo.partial'}: 3 parts of other ranks are missing and none has come for 0 s; "
         "run the same command again to fit what is missing"
     )
+
+
+def test_two_fits_at_once(tmp_path: Path) -> None:
+    with building(tmp_path / "zoo"), pytest.raises(ZooError) as caught:
+        fit(tmp_path / "zoo")
+    assert str(caught.value) == (
+        f"another process is at work in {tmp_path / 'zoo.partial'}; wait for it, or give another name"
+    )
+    assert not list(tmp_path.iterdir()), "nothing was built"
+    assert fit(tmp_path / "zoo") is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
+    assert not list((tmp_path / "zoo").glob("*.lock"))
+
+
+def test_what_a_killed_fit_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = tmp_path / "zoo.partial" / "parts"
+    parts.mkdir(parents=True)
+    stray = parts / ".part-000000.safetensors.0123456789ab.tmp"
+    stray.write_bytes(b"half")
+    os.utime(stray, (0, 0))
+    with building(tmp_path / "zoo"):
+        assert not stray.exists()
+        assert parts.exists()

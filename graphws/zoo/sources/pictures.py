@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from graphws.checkpoints.zip_members import CROOKED
 from graphws.errors import DataError
 from graphws.zoo.sources.samples import Samples, picture_grid
 
@@ -53,7 +54,7 @@ class _Zip:
         self.path = path
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except CROOKED as error:
             raise DataError(f"{path}: not a zip file that can be read") from error
 
     def names(self) -> list[str]:
@@ -70,7 +71,7 @@ class _Zip:
         try:
             with self._archive.open(name) as file:
                 data = file.read(MAX_FILE_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        except (*CROOKED, zlib.error) as error:
             raise DataError(f"{self.path}: member {name!r} cannot be read: {error}") from error
         return _bounded(data, f"{self.path}: member {name!r}")
 

@@ -1,0 +1,36 @@
+"""Text in pictures: what comes from files is text there, never a formula or control."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
+
+from graphws.printable import printable
+
+
+def settle_texts(figure: Figure) -> None:
+    """Makes every text of a picture plain: printable, and no formula, whatever dollars it holds.
+
+    The labels of scales are matplotlib's own, formulas among them, and stay.
+    """
+    ticks: set[Text] = set()
+    for axes in figure.get_axes():
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = {*axis.get_ticklabels(), axis.get_offset_text()}
+            formatter = axis.get_major_formatter()
+            if isinstance(formatter, LogFormatter | ScalarFormatter):
+                ticks |= labels
+            else:  # names that were given
+                axis.set_major_formatter(_printing(formatter))
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in ticks:
+            text.set_text(printable(text.get_text(), lines=True))
+            text.set_parse_math(False)
+
+
+def _printing(formatter: Formatter) -> Formatter:
+    def shown(value: float, place: int | None = None) -> str:
+        return printable(str(formatter(value, place)), lines=True)
+
+    return FuncFormatter(shown)
