@@ -227,7 +227,7 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
     result = run("run", path)
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines()[0] == "runs/tiny: going on"
-    whole = run("run", path, "--run", "whole")
+    whole = run("run", path, "--folder", "whole")
     assert whole.exit_code == 0, whole.output
     ours, theirs = (load_network(f / "models/network.safetensors") for f in (Path("runs/tiny"), Path("whole")))
     for name, x in ours.weights.items():
