@@ -1,7 +1,8 @@
 """Reading pickles without running them.
 
 A pickle is a program: it names functions and calls them.  Here the program is first held against a short list of
-opcodes, with bounds on their number and on memo slots (a slot of 2³² makes the reader allocate that many), and then run by an unpickler to
+opcodes, with bounds on their number and on memo slots (a slot of 2³² makes the reader allocate that many), and then
+run by an unpickler to
 which only the given names exist, bound to inert stand-ins.  Whatever the pickle asks for besides is refused.
 """
 

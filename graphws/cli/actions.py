@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphws.cli.actions_unknown import search_unknown
+from graphws.cli.arguments import check_files
 from graphws.cli.console import output, table, working
 from graphws.errors import DataError, UsageError
 
@@ -114,9 +115,7 @@ def _can_be_written(json_file: Path | None, neurons: Path | None, report: Path |
 
     if neurons is not None:
         check_suffix(neurons.suffix)
-    for option, path in (("--json", json_file), ("--neurons", neurons), ("--report", report)):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    check_files({"--json": json_file, "--neurons": neurons, "--report": report})
 
 
 def _show(result: Actions, rates: list[LieFigures]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphws.cli.align_results import Files, show_comparison, show_merging
+from graphws.cli.arguments import check_files
 from graphws.cli.console import working
 from graphws.errors import UsageError, nearest
 
@@ -65,6 +66,7 @@ def align_command(
 
     files = Files(out, merge, json_file, report)
     _check(networks, data, method, actions, files)
+    check_files({"--merge": merge, "--json": json_file, "--report": report})
     read = read_networks(networks, activation, omega)
     given = Data() if data is None else read_data(data, read[0])
     generator = torch.Generator().manual_seed(seed)

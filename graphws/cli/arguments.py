@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,3 +28,19 @@ def read_shape(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 20 for part in parts):
         raise UsageError(f"--input-shape is like 3,14,14: positive numbers with commas; got {text!r}")
     return tuple(int(part) for part in parts)
+
+
+def check_files(given: Mapping[str, Path | None]) -> None:
+    """Refuses files that could not be written in the end, before the work begins.
+
+    Args:
+        given: What each option names, None where it was not given.
+
+    Raises:
+        UsageError: Where there is no folder for a file, or a folder in its place.
+    """
+    for option, path in given.items():
+        if path is not None and path.is_dir():
+            raise UsageError(f"{option} {path}: this is a folder; name a file")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise UsageError(f"{option} {path}: there is no folder {path.parent}")

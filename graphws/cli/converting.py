@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from graphws.cli.arguments import check_files
 from graphws.cli.console import output
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
@@ -62,6 +63,7 @@ def convert_command(
 
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
+    check_files({"--output": out, "--figure": figure})
     if figure is not None:
         check_figure(figure)
     generator = torch.Generator().manual_seed(seed)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from graphws.runtime.results import Outcome
     from graphws.spec import Spec
 
+# no option of these commands may be a prefix of one of torchrun's, which takes abbreviations (--run: --run-path)
 RunOption = Annotated[
     Path | None,
-    typer.Option("--run", metavar="FOLDER", help="Folder of the run. Default: runs/NAME, or runs/NAME-2 and so on."),
+    typer.Option("--folder", metavar="FOLDER", help="Folder of the run. Default: runs/NAME, or runs/NAME-2 and so on."),
 ]
 
 
@@ -52,7 +53,7 @@ def train_command(
         _execute(load_spec(target, overrides or ()), run)
         return
     if overrides or run is not None:
-        raise UsageError("a run goes on as it was started; --set and --run belong to a new run: graphws train SPEC")
+        raise UsageError("a run goes on as it was started; --set and --folder belong to a new run: graphws train SPEC")
     _execute(_spec_of(folder), folder)
 
 

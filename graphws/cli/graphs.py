@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from graphws.cli.arguments import check_files
 from graphws.cli.console import output, table
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
@@ -30,6 +31,7 @@ def inspect_command(
     from graphws.converting import load_graph_file
     from graphws.graph.summary import summary_table
 
+    check_files({"--figure": figure})
     if figure is not None:
         check_figure(figure)
     found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphws.cli.arguments import read_shape
+from graphws.cli.arguments import check_files, read_shape
 from graphws.cli.console import output, table
 from graphws.errors import DataError, UsageError, nearest
 
@@ -46,6 +46,7 @@ def reduce_command(
 
     if out.suffix != _SUFFIX:
         raise UsageError(f"{out.name}: the smaller checkpoint must end in {_SUFFIX}")
+    check_files({"--out": out})
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
     found = load_graph_file(path, activation=hint, omega=omega)
     if found.weights is None:

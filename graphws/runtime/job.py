@@ -74,7 +74,7 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     if folder.edited(own):
         raise RunError(
             f"{folder.spec} was edited after the run was started; put it back, or start a run of what it is now: "
-            f"graphws run {folder.spec} --run ANOTHER-FOLDER"
+            f"graphws run {folder.spec} --folder ANOTHER-FOLDER"
         )
     if own != text:
         raise RunError(

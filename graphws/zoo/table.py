@@ -114,7 +114,7 @@ def _check_types(path: Path, schema: pa.Schema) -> list[str]:
 def _values(column: pa.ChunkedArray) -> np.ndarray:
     """A column in NumPy; a text that many rows share stays one object."""
     if not pa.types.is_dictionary(column.type):
-        return column.to_numpy()
+        return np.asarray(column.to_numpy())
     parts = [np.empty(0, dtype=object)]
     for chunk in column.chunks:
         known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)

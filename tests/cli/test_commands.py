@@ -67,7 +67,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "train .": (1, ". is not a run: it has no run.json"),
     "train . --set a=1": (
         2,
-        "a run goes on as it was started; --set and --run belong to a new run: graphws train SPEC",
+        "a run goes on as it was started; --set and --folder belong to a new run: graphws train SPEC",
     ),
     "inspect none.pt": (1, "none.pt: no such file"),
     "zoo pack none zoo": (1, "none: no such folder"),
@@ -204,3 +204,41 @@ def test_inspect_asks_for_what_a_state_dict_does_not_say(tmp_path: Path) -> None
     result = run("inspect", "net.pt")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: net.pt does not say what runs between its 2 linear layers")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("actions", "net.pt", "--group", "mirror", "--input-shape", "1,4,4", "--json", "out"), "--json"),
+        (("actions", "net.pt", "--group", "mirror", "--input-shape", "1,4,4", "--report", "out"), "--report"),
+        (("convert", "net.pt", "-o", "out"), "--output"),
+        (("convert", "net.pt", "--figure", "out"), "--figure"),
+        (("inspect", "net.pt", "--figure", "out"), "--figure"),
+        (("reduce", "net.pt", "-o", "out.safetensors"), "--out"),
+        (("align", "a.pt", "b.pt", "--json", "out"), "--json"),
+    ],
+)
+def test_folders_in_the_place_of_files_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("out", "out.safetensors"):
+        (tmp_path / name).mkdir()
+    for name in ("net.pt", "a.pt", "b.pt"):
+        (tmp_path / name).write_bytes(b"nothing is read")
+    result = run(*arguments)
+    place = next(word for word in arguments if word.startswith("out"))
+    assert (result.exit_code, result.stderr) == (2, f"error: {option} {place}: this is a folder; name a file\n")
+
+
+def test_no_option_is_an_abbreviation_of_one_of_torchruns() -> None:
+    from torch.distributed.run import get_args_parser
+    from typer.main import get_command
+
+    from graphws.cli import app
+
+    theirs = [option for action in get_args_parser()._actions for option in action.option_strings]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    ours = {o for name in ("run", "train") for option in commands[name].params for o in option.opts if o[:2] == "--"}
+    assert "--folder" in ours
+    assert not [(our, their) for our in ours for their in theirs if their.startswith(our)]

@@ -105,7 +105,7 @@ def test_the_report_opens_without_a_network_and_leads_with_the_verdict(finished:
 
 
 def test_the_network_is_a_converted_one_which_graphws_actions_reads(place: Path) -> None:
-    network = load_network("runs/tiny/models/network.safetensors")
+    network = load_network("runs/tiny/models/network.safetensors", effort=1e9)
     assert network.verified
     assert [space.size for space in network.graph.spaces] == [64, 4, 6, 64]
     result = run(
@@ -227,7 +227,7 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
     result = run("run", path)
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines()[0] == "runs/tiny: going on"
-    whole = run("run", path, "--run", "whole")
+    whole = run("run", path, "--folder", "whole")
     assert whole.exit_code == 0, whole.output
     ours, theirs = (load_network(f / "models/network.safetensors") for f in (Path("runs/tiny"), Path("whole")))
     for name, x in ours.weights.items():

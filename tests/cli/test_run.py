@@ -109,7 +109,7 @@ def test_a_finished_run_is_not_done_again_and_a_new_one_gets_a_new_folder(place:
 
 
 def test_a_folder_of_another_spec_is_refused(place: Path) -> None:
-    result = run("run", "quick.yaml", "--set", "train.epochs=1", "--run", "runs/quick")
+    result = run("run", "quick.yaml", "--set", "train.epochs=1", "--folder", "runs/quick")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
         "error: runs/quick holds a run of another spec; choose another folder, "
@@ -127,7 +127,7 @@ def test_a_spec_that_was_edited_is_named_with_the_command_that_heals(place: Path
     assert (result.exit_code, result.stderr) == (
         1,
         "error: runs/quick/spec.yaml was edited after the run was started; put it back, or start a run of what it is "
-        "now: graphws run runs/quick/spec.yaml --run ANOTHER-FOLDER\n",
+        "now: graphws run runs/quick/spec.yaml --folder ANOTHER-FOLDER\n",
     )
 
 

@@ -67,9 +67,7 @@ def test_constants_are_counted_as_often_as_they_are_inlined(tmp_path: Path) -> N
     weight = helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(np.ones((100, 4), np.float32)))
     bodies = {**_nested(12), "F0": [weight, helper.make_node("Relu", ["a"], ["b"])]}
     path = _model(tmp_path / "net.onnx", bodies, "F11")
-    with pytest.raises(
-        DataError, match=r"net\.onnx: with its local functions inlined its constants have \d+ bytes, at m"
-    ):
+    with pytest.raises(DataError, match=r"net\.onnx: with its local functions inlined its constants have \d+ b"):
         read_model(path, limit=1 << 20)
 
 
