@@ -156,7 +156,7 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
             atom = (
                 inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
             )
-            first = inner[0] if len(parts) == 1 and normal(parts[0])[0] == "product" else None
+            first = inner[0] if inner and len(parts) == 1 and normal(parts[0])[0] == "product" else None
             first = first if first is not None and first is factors(parts[0])[0] else None
             runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else (), first=first))
             offset, at = offset + size, at + len(inner)
