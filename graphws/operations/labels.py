@@ -208,7 +208,7 @@ def _explained(
     if here.shape != there.shape or not here.numel():
         return None
     if not here.is_floating_point():
-        here, there = here.double(), there.double()
+        here, there = (x if x.is_complex() else x.double() for x in (here, there))
     size = float(here.norm())
     if not size or here.is_complex():
         return None

@@ -47,12 +47,21 @@ def relative_change(before: Tensor, after: Tensor) -> float:
     """||after - before|| / ||before - mean(before)||, so that a constant offset cannot hide a change.
 
     Outputs that agree up to rounding have no spread to compare with; then it is ||after - before|| / ||before||.
-    Whole numbers (classes) are compared as they are.
+    Whole numbers (classes) are compared as they are, complex ones with both their parts.
     """
-    before, after = (x if x.is_floating_point() else x.double() for x in (before, after))
-    spread, size, kind = (before - before.mean()).norm(), before.norm(), torch.finfo(before.dtype)
-    scale = spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
-    return float((after - before).norm() / scale)
+    before, after = (_inexact(x) for x in (before, after))
+    return float((after - before).norm() / scale_of(before))
+
+
+def scale_of(outputs: Tensor) -> Tensor:
+    """What changes of outputs are compared with: ||x - mean(x)||, or ||x|| where that is rounding."""
+    outputs = _inexact(outputs)
+    spread, size, kind = (outputs - outputs.mean()).norm(), outputs.norm(), torch.finfo(outputs.dtype)
+    return spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
+
+
+def _inexact(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() or x.is_complex() else x.double()
 
 
 def _largest(changes: list[float]) -> float:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from graphws.errors import UsageError, VerificationError
 from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.gate.gate import Outcome, Run, disturb, gate, tolerance_of
+from graphws_converters.gate.gate import Outcome, disturb, gate, tolerance_of
+from graphws_converters.gate.outputs import Run
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.rules import RULES
 from graphws_converters.rules.registry import Call, Entry, Result
@@ -134,8 +135,8 @@ def test_bisection_finds_the_space_at_fault(ordered: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("graphws_converters.modules.conversion.gate", counted)
     with pytest.raises(VerificationError, match=rf"the first space at fault is 'layers\.{ordered}' "):
-        convert_module(module, torch.randn(4, 5, generator=_rng()), generator=_rng(3))
-    assert len(runs) <= 3 + 4 + 1, "outputs, the element, outputs again, bisection over 16 spaces, the space alone"
+        convert_module(module, torch.randn(4, 5, generator=_rng()), generator=_rng(5))
+    assert len(runs) <= 4 + 4 + 1, "outputs, the element, rounding, outputs again, bisection over 16 spaces, the space"
 
 
 class Half(nn.Module):

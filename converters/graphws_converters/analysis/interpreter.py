@@ -2,17 +2,17 @@
 
 Inputs and outputs are free: the group may relabel what is inside a network, not what the world sees.  An operation
 without a rule, or a call that its rule does not cover, makes all that it touches free; that costs part of the group,
-never soundness, and the reason is kept.
+never soundness, and the reason is kept.  So does a call that hands numbers to Python, where no rule follows them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphws_converters.algebra.dims import free, repeated
+from graphws_converters.algebra.dims import free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import Node, Program, Value
@@ -37,6 +37,7 @@ class Analysis:
         parameters: For each key of the state dict what became of its axes.
         outputs: The outputs.
         unused: Keys that no operation reads.
+        ties: Operations that choose among neurons by size and, where two are equal, by position; how often each.
         opaque: Operations that nothing is known of, and how often each occurred.
     """
 
@@ -46,6 +47,7 @@ class Analysis:
     values: dict[Value, Abstract | Stacked] = field(default_factory=dict)
     outputs: list[Abstract] = field(default_factory=list)
     unused: tuple[str, ...] = ()
+    ties: Counter[str] = field(default_factory=Counter)
     opaque: Counter[str] = field(default_factory=Counter)
 
 
@@ -63,10 +65,13 @@ def analyse(program: Program) -> Analysis:
         analysis.values[value] = engine.constant(tensor)
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
-    nodes = needed(program)
+    left = program.numbers_read()
+    nodes = needed(program, left)
     users = _users(nodes)
     for node in nodes:
         _read(analysis, node, users)
+    for value in left:
+        engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
         output = engine.plain(analysis.values[value])
         for leg in output.legs:
@@ -74,10 +79,11 @@ def analyse(program: Program) -> Analysis:
         engine.release_index(output, "output")
         analysis.outputs.append(output)
     analysis.unused = tuple(k for k, value in program.parameters.items() if value not in users
-                            and value not in program.outputs)  # fmt: skip
+                            and value not in {*program.outputs, *left})  # fmt: skip
     for key in analysis.unused:
         for leg in analysis.parameters[key].legs:
             free(leg.dim, "not used")
+    analysis.ties.update(_choices(analysis, nodes, users))
     for abstract in analysis.parameters.values():
         for leg in abstract.legs:
             for atom in list(repeated(leg.dim)):
@@ -88,14 +94,26 @@ def analyse(program: Program) -> Analysis:
 Users = dict[Value, list[Node]]
 
 
-def needed(program: Program) -> list[Node]:
-    """The nodes that some output depends on: what others do cannot be seen from outside."""
-    wanted, kept = set(program.outputs), []
+def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
+    """The nodes that some output, or another tensor, depends on: what others do cannot be seen from outside."""
+    wanted, kept = {*program.outputs, *also}, []
     for node in reversed(program.nodes):
         if any(value in wanted for value in node.outputs if value is not None):
             wanted.update(node.values())
             kept.append(node)
     return kept[::-1]
+
+
+_CHOOSING = {"topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "mode", "cummax"}
+
+
+def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterator[str]:
+    """The operations that give places of neurons which may still move."""
+    for node in nodes:
+        for value in node.outputs if node.op in _CHOOSING else ():
+            found = analysis.values.get(value) if value in users else None
+            if isinstance(found, Abstract) and found.index is not None and not is_free(found.index):
+                yield node.op
 
 
 def _users(nodes: Iterable[Node]) -> Users:
@@ -121,6 +139,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
         results = list(result) if isinstance(result, list) else [result]
         if [_shape(r) for r in results[: len(shapes)]] != list(shapes):
             raise NotCovered("another shape than expected")
+        _keep_positions(engine, call, results)
         if not entry.powers:
             engine.pin([leg for x in call.tensors() for leg in _legs(x)])
             engine.pin([leg for r in results for leg in _legs(r)])
@@ -131,6 +150,27 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     written = [value for value in node.outputs if value is not None]
     for value, result in zip(written, results, strict=False):
         analysis.values[value] = result
+
+
+_ADDRESSES = {"index", "indices"}
+"""Arguments that address an axis; rules say what they count through."""
+_COUNTING = {"one_hot", "eq", "ne"}
+"""Operations on indices whose rules say what they make of them."""
+
+
+def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Stacked]) -> None:
+    """Positions in an axis stay positions in what an operation makes of them, or the axis has an order.
+
+    A rule that forgets what its entries count through would let a table of positions pass for plain numbers.
+    """
+    kept = {part.index for x in results for part in (x.parts if isinstance(x, Stacked) else [x])}
+    for name, argument in call.arguments.items():
+        if name in _ADDRESSES or call.node.op in _COUNTING:
+            continue
+        for x in argument if isinstance(argument, list | tuple) else [argument]:
+            for part in x.parts if isinstance(x, Stacked) else [x]:
+                if isinstance(part, Abstract) and part.index is not None and part.index not in kept:
+                    engine.release_index(part, f"{call.node.op} of positions")
 
 
 def _rule(node: Node) -> Entry:

@@ -17,6 +17,9 @@ from torch import Tensor
 Tag = Literal["pointwise", "reduction"]
 """What PyTorch's own tags say of an operation that no rule knows by name."""
 
+NUMBERS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal"})
+"""Operations that hand numbers to Python."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
@@ -64,6 +67,7 @@ class Program:
         constants: Tensors that stay: other buffers, literals.
         inputs: What the caller gives.
         outputs: What the caller gets.
+        reads: Tensors whose numbers Python got, and by which call: ``item``, ``numpy``.
         front: Which front end wrote it.
     """
 
@@ -72,7 +76,21 @@ class Program:
     constants: dict[Value, Tensor] = field(default_factory=dict)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
+    reads: list[tuple[str, Value]] = field(default_factory=list)
     front: str = ""
+
+    def from_data(self) -> set[Value]:
+        """The tensors that depend on inputs or parameters."""
+        found = {*self.inputs, *self.parameters.values()}
+        for node in self.nodes:
+            if any(value in found for value in node.values()):
+                found.update(value for value in node.outputs if value is not None)
+        return found
+
+    def numbers_read(self) -> list[Value]:
+        """The tensors that depend on inputs or parameters and whose numbers Python got, each once."""
+        known = self.from_data()
+        return [value for value in dict.fromkeys(value for _, value in self.reads) if value in known]
 
 
 def values_in(arguments: object) -> Iterator[Value]:

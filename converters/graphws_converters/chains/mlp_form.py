@@ -8,6 +8,7 @@ equal the module's on fresh inputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,13 +19,17 @@ from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import Activation, outputs_of
 from graphws.operations.verify import relative_change
-from graphws_converters.chains.activations import Hint, identify
+from graphws_converters.chains.activations import Hint, identify, matches
 from graphws_converters.chains.chain import Layer, chain_graph
 from graphws_converters.chains.hidden_hints import hidden_hints
 from graphws_converters.chains.recording import Run, record
 
 SCALES = (0.01, 1.0, 10.0, 100.0)
 """Sizes of the random inputs: small ones show a sine's frequency, large ones the kinks of ReLU6 and Hardtanh."""
+FAR = (60.0, 3e3, 7e4, 1e6, 1e9)
+"""What layers are made to write, to see bounds that no input reached; 65,504 is the largest half-precision number."""
+FAR_SINE = 3e3
+"""The same for sines, whose phase is rounding farther out."""
 POINTS = 32
 CLOSE = 1e-8
 
@@ -51,7 +56,9 @@ def mlp_form(module: nn.Module, shape: Sequence[int], generator: torch.Generator
     """
     sizes = tuple(shape)
     runs = [record(module, size * torch.randn(sizes, generator=generator, dtype=torch.float64)) for size in SCALES]
-    graph = chain_graph(_layers(module, runs, hints))
+    layers = _layers(module, runs, hints)
+    _ask_far_away(module, layers, sizes)
+    graph = chain_graph(layers)
     points = torch.randn(sizes, generator=generator, dtype=torch.float64)
     weights = Weights.from_state_dict(graph, module.state_dict())
     with torch.no_grad():
@@ -61,6 +68,24 @@ def mlp_form(module: nn.Module, shape: Sequence[int], generator: torch.Generator
     if not error <= CLOSE:
         raise GraphError(f"the chain's outputs differ from the module's by {error:.1e} (allowed {CLOSE:.0e})")
     return graph
+
+
+def _ask_far_away(module: nn.Module, layers: Sequence[Layer], sizes: tuple[int, ...]) -> None:
+    """What runs after each layer is its activation far from all samples too, where bounds may lie.
+
+    Raises:
+        GraphError: Where it is not.
+    """
+    for m, layer in enumerate(layers):
+        bound = FAR_SINE if layer.activation is not None and layer.activation.kind == "sine" else math.inf
+        z = torch.tensor([sign * size for size in FAR for sign in (-1, 1) if size <= bound], dtype=torch.float64)
+        run = record(module, torch.zeros(sizes, dtype=torch.float64), {layer.name: z})
+        written = run.calls[m].written.reshape(-1)
+        x = (run.calls[m + 1].read if m + 1 < len(run.calls) else run.outputs).reshape(-1)
+        activation = layer.activation or Activation("identity")
+        wrong = [float(a) for a, b in zip(written, x, strict=True) if not matches(activation, a, b)]
+        if wrong:
+            raise GraphError(f"what runs after {layer.name!r} is not {activation} at {wrong[0]:.0f}: it has a bound")
 
 
 def input_shape(module: nn.Module) -> tuple[int, ...]:

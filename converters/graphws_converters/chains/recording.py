@@ -5,7 +5,7 @@ A module's attributes do not say in which order its layers run, nor what its for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +38,13 @@ class Run:
     calls: tuple[Call, ...]
 
 
-def record(module: nn.Module, inputs: Tensor) -> Run:
+def record(module: nn.Module, inputs: Tensor, instead: Mapping[str, Tensor] | None = None) -> Run:
     """Runs a module without gradients and records its linear layers.
+
+    Args:
+        module: The module.
+        inputs: What it gets.
+        instead: For layers by their paths, numbers that they write instead of their own, over and over.
 
     Raises:
         UsageError: Where it cannot be run on these inputs.
@@ -47,13 +52,18 @@ def record(module: nn.Module, inputs: Tensor) -> Run:
     """
     calls: list[Call] = []
 
-    def observe(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(layer: nn.Module, read: tuple[Any, ...], written: Any) -> None:
+    def observe(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor | None]:
+        def hook(layer: nn.Module, read: tuple[Any, ...], written: Any) -> Tensor | None:
             if isinstance(layer, nn.Linear):
+                given = (instead or {}).get(name)
+                if given is not None:
+                    written = given[torch.arange(written.numel()) % len(given)].reshape(written.shape)
                 # clones, because an activation may work in place
                 calls.append(Call(name, layer, read[0].detach().clone(), written.detach().clone()))
-            elif calls and not isinstance(layer, SILENT):
+                return written if given is not None else None
+            if calls and not isinstance(layer, SILENT):
                 calls[-1].after.append(layer)
+            return None
 
         return hook
 
@@ -72,4 +82,6 @@ def record(module: nn.Module, inputs: Tensor) -> Run:
             handle.remove()
     if not isinstance(outputs, Tensor):
         raise GraphError(f"the module returns a {type(outputs).__name__}; a chain of layers returns one tensor")
+    if outputs.is_complex():
+        raise GraphError("the module returns complex numbers; a chain of layers returns real ones")
     return Run(inputs, outputs, tuple(calls))

@@ -17,11 +17,11 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of
+from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
 
 _SILENT = {"_assert_tensor_metadata", "sym_size", "sym_constrain_range", "sym_constrain_range_for_size"} | {
-    "_assert_async", "_assert_scalar", "item", "_local_scalar_dense", "sym_numel", "is_nonzero", "_set_grad_enabled"
+    "_assert_async", "_assert_scalar", "sym_numel", "_set_grad_enabled", *NUMBERS
 }  # fmt: skip
 
 
@@ -143,6 +143,8 @@ class _Reader:
             return tuple(self.run(args[graphs[0]], list(args[graphs[0] + 1 :])))
         op: Any = node.target
         meta = node.meta.get("val")
+        if hasattr(op, "_schema") and base_name(op) in NUMBERS:
+            self.program.reads += [(base_name(op), value) for value in values_in([*args, *kwargs.values()])]
         if not hasattr(op, "_schema") or base_name(op) in _SILENT:
             if isinstance(meta, Tensor):
                 raise TraceFailure(f"torch.export: {op} cannot be read")

@@ -1,6 +1,7 @@
 """The second front end: run the module on real tensors and write down every operation.
 
-It follows whatever Python does (``.item()``, loops over data) but sees one path only, and needs real tensors.  Two
+It follows whatever Python does (``.item()``, loops over data) but sees one path only, and needs real tensors; it writes
+down which tensors' numbers Python got.  Two
 modes work together: the outer one (functions) keeps a few composite operations whole, because their inner steps write
 through views or hide structure; the inner one (dispatch) sees everything else.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of
+from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
 
 _WHOLE = {
@@ -31,6 +33,12 @@ _WHOLE = {
     **dict.fromkeys(("rnn_tanh_cell", "rnn_relu_cell"), "default"),
 }
 """Composite operations that are kept whole, and the overload to call."""
+_LEAVING = {"numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"}
+"""Methods that hand a tensor's numbers to Python without an operation."""
+_READING = {"item", "equal", "allclose", "is_nonzero", "nonzero", "argwhere", "unique", "masked_select"} | {
+    "__bool__", "__float__", "__int__", "__complex__", "__index__", "__getitem__", "where", "_unique2", "unique_dim"
+}  # fmt: skip
+"""Functions that hand numbers, or a length that depends on them, to Python."""
 _RECURRENT_ARGUMENTS = 9
 """How many arguments an unpacked recurrent call has; a call on packed sequences has another form."""
 
@@ -75,6 +83,8 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.program = Program(front="recorder")
         self.paused = False
+        self.noting = False
+        self.checking = False
         self._values: dict[int, Value] = {}
         self._kept: list[Tensor] = []  # an id means something only while its tensor lives
         self._aliases: dict[int, list[Tensor]] = {}
@@ -94,18 +104,29 @@ class _Recorder(TorchDispatchMode):
             self.program.constants[self.enter(tensor)] = tensor.detach()
         return self._values[id(tensor)]
 
+    def shared(self, tensor: Tensor, other: Tensor) -> Tensor:
+        """Another object for the same tensor, which is returned."""
+        value = self.value(tensor)
+        self.enter(other)
+        self._values[id(other)] = value
+        return other
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if not self.paused:
+            self.noting = True
             self.note(func, args, kwargs or {}, result)
+            self.noting = False
         return result
 
     def note(self, op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         """Writes down one call."""
         values = pytree.tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
         outputs = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple | list) else []
+        if not self.checking and (base_name(op) in NUMBERS or _shaped_by_data(op, *values)):
+            self.program.reads += [(base_name(op), value) for value in values_in(values)]
         named = tuple(self.enter(tensor) if isinstance(tensor, Tensor) else None for tensor in outputs)
         self.program.nodes.append(Node(base_name(op), bind(op, *values), named, tags_of(op)))
         if op._schema.is_mutable:
@@ -123,6 +144,14 @@ class _Recorder(TorchDispatchMode):
             self.program.nodes.append(Node("alias_write", {"tensors": values}, outputs))
 
 
+def _shaped_by_data(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the length of a result depends on numbers: that of an index by whole numbers does not."""
+    if torch.Tag.dynamic_output_shape not in op.tags:
+        return False
+    indices = bind(op, args, kwargs).get("indices")
+    return indices is None or any(value.dtype in (torch.bool, torch.uint8) for value in values_in(indices))
+
+
 class _KeepWhole(TorchFunctionMode):
     """Calls some composite operations without looking inside."""
 
@@ -135,6 +164,18 @@ class _KeepWhole(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name in _LEAVING and not self.recorder.paused and not self.recorder.noting:
+            self.recorder.program.reads.append((name, self.recorder.value(args[0])))
+        if func is torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+            return self.recorder.shared(args[0], func(*args))
+        # what torch's own code reads to check arguments decides nothing
+        self.recorder.checking = not isinstance(func, FunctionType) and name not in _READING
+        try:
+            return self._call(func, name, args, kwargs)
+        finally:
+            self.recorder.checking = False
+
+    def _call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         wrapper = getattr(func, "__module__", "") == "torch.nn.functional"  # the call that it makes comes next
         packed = _WHOLE.get(name) == "input" and len(args) != _RECURRENT_ARGUMENTS
         if self.recorder.paused or name not in _WHOLE or packed or (wrapper and name.endswith("norm")):

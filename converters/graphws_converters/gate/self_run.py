@@ -29,6 +29,11 @@ from graphws_converters.analysis.interpreter import needed
 from graphws_converters.assembly.operations import Written
 from graphws_converters.gate.gate import disturb
 
+OTHER_INPUTS = "on other inputs "
+LEAST_OF_A_PATH = 1e-8
+"""Differences up to this may be rounding of many operations, each within its tolerance."""
+ONE_PATH = "the trace is one path of several"
+"""How the reason ends where every operation is right and the network is not."""
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 MOST_DISTURBED = 50_000_000
 """Numbers of networks that are tried at other weights too: it takes a copy."""
@@ -100,7 +105,7 @@ def self_run(trial: Trial, batches: Sequence[int], generator: torch.Generator) -
     if reason:
         return SelfRun(None, reason)
     plans: list[tuple[str, Arguments, bool]] = [("", trial.arguments, False)]
-    plans += [("on other inputs ", _fresh(trial.arguments, sign, generator), False) for sign in (1, -1)]
+    plans += [(OTHER_INPUTS, _fresh(trial.arguments, sign, generator), False) for sign in (1, -1)]
     if trial.graph.numel <= MOST_DISTURBED and not isinstance(trial.module, torch.jit.ScriptModule):
         plans.insert(1, ("at other weights ", trial.arguments, True))
     errors = []
@@ -143,7 +148,10 @@ def _differs(trial: Trial, where: str, error: float, arguments: Arguments, weigh
     if trial.program is None:
         return said
     fault = first_at_fault(trial, arguments, weights)
-    return f"{said}: {fault}" if fault else f"{said}, and no operation does: the trace is one path of several"
+    if fault:
+        return f"{said}: {fault}"
+    adds_up = error <= LEAST_OF_A_PATH
+    return f"{said}, and no operation does: {'rounding adds up' if adds_up else ONE_PATH}"
 
 
 def first_at_fault(trial: Trial, arguments: Arguments, weights: Weights | None = None) -> str:

@@ -7,6 +7,7 @@ where it can run there.  Weights on the meta device can be analysed but not trie
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -28,6 +29,11 @@ from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
 from graphws_converters.gate.confirmation import confirm, unconfirmed
 from graphws_converters.gate.crosscheck import cross_check
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
+from graphws_converters.gate.inputs import other_kinds
+from graphws_converters.gate.outputs import every, opened
+from graphws_converters.gate.paths import one_path
+from graphws_converters.gate.precision import InFloat64, runs_in_float64
+from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
 
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -68,19 +74,26 @@ def convert_module(
     prepare(twin)
     if output is not None:
         twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
+    if not isinstance(twin, torch.jit.ScriptModule):
+        twin.register_forward_hook(lambda _, __, outputs: opened(outputs))
     args, kwargs = _arguments(twin, inputs, meta)
     if not meta:
         args, kwargs = _sharpen(twin, args, kwargs, generator)
-    plain = _as_mlp(twin, args, kwargs, generator, hints)
+    program = trace(twin, args, kwargs, front)
+    path = "" if meta else one_path(program, twin, args, kwargs, generator)
+    plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
+    analysis, stored = analyse(program), _stored(twin)
+    bare = assemble(analysis, stored)
+    if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
+        plain = None  # its trace shows more than a chain
     notes: tuple[str, ...] = ("a chain of linear layers",)
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if plain is not None:
         bare = plain
         candidates: Iterable[Computation] = (of_chain(plain),)
     else:
-        analysis, stored = analyse(trace(twin, args, kwargs, front)), _stored(twin)
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
-        bare, notes = assemble(analysis, stored), _notes(analysis)
+        notes = _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
             notes += (cross_check(bare, twin, args, kwargs, stored),)
         candidates = computations(bare, analysis.program, twin, (args, kwargs), generator)
@@ -91,15 +104,24 @@ def convert_module(
             graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"),
             runs=SelfRun(None, "there are no numbers to compare"),
         )  # fmt: skip
-    run = _runner(twin, args, kwargs)
+    exact = _can_be_exact(twin, args, kwargs, types)
+    run = _runner(twin, args, kwargs, exact)
     written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
     sharp = Weights.from_state_dict(bare, twin.state_dict(), copy=written)
     computed, runs = chosen(candidates, twin, sharp, (args, kwargs), types, generator)
     graph = computed.graph
     sharp = Weights(graph, sharp.tensors)
-    outcome = gate(graph, sharp, run, generator, tolerance=tolerance_of(types))
+    tried = {torch.float64} if exact else types
+    elsewhere = [(name, _runner(twin, *other, exact, every)) for name, other in other_kinds((args, kwargs), generator)]
+    outcome = gate(
+        graph, sharp, _runner(twin, args, kwargs, exact, every), generator,
+        tolerance=tolerance_of(tried), elsewhere=[] if path else elsewhere, ties=bool(analysis.ties),
+    )  # fmt: skip
+    if path or (runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
+        outcome = Outcome(None, path or runs.reason, outcome.notes)
     weights = Weights.from_state_dict(graph, state)
-    checks = _confirmed(twin, weights, outcome, run, types, generator)
+    notes += outcome.notes
+    checks = _confirmed(twin, weights, outcome, run, tried, generator)
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
@@ -227,10 +249,35 @@ def _stored(module: nn.Module) -> dict[str, Stored]:
     }
 
 
-def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Tensor]:
-    """Runs the module with other weights, on given inputs or on the example's; differentiable where the weights are."""
+def _can_be_exact(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], types: set[torch.dtype]) -> bool:
+    """Whether a module in float64 casts to smaller types, and runs without these casts."""
+    tensors = (*twin.state_dict().values(), *tensors_in((args, dict(kwargs))))
+    double = {x.dtype for x in tensors if x.is_floating_point()}
+    smaller = any(dtype.is_floating_point and dtype != torch.float64 for dtype in types)
+    if not smaller or double - {torch.float64}:
+        return False
+    return runs_in_float64(lambda: twin(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs))
 
-    def run(weights: Weights, *given: Any) -> Tensor:
+
+def _runner(
+    twin: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    exact: bool,
+    collect: Callable[[Any], Any] | None = None,
+) -> Callable[..., Any]:
+    """Runs the module with other weights, on given inputs or on the example's; differentiable where the weights are.
+
+    Args:
+        twin: The module.
+        args: Positional inputs.
+        kwargs: Inputs by name.
+        exact: Whether casts to smaller types are left out where the weights are in float64.
+        collect: What is made of its outputs; one tensor where None.
+    """
+    collect = collect or _flat
+
+    def run(weights: Weights, *given: Any) -> Any:
         learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
         state = weights.to_state_dict(detach=not learns, copy=False)
         own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
@@ -241,14 +288,15 @@ def _runner(twin: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 
         fresh = pytree.tree_map_only(Tensor, ready, (given or args, {} if given else dict(kwargs)))
         twin.train().eval()  # empties what some modules keep from their last run
-        with torch.set_grad_enabled(learns and not isinstance(twin, torch.jit.ScriptModule)):
+        precise = InFloat64() if exact and dtype == torch.float64 else nullcontext()
+        with precise, torch.set_grad_enabled(learns and not isinstance(twin, torch.jit.ScriptModule)):
             if isinstance(twin, torch.jit.ScriptModule):
                 for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
                     if name in state:
                         tensor.copy_(state[name])
-                return _flat(twin(*fresh[0], **fresh[1]))
+                return collect(twin(*fresh[0], **fresh[1]))
             with DifferentiableBatchNorm() if learns else nullcontext():
-                return _flat(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
+                return collect(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
 
@@ -275,5 +323,9 @@ def _notes(analysis: Analysis) -> tuple[str, ...]:
     """What people should know."""
     notes = [f"traced by {analysis.program.front}: {len(analysis.program.nodes)} operations"]
     notes += [f"no rule for {op} ({count} times): what it touches is free" for op, count in analysis.opaque.items()]
+    notes += [
+        f"a tie in {op} ({count} times) is decided by position: relabellings hold where no two chosen from are equal"
+        for op, count in analysis.ties.items()
+    ]
     notes += [f"{key!r} is not used" for key in analysis.unused]
     return tuple(notes)

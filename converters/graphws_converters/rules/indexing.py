@@ -1,4 +1,7 @@
-"""Looking entries up: by indices whose axis is known, or by data, which gives an axis an order."""
+"""Looking entries up: by indices whose axis is known, or by data, which gives an axis an order.
+
+Entries that are indices themselves (a table of positions) stay indices wherever they are looked up.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def embedding(e: Engine, call: Call) -> Result:
     table, index = e.plain(call["weight"]), e.plain(call["indices"])
     e.index_into(index, table.legs[0], "tokens")
     e.written += [leg for leg in table.legs[1:] if table.weight]
-    return e.tensor([*index.legs, *table.legs[1:]])
+    return e.tensor([*index.legs, *table.legs[1:]], index=table.index)
 
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
@@ -36,7 +39,7 @@ def index_select(e: Engine, call: Call) -> Result:
     """Some elements of an axis."""
     x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
     e.index_into(index, x.legs[axis], "a selection by data")
-    return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], None)
+    return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], index=x.index)
 
 
 @rule("index", "_unsafe_index")
@@ -55,7 +58,7 @@ def index(e: Engine, call: Call) -> Result:
     adjacent = places == list(range(places[0], places[-1] + 1))
     rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
     legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
-    return e.tensor(legs)
+    return e.tensor(legs, index=x.index)
 
 
 @rule("gather", "take_along_dim")
@@ -66,7 +69,7 @@ def gather(e: Engine, call: Call) -> Result:
     for k, (a, b) in enumerate(zip(x.legs, chosen.legs, strict=True)):
         if k != axis:
             _meet(e, a, b, "gather")
-    return e.tensor(chosen.legs)
+    return e.tensor(chosen.legs, index=x.index)
 
 
 @rule("scatter", "scatter_add", "scatter_reduce")

@@ -1,0 +1,88 @@
+"""Controls: would the gate have seen a wrong claim?  Asked of the network, and of each space on its own.
+
+An element is applied with one parameter left behind.  If that does not change the outputs, the check has shown nothing:
+neurons that are never on, a branch multiplied by 1e-12, numbers that are all rounding agree with every claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from graphws.graph import GroupElement, Weights
+from graphws_converters.gate.outputs import Outputs, Run, change
+
+LEAST_CONTROL = 1e-6
+MOST_CONTROLS = 12
+"""How many parameters are left behind, spread over the network, in search for one that moves the outputs."""
+MOST_SPACES = 40
+"""How many spaces have a control of their own, spread over the network: each takes a run."""
+RATIO = 100
+"""How many times the change under an element a control has to be."""
+
+
+def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> float:
+    """The largest change with one parameter left behind, over parameters spread through the network."""
+    names = _changed(weights, moved)
+    largest = 0.0
+    for name in names[:: max(1, len(names) // MOST_CONTROLS)]:
+        largest = max(largest, change(before, run(_without(weights, moved, name))))
+        if largest >= 1e-3:
+            break
+    return largest
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the controls of single spaces show.
+
+    Attributes:
+        blind: Of the first space whose control does not rise above its error, the figures; empty where all do.
+        dead: Spaces on which the outputs do not depend at all: neither element nor control changes a digit.
+    """
+
+    blind: str = ""
+    dead: tuple[str, ...] = ()
+
+
+def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float) -> Sight:
+    """Whether each space would have been seen if its claim were wrong.
+
+    Args:
+        element: On every space at once.
+        weights: Where it acts.
+        before: The outputs there.
+        run: The source.
+        error: The largest change under elements of all spaces.
+    """
+    spaces = [space for space in weights.graph.spaces if space.name in element.maps]
+    blind, dead = "", []
+    for space in spaces[:: max(1, -(-len(spaces) // MOST_SPACES))]:
+        part = element.alone(space.name)
+        moved = part.act(weights)
+        names, control = _changed(weights, moved), 0.0
+        for name in names:
+            control = max(control, change(before, run(_without(weights, moved, name))))
+            if control > RATIO * error:
+                break
+        else:
+            here = change(before, run(moved)) if names else 0.0
+            if here == control == 0:
+                dead += [space.name] if names else []
+            elif not control >= RATIO * here:
+                blind = blind or (
+                    f"space {space.name!r} alone changes the outputs by {here:.1e}, leaving a parameter of it behind "
+                    f"by {control:.1e}"
+                )
+    return Sight(blind, tuple(dead))
+
+
+def _changed(weights: Weights, moved: Weights) -> list[str]:
+    """The parameters that an element moves, weights before the others."""
+    names = [name for name, x in moved.items() if not torch.equal(x, weights[name])]
+    return sorted(names, key=lambda name: weights.graph.parameter(name).kind != "weight")
+
+
+def _without(weights: Weights, moved: Weights, name: str) -> Weights:
+    return Weights(weights.graph, {**moved.tensors, name: weights[name]})

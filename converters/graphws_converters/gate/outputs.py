@@ -1,0 +1,74 @@
+"""The outputs that the gate compares: every tensor and every number that a source gives, each on its own.
+
+One after the other in one vector, a large output would hide what happens to a small one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from graphws.errors import UsageError
+from graphws.graph import Weights
+from graphws.operations.verify import relative_change, scale_of
+
+Outputs = Tensor | tuple[Tensor, ...]
+Run = Callable[[Weights], Outputs]
+LEAST_SHARE = 1e-9
+"""Outputs smaller than this share of the largest are compared with that share: they may be rounding."""
+_NUMBERS = (bool, int, float, complex)
+_PLAIN = (Tensor, *_NUMBERS, str, bytes, torch.dtype, torch.device, torch.Size, type(None),
+          torch.SymInt, torch.SymFloat, torch.SymBool)  # fmt: skip
+"""What is compared, or says nothing of weights; numbers of an export stand for what they will be."""
+
+
+def opened(outputs: Any) -> Any:
+    """Outputs in containers that are known: a dataclass becomes a dictionary.
+
+    Raises:
+        UsageError: On an object that cannot be looked into: what it holds would escape every check.
+    """
+
+    def leaf(x: Any) -> Any:
+        if dataclasses.is_dataclass(x) and not isinstance(x, type):
+            return opened({field.name: getattr(x, field.name) for field in dataclasses.fields(x)})
+        if isinstance(x, _PLAIN):
+            return x
+        raise UsageError(
+            f"cannot look into an output of type {type(x).__name__}: return tensors in tuples, lists, dictionaries or "
+            "dataclasses, or name one output with output="
+        )
+
+    return pytree.tree_map(leaf, outputs)
+
+
+def every(outputs: Any) -> tuple[Tensor, ...]:
+    """Every tensor and every number."""
+    leaves = pytree.tree_leaves(outputs)
+    numbers = [torch.as_tensor(x) if isinstance(x, _NUMBERS) else x for x in leaves]
+    return tuple(x for x in numbers if isinstance(x, Tensor))
+
+
+def change(before: Outputs, after: Outputs) -> float:
+    """The largest relative change of an output; infinite where another number of them, or another shape, comes out."""
+    if isinstance(before, Tensor) and isinstance(after, Tensor):
+        return relative_change(before, after)
+    if len(before) != len(after) or any(x.shape != y.shape for x, y in zip(before, after, strict=True)):
+        return math.inf
+    pairs = [(x, y) for x, y in zip(before, after, strict=True) if x.numel()]
+    scales = [float(scale_of(x)) for x, _ in pairs]
+    least = LEAST_SHARE * max(scales, default=0.0)
+    shares = [min(1.0, scale / least) if least else 1.0 for scale in scales]
+    found = [relative_change(x, y) * share for (x, y), share in zip(pairs, shares, strict=True)]
+    return next((each for each in found if math.isnan(each)), max(found, default=0.0))
+
+
+def finite(outputs: Outputs) -> bool:
+    """Whether all are finite numbers."""
+    return all(bool(torch.isfinite(x).all()) for x in ((outputs,) if isinstance(outputs, Tensor) else outputs))

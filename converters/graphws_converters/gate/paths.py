@@ -1,0 +1,102 @@
+"""Does a trace show the whole of a network, or one path of several?
+
+A network that reads a number out of a tensor can do anything with it: take another branch, call a library, put it back
+as a new tensor.  A trace on real tensors shows one of the paths and none of the detours, and no draw of the gate on
+inputs of the same path shows more.  Two things give such a network away: the reading itself, and a second run on other
+inputs that takes other steps, or holds other constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from graphws.errors import UsageError
+from graphws_converters.analysis.ir import Program, Value
+from graphws_converters.fronts.errors import TraceFailure
+from graphws_converters.fronts.recorder import record_program
+
+FACTOR = -10.0
+"""What floating inputs of the second run are multiplied by; their rows change places, too."""
+
+
+def one_path(
+    program: Program, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], generator: torch.Generator
+) -> str:
+    """Why a program may be one path of several; empty where nothing speaks for it.
+
+    An exported program holds what Python does with numbers that it reads, or there is none.  A recorded one does not.
+
+    Args:
+        program: What was read off the module.
+        module: The module, in eval mode and with numbers.
+        args: Positional inputs.
+        kwargs: Inputs by name.
+        generator: Source of the order of rows.
+    """
+    exported = program.front == "export"
+    read = [] if exported else program.numbers_read()
+    if read:
+        return f"one path seen: a number was read from {describe(program, read[0])}"
+    try:
+        first = record_program(module.train().eval(), args, kwargs) if exported else program
+        other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator))
+    except (TraceFailure, UsageError):  # made for other inputs than these
+        return ""
+    step = _first_other_step(first, other)
+    if step:
+        return f"one path seen: on other inputs {step}"
+    hidden = [] if first.numbers_read() else _changed_constants(first, other)
+    if hidden:
+        return f"one path seen: a tensor of shape {hidden[0].shape} is made from others out of sight of the trace"
+    return ""
+
+
+def describe(program: Program, value: Value) -> str:
+    """A tensor of a program in words."""
+    shape = f"of shape {value.shape}"
+    if value in program.inputs:
+        return f"an input {shape}"
+    for key, parameter in program.parameters.items():
+        if parameter is value:
+            return f"the parameter {key!r}"
+    for node in program.nodes:
+        if value in node.outputs:
+            return f"a result of {node.op} {shape}" + (f" (in {node.place})" if node.place else "")
+    return f"a constant {shape}"
+
+
+def _elsewhere(
+    args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs of another sign and size; whole numbers in another order."""
+
+    def moved(x: Tensor) -> Tensor:
+        if x.dtype == torch.bool or not x.numel():
+            return x
+        if x.is_floating_point() or x.is_complex():
+            return FACTOR * x
+        return x.flatten()[torch.randperm(x.numel(), generator=generator)].reshape(x.shape)
+
+    found: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, moved, (args, kwargs))
+    return found
+
+
+def _first_other_step(first: Program, other: Program) -> str:
+    """Where two runs take other steps; empty where they do not."""
+    for one, two in zip(first.nodes, other.nodes, strict=False):
+        shapes = [[None if value is None else value.shape for value in node.outputs] for node in (one, two)]
+        if one.op != two.op or shapes[0] != shapes[1]:
+            return f"{two.op} follows where {one.op} was seen" if one.op != two.op else f"{one.op} has another shape"
+    counts = len(first.nodes), len(other.nodes)
+    return "" if counts[0] == counts[1] else f"{counts[1]} operations follow instead of {counts[0]}"
+
+
+def _changed_constants(first: Program, other: Program) -> list[Value]:
+    """Tensors that came from nowhere and differ between two runs."""
+    pairs = zip(first.constants.items(), other.constants.values(), strict=False)
+    return [value for (value, one), two in pairs if not torch.equal(torch.nan_to_num(one), torch.nan_to_num(two))]
