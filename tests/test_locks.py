@@ -12,7 +12,7 @@ BUSY = RunError("busy")
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    with held(tmp_path / "lock", BUSY), pytest.raises(RunError, match="^busy$"), held(tmp_path / "lock", BUSY):
+    with held(tmp_path / "lock", BUSY), pytest.raises(RunError, match=r"^busy$"), held(tmp_path / "lock", BUSY):
         pass
     with held(tmp_path / "lock", BUSY):
         pass
@@ -30,5 +30,5 @@ def test_a_lock_that_was_renamed_away_is_no_lock(tmp_path: Path, monkeypatch: py
         return true_fstat(descriptor)
 
     monkeypatch.setattr(os, "fstat", fstat)
-    with pytest.raises(RunError, match="^busy$"), held(path, BUSY):
+    with pytest.raises(RunError, match=r"^busy$"), held(path, BUSY):
         pass

@@ -373,7 +373,7 @@ def test_pages_are_counted_from_their_headers() -> None:
             list(pages(data, start, length))
     with pytest.raises(ValueError, match="nested too deep"):
         list(pages(b"\x1c" * 100, 0, 100))
-    with pytest.raises(ValueError, match="^a page says no size$"):
+    with pytest.raises(ValueError, match=r"^a page says no size$"):
         list(pages(b"\0" * 100, 0, 100))
 
 

@@ -98,8 +98,8 @@ def automorphisms(
     """Every permutation of inputs and outputs that extends to an automorphism of the network.
 
     In a network that convolves, inputs are channels, and taps and pixels move too, as one turn or mirror of all
-    pictures; the elements found are for its picture view (`graphws.actions.pictures.joined_axes`).  They are symmetries of its
-    weights: strides and padding that are not the same on both sides may break them.
+    pictures; the elements found are for its picture view (`graphws.actions.pictures.joined_axes`).  They are symmetries
+    of its weights: strides and padding that are not the same on both sides may break them.
 
     Laws: each generator g has g.act(weights) = weights to the tolerance; the group holds every such element, among the
     permutations (and signs, where the action allows them) of the hidden spaces.  Matrices of linear spaces are not
