@@ -57,7 +57,8 @@ def scale_of(outputs: Tensor) -> Tensor:
     """What changes of outputs are compared with: ||x - mean(x)||, or ||x|| where that is rounding."""
     outputs = _inexact(outputs)
     spread, size, kind = (outputs - outputs.mean()).norm(), outputs.norm(), torch.finfo(outputs.dtype)
-    return spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
+    scale: Tensor = spread if spread > 8 * kind.eps * size else size.clamp_min(kind.tiny)
+    return scale
 
 
 def _inexact(x: Tensor) -> Tensor:

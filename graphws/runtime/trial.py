@@ -1,8 +1,8 @@
 """A trial: one model, one learning rate, one seed, trained until validation has seen enough.
 
 Its folder holds ``last.ckpt`` while it trains, ``best.safetensors``, ``metrics.csv`` and, written last of all,
-``trial.json``.  A folder with ``trial.json`` is done; one with ``last.ckpt`` goes on from there; anything else, and what
-is damaged, starts anew.  `Trial.run` may therefore be called again after any kind of stop.
+``trial.json``.  A folder with ``trial.json`` is done; one with ``last.ckpt`` goes on from there; anything else, and
+what is damaged, starts anew.  `Trial.run` may therefore be called again after any kind of stop.
 """
 
 from __future__ import annotations
