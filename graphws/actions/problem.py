@@ -18,6 +18,7 @@ from graphws.actions.computation.features import features_of, run_network, why_n
 from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
+from graphws.actions.measures.probes import shares_of_reach
 from graphws.actions.pictures.joined_axes import picture_view
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
@@ -45,6 +46,7 @@ class Problem:
         layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
         note: Why probes that were given are not used, or which layers the group does not reach.
         ends: The change of basis at the ends, in which the group is orthogonal.
+        reaches: See `reach`; of probes.
         outputs: For each element the network's outputs on the second half, (points, …), where its module was run in
             place of the graph.
     """
@@ -60,6 +62,7 @@ class Problem:
     layers: tuple[LatentValue, ...] = field(default=())
     note: str = ""
     ends: Mapping[str, SpaceElement] = field(default_factory=dict)
+    reaches: tuple[float, ...] = ()
     outputs: tuple[Tensor, ...] = ()
 
     @property
@@ -84,6 +87,10 @@ class Problem:
     def based(self, inputs: Tensor) -> Tensor:
         """Inputs, as the group moves them, in the basis and on the device of the weights."""
         return _rebase(self.graph, inputs.to(self.weights.device), self.ends)
+
+    def reach(self, element: int) -> float:
+        """How far an element moves the probes, as a share of how far unrelated inputs are apart; at most 1."""
+        return self.reaches[element] if self.reaches else 1.0
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -136,7 +143,17 @@ def pose(
         outputs = () if module is None else _outputs_of(module, given, placed, _checked(data, placed))
         note = f"The module was run on probes, its layers were looked at by their weights alone: {unable}."
         note = note if outputs else f"Probes were not used: {unable}."
-        return Problem(moved, view, gauge, placed, fixed, metrics, note=note, outputs=outputs)
+        return Problem(
+            moved,
+            view,
+            gauge,
+            placed,
+            fixed,
+            metrics,
+            note=note,
+            outputs=outputs,
+            reaches=() if data is None else shares_of_reach(symmetry, data),
+        )
     layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
@@ -146,9 +163,16 @@ def pose(
     for part in (points[: len(points) // 2], points[len(points) // 2 :]):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(graph, x, ends)) for x in inputs))
+    reaches = shares_of_reach(symmetry, data)
+    if min(reaches) < 1:
+        said = f"The group moves the probes by {min(reaches):.0%} of what parts unrelated ones; "
+        said += "errors are divided by that."
+        note = f"{note} {said}".strip()
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
-    return Problem(moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends)
+    return Problem(
+        moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends, reaches=reaches
+    )
 
 
 def _checked(data: Tensor, placed: Placed) -> Tensor:

@@ -23,7 +23,7 @@ from graphws.actions.analysis.result import Actions
 from graphws.actions.groups.ends import output_size
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
-from graphws.actions.groups.symmetry import DataSymmetry
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.identifiability import identifiability
 from graphws.actions.measures.categories import CATEGORIES, categories, negated_copies
 from graphws.actions.measures.equivariance import (
@@ -47,7 +47,7 @@ from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
 from graphws.actions.verdict.verdict import Links, judge, refuted
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
-from graphws.graph import LinearMap, Monomial, Weights
+from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
 from graphws.graph.element import compose
 from graphws.matching import families
 from graphws.matching.match import same_map
@@ -135,6 +135,12 @@ def _defect(problem: Problem, best: Candidate, space: str) -> float:
     return sum(wrong) / len(wrong)
 
 
+def _is_trivial(graph: NetworkGraph, best: Candidate) -> bool:
+    """Whether every hidden space is left as it is."""
+    hidden = [space.name for space in graph.spaces if space.moves]
+    return all(is_identity(maps[name]) for maps in best.maps for name in hidden if name in maps)
+
+
 def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int) -> Actions:
     """The figures of every layer, and the verdict."""
     graph = problem.graph
@@ -203,6 +209,8 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
     on_random = error_on_random_inputs(problem) if whole is None else None
     if on_random is not None:
         verdict = refuted(verdict, on_random, problem.placed.stopped)
+    if verdict.outcome != "no action found" and _is_trivial(graph, best):
+        verdict = replace(verdict, text=f"{verdict.text} It is the trivial one: it moves no neuron.")
     elements = tuple(problem.original(maps) for maps in best.maps)
     return Actions(
         symmetry.name,

@@ -263,4 +263,6 @@ def _identity(element: SpaceElement) -> SpaceElement:
 
 def is_identity(element: SpaceElement) -> bool:
     """Whether a map leaves everything in its place."""
-    return bool(torch.allclose(element.matrix(), torch.eye(element.size, dtype=torch.float64), atol=1e-9))
+    return bool(
+        torch.allclose(element.matrix().double().cpu(), torch.eye(element.size, dtype=torch.float64), atol=1e-9)
+    )

@@ -1,6 +1,8 @@
 """Figures of merit: how far the layers are from equivariant, in weights and on probes.
 
-All errors are relative and are the largest over the elements of the group:
+All errors are relative and are the largest over the elements of the group.  Errors on probes are also divided by how
+far the element moves the probes, where that is less than it would move unrelated ones (`Problem.reach`): what hardly
+moves the probes cannot be far from equivariant on them, whatever the network does.
 
 * *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.
   Of a norm's scales and statistics ‖θ_i‖ holds what differs from channel to channel;
@@ -78,7 +80,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
 
             got = recompute(latent, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, latent, base, maps[g])
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / problem.reach(g))
         errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors
 
@@ -101,7 +103,7 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
         base = problem.held[0][latent.value]
         for g in range(1, problem.order):
             wanted = apply_features(problem, g, latent, base, maps[g])
-            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base))
+            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reach(g)
             errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
     return errors
 
@@ -116,7 +118,7 @@ def end_to_end_error(problem: Problem) -> float | None:
     base, worst = problem.held[0][out.value], 0.0
     for g in range(1, problem.order):
         wanted = apply_features(problem, g, out, base, problem.fixed[g])
-        worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)))
+        worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)) / problem.reach(g))
     return worst
 
 
@@ -127,7 +129,7 @@ def _error_of_outputs(problem: Problem) -> float:
     worst, spread = 0.0, centred_norm(outputs[0])
     for g in range(1, problem.order):
         wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
-        worst = max(worst, float((outputs[g] - wanted).norm() / spread))
+        worst = max(worst, float((outputs[g] - wanted).norm() / spread) / problem.reach(g))
     return worst
 
 

@@ -27,16 +27,27 @@ def moved_share(symmetry: DataSymmetry, data: Tensor) -> float:
     Raises:
         DataError: Where all probes are alike.
     """
+    return min((share for share in _shares(symmetry, data) if share is not None), default=float("inf"))
+
+
+def shares_of_reach(symmetry: DataSymmetry, data: Tensor) -> tuple[float, ...]:
+    """For each element ‖g x - x‖ / (√2 ‖x - mean‖), at most 1: unrelated inputs are √2 spreads apart.
+
+    1 for elements that leave all inputs alone, on which nothing depends.
+    """
+    return tuple(1.0 if share is None else min(1.0, share / 2**0.5) for share in _shares(symmetry, data))
+
+
+def _shares(symmetry: DataSymmetry, data: Tensor) -> list[float | None]:
+    """For each element ‖g x - x‖ / ‖x - mean‖; None for those that move no input."""
     points = data.detach().reshape(len(data), -1).to("cpu", torch.float64)
     spread = float((points - points.mean(0)).norm())
     if spread <= 1e-9 * float(points.norm()):
         raise DataError(f"all {len(data)} probes are the same input, so nothing can be measured on them")
-    gaps = [
-        float((symmetry.on_inputs(g, points) - points).norm()) / spread
+    return [
+        None if is_identity(symmetry.input[g]) else float((symmetry.on_inputs(g, points) - points).norm()) / spread
         for g in range(symmetry.order)
-        if not is_identity(symmetry.input[g])
     ]
-    return min(gaps, default=float("inf"))
 
 
 def check_moved(symmetry: DataSymmetry, data: Tensor) -> None:

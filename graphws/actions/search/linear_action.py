@@ -98,7 +98,7 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
                 wanted = _moved(problem, fitted[latent.value], g, latent.value)
             else:
                 wanted = apply_features(problem, g, latent, base, problem.fixed[g])
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)))
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / problem.reach(g))
         errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors, _defects(problem.layers, fitted)
 
