@@ -134,11 +134,13 @@ def refuted(verdict: Verdict, error: float, stopped: str) -> Verdict:
         error: The end-to-end error on random inputs.
         stopped: The step through which the group's move does not get; empty where there is none.
     """
-    if verdict.outcome != "exact action" or error <= SMALL_ON_RANDOM:
+    allowed = {"exact action": SMALL_ON_RANDOM, "action found": CALIBRATED}.get(verdict.outcome)
+    if allowed is None or error <= allowed:
         return verdict
     why = f"; the group's move does not get through {stopped}" if stopped else ""
+    what = "are symmetric" if verdict.outcome == "exact action" else "have much of the symmetry"
     text = (
-        f"No action found: the weights are symmetric, the function is not. On random inputs outputs are {error:.0%} of "
+        f"No action found: the weights {what}, the function is not. On random inputs outputs are {error:.0%} of "
         f"their spread from where the group would have them{why}."
     )
     return Verdict("no action found", text, dict.fromkeys(verdict.layers, "none"))
