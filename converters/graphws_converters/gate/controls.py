@@ -23,8 +23,12 @@ RATIO = 100
 
 
 def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> float:
-    """The largest change with one parameter left behind, over parameters spread through the network."""
-    names = _changed(weights, moved)
+    """The largest change with one weight left behind, over weights spread through the network.
+
+    Other parameters stand in only where an element moves no weight: a bias left behind says nothing of the weights.
+    """
+    changed = _changed(weights, moved)
+    names = [name for name in changed if weights.graph.parameter(name).kind == "weight"] or changed
     largest = 0.0
     for name in names[:: max(1, len(names) // MOST_CONTROLS)]:
         largest = max(largest, change(before, run(_without(weights, moved, name))))

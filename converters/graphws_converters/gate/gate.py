@@ -81,6 +81,12 @@ def gate(
         moved = element.act(weights)
         found = change(before, run(moved))
         if not found <= tolerance:
+            again = change(before, run(weights)) if element.maps else found
+            if not again <= tolerance:
+                raise VerificationError(
+                    f"two runs on the same weights and inputs differ by {again:.1e}: "
+                    "the network is not a function of them"
+                )
             if found <= ROUNDS * _rounding(weights, before, run, tolerance, generator):
                 return Outcome(None, f"an element changes the outputs by {found:.1e}, and rounding does no less")
             raise VerificationError(_blame(element, weights, before, run, found, tolerance))
@@ -175,9 +181,6 @@ def _blame(element: GroupElement, weights: Weights, before: Outputs, run: Run, f
     An element is the product of its parts, parents' parts first.  Bisection over how many of them act finds a part
     before which nothing changed and after which something did, in log2(spaces) runs.
     """
-    again = change(before, run(weights))
-    if not again <= tolerance or not element.maps:  # without a part that acts, only the run itself can differ
-        return f"two runs on the same weights and inputs differ by {again:.1e}: the network is not a function of them"
     parts = [(space, element.alone(space.name)) for space in weights.graph.spaces if space.name in element.maps]
 
     def changed(first: GroupElement) -> float:
