@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphws.kinds import spelled
 from graphws_converters.algebra.dims import free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
@@ -21,7 +22,6 @@ from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
 from graphws_converters.rules.registry import Call, Entry, NotCovered
 
-_PASSING = {"contiguous", "clone", "alias", "detach", "_to_copy", "to"}
 _TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
 _DEEPEST = 8
 """How many views after a reshape are followed to see whether one of its axes is only taken apart."""
@@ -227,7 +227,8 @@ def taken_apart(node: Node, users: Users) -> set[int]:
 def _follow(user: Node, places: list[int | None]) -> list[int | None] | None:
     """Where the axes are after a view; None for anything else."""
     arguments, rank = user.arguments, len(places)
-    if user.op in _PASSING:
+    row = spelled(user.op)
+    if row is not None and row.name in ("identity", "cast"):
         return places
     if user.op == "permute":
         return [places[k] for k in arguments["dims"]]
