@@ -25,6 +25,8 @@ from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
 from graphws.matching import Metric, balanced_metric, matching_gauge, matching_view
 
+_NOTED = 0.9
+"""Share of the reach of unrelated inputs below which the note says that errors are divided by it."""
 Maps = dict[str, SpaceElement]
 Module = Callable[[Weights, Tensor], Tensor]
 """Runs a network's module with weights on inputs; see `graphws.checkpoints.conversion.Conversion.run`."""
@@ -44,7 +46,8 @@ class Problem:
         runs: For each element g every value of the computation on the first half of the probes, moved by g.
         held: The same on the second half, which errors are measured on.
         layers: The latent values that the group reaches, and the output; none where the graph cannot be run.
-        note: Why probes that were given are not used, or which layers the group does not reach.
+        note: Why probes that were given are not used, which layers the group does not reach, or how little it moves the
+            probes.
         ends: The change of basis at the ends, in which the group is orthogonal.
         reaches: See `reach`; of probes.
         outputs: For each element the network's outputs on the second half, (points, …), where its module was run in
@@ -164,7 +167,7 @@ def pose(
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(graph, x, ends)) for x in inputs))
     reaches = shares_of_reach(symmetry, data)
-    if min(reaches) < 1:
+    if min(reaches) < _NOTED:
         said = f"The group moves the probes by {min(reaches):.0%} of what parts unrelated ones; "
         said += "errors are divided by that."
         note = f"{note} {said}".strip()

@@ -293,7 +293,7 @@ def test_networks_trained_on_cifar(shared: Path, name: str, activations: list[st
     first = found.layer("hidden1")
     assert found.verdict.outcome == outcome
     assert found.end_to_end is not None
-    assert found.end_to_end < 0.05
+    assert found.end_to_end < 0.05 / 0.66  # mirrored, these pictures move by 66 % of what parts unrelated ones
     assert first.best_rival is not None
     assert first.matched >= 5 * first.best_rival.matched
     if name == "ae_gelu":
