@@ -43,6 +43,11 @@ def spaces_of(graph: NetworkGraph) -> Spaces:
     return {space.name: Space(space.size, space.kind != "free", space.parent) for space in graph.spaces}
 
 
+def extent(spaces: Spaces, name: str) -> int:
+    """Number of neurons of a space."""
+    return len(_paths(spaces, name))
+
+
 def generators(spaces: Spaces) -> Iterator[Permutation]:
     """A generating set of the group."""
     for name, space in spaces.items():
@@ -59,7 +64,7 @@ def count(spaces: Spaces, source: Sequence[str], target: Sequence[str] = ()) -> 
     With no axes on one side, that of the invariants of the other.
     """
     axes = (*source, *target)
-    shape = [len(_paths(spaces, name)) for name in axes]
+    shape = [extent(spaces, name) for name in axes]
     pairs = np.arange(int(np.prod(shape, dtype=np.int64))).reshape(shape)
     images = [_moved(pairs, axes, generator) for generator in generators(spaces)]
     if not images:
