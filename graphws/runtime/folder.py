@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from graphws.errors import GraphwsError, RunError
-from graphws.files import sweep
+from graphws.files import is_temporary, sweep
 from graphws.locks import held
 from graphws.runtime.files import make_folder, read_json, write_json, write_text
 
@@ -102,7 +102,9 @@ class RunFolder:
 
     def _strangers(self) -> list[str]:
         """What is no part of a run."""
-        return sorted(path.name for path in self.path.iterdir() if path.name not in OURS)
+        return sorted(
+            path.name for path in self.path.iterdir() if path.name not in OURS and not is_temporary(path.name)
+        )
 
     def _is_begun(self, spec: str) -> bool:
         """Whether a run of this spec, or of nobody knows which, was stopped here before it was known."""
