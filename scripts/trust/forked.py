@@ -7,6 +7,7 @@ flushed to the disk there are two points more: before, and with half of the file
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import signal
@@ -19,9 +20,26 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any
 
+import torch
+
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink")
 """Audit events of which the first argument is what is changed."""
+IMPORTED = (
+    "lightning.pytorch",
+    "matplotlib.pyplot",
+    "pyarrow.compute",
+    "PIL.PngImagePlugin",
+    "graphws.checkpoints.network_file",
+    "graphws.cli",
+    "graphws.layers",
+    "graphws.models",
+    "graphws.runtime.job",
+    "graphws.trainings",
+    "graphws.zoo.pack",
+    "graphws_converters.sources",
+)
+"""What commands import."""
 LIMIT = 300.0
 """Seconds after which a command hangs."""
 
@@ -48,18 +66,8 @@ class Ended:
 
 def warm_up() -> None:
     """Imports all that commands need, so that forks start at once."""
-    import lightning.pytorch
-    import matplotlib.pyplot
-    import torch
-
-    import graphws.checkpoints.network_file
-    import graphws.cli
-    import graphws.runtime.job
-    import graphws.trainings
-    import graphws.zoo.pack
-    import graphws_converters.sources  # noqa: F401
-
-    assert lightning.pytorch and matplotlib.pyplot
+    for name in IMPORTED:
+        importlib.import_module(name)
     torch.set_num_threads(1)
 
 
@@ -136,10 +144,10 @@ def _count(place: str, kill: int | None, writer: int) -> None:
     def point(what: str, path: str, before: Callable[[], object] = lambda: None) -> None:
         nonlocal number
         os.write(writer, f"\x02{what} {os.path.basename(path)}\n".encode())
-        if number == kill:
+        number += 1
+        if number - 1 == kill:
             before()
             os.kill(os.getpid(), signal.SIGKILL)
-        number += 1
 
     def inside(path: object) -> str | None:
         if isinstance(path, int):

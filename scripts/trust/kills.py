@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -172,7 +173,7 @@ def _spec(place: Path) -> None:
 def _state(seed: int, *widths: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     state = {}
-    for layer, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inner, outer) in enumerate(pairwise(widths)):
         state[f"{2 * layer}.weight"] = torch.randn(outer, inner, generator=generator)
         state[f"{2 * layer}.bias"] = torch.randn(outer, generator=generator)
     return state
