@@ -26,6 +26,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; choose another folder",
     errno.EPERM: "permission denied; choose another folder",
+    errno.EISDIR: "a folder is in its place; remove it and run the same command again",
 }
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")

@@ -41,12 +41,27 @@ head: {kind: invariant, outputs: 10}
 task: {kind: classification, target: label}
 train: {optimizer: {kind: adamw, lr: 1e-2}, epochs: 4, batch_size: 64, seeds: [0]}
 """
+EXPERIMENT = """\
+graphws: 1
+name: tiny
+experiment:
+  kind: symmetry
+  source: {kind: digits, limit: 300}
+  pictures: {size: 8, crop: 1.0}
+  network: {hidden: [4, 6], activation: tanh}
+  train: {steps: 60, batch_size: 16, lr: 1e-2, weight_decay: 0.1, check_every: 20, threads: 1}
+  probes: 40
+  decoys: 1
+"""
 PACK = ["zoo", "pack", "checkpoints", "packed", "--validation", "0.2", "--test", "0.2"]
 RANDOM = 4
 """One kill of so many comes at a random moment."""
 DOUBLE = 3
 """After one kill of so many the next command is killed too."""
+TIMED = ("seconds", "files")
+"""Keys and columns that depend on time: how long something took, and the checksums of files that say it."""
 CODE = -9
+"""Of a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ class Outcome:
 
 
 def content(place: Path) -> dict[str, bytes]:
-    """Every file and folder below a place, without the seconds that things took and the place's own name."""
+    """Every file and folder below a place, without what depends on time (`TIMED`) and the place's own name."""
     found = {}
     for path in sorted(place.rglob("*")):
         name = str(path.relative_to(place))
@@ -125,19 +140,19 @@ def content(place: Path) -> dict[str, bytes]:
 def _timeless(path: Path) -> bytes:
     data = path.read_bytes()
     if path.suffix == ".json":
-        return json.dumps(_without_seconds(json.loads(data))).encode()
+        return json.dumps(_without_time(json.loads(data))).encode()
     if path.suffix == ".csv":
         rows = list(csv.DictReader(io.StringIO(data.decode())))
-        return json.dumps(_without_seconds(rows)).encode()
+        return json.dumps(_without_time(rows)).encode()
     if path.suffix == ".html":
-        return re.sub(rb"<td>\d+</td></tr>", b"</tr>", data)
+        return re.sub(rb"<td>\d+</td></tr>|\d+ s in all", b"", data)
     return data
 
 
-def _without_seconds(value: object) -> object:
+def _without_time(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _without_seconds(inner) for key, inner in value.items() if key != "seconds"}
-    return [_without_seconds(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _without_time(inner) for key, inner in value.items() if key not in TIMED}
+    return [_without_time(inner) for inner in value] if isinstance(value, list) else value
 
 
 def difference(left: dict[str, bytes], right: dict[str, bytes]) -> str:
@@ -161,6 +176,7 @@ def scenes() -> list[Scene]:
         Scene("zoo unpack", ["zoo", "unpack", "packed", "out"], _packed),
         Scene("run", ["run", "quick.yaml"], _spec),
         Scene("train", ["train", "runs/quick"], _stopped),
+        Scene("run, an experiment", ["run", "tiny.yaml"], _experiment),
         Scene("convert -o", ["convert", "net.safetensors", "--activation", "tanh", "-o", "graph.safetensors"], _nets),
         Scene("reduce -o", small, _nets),
     ]
@@ -168,6 +184,10 @@ def scenes() -> list[Scene]:
 
 def _spec(place: Path) -> None:
     (place / "quick.yaml").write_text(SPEC)
+
+
+def _experiment(place: Path) -> None:
+    (place / "tiny.yaml").write_text(EXPERIMENT)
 
 
 def _state(seed: int, *widths: int) -> dict[str, torch.Tensor]:
@@ -223,7 +243,7 @@ def stage(scene: Scene, root: Path) -> Staged:
     Raises:
         RuntimeError: Where it fails, or two runs leave different files, so that nothing can be compared.
     """
-    template = root / scene.name.replace(" ", "-")
+    template = root / scene.name
     template.mkdir()
     scene.prepare(template)
     found = []

@@ -161,6 +161,7 @@ def test_the_part_tries_each_command_that_writes() -> None:
         "zoo unpack",
         "run",
         "train",
+        "run, an experiment",
         "convert -o",
         "reduce -o",
     ]
