@@ -236,7 +236,29 @@ def _flip(path: Path) -> None:
         (
             "trial.json",
             lambda p: p.write_text(p.read_text().replace('"lr": 0.05', '"lr": "x"')),
-            r"\S+trial.json is damaged: must be real number, not str",
+            r"\S+trial.json is damaged: its 'lr' is 'x'",
+        ),
+        (
+            "trial.json",
+            lambda p: p.write_text(p.read_text().replace('"seed": 0', '"seed": 1')),
+            r"\S+trial.json is of another training",
+        ),
+        (
+            "trial.json",
+            lambda p: p.write_text(p.read_text().replace('"val_loss"', '"val_less"')),
+            r"\S+best.safetensors is of another training",
+        ),
+        ("metrics.csv", Path.unlink, r"\S+metrics.csv cannot be read: .*"),
+        ("metrics.csv", lambda p: p.write_text("epoch,train_loss\n1,x\n"), r"\S+metrics.csv cannot be read: .*"),
+        (
+            "metrics.csv",
+            lambda p: p.write_text("\n".join(p.read_text().splitlines()[:3])),
+            r"\S+metrics.csv has not the 4 epochs of trial.json",
+        ),
+        (
+            "best.safetensors",
+            _flip,
+            r"the checkpoint \S+best.safetensors is damaged: its checksum is another; train again",
         ),
         ("best.safetensors", _cut, r"the checkpoint \S+best.safetensors is damaged: .*; train again"),
         ("best.safetensors", Path.unlink, r"no checkpoint at \S+best.safetensors"),
