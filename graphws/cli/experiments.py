@@ -100,7 +100,8 @@ def _execute(spec: Spec, path: Path | None) -> None:
         reporter = Bars() if group.first else Reporter()
         started = time.perf_counter()
         if group.first and folder.path.exists():
-            reporter.note(f"{folder.path}: " + ("done already" if folder.complete() else "going on"))
+            done = folder.complete() and not folder.altered()
+            reporter.note(f"{folder.path}: " + ("done already" if done else "going on"))
         try:
             work = job.run if spec.experiment is None else trainings.run
             results: Outcome = work(spec, folder, group, reporter)

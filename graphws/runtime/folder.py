@@ -41,6 +41,7 @@ OURS = frozenset((
     "probes.safetensors", "report.html",
 ))  # fmt: skip
 """What a run makes in its folder."""
+FOLDERS = ("trials", "models", "figures")
 STATUSES = ("running", "interrupted", "failed", "complete")
 _FACTS: dict[str, type] = {
     "spec_sha256": str, "zoo": str, "zoo_sha256": str, "pictures_sha256": str, "outcome": str, "error": str,
@@ -162,12 +163,16 @@ class RunFolder:
         self.mark("complete", outcome=outcome, files=files)
 
     def altered(self) -> dict[str, str]:
-        """Files of a complete run that are not what they were at its end, and what they are now."""
+        """Files that are not what they were when the run was complete, or cannot be read, and what they are now."""
         found = {}
         for name, known in self.state().get("files", {}).items():
             if _sum_of(self.path / name) != known:
                 what = "was altered" if (self.path / name).exists() else "is missing"
                 found[name] = f"{self.path / name} {what}"
+        if not _is_spec(self.spec):
+            found["spec.yaml"] = f"{self.spec} is missing or damaged"
+        if "versions.json" not in found and not _is_table(self.path / "versions.json"):
+            found["versions.json"] = f"{self.path / 'versions.json'} is missing or damaged"
         return found
 
     def known_as(self, spec: str) -> bool:
@@ -188,13 +193,16 @@ class RunFolder:
             )
         if self._trainings() and not (self.spec.is_file() and self.spec.read_text(encoding="utf-8") == spec):
             raise RunError(f"{self.path} holds trainings of another spec but no run.json; choose another folder")
-        for name in ("trials", "models", "figures"):
-            make_folder(self.path / name)
+        self._make_folders()
         write_text(self.spec, spec)
         write_json(self.path / "versions.json", versions)
         write_json(
             self.path / "run.json", {"format": FORMAT, "status": "running", "spec_sha256": checksum(spec.encode())}
         )
+
+    def _make_folders(self) -> None:
+        for name in FOLDERS:
+            make_folder(self.path / name)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -241,21 +249,15 @@ class RunFolder:
                 raise
 
     def _heal(self, spec: str, versions: dict[str, str], tell: Callable[[str], None]) -> None:
-        """Puts back what every run has, and removes what was altered, so that it is made again."""
-        for text in self.altered().values():
+        """Removes what was altered, so that it is made again, and puts back what every run has."""
+        self._make_folders()
+        for name, text in self.altered().items():
             tell(f"{text} and is made again")
-        for name in self.altered():
             with contextlib.suppress(OSError):
                 (self.path / name).unlink()
-        if not _is_spec(self.spec, spec):
-            tell(f"{self.spec} is missing or damaged and is put back")
+        if not self.spec.exists():
             write_text(self.spec, spec)
-        try:
-            known = read_json(self.path / "versions.json", "a run")
-        except RunError:
-            known = None
-        if not isinstance(known, dict):
-            tell(f"{self.path / 'versions.json'} is missing or damaged and is made again")
+        if not (self.path / "versions.json").exists():
             write_json(self.path / "versions.json", versions)
 
     def complete(self) -> bool:
@@ -303,14 +305,21 @@ def _is_entry(item: tuple[str, object]) -> bool:
     return _FILE.fullmatch(item[0]) is not None and isinstance(item[1], str)
 
 
-def _is_spec(path: Path, spec: str) -> bool:
-    """Whether a file is this spec, or any that can be read."""
+def _is_spec(path: Path) -> bool:
+    """Whether a file can be read as a spec."""
     try:
-        if path.read_text(encoding="utf-8") != spec:
-            load_spec(path)
-    except (GraphwsError, OSError, ValueError):
+        load_spec(path)
+    except GraphwsError:
         return False
     return True
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a JSON object."""
+    try:
+        return isinstance(read_json(path, "a run"), dict)
+    except RunError:
+        return False
 
 
 def _sum_of(path: Path) -> str:

@@ -118,7 +118,9 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
     """
     if lacking := lacks_for_training(spec):
         raise UsageError(lacking[0])
-    if group.first and folder.complete() and (found := _finished(folder, reporter)) is not None:
+    found = _finished(folder, reporter) if folder.complete() else None
+    group.barrier()  # before the first process makes it another state
+    if found is not None:
         return found
     for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
         check_devices(train, group)

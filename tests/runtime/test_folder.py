@@ -204,7 +204,7 @@ def test_the_spec_and_the_versions_are_put_back(tmp_path: Path, damage: Callable
     with folder.work(SPEC, {"python": "3"}, heard.append):
         pass
     assert heard == [
-        f"{folder.spec} is missing or damaged and is put back",
+        f"{folder.spec} is missing or damaged and is made again",
         f"{versions} is missing or damaged and is made again",
     ]
     assert (folder.spec.read_text(), json.loads(versions.read_text())) == (SPEC, {"python": "3"})
