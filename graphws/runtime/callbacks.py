@@ -80,11 +80,16 @@ class History(Callback):
         names = sorted(values, key=lambda name: (not name.startswith("train"), name == "lr", name))
         row = {"epoch": trainer.current_epoch + 1, **{name: values[name] for name in names}, "seconds": self.seconds}
         self.rows.append(row)
-        if self.path is not None and trainer.is_global_zero:
-            write_csv(self.path, list(row), self.rows)
+        if trainer.is_global_zero:
+            self.write()
         self.reporter.step(trainer.current_epoch + 1, values)
         if not math.isfinite(values["train_loss"]):
             raise Diverged(trainer.current_epoch + 1)
+
+    def write(self) -> None:
+        """Write the table, if there is anything to write and a place for it."""
+        if self.path is not None and self.rows:
+            write_csv(self.path, list(self.rows[-1]), self.rows)
 
 
 class Diverged(Exception):
@@ -123,11 +128,6 @@ class BestModel(Callback):
         """Which training this is, as text."""
         return json.dumps(self.description, sort_keys=True)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the best model of the run that was stopped."""
-        if self.epoch and trainer.is_global_zero:
-            self._write()
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare, and write the model when it is better."""
         values = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val_")}
@@ -140,10 +140,12 @@ class BestModel(Callback):
             model = pl_module.model
             assert isinstance(model, torch.nn.Module)
             self.model = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
-        save_model(self.path, self.model, {**self.description, "epoch": self.epoch, "validation": self.values})
+    def write(self) -> None:
+        """Write the best model, if there is one yet."""
+        if self.epoch:
+            save_model(self.path, self.model, {**self.description, "epoch": self.epoch, "validation": self.values})
 
 
 class LastCheckpoint(Checkpoint):

@@ -214,6 +214,9 @@ class Trial:
             diverged = error.epoch
         finally:
             reporter.end()
+        if group.first:  # what a killed training wrote may be lost, or of a later epoch than its checkpoint
+            history.write()
+            best.write()
         return TrialResult(
             self.name,
             self.lr,

@@ -98,6 +98,8 @@ def train(
                 reporter.note(f"{error}: the network is trained anew".replace("\n", " "))
                 (folder / LAST).unlink()
                 training = Training(design, pictures, torch.device(device))
+            if training.history:  # the table of the last look may not have been written
+                write_csv(folder / "metrics.csv", list(training.history[-1]), training.history)
         reporter.start(title, steps, "steps")
         try:
             while training.step < steps:

@@ -132,9 +132,9 @@ def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(tmp_path: 
         patch.setattr(os, "fsync", full)
         with pytest.raises(RunError) as caught:
             standin.trial(tmp_path).run(ALONE, Reporter())
-    best = tmp_path / "best.safetensors"
+    table = tmp_path / "metrics.csv"
     assert str(caught.value) == (
-        f"cannot write {best}: the disk is full; free some space and run the same command again"
+        f"cannot write {table}: the disk is full; free some space and run the same command again"
     )
     assert (tmp_path / "last.ckpt").read_bytes() == kept
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
@@ -195,9 +195,31 @@ def test_the_best_model_comes_back_with_the_last_checkpoint(tmp_path: Path, dama
         standin.trial(tmp_path / "cut", epochs=4, lr=0.0).run(ALONE, standin.StopAfter(2))
     damage(tmp_path / "cut" / "best.safetensors")
     trial = standin.trial(tmp_path / "cut", epochs=4, lr=0.0)
+    (tmp_path / "cut" / "metrics.csv").unlink()
     assert trial.run(ALONE, Reporter()).validation == whole.validation
+    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
     left, right = (tmp_path / name / "best.safetensors" for name in ("whole", "cut"))
     assert left.read_bytes() == right.read_bytes()
+    assert trial.finished() is not None
+
+
+def test_files_that_were_lost_after_the_last_epoch_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = standin.trial(tmp_path / "whole").run(ALONE, Reporter())
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("graphws.runtime.trial.write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            standin.trial(tmp_path / "cut").run(ALONE, Reporter())
+    for name in ("best.safetensors", "metrics.csv"):
+        (tmp_path / "cut" / name).unlink()
+    trial = standin.trial(tmp_path / "cut")
+    assert trial.run(ALONE, Reporter()).validation == whole.validation
+    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
     assert trial.finished() is not None
 
 
