@@ -11,14 +11,13 @@ import errno
 import os
 import re
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from graphws.errors import DataError, GraphwsError
-from graphws.locks import try_lock
+from graphws.locks import has_name, try_lock
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -27,10 +26,9 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; choose another folder",
     errno.EPERM: "permission denied; choose another folder",
+    errno.EISDIR: "a folder is in its place; remove it and run the same command again",
 }
 
-
-_JUST_MADE = 2.0  # seconds in which a file may not be locked yet by its writer
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp")
 
 
@@ -45,21 +43,37 @@ def whole_file(path: Path, kind: type[GraphwsError] = DataError) -> Iterator[Bin
     Raises:
         GraphwsError: Of that kind, where the disk is full, read-only or closed to us.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = None
     try:
-        with temporary.open("xb") as file:
-            try_lock(file)  # so that `sweep` knows that we live
+        temporary, begun = _begin(path)
+        with begun as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
         if isinstance(error, OSError):
             raise write_error(path, error, kind) from error
         raise
+
+
+def _begin(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside `path`, locked, so that `sweep` knows that its writer lives; another where it came first."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        file = temporary.open("xb")
+        if try_lock(file) is not False and has_name(file, temporary):
+            return temporary, file
+        file.close()
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that a writer has not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def sync_folder(folder: Path) -> None:
@@ -75,7 +89,7 @@ def sync_folder(folder: Path) -> None:
 def sweep(folder: Path, name: str | None = None) -> int:
     """Removes what killed writers left in a folder; how many files that were.
 
-    A file whose writer lives is locked by it, and stays, wherever that writer is.
+    A file whose writer lives is locked by it, and stays, wherever that writer is; all stay where there are no locks.
 
     Args:
         folder: Looked at itself, not what is below it.
@@ -87,8 +101,8 @@ def sweep(folder: Path, name: str | None = None) -> int:
             match = _TEMPORARY.fullmatch(path.name)
             if match is None or name not in (None, match["name"]):
                 continue
-            with suppress(OSError), path.open("rb") as file:
-                if try_lock(file) and time.time() - os.fstat(file.fileno()).st_mtime > _JUST_MADE:
+            with suppress(OSError), path.open("r+b") as file:  # locks of a network want a file that can be written
+                if try_lock(file):
                     path.unlink()
                     removed += 1
     return removed

@@ -1,7 +1,12 @@
-"""Locks between processes: one at a time works on a folder, and a process that dies lets go by itself."""
+"""Locks between processes: one at a time works on a folder, and a process that dies lets go by itself.
+
+Some file systems have no locks (a few network ones, and all on Windows): two processes in one folder are then not
+noticed.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +17,10 @@ from graphws.errors import GraphwsError
 
 try:
     import fcntl
-except ImportError:  # Windows has no advisory locks of this kind; two processes in one folder are then not noticed
+except ImportError:  # Windows has no advisory locks of this kind
     fcntl = None  # type: ignore[assignment]
+
+_TAKEN = (errno.EAGAIN, errno.EACCES)  # the second where locks of a network are emulated
 
 
 @contextmanager
@@ -29,28 +36,32 @@ def held(path: Path, busy: GraphwsError) -> Iterator[None]:
     """
     while True:
         with path.open("ab") as file:
-            if not try_lock(file):
+            if try_lock(file) is False:
                 raise busy
-            if _is(file, path):
+            if has_name(file, path):
                 yield
                 return
         if not path.parent.is_dir():  # whoever held it has finished and taken the folder along
             raise busy
 
 
-def try_lock(file: BinaryIO) -> bool:
-    """Locks an open file until it is closed; whether nobody else had."""
+def try_lock(file: BinaryIO) -> bool | None:
+    """Locks an open file until it is closed.
+
+    Returns:
+        bool | None: True where it is ours, False where another process has it, None where there are no locks.
+    """
     if fcntl is None:
-        return True
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return False if error.errno in _TAKEN else None
     return True
 
 
-def _is(file: BinaryIO, path: Path) -> bool:
-    """Whether an open file still has its name: its folder may have been renamed since."""
+def has_name(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file still has its name: it, or its folder, may have been renamed or removed since."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:

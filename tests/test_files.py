@@ -8,11 +8,14 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISDIR
+from typing import BinaryIO
 
 import pytest
 
+from graphws import files
 from graphws.errors import DataError, ZooError
-from graphws.files import sweep, whole_file
+from graphws.files import is_temporary, sweep, whole_file
+from graphws.locks import try_lock
 
 
 def test_many_writers_of_one_file_leave_one_whole(tmp_path: Path) -> None:
@@ -92,8 +95,7 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_stays(tmp_path: Pa
         living = next(tmp_path.glob(".c.txt.*.tmp"))
         for path in (dead, other, strange):
             path.write_bytes(b"half")
-        for path in (dead, other, living):
-            os.utime(path, (0, 0))
+        assert [is_temporary(path.name) for path in (dead, living, strange)] == [True, True, False]
         assert sweep(tmp_path, "a.txt") == 1
         assert not dead.exists()
         assert sweep(tmp_path) == 1
@@ -102,6 +104,48 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_ones_stays(tmp_path: Pa
         assert living.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.tmp", "c.txt"]
     assert sweep(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize("age", [-1e6, 0, 1e6])
+def test_sweeping_asks_no_clock(tmp_path: Path, age: float) -> None:
+    dead = tmp_path / ".a.0123456789ab.tmp"
+    dead.touch()
+    moment = dead.stat().st_mtime + age
+    os.utime(dead, (moment, moment))
+    with whole_file(tmp_path / "b"):
+        living = next(tmp_path.glob(".b.*.tmp"))
+        os.utime(living, (moment, moment))
+        assert sweep(tmp_path) == 1
+        assert living.exists()
+
+
+def test_a_file_swept_before_its_writer_could_lock_it_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep comes between the first file's making and its lock."""
+    swept = []
+
+    def late(file: BinaryIO) -> bool | None:
+        monkeypatch.setattr(files, "try_lock", try_lock)
+        swept.append(sweep(tmp_path))
+        return try_lock(file)
+
+    monkeypatch.setattr(files, "try_lock", late)
+    with whole_file(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert swept == [1]
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_without_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = tmp_path / ".a.0123456789ab.tmp"
+    dead.touch()
+    monkeypatch.setattr(files, "try_lock", lambda file: None)
+    with whole_file(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert sweep(tmp_path) == 0
+    assert sorted(os.listdir(tmp_path)) == [dead.name, "a"]
 
 
 def test_a_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -31,4 +33,26 @@ def test_a_lock_that_was_renamed_away_is_no_lock(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "fstat", fstat)
     with pytest.raises(RunError, match=r"^busy$"), held(path, BUSY):
+        pass
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
+def test_a_file_system_without_locks_is_not_taken_for_a_busy_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(tmp_path / "lock", BUSY), held(tmp_path / "lock", BUSY):
+        pass
+
+
+@pytest.mark.parametrize("reason", [errno.EAGAIN, errno.EACCES])
+def test_a_lock_of_a_network_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RunError, match=r"^busy$"), held(tmp_path / "lock", BUSY):
         pass

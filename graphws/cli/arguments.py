@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from graphws.errors import UsageError
+from graphws.files import sweep
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file, or the name of a shipped spec.")]
 
@@ -31,7 +32,7 @@ def read_shape(text: str) -> tuple[int, ...]:
 
 
 def check_files(given: Mapping[str, Path | None]) -> None:
-    """Refuses files that could not be written in the end, before the work begins.
+    """Refuses files that could not be written in the end, before the work begins, and sweeps up after killed writers.
 
     Args:
         given: What each option names, None where it was not given.
@@ -44,3 +45,5 @@ def check_files(given: Mapping[str, Path | None]) -> None:
             raise UsageError(f"{option} {path}: this is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+        if path is not None:
+            sweep(path.absolute().parent, path.name)

@@ -100,7 +100,8 @@ def _execute(spec: Spec, path: Path | None) -> None:
         reporter = Bars() if group.first else Reporter()
         started = time.perf_counter()
         if group.first and folder.path.exists():
-            reporter.note(f"{folder.path}: " + ("done already" if folder.complete() else "going on"))
+            done = folder.complete() and not folder.altered()
+            reporter.note(f"{folder.path}: " + ("done already" if done else "going on"))
         try:
             work = job.run if spec.experiment is None else trainings.run
             results: Outcome = work(spec, folder, group, reporter)
@@ -123,11 +124,11 @@ def _show(results: Outcome, folder: RunFolder, seconds: float) -> None:
 
 def _spec_of(folder: Path) -> Spec:
     from graphws.runtime.folder import RunFolder
-    from graphws.spec import load_spec
+    from graphws.runtime.job import spec_of
 
     if not RunFolder(folder).startable():
         RunFolder(folder).state()
-    return load_spec(RunFolder(folder).spec)
+    return spec_of(RunFolder(folder))
 
 
 def _latest(spec: Spec) -> Path:
@@ -135,7 +136,15 @@ def _latest(spec: Spec) -> Path:
     from graphws.runtime.job import RUNS
 
     found = [path.parent for path in RUNS.glob(f"{spec.name}*/run.json")]
-    complete = [path for path in found if RunFolder(path).status() == "complete" and _spec_of(path).name == spec.name]
+    complete = [path for path in found if RunFolder(path).complete() and _name_of(path) == spec.name]
     if not complete:
         raise RunError(f"no finished run of {spec.name!r} under {RUNS}/; make one with: graphws run {spec.name}")
     return max(complete, key=lambda path: (path / "run.json").stat().st_mtime)
+
+
+def _name_of(folder: Path) -> str | None:
+    """The name in the spec of a run; None where that is damaged."""
+    try:
+        return _spec_of(folder).name
+    except RunError:
+        return None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli.arguments import Overrides, SpecArgument
+from graphws.cli.arguments import Overrides, SpecArgument, check_files
 from graphws.cli.console import output
 from graphws.errors import UsageError
 from graphws.runtime.files import write_bytes, write_text
@@ -34,6 +34,7 @@ def schema_command(
     path: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print the JSON Schema of specs, for editors that complete and check while you type."""
+    check_files({"--output": path})
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if path is None:
         output().lines(text, end="")
@@ -52,6 +53,7 @@ def explain_command(
     from graphws.report.figures import png
     from graphws.runtime.model_explanation import explain_model
 
+    check_files({"--figure": figure})
     found = explain_model(load_spec(spec, overrides or ()))
     console = output()
     count = len(found.layers)

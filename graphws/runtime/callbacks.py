@@ -6,6 +6,7 @@ history and the best model of the run that was killed, and no epoch twice.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from pathlib import Path
@@ -79,11 +80,16 @@ class History(Callback):
         names = sorted(values, key=lambda name: (not name.startswith("train"), name == "lr", name))
         row = {"epoch": trainer.current_epoch + 1, **{name: values[name] for name in names}, "seconds": self.seconds}
         self.rows.append(row)
-        if self.path is not None and trainer.is_global_zero:
-            write_csv(self.path, list(row), self.rows)
+        if trainer.is_global_zero:
+            self.write()
         self.reporter.step(trainer.current_epoch + 1, values)
         if not math.isfinite(values["train_loss"]):
             raise Diverged(trainer.current_epoch + 1)
+
+    def write(self) -> None:
+        """Write the table, if there is anything to write and a place for it."""
+        if self.path is not None and self.rows:
+            write_csv(self.path, list(self.rows[-1]), self.rows)
 
 
 class Diverged(Exception):
@@ -107,14 +113,20 @@ class BestModel(Callback):
         self.path, self.metric, self.description = path, metric, description
         self.epoch = 0
         self.values: dict[str, float] = {}
+        self.model: dict[str, torch.Tensor] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a continued run needs."""
-        return {"epoch": self.epoch, "values": self.values}
+        """What a continued run needs: the best model among it, as its file may be of a later epoch, or lost."""
+        return {"epoch": self.epoch, "values": self.values, "model": self.model, "training": self.training}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best model of the run that was stopped."""
-        self.epoch, self.values = state_dict["epoch"], dict(state_dict["values"])
+        self.epoch, self.values, self.model = state_dict["epoch"], dict(state_dict["values"]), state_dict["model"]
+
+    @property
+    def training(self) -> str:
+        """Which training this is, as text."""
+        return json.dumps(self.description, sort_keys=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare, and write the model when it is better."""
@@ -127,7 +139,13 @@ class BestModel(Callback):
         if trainer.is_global_zero:
             model = pl_module.model
             assert isinstance(model, torch.nn.Module)
-            save_model(self.path, model.state_dict(), {**self.description, "epoch": self.epoch, "validation": values})
+            self.model = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+            self.write()
+
+    def write(self) -> None:
+        """Write the best model, if there is one yet."""
+        if self.epoch:
+            save_model(self.path, self.model, {**self.description, "epoch": self.epoch, "validation": self.values})
 
 
 class LastCheckpoint(Checkpoint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,24 @@ def read_json(path: Path, what: str) -> Any:
         raise RunError(f"{path.parent} is not {what}: it has no {path.name}") from None
     except (ValueError, OSError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Read a table of numbers, as `write_csv` writes it.
+
+    Raises:
+        RunError: When the file is missing or no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def make_folder(path: Path) -> Path:

@@ -16,22 +16,24 @@ The status becomes ``complete`` last, so a half-written run is never taken for a
 operating system drops when a process dies, keeps two processes out of one run.
 
 A kill may come at any point.  A folder that holds nothing but what a run makes, and no readable ``run.json``, is begun
-again; trainings in it that are finished stay so.
+again; trainings in it that are finished stay so.  ``run.json`` of a complete run has the checksum of every file but
+those of the trainings: what is missing or was altered later is made again when the run is gone on with.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from graphws.errors import GraphwsError, RunError
-from graphws.files import sweep
+from graphws.files import is_temporary, sweep
 from graphws.locks import held
-from graphws.runtime.files import make_folder, read_json, write_json, write_text
+from graphws.runtime.files import checksum, make_folder, read_json, write_json, write_text
+from graphws.spec import load_spec
 
 FORMAT = "graphws-run-1"
 OURS = frozenset((
@@ -39,6 +41,14 @@ OURS = frozenset((
     "probes.safetensors", "report.html",
 ))  # fmt: skip
 """What a run makes in its folder."""
+FOLDERS = ("trials", "models", "figures")
+STATUSES = ("running", "interrupted", "failed", "complete")
+_FACTS: dict[str, type] = {
+    "spec_sha256": str, "zoo": str, "zoo_sha256": str, "pictures_sha256": str, "outcome": str, "error": str,
+    "files": dict,
+}  # fmt: skip
+_FILE = re.compile(r"((models|figures)/)?(?!\.)[^/\\]+")
+_OF_THE_END = ("outcome", "error", "files")  # forgotten when the work goes on
 
 
 @dataclass(frozen=True)
@@ -77,16 +87,30 @@ class RunFolder:
         """What ``run.json`` says.
 
         Raises:
-            RunError: When this is not a run.
+            RunError: When this is not a run, or ``run.json`` is damaged.
         """
         try:
-            state = read_json(self.path / "run.json", "a run")
+            state = self._read()
         except RunError as error:
             if self.startable():
                 raise RunError(f"{error}; go on with: graphws train {self.path}") from None
             raise
-        if not isinstance(state, dict) or state.get("format") != FORMAT:
+        if state["format"] != FORMAT:
             raise RunError(f"{self.path} is not a run of this version of graphws: run.json is not {FORMAT!r}")
+        return state
+
+    def _read(self) -> dict[str, Any]:
+        """What ``run.json`` of any version says; `RunError` where it is missing or damaged."""
+        path = self.path / "run.json"
+        state = read_json(path, "a run")
+        if not isinstance(state, dict) or not isinstance(state.get("format"), str):
+            raise RunError(f"{path} is damaged: it does not name its format")
+        if state["format"] == FORMAT:
+            wrong = [name for name, kind in _FACTS.items() if name in state and not isinstance(state[name], kind)]
+            wrong += [] if state.get("status") in STATUSES else ["status"]
+            wrong += [] if wrong or all(map(_is_entry, state.get("files", {}).items())) else ["files"]
+            if wrong:
+                raise RunError(f"{path} is damaged: its {wrong[0]!r} is {state.get(wrong[0])!r}")
         return state
 
     def startable(self) -> bool:
@@ -96,13 +120,16 @@ class RunFolder:
     def _is_known(self) -> bool:
         """Whether ``run.json`` can be read."""
         try:
-            return isinstance(read_json(self.path / "run.json", "a run"), dict)
+            self._read()
         except RunError:
             return False
+        return True
 
     def _strangers(self) -> list[str]:
         """What is no part of a run."""
-        return sorted(path.name for path in self.path.iterdir() if path.name not in OURS)
+        return sorted(
+            path.name for path in self.path.iterdir() if path.name not in OURS and not is_temporary(path.name)
+        )
 
     def _is_begun(self, spec: str) -> bool:
         """Whether a run of this spec, or of nobody knows which, was stopped here before it was known."""
@@ -116,15 +143,41 @@ class RunFolder:
     def edited(self, spec: str) -> bool:
         """Whether a spec is another than the one that the run was started with."""
         known = self.state().get("spec_sha256")
-        return known is not None and known != _checksum(spec)
+        return known is not None and known != checksum(spec.encode())
 
     def status(self) -> str:
         """``running``, ``interrupted``, ``failed`` or ``complete``."""
         return str(self.state()["status"])
 
     def mark(self, status: str, **facts: Any) -> None:
-        """Change the status and what else ``run.json`` says."""
-        write_json(self.path / "run.json", {**self.state(), "status": status, **facts})
+        """Change the status and what else ``run.json`` says; how the work ended before is forgotten."""
+        state = {name: value for name, value in self.state().items() if name not in _OF_THE_END}
+        write_json(self.path / "run.json", {**state, "status": status, **facts})
+
+    def finish(self, outcome: str) -> None:
+        """Say that the run is complete, and what its files are."""
+        places = [self.path, self.path / "models", self.path / "figures"]
+        found = [path for place in places for path in place.iterdir() if path.is_file() and not is_temporary(path.name)]
+        names = {path.relative_to(self.path).as_posix() for path in found} - {"run.json", "run.lock", "spec.yaml"}
+        files = {name: _sum_of(self.path / name) for name in sorted(names)}
+        self.mark("complete", outcome=outcome, files=files)
+
+    def altered(self) -> dict[str, str]:
+        """Files that are not what they were when the run was complete, or cannot be read, and what they are now."""
+        found = {}
+        for name, known in self.state().get("files", {}).items():
+            if _sum_of(self.path / name) != known:
+                what = "was altered" if (self.path / name).exists() else "is missing"
+                found[name] = f"{self.path / name} {what}"
+        if not _is_spec(self.spec):
+            found["spec.yaml"] = f"{self.spec} is missing or damaged"
+        if "versions.json" not in found and not _is_table(self.path / "versions.json"):
+            found["versions.json"] = f"{self.path / 'versions.json'} is missing or damaged"
+        return found
+
+    def known_as(self, spec: str) -> bool:
+        """Whether the run was started with exactly this spec, whatever ``spec.yaml`` says now."""
+        return bool(self.state().get("spec_sha256") == checksum(spec.encode()))
 
     def create(self, spec: str, versions: dict[str, str]) -> None:
         """Start a run here.
@@ -140,11 +193,16 @@ class RunFolder:
             )
         if self._trainings() and not (self.spec.is_file() and self.spec.read_text(encoding="utf-8") == spec):
             raise RunError(f"{self.path} holds trainings of another spec but no run.json; choose another folder")
-        for name in ("trials", "models", "figures"):
-            make_folder(self.path / name)
+        self._make_folders()
         write_text(self.spec, spec)
         write_json(self.path / "versions.json", versions)
-        write_json(self.path / "run.json", {"format": FORMAT, "status": "running", "spec_sha256": _checksum(spec)})
+        write_json(
+            self.path / "run.json", {"format": FORMAT, "status": "running", "spec_sha256": checksum(spec.encode())}
+        )
+
+    def _make_folders(self) -> None:
+        for name in FOLDERS:
+            make_folder(self.path / name)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -176,6 +234,7 @@ class RunFolder:
             for place in (self.path, *(self.path / name for name in ("models", "figures")), *self._trainings()):
                 sweep(place)
             if self._is_known():
+                self._heal(spec, versions, tell)
                 self.mark("running")
             else:
                 if (self.path / "run.json").exists():
@@ -189,9 +248,24 @@ class RunFolder:
                     self.mark(status, error=str(error) or type(error).__name__)
                 raise
 
+    def _heal(self, spec: str, versions: dict[str, str], tell: Callable[[str], None]) -> None:
+        """Removes what was altered, so that it is made again, and puts back what every run has."""
+        self._make_folders()
+        for name, text in self.altered().items():
+            tell(f"{text} and is made again")
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink()
+        if not self.spec.exists():
+            write_text(self.spec, spec)
+        if not (self.path / "versions.json").exists():
+            write_json(self.path / "versions.json", versions)
+
     def complete(self) -> bool:
         """Whether a finished run is here."""
-        return self._is_known() and self.status() == "complete"
+        try:
+            return self.status() == "complete"
+        except RunError:
+            return False
 
     def busy(self) -> bool:
         """Whether another process holds the run."""
@@ -218,11 +292,39 @@ def next_folder(root: Path, name: str, spec: str) -> RunFolder:
 
 
 def _goes_on(folder: RunFolder, spec: str) -> bool:
-    if not folder._is_known():
+    try:
+        status = folder.status()
+    except RunError:
         return folder._is_begun(spec)
     same = folder.spec.exists() and folder.spec.read_text(encoding="utf-8") == spec and not folder.edited(spec)
-    return same and folder.status() != "complete"
+    return same and status != "complete"
 
 
-def _checksum(spec: str) -> str:
-    return hashlib.sha256(spec.encode()).hexdigest()
+def _is_entry(item: tuple[str, object]) -> bool:
+    """Whether a file's name stays in the folder, and its checksum is text."""
+    return _FILE.fullmatch(item[0]) is not None and isinstance(item[1], str)
+
+
+def _is_spec(path: Path) -> bool:
+    """Whether a file can be read as a spec."""
+    try:
+        load_spec(path)
+    except GraphwsError:
+        return False
+    return True
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a JSON object."""
+    try:
+        return isinstance(read_json(path, "a run"), dict)
+    except RunError:
+        return False
+
+
+def _sum_of(path: Path) -> str:
+    """The checksum of a file; empty where there is none."""
+    try:
+        return checksum(path.read_bytes())
+    except OSError:
+        return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphws.errors import RunError, UsageError
+from graphws.errors import GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
@@ -68,9 +68,9 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     if path is None:
         return next_folder(RUNS, spec.name, text)
     folder = RunFolder(path)
-    if not folder.spec.exists() or not (path / "run.json").exists() or folder.startable():
+    if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
         return folder
-    own = dump_spec(load_spec(folder.spec))
+    own = dump_spec(spec_of(folder))
     if folder.edited(own):
         raise RunError(
             f"{folder.spec} was edited after the run was started; put it back, or start a run of what it is now: "
@@ -83,6 +83,32 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     return folder
 
 
+def _is_of(folder: RunFolder, text: str) -> bool:
+    """Whether a run was started with a spec, and its own copy is that one, or is lost."""
+    if not folder.known_as(text):
+        return False
+    try:
+        return dump_spec(spec_of(folder)) == text
+    except RunError:
+        return True
+
+
+def spec_of(folder: RunFolder) -> Spec:
+    """The spec that a run keeps.
+
+    Raises:
+        RunError: When it is missing or damaged.
+    """
+    try:
+        return load_spec(folder.spec)
+    except GraphwsError as error:
+        what = f"is damaged ({str(error).splitlines()[0]})" if folder.spec.exists() else "is missing"
+        raise RunError(
+            f"{folder.spec} {what}; put it back with: graphws run SPEC --folder {folder.path}, "
+            "SPEC being what the run was started with"
+        ) from None
+
+
 def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
     """Fit the zoo, train and score every model, write the report; or do what of it is missing.
 
@@ -92,7 +118,9 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
     """
     if lacking := lacks_for_training(spec):
         raise UsageError(lacking[0])
-    if group.first and folder.complete() and (found := _finished(folder, reporter)) is not None:
+    found = _finished(folder, reporter) if folder.complete() else None
+    group.barrier()  # before the first process makes it another state
+    if found is not None:
         return found
     for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
         check_devices(train, group)
@@ -100,17 +128,20 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         return _work(spec, folder, group, reporter)
     with folder.work(dump_spec(spec), versions(), reporter.note):
         results = _work(spec, folder, group, reporter)
-        folder.mark("complete", outcome=results.sentence())
+        folder.finish(results.sentence())
     return results
 
 
 def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
     """The results of a complete run, where they and the kept models are whole; None, with a word, where not."""
     try:
+        for text in folder.altered().values():
+            raise RunError(text)
         results = Results.from_json(read_json(folder.path / "results.json", "a finished run"))
         for score in results.scores:
             read_model(folder.model(score.name))
-    except (RunError, TypeError, KeyError, AttributeError) as error:
+        results.table(), results.sentence()
+    except (RunError, TypeError, KeyError, AttributeError, ValueError, IndexError) as error:
         reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
         return None
     return results
@@ -119,6 +150,8 @@ def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
 def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
     group.barrier()
     ready = _ready(spec, folder, group, reporter)
+    if group.first:
+        _record(ready.zoo, folder)
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
         write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers)
@@ -128,8 +161,6 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
 
 def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> _Ready:
     zoo = _recorded_zoo(folder, group) or open_zoo(spec, group, reporter)
-    if group.first:
-        _record(zoo, folder)
     assert spec.task is not None
     on_gpu = torch.cuda.is_available() and spec.train.workers == 0
     device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
@@ -167,15 +198,20 @@ def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:
     group.barrier()
     if "zoo" not in state or not Path(state["zoo"]).exists():
         return None
-    zoo = Zoo.open(state["zoo"])
-    if _fingerprint(zoo) != state["zoo_sha256"]:
+    try:
+        zoo = Zoo.open(state["zoo"])
+    except ZooError as error:
+        raise RunError(
+            f"{error}; remove the zoo and make it again, then go on with: graphws train {folder.path}"
+        ) from None
+    if _fingerprint(zoo) != state.get("zoo_sha256"):
         raise RunError(f"the zoo {zoo.path} has changed since {folder.path} was started; start another run")
     return zoo
 
 
 def _record(zoo: Zoo, folder: RunFolder) -> None:
     state = folder.state()
-    if "zoo" not in state or state["zoo_sha256"] != _fingerprint(zoo):
+    if "zoo" not in state or state.get("zoo_sha256") != _fingerprint(zoo):
         folder.mark(state["status"], zoo=str(zoo.path.resolve()), zoo_sha256=_fingerprint(zoo))
 
 
@@ -200,8 +236,8 @@ def evaluate_run(
         RunError: When the run has no kept model yet, or one of another architecture.
         UsageError: On a zoo of another architecture.
     """
-    status = folder.status()
-    spec = load_spec(folder.spec)
+    status, altered = folder.status(), folder.altered()
+    spec = spec_of(folder)
     own = _ready(spec, folder, group, reporter)
     data = own.data
     if zoo is not None:
@@ -213,11 +249,13 @@ def evaluate_run(
     found = {}
     for contender in own.comparison.contenders:
         path = folder.model(contender.name)
-        if not path.exists():
+        if not path.exists() and f"models/{path.name}" not in altered:
             raise RunError(
                 f"{folder.path} is {status} and has no trained {contender.name!r} yet; "
                 f"finish it with: graphws train {folder.path}"
             )
+        for name in {f"models/{path.name}"} & altered.keys():
+            raise RunError(f"{altered[name]}; make it again with: graphws train {folder.path}")
         task = own.comparison.task
         found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
     return found

@@ -1,7 +1,7 @@
 """Trained models on disk: safetensors with a JSON description in its header.
 
-The file holds numbers and text only; nothing in it is executed.  The description says which model of which graph it
-is, so that weights of another architecture are refused by name and not by a shape deep inside.
+The file holds numbers and text only, and its own checksum; nothing in it is executed.  The description says which model
+of which graph it is, so that weights of another architecture are refused by name and not by a shape deep inside.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from graphws.errors import RunError
-from graphws.runtime.files import write_bytes
+from graphws.runtime.files import checksum, write_bytes
 from graphws.tensor_bytes import tensor_bytes
 
 FORMAT = "graphws-model-1"
@@ -29,14 +29,14 @@ def save_model(path: Path, state: Mapping[str, Tensor], description: Mapping[str
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     header = {"format": FORMAT, "description": json.dumps(dict(description))}
-    write_bytes(path, tensor_bytes(tensors, header))
+    write_bytes(path, tensor_bytes(tensors, {**header, "sha256": _seal(tensors, header)}))
 
 
 def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A model's state and description.
 
     Raises:
-        RunError: When the file is missing, truncated or not a model of graphws.
+        RunError: When the file is missing, damaged or not a model of graphws.
     """
     if not path.is_file():
         raise RunError(f"no checkpoint at {path}")
@@ -47,9 +47,17 @@ def read_model(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 raise RunError(f"{path} is not a graphws checkpoint: its format is {header.get('format')!r}")
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         description: dict[str, Any] = json.loads(header["description"])
+        known = header.pop("sha256", None)  # older files have none
+        if known is not None and known != _seal(state, header):
+            raise ValueError("its checksum is another")
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise RunError(f"the checkpoint {path} is damaged: {error}; {_cure(path)}") from error
     return state, description
+
+
+def _seal(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    """The checksum of the file without its checksum."""
+    return checksum(tensor_bytes(tensors, header))
 
 
 def _cure(path: Path) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 
 from graphws.report import Page, Picture, Table, curves, html, png, scores
-from graphws.runtime.files import read_json, write_bytes, write_text
+from graphws.runtime.files import read_json, read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
@@ -43,7 +42,9 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
     metric = results.metric.name
     values = {score.name: score.values(metric) for score in results.scores}
     histories = {
-        score.name: [_history(folder, f"{score.name}-lr{score.lr:g}-seed{seed}") for seed in score.seeds]
+        score.name: [
+            read_rows(folder.trial(f"{score.name}-lr{score.lr:g}-seed{seed}") / "metrics.csv") for seed in score.seeds
+        ]
         for score in results.scores
     }
     figures = {
@@ -51,11 +52,6 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
         "curves": ("Training, one line a seed.", curves(histories, metric)),
     }
     return figures | task.figures(answers, zoo)
-
-
-def _history(folder: RunFolder, trial: str) -> list[dict[str, float]]:
-    with open(folder.trial(trial) / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:

@@ -7,11 +7,13 @@ what is damaged, starts anew.  `Trial.run` may therefore be called again after a
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import signal
 import threading
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +32,7 @@ from graphws.graph import Weights
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
-from graphws.runtime.files import make_folder, read_json, write_json
+from graphws.runtime.files import make_folder, read_json, read_rows, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
@@ -114,16 +116,20 @@ class Trial:
         path = self.folder / "trial.json"
         if not path.exists():
             return None
-        found = read_json(path, "a trial")
-        try:
-            result = TrialResult(**found)
-            fits = isinstance(result.best_epoch, int) and all(map(math.isfinite, (result.lr, result.seconds)))
-            if not fits or not isinstance(result.validation, dict) or result.folder != self.folder.name:
-                raise TypeError("its values do not fit")
-        except TypeError as error:
-            raise RunError(f"{path} is damaged: {str(error).removeprefix('TrialResult.__init__() ')}") from None
+        result = _result(path)
+        mine = (self.name, self.lr, self.seed, self.folder.name)
+        if (result.name, result.lr, result.seed, result.folder) != mine:
+            raise RunError(f"{path} is of another training")
+        if len(read_rows(self.folder / "metrics.csv")) != result.epochs:
+            raise RunError(f"{self.folder / 'metrics.csv'} has not the {result.epochs} epochs of {path.name}")
         if result.best_epoch:
-            read_model(self.folder / "best.safetensors")
+            best = self.folder / "best.safetensors"
+            _, described = read_model(best)
+            wanted = {**self.description, "epoch": result.best_epoch, "validation": result.validation}
+            if json.dumps(described, sort_keys=True) != json.dumps(wanted, sort_keys=True):
+                raise RunError(f"{best} is of another training")
+            if {f"val_{self.task.chosen_by.name}", "val_loss"} - result.validation.keys():
+                raise RunError(f"{path} is damaged: its 'validation' lacks the metric that models are chosen by")
         return result
 
     def _sound(self, group: Processes, reporter: Reporter) -> TrialResult | None:
@@ -133,7 +139,7 @@ class Trial:
             found = self.finished()
         except RunError as error:
             reasons.append((f"{error}: this model is trained again".replace("\n", " "), self.folder / "trial.json"))
-        if found is None and last.exists() and (reason := _unreadable(last)):
+        if found is None and last.exists() and (reason := self._unusable(last)):
             reasons.append((f"{last} cannot be read ({reason}): this model is trained anew", last))
         group.barrier()
         if group.first:
@@ -142,6 +148,21 @@ class Trial:
                 file.unlink(missing_ok=True)
         group.barrier()
         return found
+
+    def _unusable(self, checkpoint: Path) -> str:
+        """Why a training cannot go on from a checkpoint; empty where it can."""
+        try:
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            training = found["callbacks"][self._best().state_key]["training"]
+            with zipfile.ZipFile(checkpoint) as archive:  # PyTorch does not compare the checksums that it writes
+                if archive.testzip() is not None:
+                    return "a checksum in it is another"
+        except Exception as error:  # a damaged pickle can fail in any way
+            return type(error).__name__  # its text is PyTorch's advice, or a number
+        return "" if training == self._best().training else "it is of another training"
+
+    def _best(self) -> BestModel:
+        return BestModel(self.folder / "best.safetensors", self.task.chosen_by, self.description)
 
     def run(self, group: Processes, reporter: Reporter) -> TrialResult:
         """Train, or go on, or give the result that is there already.
@@ -174,7 +195,7 @@ class Trial:
         )
         learner = Learner(model, self.task, optimisation, len(training), self.augment, self.normalise)
         history = History(self.folder / "metrics.csv", reporter)
-        best = BestModel(self.folder / "best.safetensors", self.task.chosen_by, self.description)
+        best = self._best()
         last = self.folder / "last.ckpt"
         callbacks: list[pl.Callback] = [history, best, LastCheckpoint(last)]
         if train.patience is not None:
@@ -193,6 +214,9 @@ class Trial:
             diverged = error.epoch
         finally:
             reporter.end()
+        if group.first:  # what a killed training wrote may be lost, or of a later epoch than its checkpoint
+            history.write()
+            best.write()
         return TrialResult(
             self.name,
             self.lr,
@@ -207,13 +231,44 @@ class Trial:
         )
 
 
-def _unreadable(checkpoint: Path) -> str:
-    """What went wrong when a checkpoint was read; empty where nothing did."""
+def _result(path: Path) -> TrialResult:
+    """The result in a file; `RunError` where it is damaged."""
+    found = read_json(path, "a trial")
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can fail in any way
-        return type(error).__name__  # its text is PyTorch's advice, or a number
-    return ""
+        result = TrialResult(**found)
+    except TypeError as error:
+        raise RunError(f"{path} is damaged: {str(error).removeprefix('TrialResult.__init__() ')}") from None
+    for name, value in asdict(result).items():
+        if not _FITS[name](value):
+            raise RunError(f"{path} is damaged: its {name!r} is {value!r}")
+    return result
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "lr": _is_number,
+    "seed": lambda value: isinstance(value, int),
+    "parameters": _is_count,
+    "epochs": _is_count,
+    "best_epoch": _is_count,
+    "validation": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+    "seconds": lambda value: _is_number(value) and math.isfinite(value),
+    "diverged": lambda value: value is None or _is_count(value),
+    "folder": _is_text,
+}
+"""Whether a value can be that of an attribute of `TrialResult`."""
 
 
 def check_devices(train: Train, group: Processes) -> None:

@@ -11,17 +11,14 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import torch
 from safetensors.torch import save
 
 from graphws.checkpoints.network_file import load_network, save_network
-from graphws.errors import RunError, UsageError
+from graphws.errors import GraphwsError, RunError, UsageError
 from graphws.report.actions_page import COLUMNS, actions_table
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.files import read_json, write_bytes, write_json
+from graphws.runtime.files import read_json, read_rows, write_bytes, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, SymmetryExperiment, dump_spec
@@ -34,7 +31,7 @@ from graphws.trainings.analysis import (
     rho_on_heads,
     score,
 )
-from graphws.trainings.design import design_of
+from graphws.trainings.design import Design, design_of
 from graphws.trainings.pictures import Pictures, load_pictures_of
 from graphws.trainings.training import LAST, Trained, train
 from graphws.trainings.training_report import write_report
@@ -58,6 +55,8 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         )
     if folder.complete():
         try:
+            for text in folder.altered().values():
+                raise RunError(text)
             return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
         except (RunError, TypeError, KeyError, AttributeError) as error:
             reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
@@ -73,7 +72,7 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
         write_bytes(folder.path / "probes.safetensors", save({"inputs": trained.probes(pictures).contiguous()}))
         write_json(folder.path / "results.json", results.to_json())
         write_report(spec, folder, trained, pictures, actions, heads, results)
-        folder.mark("complete", outcome=results.sentence())
+        folder.finish(results.sentence())
     return results
 
 
@@ -90,17 +89,29 @@ def _pictures(experiment: SymmetryExperiment, folder: RunFolder) -> Pictures:
 def _trained(experiment: SymmetryExperiment, pictures: Pictures, folder: RunFolder, reporter: Reporter) -> Trained:
     """The trained network; it is trained only where the run has none yet."""
     trial, path = folder.trial(NETWORK), folder.model(NETWORK)
-    if not path.exists():
+    design = design_of(experiment, pictures)
+    found = _kept(design, folder, reporter)
+    if found is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         trained = train(experiment, pictures, device=device, folder=trial, reporter=reporter)
         write_bytes(folder.path / "metrics.csv", (trial / "metrics.csv").read_bytes())
         save_network(convert(trained, pictures), path)
-        (trial / LAST).unlink()
-    weights = load_network(path).weights
-    assert weights is not None
-    return Trained(design_of(experiment, pictures), weights, _history(folder.path / "metrics.csv"))
+        found = _kept(design, folder, reporter)
+        assert found is not None
+    (trial / LAST).unlink(missing_ok=True)
+    return found
 
 
-def _history(path: Path) -> tuple[dict[str, float], ...]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(file))
+def _kept(design: Design, folder: RunFolder, reporter: Reporter) -> Trained | None:
+    """The network that was trained before; None where there is none, or, with a word, where it is damaged."""
+    path = folder.model(NETWORK)
+    if not path.exists():
+        return None
+    try:
+        weights = load_network(path).weights
+        if weights is None or weights.graph != design.graph:
+            raise RunError(f"{path} is of another training")
+        return Trained(design, weights, tuple(read_rows(folder.path / "metrics.csv")))
+    except GraphwsError as error:
+        reporter.note(f"{error}: the network is trained again")
+        return None

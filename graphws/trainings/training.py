@@ -92,7 +92,14 @@ def train(
     with torch_threads(threads):
         training = Training(design, pictures, torch.device(device))
         if folder is not None and (make_folder(folder) / LAST).exists():
-            training.load(folder / LAST)
+            try:
+                training.load(folder / LAST)
+            except Unusable as error:
+                reporter.note(f"{error}: the network is trained anew".replace("\n", " "))
+                (folder / LAST).unlink()
+                training = Training(design, pictures, torch.device(device))
+            if training.history:  # the table of the last look may not have been written
+                write_csv(folder / "metrics.csv", list(training.history[-1]), training.history)
         reporter.start(title, steps, "steps")
         try:
             while training.step < steps:
@@ -109,6 +116,10 @@ def train(
         finally:
             reporter.end()
     return Trained(design, training.held(), tuple(training.history))
+
+
+class Unusable(RunError):
+    """A checkpoint is damaged."""
 
 
 class Training:
@@ -202,9 +213,13 @@ class Training:
         """Take up a training that was stopped.
 
         Raises:
-            RunError: When the file is damaged or of another training.
+            Unusable: When the file is damaged.
+            RunError: When it is of another training, or of one on another kind of device.
         """
-        state, description = read_model(path)
+        try:
+            state, description = read_model(path)
+        except RunError as error:
+            raise Unusable(str(error)) from error
         known = self._identity()
         if {key: description.get(key) for key in known} != known:
             raise RunError(f"the checkpoint {path} is of another training; delete it to train anew")

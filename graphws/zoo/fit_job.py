@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -163,8 +162,11 @@ class _Job:
         }
 
     def opened(self) -> Zoo:
-        """The finished zoo; `ZooError` where it was made otherwise."""
-        zoo = Zoo.open(self.path)
+        """The finished zoo; `ZooError` where it was made otherwise, or is damaged."""
+        try:
+            zoo = Zoo.open(self.path)
+        except ZooError as error:
+            raise ZooError(f"{error}; remove {self.path} and run the same command again") from None
         if zoo.provenance.get("fit") != self.settings:
             difference = _difference(zoo.provenance.get("fit"), self.settings)
             raise ZooError(f"{self.path}: exists already, made otherwise{difference}; remove it, or give another name")
@@ -179,18 +181,22 @@ class _Job:
 
     def prepare(self) -> None:
         """Makes the partial folder, or checks that the one there belongs to the same fit."""
-        note = self.folder / "fit.json"
+        note, again = self.folder / "fit.json", f"remove {self.folder} and run the same command again"
         text = json.dumps(self.settings, indent=1, sort_keys=True).encode()
         try:
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self.folder, error, ZooError) from error
+        parts = list((self.folder / "parts").iterdir())  # looked at first: other ranks write the note before them
         if not note.exists():
+            if parts:
+                raise ZooError(f"{note}: missing, so that nobody knows what the parts beside it are; {again}")
             write_whole(note, [text])
         elif (found := read_bounded(note, 1 << 20)) != text:
-            other = None
-            with suppress(ValueError):
+            try:
                 other = json.loads(found)
+            except ValueError:
+                raise ZooError(f"{note}: damaged: it is not JSON; {again}") from None
             raise ZooError(
                 f"{self.folder}: an unfinished fit with other settings{_difference(other, self.settings)}; "
                 "go on with those, or remove the folder"

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from graphws.checkpoints.state_dict import SUFFIXES
 from graphws.errors import GraphwsError, ZooError, nearest
-from graphws.files import write_error
+from graphws.files import sweep, write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
 from graphws.printable import printable
@@ -38,6 +38,8 @@ from graphws.zoo.writer import LOCK, building, finish
 
 LABELS = "labels.csv"
 MAX_LABELS = 256 << 20
+COMPARED = 4096
+"""Networks that are held at a time where a zoo that is there is compared."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -55,7 +57,7 @@ def pack(
 
     Args:
         folder: Holds .pt, .pth, .th or .safetensors files, each a state dict of the same MLP.
-        out: The zoo's folder.
+        out: The zoo's folder.  A zoo that is there already is opened where it is the same.
         activation: Of the hidden layers.
         omega: Of a sine.
         split: How to split the networks where ``labels.csv`` does not say; all are ``train`` where None.
@@ -63,13 +65,11 @@ def pack(
 
     Raises:
         ZooError: Naming the file, on one that cannot be read, holds NaN, is no MLP, or is of another architecture; on
-            labels that do not match the files; on an `out` that exists.
+            labels that do not match the files; on an `out` that exists and is anything else.
     """
     folder, out = Path(folder), Path(out)
     if not folder.is_dir():
         raise ZooError(f"{folder}: no such folder")
-    if out.exists():
-        raise ZooError(f"{out}: exists already; remove it, or give another name")
     files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
     if not files:
         raise ZooError(f"{folder}: no checkpoints in it ({', '.join(SUFFIXES)})")
@@ -89,6 +89,8 @@ def pack(
         return Weights.cat(batch)
 
     provenance = {"kind": "packed", "activation": activation, "split": None if split is None else describe(split)}
+    if out.exists():
+        return _opened(out, graph, read, table, provenance)
     with building(out) as partial:
         try:
             _clear(partial)
@@ -97,6 +99,29 @@ def pack(
             shutil.rmtree(partial, ignore_errors=True)
             raise
     return Zoo.open(out)
+
+
+def _opened(
+    out: Path,
+    graph: NetworkGraph,
+    read: Callable[[int, int], Weights],
+    table: Mapping[str, np.ndarray],
+    provenance: dict[str, object],
+) -> Zoo:
+    """The zoo that is there already; `ZooError` where it is not the one that would be packed."""
+    other = ZooError(f"{out}: exists already; remove it, or give another name")
+    try:
+        zoo = Zoo.open(out, verify=True)
+    except ZooError:
+        raise other from None
+    same = (zoo.provenance, zoo.graph, list(zoo.table)) == (provenance, graph, list(table))
+    if not same or any(not np.array_equal(zoo.table[name], column) for name, column in table.items()):
+        raise other
+    for low in range(0, len(zoo), COMPARED):
+        there, ours = zoo.weights(slice(low, low + COMPARED)), read(low, min(low + COMPARED, len(zoo)))
+        if any(tensor.dtype != ours[name].dtype or not tensor.equal(ours[name]) for name, tensor in there.items()):
+            raise other
+    return zoo
 
 
 def _clear(partial: Path) -> None:
@@ -222,6 +247,8 @@ def unpack(
 ) -> list[Path]:
     """Writes networks of a zoo as state dicts, each under its original name where it has one.
 
+    What an earlier call has written already stays.
+
     Args:
         zoo: The zoo.
         out: A folder; made where it is missing.
@@ -232,7 +259,7 @@ def unpack(
         list[Path]: The files, in the order of `index`.
 
     Raises:
-        ZooError: On another suffix, an index outside of the zoo, a file that exists already, a full disk.
+        ZooError: On another suffix, an index outside of the zoo, a file that is there and is another, a full disk.
     """
     if suffix not in _ENCODERS:
         raise ZooError(f"state dicts are written as {' or '.join(_ENCODERS)}, not as {suffix!r}")
@@ -243,15 +270,18 @@ def unpack(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(out, error, ZooError) from error
+    sweep(out)
     for number in numbers:
         weights, row = zoo[number]
         stem = Path(str(row.get("file", ""))).stem
         if not _SAFE.fullmatch(stem):  # the table is no more to be trusted than any other file
             stem = f"network-{number:06d}"
         file = out / (stem + suffix)
-        if file.exists():
-            raise ZooError(f"{file}: exists already; unpack into an empty folder")
-        write_whole(file, [_ENCODERS[suffix](weights.to_state_dict())])
+        data = _ENCODERS[suffix](weights.to_state_dict())
+        if not file.exists():
+            write_whole(file, [data])
+        elif not file.is_file() or file.stat().st_size != len(data) or file.read_bytes() != data:
+            raise ZooError(f"{file}: exists already, and is another; unpack into an empty folder")
         files.append(file)
     return files
 

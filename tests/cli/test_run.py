@@ -154,13 +154,52 @@ def test_a_damaged_run_is_made_whole_by_the_command_that_is_named(place: Path) -
     assert run("eval", folder).exit_code == 0
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(place: Path) -> None:
-    shutil.copy("runs/quick/models/mlp.safetensors", "runs/quick/models/dwsnet.safetensors")
-    result = run("eval", "runs/quick")
+def test_everything_that_was_altered_comes_back_as_it_was(place: Path) -> None:
+    folder = Path("runs/quick")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    models = folder / "models"
+    shutil.copy(models / "mlp.safetensors", models / "dwsnet.safetensors")
+    result = run("eval", folder)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(
-        "error: the checkpoint runs/quick/models/dwsnet.safetensors is of another architecture: it has no "
+    assert result.stderr == (
+        "error: runs/quick/models/dwsnet.safetensors was altered; make it again with: graphws train runs/quick\n"
     )
+    (folder / "report.html").unlink()
+    shutil.rmtree(folder / "figures")
+    for name in ("results.json", "metrics.csv", "versions.json", "trials/dwsnet-lr0.01-seed0/best.safetensors"):
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+    result = run("train", folder)
+    assert result.exit_code == 0, result.output
+    assert "runs/quick/report.html is missing and is made again" in result.stderr
+    assert "best.safetensors is damaged: " in result.stderr
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    timed = {path for path in before if path.name in ("run.json", "report.html", "metrics.csv", "trial.json")}
+    timed.add(folder / "results.json")
+    assert after.keys() == before.keys()
+    assert [path for path in before.keys() - timed if after[path] != before[path]] == []
+    assert run("train", folder).stderr == "runs/quick: done already\n"
+
+
+def test_a_lost_spec_is_put_back_by_the_command_that_is_named(place: Path) -> None:
+    spec = Path("runs/quick/spec.yaml")
+    kept = spec.read_text()
+    for damage, what in ((Path.unlink, "is missing"), (lambda path: path.write_text("graphws: ["), "is damaged")):
+        damage(spec)
+        for command in ("train", "eval"):
+            result = run(command, "runs/quick")
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert result.stderr.startswith(f"error: {spec} {what}")
+            assert result.stderr.endswith(
+                "; put it back with: graphws run SPEC --folder runs/quick, SPEC being what the run was started with\n"
+            )
+        other = run("run", "quick.yaml", "--set", "train.epochs=1", "--folder", "runs/quick")
+        assert other.exit_code == 1
+        result = run("run", "quick.yaml", "--folder", "runs/quick")
+        assert result.exit_code == 0, result.output
+        assert f"{spec} is missing or damaged and is made again" in result.stderr
+        assert spec.read_text() == kept
 
 
 def test_a_changed_zoo_is_noticed(place: Path) -> None:
@@ -285,6 +324,8 @@ def test_two_processes_follow_the_curve_of_one_with_batch_statistics(tmp_path: P
         assert code == 0, error
         assert out.count("report: runs/quick/report.html") == 1
         assert "Warning" not in error
+        _, error, code = _finish([*command[:-1], "runs/quick"], place)
+        assert (code, error.count("runs/quick: done already")) == (0, 1), error
         with open(place / "runs/quick/metrics.csv", newline="") as file:
             curves[processes] = [
                 {name: float(value) for name, value in row.items() if name not in ("trial", "seconds")}

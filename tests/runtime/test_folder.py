@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,12 @@ def _begun(path: Path, state: int) -> Path:
 
 @pytest.mark.parametrize("state", [1, 2, 3, 4])
 def test_a_run_that_was_killed_before_it_was_known_is_begun_again(tmp_path: Path, state: int) -> None:
-    _begun(tmp_path / "a", state)
+    stray = _begun(tmp_path / "a", state) / ".run.json.0123456789ab.tmp"
+    stray.write_text("half")
     folder, heard = next_folder(tmp_path, "a", SPEC), []
-    assert folder.path == tmp_path / "a"
+    assert folder.path == tmp_path / "a", "what a killed writer left is no stranger"
     assert folder.startable() == (state > 2)
     assert not folder.complete()
-    stray = folder.path / ".run.json.0123456789ab.tmp"
-    stray.write_text("half")
-    os.utime(stray, (0, 0))
     with folder.work(SPEC, {}, heard.append):
         assert folder.status() == "running"
         assert not stray.exists()
@@ -122,6 +121,114 @@ def test_a_damaged_state_says_what_heals_it(tmp_path: Path) -> None:
     text = str(caught.value)
     assert text.startswith(f"{folder.path / 'run.json'} cannot be read: ")
     assert text.endswith(f"; go on with: graphws train {folder.path}")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("{}", "it does not name its format"),
+        ("[]", "it does not name its format"),
+        ('{"format": 3}', "it does not name its format"),
+        ('{"format": "graphws-run-1"}', "its 'status' is None"),
+        ('{"format": "graphws-run-1", "status": "done"}', "its 'status' is 'done'"),
+        ('{"format": "graphws-run-1", "status": ["complete"]}', "its 'status' is ['complete']"),
+        ('{"format": "graphws-run-1", "status": "running", "zoo": 3}', "its 'zoo' is 3"),
+        ('{"format": "graphws-run-1", "status": "running", "spec_sha256": null}', "its 'spec_sha256' is None"),
+        (
+            '{"format": "graphws-run-1", "status": "complete", "files": {"../a": "0"}}',
+            "its 'files' is {'../a': '0'}",
+        ),
+        ('{"format": "graphws-run-1", "status": "complete", "files": {"a": 0}}', "its 'files' is {'a': 0}"),
+    ],
+)
+def test_a_state_of_wrong_values_is_damaged_and_made_again(tmp_path: Path, content: str, what: str) -> None:
+    folder, heard = _made(tmp_path / "a"), []
+    (folder.path / "run.lock").touch()
+    (folder.path / "run.json").write_text(content)
+    with pytest.raises(RunError) as caught:
+        folder.status()
+    file = folder.path / "run.json"
+    assert str(caught.value) == f"{file} is damaged: {what}; go on with: graphws train {folder.path}"
+    assert not folder.complete()
+    assert next_folder(tmp_path, "a", SPEC).path == folder.path
+    with folder.work(SPEC, {}, heard.append):
+        assert folder.status() == "running"
+    assert heard == [f"{file} is damaged and is made again"]
+
+
+@pytest.mark.parametrize("name", ["../b", "/b", "..", "models/../b", "models/a/b", "trials/b", ".b", "figures/.b"])
+def test_a_state_names_no_file_outside(tmp_path: Path, name: str) -> None:
+    folder = _made(tmp_path / "a")
+    other = tmp_path / "b"
+    other.write_text("mine")
+    folder.mark("complete", files={name: "0"})
+    assert not folder.complete()
+    with folder.work(SPEC, {}):
+        pass
+    assert other.read_text() == "mine"
+
+
+def test_what_was_altered_after_the_end_is_told_and_removed(tmp_path: Path) -> None:
+    folder, heard = _made(tmp_path / "a"), []
+    names = ["figures/x.png", "metrics.csv", "models/m.safetensors", "results.json"]
+    for name in names:
+        (folder.path / name).write_text(name)
+    folder.finish("fine")
+    assert sorted(folder.state()["files"]) == [*names, "versions.json"]
+    assert folder.altered() == {}
+    (folder.path / "figures/x.png").unlink()
+    (folder.path / "models/m.safetensors").write_text("other")
+    (folder.path / "results.json").unlink()
+    (folder.path / "results.json").mkdir()
+    texts = [
+        f"{folder.path}/figures/x.png is missing",
+        f"{folder.path}/models/m.safetensors was altered",
+        f"{folder.path}/results.json was altered",
+    ]
+    assert list(folder.altered().values()) == texts
+    with folder.work(SPEC, {}, heard.append):
+        assert "files" not in folder.state()
+        assert not (folder.path / "models/m.safetensors").exists()
+        assert (folder.path / "metrics.csv").exists()
+    assert heard == [f"{text} and is made again" for text in texts]
+
+
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(b"\xff"), lambda path: path.write_text("[")]
+)
+def test_the_spec_and_the_versions_are_put_back(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    folder, heard = _made(tmp_path / "a"), []
+    versions = folder.path / "versions.json"
+    for path in (folder.spec, versions):
+        damage(path)
+    with folder.work(SPEC, {"python": "3"}, heard.append):
+        pass
+    assert heard == [
+        f"{folder.spec} is missing or damaged and is made again",
+        f"{versions} is missing or damaged and is made again",
+    ]
+    assert (folder.spec.read_text(), json.loads(versions.read_text())) == (SPEC, {"python": "3"})
+
+
+def test_a_run_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a")
+    state = '{"format": "graphws-run-0"}'
+    (folder.path / "run.json").write_text(state)
+    assert not folder.complete()
+    assert next_folder(tmp_path, "a", SPEC).path == tmp_path / "a-2"
+    with pytest.raises(RunError, match="is not a run of this version of graphws"), folder.work(SPEC, {}):
+        pass
+    assert (folder.path / "run.json").read_text() == state
+
+
+def test_how_the_work_ended_before_is_forgotten(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt), folder.work(SPEC, {}):
+        raise KeyboardInterrupt
+    assert folder.state()["error"] == "KeyboardInterrupt"
+    with folder.work(SPEC, {}):
+        assert folder.status() == "running"
+    assert "error" not in folder.state()
 
 
 def test_an_edited_spec_is_noticed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.environment import Processes
-from graphws.runtime.model_file import read_model
+from graphws.runtime.model_file import read_model, save_model
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.trial import Trial, TrialResult
 from tests.runtime import standin
@@ -132,8 +132,9 @@ def test_a_full_disk_stops_the_training_and_keeps_the_last_checkpoint(tmp_path: 
         patch.setattr(os, "fsync", full)
         with pytest.raises(RunError) as caught:
             standin.trial(tmp_path).run(ALONE, Reporter())
+    table = tmp_path / "metrics.csv"
     assert str(caught.value) == (
-        f"cannot write {tmp_path / 'metrics.csv'}: the disk is full; free some space and run the same command again"
+        f"cannot write {table}: the disk is full; free some space and run the same command again"
     )
     assert (tmp_path / "last.ckpt").read_bytes() == kept
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
@@ -150,10 +151,24 @@ class Notes(Reporter):
         self.heard.append(text)
 
 
+def _flipped(data: bytes) -> bytes:
+    """One bit in the middle, among the tensors."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
 @pytest.mark.parametrize(
-    "change", [lambda data: b"half a checkpoint", lambda data: b"", lambda data: data[: len(data) // 3]]
+    ("change", "reason"),
+    [
+        (lambda data: b"half a checkpoint", r"[A-Za-z]+Error"),
+        (lambda data: b"", "EOFError"),
+        (lambda data: data[: len(data) // 3], r"[A-Za-z]+Error"),
+        (_flipped, "a checksum in it is another"),
+    ],
 )
-def test_a_damaged_last_checkpoint_is_left_with_a_word(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_last_checkpoint_is_left_with_a_word(
+    tmp_path: Path, change: Callable[[bytes], bytes], reason: str
+) -> None:
     whole = standin.trial(tmp_path / "whole", epochs=4).run(ALONE, Reporter())
     with pytest.raises(KeyboardInterrupt):
         standin.trial(tmp_path / "cut", epochs=4).run(ALONE, standin.StopAfter(2))
@@ -161,13 +176,73 @@ def test_a_damaged_last_checkpoint_is_left_with_a_word(tmp_path: Path, change: C
     last.write_bytes(change(last.read_bytes()))
     result = standin.trial(tmp_path / "cut", epochs=4).run(ALONE, notes)
     assert len(notes.heard) == 1
-    assert re.fullmatch(f"{last} cannot be read \\([A-Za-z]+Error\\): this model is trained anew", notes.heard[0])
+    assert re.fullmatch(f"{last} cannot be read \\({reason}\\): this model is trained anew", notes.heard[0])
     assert (result.best_epoch, result.validation) == (whole.best_epoch, whole.validation)
     assert not last.exists()
 
 
+def _later(path: Path) -> None:
+    """The model of an epoch that the checkpoint does not know yet."""
+    state, description = read_model(path)
+    save_model(path, {name: x + 1 for name, x in state.items()}, {**description, "epoch": 3})
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half"), _later])
+def test_the_best_model_comes_back_with_the_last_checkpoint(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    whole = standin.trial(tmp_path / "whole", epochs=4, lr=0.0).run(ALONE, Reporter())
+    assert whole.best_epoch == 1, "no later epoch writes the model again"
+    with pytest.raises(KeyboardInterrupt):
+        standin.trial(tmp_path / "cut", epochs=4, lr=0.0).run(ALONE, standin.StopAfter(2))
+    damage(tmp_path / "cut" / "best.safetensors")
+    trial = standin.trial(tmp_path / "cut", epochs=4, lr=0.0)
+    (tmp_path / "cut" / "metrics.csv").unlink()
+    assert trial.run(ALONE, Reporter()).validation == whole.validation
+    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
+    left, right = (tmp_path / name / "best.safetensors" for name in ("whole", "cut"))
+    assert left.read_bytes() == right.read_bytes()
+    assert trial.finished() is not None
+
+
+def test_files_that_were_lost_after_the_last_epoch_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = standin.trial(tmp_path / "whole").run(ALONE, Reporter())
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("graphws.runtime.trial.write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            standin.trial(tmp_path / "cut").run(ALONE, Reporter())
+    for name in ("best.safetensors", "metrics.csv"):
+        (tmp_path / "cut" / name).unlink()
+    trial = standin.trial(tmp_path / "cut")
+    assert trial.run(ALONE, Reporter()).validation == whole.validation
+    assert _losses(tmp_path / "cut") == _losses(tmp_path / "whole")
+    assert trial.finished() is not None
+
+
+def test_a_checkpoint_of_another_training_is_left_with_a_word(tmp_path: Path) -> None:
+    whole = standin.trial(tmp_path / "whole", seed=0).run(ALONE, Reporter())
+    with pytest.raises(KeyboardInterrupt):
+        standin.trial(tmp_path / "cut", seed=1, description={"seed": 1}).run(ALONE, standin.StopAfter(2))
+    notes = Notes()
+    result = standin.trial(tmp_path / "cut", seed=0).run(ALONE, notes)
+    last = tmp_path / "cut" / "last.ckpt"
+    assert notes.heard == [f"{last} cannot be read (it is of another training): this model is trained anew"]
+    assert result.validation == whole.validation
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
+
+
+def _flip(path: Path) -> None:
+    """One bit of the last tensor."""
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +258,29 @@ def _cut(path: Path) -> None:
         (
             "trial.json",
             lambda p: p.write_text(p.read_text().replace('"lr": 0.05', '"lr": "x"')),
-            r"\S+trial.json is damaged: must be real number, not str",
+            r"\S+trial.json is damaged: its 'lr' is 'x'",
+        ),
+        (
+            "trial.json",
+            lambda p: p.write_text(p.read_text().replace('"seed": 0', '"seed": 1')),
+            r"\S+trial.json is of another training",
+        ),
+        (
+            "trial.json",
+            lambda p: p.write_text(p.read_text().replace('"val_loss"', '"val_less"')),
+            r"\S+best.safetensors is of another training",
+        ),
+        ("metrics.csv", Path.unlink, r"\S+metrics.csv cannot be read: .*"),
+        ("metrics.csv", lambda p: p.write_text("epoch,train_loss\n1,x\n"), r"\S+metrics.csv cannot be read: .*"),
+        (
+            "metrics.csv",
+            lambda p: p.write_text("\n".join(p.read_text().splitlines()[:3])),
+            r"\S+metrics.csv has not the 4 epochs of trial.json",
+        ),
+        (
+            "best.safetensors",
+            _flip,
+            r"the checkpoint \S+best.safetensors is damaged: its checksum is another; train again",
         ),
         ("best.safetensors", _cut, r"the checkpoint \S+best.safetensors is damaged: .*; train again"),
         ("best.safetensors", Path.unlink, r"no checkpoint at \S+best.safetensors"),

@@ -66,6 +66,32 @@ def test_going_on_after_a_stop_gives_the_weights_of_an_uninterrupted_training(
     assert figures(whole) == figures(resumed)
 
 
+def test_the_table_of_the_last_look_is_written_again(tmp_path: Path) -> None:
+    """A kill may come between the last checkpoint and its table."""
+    train(experiment(), pictures(), folder=tmp_path)
+    table = tmp_path / "metrics.csv"
+    whole = table.read_text()
+    table.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    train(experiment(), pictures(), folder=tmp_path)
+    assert table.read_text() == whole
+
+
+def test_a_damaged_checkpoint_is_left_with_a_word(tmp_path: Path) -> None:
+    whole = train(experiment(), pictures(), folder=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(experiment(), pictures(), folder=tmp_path / "cut", reporter=StopAfter(20))
+    last, heard = tmp_path / "cut" / "last.safetensors", []
+    data = bytearray(last.read_bytes())
+    data[-3] ^= 1
+    last.write_bytes(data)
+    reporter = Reporter()
+    reporter.note = heard.append  # type: ignore[method-assign]
+    assert same(whole, train(experiment(), pictures(), folder=tmp_path / "cut", reporter=reporter))
+    assert heard == [
+        f"the checkpoint {last} is damaged: its checksum is another; train again: the network is trained anew"
+    ]
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     train(experiment(), pictures(), folder=tmp_path)
     path = tmp_path / "last.safetensors"

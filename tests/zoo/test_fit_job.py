@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -271,10 +273,42 @@ def test_what_a_killed_fit_left_is_swept(tmp_path: Path, monkeypatch: pytest.Mon
     parts.mkdir(parents=True)
     stray = parts / ".part-000000.safetensors.0123456789ab.tmp"
     stray.write_bytes(b"half")
-    os.utime(stray, (0, 0))
     with building(tmp_path / "zoo"):
         assert not stray.exists()
         assert parts.exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_parts_of_nobody_knows_what_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_job._Job, "finish", lambda self: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            fit(tmp_path / "zoo")
+    folder = tmp_path / "zoo.partial"
+    damage(folder / "fit.json")
+    with pytest.raises(ZooError) as caught:
+        fit(tmp_path / "zoo")
+    assert str(caught.value).startswith(f"{folder / 'fit.json'}: ")
+    assert str(caught.value).endswith(f"; remove {folder} and run the same command again")
+    shutil.rmtree(folder)
+    assert fit(tmp_path / "zoo") is not None
+
+
+@pytest.mark.parametrize("name", ["zoo.json", "graph.json", "table.parquet", "weights-00000.safetensors"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_a_damaged_zoo_is_named_with_what_heals_it(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+    fit(tmp_path / "zoo", count=20)
+    whole = content(tmp_path / "zoo")
+    damage(tmp_path / "zoo" / name)
+    with pytest.raises(ZooError) as caught:
+        fit(tmp_path / "zoo", count=20)
+    assert str(caught.value).endswith(f"; remove {tmp_path / 'zoo'} and run the same command again")
+    assert name in str(caught.value)
+    shutil.rmtree(tmp_path / "zoo")
+    fit(tmp_path / "zoo", count=20)
+    assert content(tmp_path / "zoo") == whole
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -207,18 +208,90 @@ def test_wrong_requests(tmp_path: Path) -> None:
     folder_of(tmp_path / "in", count=2)
     zoo = pack(tmp_path / "in", tmp_path / "zoo")
     with pytest.raises(ZooError) as caught:
-        pack(tmp_path / "in", tmp_path / "zoo")
-    assert str(caught.value) == f"{tmp_path / 'zoo'}: exists already; remove it, or give another name"
-    with pytest.raises(ZooError) as caught:
         unpack(zoo, tmp_path / "out", suffix=".onnx")
     assert str(caught.value) == "state dicts are written as .safetensors or .pt, not as '.onnx'"
-    unpack(zoo, tmp_path / "out")
-    with pytest.raises(ZooError) as caught:
-        unpack(zoo, tmp_path / "out")
-    assert str(caught.value) == f"{tmp_path / 'out' / 'n0.safetensors'}: exists already; unpack into an empty folder"
     with pytest.raises(ZooError) as caught:
         unpack(zoo, tmp_path / "out2", [2])
     assert str(caught.value) == f"{tmp_path / 'zoo'}: no network 2; there are 2, counted from 0"
+
+
+def _other_weights(folder: Path) -> None:
+    torch.save(mlp(99), folder / "n1.pt")
+
+
+def _other_name(folder: Path) -> None:
+    (folder / "n1.pt").rename(folder / "n1.pth")
+
+
+def _other_type(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    folder_of(folder, 2, torch.float64)
+
+
+def _one_more(folder: Path) -> None:
+    torch.save(mlp(2), folder / "n2.pt")
+
+
+def test_a_zoo_that_is_packed_already_is_opened(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    made = pack(tmp_path / "in", tmp_path / "zoo")
+    before = (tmp_path / "zoo" / "zoo.json").stat().st_mtime_ns
+    assert pack(tmp_path / "in", tmp_path / "zoo").manifest == made.manifest
+    assert (tmp_path / "zoo" / "zoo.json").stat().st_mtime_ns == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "zoo"]
+
+
+@pytest.mark.parametrize("change", [_other_weights, _other_name, _other_type, _one_more])
+def test_a_zoo_that_is_another_is_left_alone(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    folder_of(tmp_path / "in", 2)
+    pack(tmp_path / "in", tmp_path / "zoo")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "zoo").iterdir()}
+    change(tmp_path / "in")
+    with pytest.raises(ZooError) as caught:
+        pack(tmp_path / "in", tmp_path / "zoo")
+    assert str(caught.value) == f"{tmp_path / 'zoo'}: exists already; remove it, or give another name"
+    assert {file.name: file.read_bytes() for file in (tmp_path / "zoo").iterdir()} == before
+
+
+def test_what_is_there_and_no_whole_zoo_is_left_alone(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    zoo = pack(tmp_path / "in", tmp_path / "zoo")
+    shard = zoo.path / zoo.manifest.shards[0].name
+    shard.write_bytes(bytes(shard.stat().st_size))
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "zoo", tmp_path / "file", tmp_path / "in"):
+        with pytest.raises(ZooError) as caught:
+            pack(tmp_path / "in", place)
+        assert str(caught.value) == f"{place}: exists already; remove it, or give another name"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_unpacking_goes_on_where_it_was_stopped(tmp_path: Path, suffix: str) -> None:
+    folder_of(tmp_path / "in", 3)
+    zoo, out = pack(tmp_path / "in", tmp_path / "zoo"), tmp_path / "out"
+    whole = {file.name: file.read_bytes() for file in unpack(zoo, out, suffix=suffix)}
+    kept = (out / f"n0{suffix}").stat().st_mtime_ns
+    (out / f"n1{suffix}").unlink()
+    (out / f".n1{suffix}.0123456789ab.tmp").write_bytes(b"half")
+    unpack(zoo, out, suffix=suffix)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == whole
+    assert (out / f"n0{suffix}").stat().st_mtime_ns == kept
+
+
+def test_a_file_that_is_another_is_not_replaced(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    zoo, out = pack(tmp_path / "in", tmp_path / "zoo"), tmp_path / "out"
+    unpack(zoo, out)
+    file = out / "n0.safetensors"
+    data = file.read_bytes()
+    for other in (data[:-1] + b"!", data[:-1], data + b"!", b""):
+        file.write_bytes(other)
+        with pytest.raises(ZooError) as caught:
+            unpack(zoo, out)
+        assert str(caught.value) == f"{file}: exists already, and is another; unpack into an empty folder"
+        assert file.read_bytes() == other
 
 
 def test_a_name_in_the_table_cannot_leave_the_folder(tmp_path: Path) -> None:
