@@ -39,18 +39,18 @@ def one_path(
         generator: Source of the order of rows.
     """
     exported = program.front == "export"
-    read = [] if exported else program.numbers_read()
-    if read:
-        return f"one path seen: a number was read from {describe(program, read[0])}"
     try:
         first = record_program(module.train().eval(), args, kwargs) if exported else program
+        read = first.numbers_read()
+        if read and (not exported or set(read) & set(first.escaped)):
+            return f"one path seen: a number was read from {describe(first, read[0])}"
         other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator))
     except (TraceFailure, UsageError):  # made for other inputs than these
         return ""
     step = _first_other_step(first, other)
     if step:
         return f"one path seen: on other inputs {step}"
-    hidden = [] if first.numbers_read() else _changed_constants(first, other)
+    hidden = [] if read else _changed_constants(first, other)
     if hidden:
         return f"one path seen: a tensor of shape {hidden[0].shape} is made from others out of sight of the trace"
     return ""
