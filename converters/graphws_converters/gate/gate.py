@@ -77,7 +77,7 @@ def gate(
             if draw == 0:
                 return Outcome(None, "the outputs are not finite numbers on these inputs")
             continue
-        element = graph.group().random(generator, actions="rich", dtype=torch.float64)
+        element = graph.group().random(generator, actions="rich", dtype=torch.float64, moving=True)
         moved = element.act(weights)
         found = change(before, run(moved))
         if not found <= tolerance:
@@ -171,7 +171,7 @@ def _with_strong_weights(
     before = run(weights)
     if not finite(before):
         return Sight("at weights of ordinary size the outputs are not finite")
-    element = graph.group().random(generator, actions="rich", dtype=torch.float64)
+    element = graph.group().random(generator, actions="rich", dtype=torch.float64, moving=True)
     return sight(element, weights, before, run, max(error, change(before, run(element.act(weights)))))
 
 

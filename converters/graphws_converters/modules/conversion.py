@@ -21,6 +21,7 @@ from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfR
 from graphws.errors import GraphError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
+from graphws_converters.analysis.ir import Program
 from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.assembly.computation import Computation, chosen, computations, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
@@ -33,9 +34,12 @@ from graphws_converters.gate.inputs import other_kinds
 from graphws_converters.gate.outputs import every, opened
 from graphws_converters.gate.paths import one_path
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
+from graphws_converters.gate.purity import changed_by, generators_used
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
 
+DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
+"""The note on a network that is no function of its inputs alone; what draws stands in brackets."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
@@ -80,7 +84,7 @@ def convert_module(
     if not meta:
         args, kwargs = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
-    path = "" if meta else one_path(program, twin, args, kwargs, generator)
+    path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     bare = assemble(analysis, stored)
@@ -120,12 +124,32 @@ def convert_module(
     if path or (runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
         outcome = Outcome(None, path or runs.reason, outcome.notes)
     weights = Weights.from_state_dict(graph, state)
-    notes += outcome.notes
+    notes += (*outcome.notes, *([DRAWN.format(", ".join(drawn))] if drawn else ()))
     checks = _confirmed(twin, weights, outcome, run, tried, generator)
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
     return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+
+
+def _watched(
+    program: Program,
+    twin: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+) -> tuple[str, list[str]]:
+    """Why the trace may not be the whole of a module, and what draws random numbers in it."""
+
+    def run() -> None:
+        with torch.no_grad():
+            twin.train().eval()(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
+
+    changed = changed_by(twin, run)
+    path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
+    drawn = program.drawing()
+    drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
+    return path or one_path(program, twin, args, kwargs, generator), drawn
 
 
 def _confirmed(
