@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import VerificationError
-from graphws.graph.group import GroupElement, Richness
+from graphws.graph.group import Richness
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
 from graphws.operations.runner import outputs_of
@@ -88,11 +88,14 @@ def _largest(changes: list[float]) -> float:
     return next((change for change in changes if math.isnan(change)), max(changes, default=0.0))
 
 
-def _leave_behind(element: GroupElement, weights: Weights) -> list[Weights]:
-    """The moved weights with, in turn, each parameter that the element really changes put back."""
-    moved = element.act(weights)
-    changed = [name for name, x in weights.items() if not torch.equal(x, moved[name])]
-    return [Weights(weights.graph, {**moved.tensors, name: weights[name]}) for name in changed]
+def changed(weights: Weights, moved: Weights) -> list[str]:
+    """The parameters that an element moves."""
+    return [name for name, x in weights.items() if not torch.equal(x, moved[name])]
+
+
+def left_behind(weights: Weights, moved: Weights, name: str) -> Weights:
+    """The moved weights with one parameter put back."""
+    return Weights(weights.graph, {**moved.tensors, name: weights[name]})
 
 
 def verify(
@@ -135,8 +138,10 @@ def verify(
     errors, controls = [0.0], []
     for _ in range(draws):
         element = graph.group().random(generator, actions=actions, dtype=weights.dtype, moving=True)
-        errors.append(relative_change(before, run(element.act(weights))))
-        controls += [relative_change(before, run(broken)) for broken in _leave_behind(element, weights)]
+        moved = element.act(weights)
+        errors.append(relative_change(before, run(moved)))
+        broken = [left_behind(weights, moved, name) for name in changed(weights, moved)]
+        controls += [relative_change(before, run(each)) for each in broken]
     error = _largest(errors)
     if not error <= tolerance:
         raise VerificationError(

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from graphws.graph import GroupElement, Weights
+from graphws.operations.verify import changed, left_behind
 from graphws_converters.gate.outputs import Outputs, Run, change
 
 LEAST_CONTROL = 1e-6
@@ -27,11 +26,11 @@ def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> f
 
     Other parameters stand in only where an element moves no weight: a bias left behind says nothing of the weights.
     """
-    changed = _changed(weights, moved)
-    names = [name for name in changed if weights.graph.parameter(name).kind == "weight"] or changed
+    every = changed(weights, moved)
+    names = [name for name in every if weights.graph.parameter(name).kind == "weight"] or every
     largest = 0.0
     for name in names[:: max(1, len(names) // MOST_CONTROLS)]:
-        largest = max(largest, change(before, run(_without(weights, moved, name))))
+        largest = max(largest, change(before, run(left_behind(weights, moved, name))))
         if largest >= 1e-3:
             break
     return largest
@@ -65,9 +64,10 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
     for space in spaces[:: max(1, -(-len(spaces) // MOST_SPACES))]:
         part = element.alone(space.name)
         moved = part.act(weights)
-        names, control = _changed(weights, moved), 0.0
+        names, control = changed(weights, moved), 0.0
+        names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
-            control = max(control, change(before, run(_without(weights, moved, name))))
+            control = max(control, change(before, run(left_behind(weights, moved, name))))
             if control > RATIO * error:
                 break
         else:
@@ -80,13 +80,3 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
                     f"by {control:.1e}"
                 )
     return Sight(blind, tuple(dead))
-
-
-def _changed(weights: Weights, moved: Weights) -> list[str]:
-    """The parameters that an element moves, weights before the others."""
-    names = [name for name, x in moved.items() if not torch.equal(x, weights[name])]
-    return sorted(names, key=lambda name: weights.graph.parameter(name).kind != "weight")
-
-
-def _without(weights: Weights, moved: Weights, name: str) -> Weights:
-    return Weights(weights.graph, {**moved.tensors, name: weights[name]})
