@@ -25,7 +25,8 @@ from tests.converters import traps
 FOUND = [
     "branch by repr", "branch by allclose", "branch by repeats", "branch by bincount", "branch by pieces",
     "branch by classes", "branch by arange", "branch by number of a size", "code: operation called relu",
-    "code: operation in place called tanh", "code: written in a list", "code: cond", "code: strides of the first",
+    "code: operation in place called tanh", "code: written in a list", "code: data of another", "code: scan",
+    "code: cond", "code: strides of the first",
     "output: text", "output: sparse", "output: quantised", "position by embedding bag", "position by repeats",
     "position by scatter to one place", "random: rare dropout", "random: own seed", "random: python",
     "random: numpy and its seed", "state: calls are counted in a global list", "state: a generator of numpy",
@@ -118,3 +119,20 @@ def test_an_argument_that_a_rule_leaves_out_has_an_order(monkeypatch: pytest.Mon
     found = convert_module(module, traps.example(), generator=torch.Generator().manual_seed(0))
     assert not any(space.moves for space in found.graph.spaces)
     assert "lerp: a rule that leaves it out" in {space.reason for space in found.graph.spaces}
+
+
+def test_a_branch_on_the_type_is_one_path() -> None:
+    """The gate runs in float64, the network as it came does something else."""
+
+    def typed(net: traps.Net, x: Tensor) -> Tensor:
+        h = net.hidden(x)
+        return net.b(h if h.dtype == torch.float64 else h.cumsum(-1))
+
+    def verdict(module: nn.Module) -> str:
+        return convert_module(
+            module.float(), traps.example().float(), generator=torch.Generator().manual_seed(0)
+        ).verdict
+
+    said = "UNVERIFIED (one path seen: in the type that the network came in, cumsum runs more or less often)"
+    assert verdict(traps.Net(typed, torch.tanh)) == said
+    assert verdict(traps.TRAPS["code: data of another"].plain()).startswith("VERIFIED")

@@ -327,6 +327,16 @@ def _list(h: Tensor) -> Tensor:
     return h
 
 
+def _data(h: Tensor) -> Tensor:
+    other = h.clone()
+    other.data = order(h)
+    return h + rings(h) * other
+
+
+def _exporting(h: Tensor) -> Tensor:
+    return h if torch.compiler.is_exporting() else h + rings(h) * order(h)
+
+
 def _into(h: Tensor) -> Tensor:
     return torch.cumsum(h, -1, out=h.new_zeros(h.shape)) * rings(h) + h
 
@@ -347,6 +357,7 @@ CODE: dict[str, Callable[[Tensor], Tensor]] = {
     "numpy in place": _numpy_in_place,
     "out of sight": _out_of_sight,
     "view": _written_through_a_view,
+    "data of another": _data,
     "written in a list": _list,
     "written into another": _into,
     "strides": _strides,
@@ -357,6 +368,13 @@ for _name, _code in CODE.items():
     TRAPS[f"code: {_name}"] = Trap(
         f"code: {_name}", "code that hides", lambda net, x, code=_code: net.b(code(net.hidden(x)))
     )
+
+TRAPS["front: export is told"] = Trap(
+    "front: export is told",
+    "a branch on who traces",
+    lambda net, x: net.b(_exporting(net.hidden(x))),
+    note="cross-check: the recorder finds",
+)
 
 # --- bounds far away, and pieces too small to be seen
 

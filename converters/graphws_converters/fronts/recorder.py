@@ -191,8 +191,10 @@ class _KeepWhole(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if func is torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return self.recorder.shared(args[0], func(*args))
+        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            self.recorder.program.escaped += [self.recorder.value(tensor) for tensor in args]
         result = self._call(func, name, args, kwargs)
         if not self.recorder.paused and not self.recorder.noting:
             given = (args, kwargs) if _gives_numbers(name, result) else (args[1:], kwargs) if name in _SIZES else ()

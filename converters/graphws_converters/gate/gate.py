@@ -139,9 +139,14 @@ def _on_others(
     """What an element does to the outputs on inputs of another kind; empty where nothing, or where they are refused."""
     try:
         before = run(weights)
-        found = change(before, run(moved)) if finite(before) else 0.0
     except Exception:  # the module is the user's, and may not be made for such inputs
         return ""
+    if not finite(before):
+        return ""
+    try:
+        found = change(before, run(moved))
+    except Exception:  # it ran on the same inputs before
+        return f"to an error on {name}"
     if found <= tolerance or found <= ROUNDS * _rounding(weights, before, run, tolerance, generator):
         return ""
     return f"by {found:.1e} (allowed {tolerance:.0e}) on {name}"
