@@ -49,7 +49,7 @@ class Sight:
     dead: tuple[str, ...] = ()
 
 
-def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float) -> Sight:
+def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float, tolerance: float) -> Sight:
     """Whether each space would have been seen if its claim were wrong.
 
     Args:
@@ -58,6 +58,7 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
         before: The outputs there.
         run: The source.
         error: The largest change under elements of all spaces.
+        tolerance: What one space alone may change: several together can hide a wrong claim.
     """
     spaces = [space for space in weights.graph.spaces if space.name in element.maps]
     blind, dead = "", []
@@ -65,13 +66,15 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
         part = element.alone(space.name)
         moved = part.act(weights)
         names, control = changed(weights, moved), 0.0
+        here = change(before, run(moved)) if names else 0.0
+        if not here <= tolerance:
+            blind = blind or f"space {space.name!r} alone changes the outputs by {here:.1e}, all spaces at once do not"
         names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
             control = max(control, change(before, run(left_behind(weights, moved, name))))
             if control > RATIO * error:
                 break
         else:
-            here = change(before, run(moved)) if names else 0.0
             if here == control == 0:
                 dead += [space.name] if names else []
             elif not control >= RATIO * here:

@@ -99,10 +99,10 @@ def gate(
         if control < LEAST_CONTROL:
             control = max(control, control_of(weights, moved, before, run))
         if draw == min(1, draws - 1):
-            seen = sight(element, weights, before, run, error)
+            seen = sight(element, weights, before, run, error, tolerance)
         del moved
     if seen.blind or seen.dead:
-        seen = _with_strong_weights(graph, weights, run, generator, error)
+        seen = _with_strong_weights(graph, weights, run, generator, error, tolerance)
     notes = [f"a tie is decided by position: an element changes the outputs {text}" for text in notes]
     if control < LEAST_CONTROL:
         reason = f"leaving a parameter behind changes the outputs by {control:.1e} only: too little to tell"
@@ -165,7 +165,7 @@ def _rounding(weights: Weights, before: Outputs, run: Run, tolerance: float, gen
 
 
 def _with_strong_weights(
-    graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, error: float
+    graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, error: float, tolerance: float
 ) -> Sight:
     """What is seen at weights of ordinary size, where branches that start near 0 are wide open."""
     for _, x in weights.items():
@@ -177,7 +177,8 @@ def _with_strong_weights(
     if not finite(before):
         return Sight("at weights of ordinary size the outputs are not finite")
     element = graph.group().random(generator, actions="rich", dtype=torch.float64, moving=True)
-    return sight(element, weights, before, run, max(error, change(before, run(element.act(weights)))))
+    error = max(error, change(before, run(element.act(weights))))
+    return sight(element, weights, before, run, error, tolerance)
 
 
 def _blame(element: GroupElement, weights: Weights, before: Outputs, run: Run, found: float, tolerance: float) -> str:
