@@ -168,6 +168,7 @@ class Group:
         batch: int | None = None,
         actions: Richness = "permutation",
         dtype: torch.dtype = torch.float64,
+        moving: bool = False,
     ) -> GroupElement:
         """A random element, drawn on the generator's device.
 
@@ -179,8 +180,10 @@ class Group:
             batch: Draws one element for each of so many networks; None draws one for all.
             actions: ``permutation`` or ``rich``.
             dtype: Type of scales and matrices.
+            moving: Leaves no space as it is: in place of the identity, which is likely on two elements, a cycle is
+                drawn, and in place of positive signs alone a negative one too.
         """
-        draw = _Draw(self.graph, generator, batch, dtype)
+        draw = _Draw(self.graph, generator, batch, dtype, moving)
         maps: dict[str, SpaceElement] = {}
         for space in self.graph.spaces:
             element = draw.permutation(space, maps.get(space.parent) if space.parent else None)
@@ -210,6 +213,7 @@ class _Draw:
     generator: torch.Generator
     batch: int | None
     dtype: torch.dtype
+    moving: bool = False
 
     def _shape(self, *tail: int) -> tuple[int, ...]:
         return tail if self.batch is None else (self.batch, *tail)
@@ -224,10 +228,12 @@ class _Draw:
         if not space.moves and parent is None:
             return None
         families = self.graph.extent(space.name) // space.size
+        rows = torch.arange(space.size, device=self.generator.device)
         if space.moves:
             children = self._uniform(0, 1, families, space.size).argsort(-1)
+            if self.moving:
+                children = torch.where((children == rows).all(-1, keepdim=True), rows.roll(1), children)
         else:
-            rows = torch.arange(space.size, device=self.generator.device)
             children = rows.expand(self._shape(families, space.size))
         if space.parent is None:
             return Monomial(children.flatten(-2))
@@ -247,6 +253,8 @@ class _Draw:
             mixed = left @ (spread.unsqueeze(-1) * right)
             return LinearMap(_block_diagonal(mixed) @ element.matrix(self.dtype))
         sign = torch.where(self._uniform(-1, 1, n) < 0, -1.0, 1.0).to(self.dtype)
+        if self.moving:
+            sign[..., :1] = torch.where((sign > 0).all(-1, keepdim=True), -1.0, sign[..., :1])
         size = torch.exp(self._uniform(-1, 1, n))
         scale = {Action.SIGNED: sign, Action.SCALING: size, Action.MONOMIAL: sign * size}[space.action]
         return Monomial(element.perm, scale)

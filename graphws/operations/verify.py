@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import VerificationError
-from graphws.graph.group import GroupElement, Richness
+from graphws.graph.group import Richness
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
 from graphws.operations.runner import outputs_of
@@ -53,6 +53,24 @@ def relative_change(before: Tensor, after: Tensor) -> float:
     return float((after - before).norm() / scale_of(before))
 
 
+def change_of_slices(before: Tensor, after: Tensor, least: float) -> float:
+    """The largest relative change of a slice across one axis: a large column would hide what happens to a small one.
+
+    Args:
+        before: Of any shape.
+        after: Of the same shape.
+        least: Slices smaller than this share of the whole are compared with that share.
+    """
+    before, after = (_inexact(x) for x in (before, after))
+    floor, worst = least * float(scale_of(before)), [0.0]
+    for axis in range(before.ndim if before.ndim > 1 else 0):
+        rows, moved = (x.movedim(axis, 0).flatten(1) for x in (before, after))
+        size, spread = rows.norm(dim=1), (rows - rows.mean(1, keepdim=True)).norm(dim=1)
+        scale = torch.where(spread > 8 * torch.finfo(size.dtype).eps * size, spread, size).clamp_min(floor)
+        worst.append(float(((moved - rows).norm(dim=1) / scale.clamp_min(torch.finfo(size.dtype).tiny)).max()))
+    return _largest(worst)
+
+
 def scale_of(outputs: Tensor) -> Tensor:
     """What changes of outputs are compared with: ||x - mean(x)||, or ||x|| where that is rounding."""
     outputs = _inexact(outputs)
@@ -70,11 +88,14 @@ def _largest(changes: list[float]) -> float:
     return next((change for change in changes if math.isnan(change)), max(changes, default=0.0))
 
 
-def _leave_behind(element: GroupElement, weights: Weights) -> list[Weights]:
-    """The moved weights with, in turn, each parameter that the element really changes put back."""
-    moved = element.act(weights)
-    changed = [name for name, x in weights.items() if not torch.equal(x, moved[name])]
-    return [Weights(weights.graph, {**moved.tensors, name: weights[name]}) for name in changed]
+def changed(weights: Weights, moved: Weights) -> list[str]:
+    """The parameters that an element moves."""
+    return [name for name, x in weights.items() if not torch.equal(x, moved[name])]
+
+
+def left_behind(weights: Weights, moved: Weights, name: str) -> Weights:
+    """The moved weights with one parameter put back."""
+    return Weights(weights.graph, {**moved.tensors, name: weights[name]})
 
 
 def verify(
@@ -116,9 +137,11 @@ def verify(
     before = run(weights)
     errors, controls = [0.0], []
     for _ in range(draws):
-        element = graph.group().random(generator, actions=actions, dtype=weights.dtype)
-        errors.append(relative_change(before, run(element.act(weights))))
-        controls += [relative_change(before, run(broken)) for broken in _leave_behind(element, weights)]
+        element = graph.group().random(generator, actions=actions, dtype=weights.dtype, moving=True)
+        moved = element.act(weights)
+        errors.append(relative_change(before, run(moved)))
+        broken = [left_behind(weights, moved, name) for name in changed(weights, moved)]
+        controls += [relative_change(before, run(each)) for each in broken]
     error = _largest(errors)
     if not error <= tolerance:
         raise VerificationError(

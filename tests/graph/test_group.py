@@ -215,3 +215,22 @@ def test_random_elements_generate_the_orbits() -> None:
             label = orbits(graph, parameter.name)
             pairs = torch.stack([brute.flatten(), label.flatten()], 1).unique(dim=0)
             assert len(pairs) == len(brute.unique()) == len(label.unique()), parameter.name
+
+
+def test_a_moving_element_leaves_no_space_as_it_is() -> None:
+    """On two elements every other permutation is the identity, and shows nothing of a claim."""
+    graph = NetworkGraph(
+        (Space("a", 2), Space("b", 2, "nested", "a"), Space("c", 1, action=Action.SIGNED), Space("d", 2)),
+        (Parameter("W", "a b c d"),),
+    )
+    rows, still = torch.arange(2), 0
+    for seed in range(20):
+        plain = graph.group().random(torch.Generator().manual_seed(seed), actions="rich")
+        moving = graph.group().random(torch.Generator().manual_seed(seed), actions="rich", moving=True)
+        assert graph.group().contains(moving)
+        assert torch.equal(moving.maps["a"].perm, rows.flip(0))
+        assert torch.equal(moving.maps["d"].perm, rows.flip(0))
+        assert moving.alone("b").maps["b"].perm.tolist() == [1, 0, 3, 2]
+        assert moving.maps["c"].scale.tolist() == [-1]
+        still += torch.equal(plain.maps["d"].perm, rows)
+    assert 0 < still < 20

@@ -158,6 +158,7 @@ class Engine(Arranging):
 
     def index_into(self, index: Abstract, leg: Leg, why: str) -> None:
         """Integer values address an axis: they count through it, where that is known, else its order matters."""
+        self.addressing.append(index)
         if index.index is not None and index.index.size == leg.size:
             unify(index.index, leg.dim, why)
         else:

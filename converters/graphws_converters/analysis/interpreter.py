@@ -16,7 +16,7 @@ from graphws.kinds import spelled
 from graphws_converters.algebra.dims import free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.analysis.ir import Node, Program, Value
+from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
@@ -129,8 +129,13 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     engine = analysis.engine
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
+    if node.op in _BEYOND:
+        engine.unknown(
+            [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
+        )
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
     call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
+    engine.addressing.clear()
     if not shapes:
         return
     try:
@@ -139,6 +144,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
         results = list(result) if isinstance(result, list) else [result]
         if [_shape(r) for r in results[: len(shapes)]] != list(shapes):
             raise NotCovered("another shape than expected")
+        engine.unknown([engine.plain(x) for x in call.unread()], [], f"{node.op}: a rule that leaves it out")
         _keep_positions(engine, call, results)
         if not entry.powers:
             engine.pin([leg for x in call.tensors() for leg in _legs(x)])
@@ -152,25 +158,29 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
         analysis.values[value] = result
 
 
-_ADDRESSES = {"index", "indices"}
-"""Arguments that address an axis; rules say what they count through."""
-_COUNTING = {"one_hot", "eq", "ne"}
-"""Operations on indices whose rules say what they make of them."""
-
-
 def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Stacked]) -> None:
     """Positions in an axis stay positions in what an operation makes of them, or the axis has an order.
 
     A rule that forgets what its entries count through would let a table of positions pass for plain numbers.
     """
     kept = {part.index for x in results for part in (x.parts if isinstance(x, Stacked) else [x])}
-    for name, argument in call.arguments.items():
-        if name in _ADDRESSES or call.node.op in _COUNTING:
-            continue
-        for x in argument if isinstance(argument, list | tuple) else [argument]:
-            for part in x.parts if isinstance(x, Stacked) else [x]:
-                if isinstance(part, Abstract) and part.index is not None and part.index not in kept:
-                    engine.release_index(part, f"{call.node.op} of positions")
+    for x in call.tensors():
+        for part in x.parts if isinstance(x, Stacked) else [x]:
+            if part.index is not None and part.index not in kept and part not in engine.addressing:
+                engine.release_index(part, f"{call.node.op} of positions")
+
+
+_BEYOND = {"as_strided", "as_strided_copy", "as_strided_scatter"}
+"""Views that may show what lies beside their argument in memory."""
+
+
+def _storage(node: Node, program: Program) -> list[Value]:
+    """What a node reads, and every tensor that it may be a view of."""
+    found = set(node.values())
+    for earlier in reversed(program.nodes[: program.nodes.index(node)]):
+        if any(value in found for value in earlier.outputs if value is not None):
+            found.update(earlier.values() if may_share_memory(earlier.op) else ())
+    return list(found)
 
 
 def _rule(node: Node) -> Entry:

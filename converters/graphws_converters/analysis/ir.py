@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Tag = Literal["pointwise", "reduction"]
-"""What PyTorch's own tags say of an operation that no rule knows by name."""
+Tag = Literal["pointwise", "reduction", "random"]
+"""What PyTorch's own tags say of an operation: what kind it is, where no rule knows its name; whether it may draw."""
 
 NUMBERS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal"})
 """Operations that hand numbers to Python."""
@@ -32,6 +32,10 @@ class Value:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+
+_STILLING = ("train", "training", "dropout", "dropout_p", "p")
+"""Arguments that keep an operation from drawing where they are 0 or false."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -52,6 +56,10 @@ class Node:
     tags: frozenset[Tag] = frozenset()
     place: str = ""
 
+    def is_still(self) -> bool:
+        """Whether an operation that may draw random numbers does not: a dropout in eval mode, or of 0."""
+        return any(self.arguments.get(name, 1) in (False, 0) for name in _STILLING)
+
     def values(self) -> Iterator[Value]:
         """The tensors that it reads."""
         yield from values_in(self.arguments.values())
@@ -67,7 +75,8 @@ class Program:
         constants: Tensors that stay: other buffers, literals.
         inputs: What the caller gives.
         outputs: What the caller gets.
-        reads: Tensors whose numbers Python got, and by which call: ``item``, ``numpy``.
+        reads: Tensors whose numbers Python got by an operation: ``item``, ``nonzero``.
+        escaped: Tensors whose numbers Python got without one: ``numpy``, ``repr``.
         front: Which front end wrote it.
     """
 
@@ -76,7 +85,8 @@ class Program:
     constants: dict[Value, Tensor] = field(default_factory=dict)
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
-    reads: list[tuple[str, Value]] = field(default_factory=list)
+    reads: list[Value] = field(default_factory=list)
+    escaped: list[Value] = field(default_factory=list)
     front: str = ""
 
     def from_data(self) -> set[Value]:
@@ -87,10 +97,14 @@ class Program:
                 found.update(value for value in node.outputs if value is not None)
         return found
 
+    def drawing(self) -> list[str]:
+        """The operations that draw random numbers, each once."""
+        return list(dict.fromkeys(node.op for node in self.nodes if "random" in node.tags and not node.is_still()))
+
     def numbers_read(self) -> list[Value]:
         """The tensors that depend on inputs or parameters and whose numbers Python got, each once."""
         known = self.from_data()
-        return [value for value in dict.fromkeys(value for _, value in self.reads) if value in known]
+        return [value for value in dict.fromkeys([*self.escaped, *self.reads]) if value in known]
 
 
 def values_in(arguments: object) -> Iterator[Value]:
@@ -105,16 +119,27 @@ def values_in(arguments: object) -> Iterator[Value]:
 def tags_of(op: Any) -> frozenset[Tag]:
     """The tags of an operation of PyTorch that the rules use."""
     found: list[Tag] = []
+    if op.namespace != "aten":
+        return frozenset()
     if torch.Tag.pointwise in op.tags:
         found.append("pointwise")
     if getattr(torch.Tag, "reduction", None) in op.tags:
         found.append("reduction")
+    if torch.Tag.nondeterministic_seeded in op.tags:
+        found.append("random")
     return frozenset(found)
 
 
+def may_share_memory(name: str) -> bool:
+    """Whether what an operation gives may lie in the memory of what it reads: it is a view, or has a form in place."""
+    packets = [getattr(torch.ops.aten, form) for form in (name, name + "_") if hasattr(torch.ops.aten, form)]
+    schemas = [getattr(packet, overload)._schema for packet in packets for overload in packet.overloads()]
+    return any(given.alias_info is not None for schema in schemas for given in schema.returns)
+
+
 def base_name(op: Any) -> str:
-    """An operation's name without namespace, overload and the underscore of its in-place form."""
-    name: str = op._schema.name.split("::")[1]
+    """An operation's name without overload and the underscore of its in-place form; ATen's without its namespace."""
+    name: str = op._schema.name.removeprefix("aten::")
     return name.rstrip("_") if not name.startswith("__") else name
 
 

@@ -144,9 +144,9 @@ class _Reader:
         op: Any = node.target
         meta = node.meta.get("val")
         if hasattr(op, "_schema") and base_name(op) in NUMBERS:
-            self.program.reads += [(base_name(op), value) for value in values_in([*args, *kwargs.values()])]
+            self.program.reads += values_in([*args, *kwargs.values()])
         if not hasattr(op, "_schema") or base_name(op) in _SILENT:
-            if isinstance(meta, Tensor):
+            if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(meta)):
                 raise TraceFailure(f"torch.export: {op} cannot be read")
             return meta
         tensors = [meta] if isinstance(meta, Tensor) else list(meta) if isinstance(meta, tuple | list) else []

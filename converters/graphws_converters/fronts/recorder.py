@@ -12,8 +12,7 @@ an operation ``alias_write`` that no rule knows: all of them become free.  That 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from types import FunctionType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,22 +22,38 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
+from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
 
 _WHOLE = {
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), "input"),
     **dict.fromkeys(("linear", "rms_norm", "layer_norm", "group_norm", "batch_norm", "einsum", "matmul"), "default"),
     **dict.fromkeys(("scaled_dot_product_attention", "lstm_cell", "gru_cell"), "default"),
-    **dict.fromkeys(("rnn_tanh_cell", "rnn_relu_cell"), "default"),
+    **dict.fromkeys(("rnn_tanh_cell", "rnn_relu_cell", "one_hot"), "default"),
 }
 """Composite operations that are kept whole, and the overload to call."""
-_LEAVING = {"numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"}
-"""Methods that hand a tensor's numbers to Python without an operation."""
-_READING = {"item", "equal", "allclose", "is_nonzero", "nonzero", "argwhere", "unique", "masked_select"} | {
-    "__bool__", "__float__", "__int__", "__complex__", "__index__", "__getitem__", "where", "_unique2", "unique_dim"
-}  # fmt: skip
-"""Functions that hand numbers, or a length that depends on them, to Python."""
+_READING = {"tolist", "data_ptr", "__array__"}
+"""Methods that hand numbers, or where they lie, to Python in the guise of sizes."""
+_DESCRIBING = {"type", "names", "__get__"}
+"""Methods whose results say nothing of numbers, whatever their type."""
+_PLAIN = (
+    Tensor,
+    bool,
+    int,
+    float,
+    complex,
+    torch.SymInt,
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+    type(None),
+)
+"""What functions of tensors give without giving numbers away: operations see those that do."""
+_SIZED = {"index": "indices", "one_hot": "num_classes", "repeat_interleave": "output_size"}
+"""Operations whose results may have a length that does not depend on numbers, and the argument that says so."""
+_SIZES = {"tensor_split", "_pack_padded_sequence", "_pad_packed_sequence"}
+"""Functions that read sizes from the tensors behind their first, without an operation."""
 _RECURRENT_ARGUMENTS = 9
 """How many arguments an unpacked recurrent call has; a call on packed sequences has another form."""
 
@@ -84,7 +99,6 @@ class _Recorder(TorchDispatchMode):
         self.program = Program(front="recorder")
         self.paused = False
         self.noting = False
-        self.checking = False
         self._values: dict[int, Value] = {}
         self._kept: list[Tensor] = []  # an id means something only while its tensor lives
         self._aliases: dict[int, list[Tensor]] = {}
@@ -125,31 +139,44 @@ class _Recorder(TorchDispatchMode):
         """Writes down one call."""
         values = pytree.tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
         outputs = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple | list) else []
-        if not self.checking and (base_name(op) in NUMBERS or _shaped_by_data(op, *values)):
-            self.program.reads += [(base_name(op), value) for value in values_in(values)]
+        if not all(x is None or isinstance(x, Tensor) for x in pytree.tree_leaves(result)) or _sized(op, *values):
+            self.program.reads += values_in(values)
         named = tuple(self.enter(tensor) if isinstance(tensor, Tensor) else None for tensor in outputs)
         self.program.nodes.append(Node(base_name(op), bind(op, *values), named, tags_of(op)))
-        if op._schema.is_mutable:
-            for tensor in outputs:
-                if isinstance(tensor, Tensor):
-                    self._spread(tensor)
+        for tensor in _written(op, args, kwargs) if op._schema.is_mutable else ():
+            others = [] if any(tensor is one for one in outputs) else list(values_in(values))
+            self._spread(tensor, others)
 
-    def _spread(self, written: Tensor) -> None:
-        """After a write in place: every other tensor in the same memory may have changed."""
+    def _spread(self, written: Tensor, read: Sequence[Value]) -> None:
+        """After a write in place: every other tensor in the same memory may have changed.
+
+        Args:
+            written: The tensor.
+            read: What an operation read that wrote without giving the tensor back: nothing else is known of it.
+        """
         unique = {id(t): t for t in self._aliases.get(written.untyped_storage()._cdata, []) if t is not written}
         others = list(unique.values())
-        if others:
+        if others or read:
             values = [self.value(tensor) for tensor in (written, *others)]
             outputs = tuple(self.enter(tensor) for tensor in (written, *others))
-            self.program.nodes.append(Node("alias_write", {"tensors": values}, outputs))
+            self.program.nodes.append(Node("alias_write", {"tensors": [*values, *read]}, outputs))
 
 
-def _shaped_by_data(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the length of a result depends on numbers: that of an index by whole numbers does not."""
+def _written(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that a call writes into."""
+    given = bind(op, args, kwargs)
+    names = [a.name for a in op._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    return [leaf for name in names for leaf in pytree.tree_leaves(given.get(name)) if isinstance(leaf, Tensor)]
+
+
+def _sized(op: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the length of a result depends on numbers."""
     if torch.Tag.dynamic_output_shape not in op.tags:
         return False
-    indices = bind(op, args, kwargs).get("indices")
-    return indices is None or any(value.dtype in (torch.bool, torch.uint8) for value in values_in(indices))
+    said = bind(op, args, kwargs).get(_SIZED.get(base_name(op), ""), -1)
+    if isinstance(said, list | tuple):
+        return any(value.dtype in (torch.bool, torch.uint8) for value in values_in(said))
+    return said is None or said == -1
 
 
 class _KeepWhole(TorchFunctionMode):
@@ -164,16 +191,16 @@ class _KeepWhole(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in _LEAVING and not self.recorder.paused and not self.recorder.noting:
-            self.recorder.program.reads.append((name, self.recorder.value(args[0])))
-        if func is torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+        if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return self.recorder.shared(args[0], func(*args))
-        # what torch's own code reads to check arguments decides nothing
-        self.recorder.checking = not isinstance(func, FunctionType) and name not in _READING
-        try:
-            return self._call(func, name, args, kwargs)
-        finally:
-            self.recorder.checking = False
+        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            self.recorder.program.escaped += [self.recorder.value(tensor) for tensor in args]
+        result = self._call(func, name, args, kwargs)
+        if not self.recorder.paused and not self.recorder.noting:
+            given = (args, kwargs) if _gives_numbers(name, result) else (args[1:], kwargs) if name in _SIZES else ()
+            tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
+            self.recorder.program.escaped += [self.recorder.value(tensor) for tensor in tensors]
+        return result
 
     def _call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         wrapper = getattr(func, "__module__", "") == "torch.nn.functional"  # the call that it makes comes next
@@ -193,3 +220,10 @@ class _KeepWhole(TorchFunctionMode):
             self.recorder.paused = False
         self.recorder.note(op, args, kwargs, result)
         return result
+
+
+def _gives_numbers(name: str, result: Any) -> bool:
+    """Whether a function of tensors gave their numbers to Python without an operation: as text, as an array."""
+    if name in _DESCRIBING:
+        return False
+    return name in _READING or not all(isinstance(leaf, _PLAIN) for leaf in pytree.tree_leaves(result))

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from graphws.graph import GroupElement, Weights
+from graphws.operations.verify import changed, left_behind
 from graphws_converters.gate.outputs import Outputs, Run, change
 
 LEAST_CONTROL = 1e-6
@@ -27,11 +26,11 @@ def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> f
 
     Other parameters stand in only where an element moves no weight: a bias left behind says nothing of the weights.
     """
-    changed = _changed(weights, moved)
-    names = [name for name in changed if weights.graph.parameter(name).kind == "weight"] or changed
+    every = changed(weights, moved)
+    names = [name for name in every if weights.graph.parameter(name).kind == "weight"] or every
     largest = 0.0
     for name in names[:: max(1, len(names) // MOST_CONTROLS)]:
-        largest = max(largest, change(before, run(_without(weights, moved, name))))
+        largest = max(largest, change(before, run(left_behind(weights, moved, name))))
         if largest >= 1e-3:
             break
     return largest
@@ -50,7 +49,7 @@ class Sight:
     dead: tuple[str, ...] = ()
 
 
-def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float) -> Sight:
+def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float, tolerance: float) -> Sight:
     """Whether each space would have been seen if its claim were wrong.
 
     Args:
@@ -59,19 +58,23 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
         before: The outputs there.
         run: The source.
         error: The largest change under elements of all spaces.
+        tolerance: What one space alone may change: several together can hide a wrong claim.
     """
     spaces = [space for space in weights.graph.spaces if space.name in element.maps]
     blind, dead = "", []
     for space in spaces[:: max(1, -(-len(spaces) // MOST_SPACES))]:
         part = element.alone(space.name)
         moved = part.act(weights)
-        names, control = _changed(weights, moved), 0.0
+        names, control = changed(weights, moved), 0.0
+        here = change(before, run(moved)) if names else 0.0
+        if not here <= tolerance:
+            blind = blind or f"space {space.name!r} alone changes the outputs by {here:.1e}, all spaces at once do not"
+        names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
-            control = max(control, change(before, run(_without(weights, moved, name))))
+            control = max(control, change(before, run(left_behind(weights, moved, name))))
             if control > RATIO * error:
                 break
         else:
-            here = change(before, run(moved)) if names else 0.0
             if here == control == 0:
                 dead += [space.name] if names else []
             elif not control >= RATIO * here:
@@ -80,13 +83,3 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
                     f"by {control:.1e}"
                 )
     return Sight(blind, tuple(dead))
-
-
-def _changed(weights: Weights, moved: Weights) -> list[str]:
-    """The parameters that an element moves, weights before the others."""
-    names = [name for name, x in moved.items() if not torch.equal(x, weights[name])]
-    return sorted(names, key=lambda name: weights.graph.parameter(name).kind != "weight")
-
-
-def _without(weights: Weights, moved: Weights, name: str) -> Weights:
-    return Weights(weights.graph, {**moved.tensors, name: weights[name]})

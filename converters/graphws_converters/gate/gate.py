@@ -77,7 +77,7 @@ def gate(
             if draw == 0:
                 return Outcome(None, "the outputs are not finite numbers on these inputs")
             continue
-        element = graph.group().random(generator, actions="rich", dtype=torch.float64)
+        element = graph.group().random(generator, actions="rich", dtype=torch.float64, moving=True)
         moved = element.act(weights)
         found = change(before, run(moved))
         if not found <= tolerance:
@@ -99,10 +99,10 @@ def gate(
         if control < LEAST_CONTROL:
             control = max(control, control_of(weights, moved, before, run))
         if draw == min(1, draws - 1):
-            seen = sight(element, weights, before, run, error)
+            seen = sight(element, weights, before, run, error, tolerance)
         del moved
     if seen.blind or seen.dead:
-        seen = _with_strong_weights(graph, weights, run, generator, error)
+        seen = _with_strong_weights(graph, weights, run, generator, error, tolerance)
     notes = [f"a tie is decided by position: an element changes the outputs {text}" for text in notes]
     if control < LEAST_CONTROL:
         reason = f"leaving a parameter behind changes the outputs by {control:.1e} only: too little to tell"
@@ -139,9 +139,14 @@ def _on_others(
     """What an element does to the outputs on inputs of another kind; empty where nothing, or where they are refused."""
     try:
         before = run(weights)
-        found = change(before, run(moved)) if finite(before) else 0.0
     except Exception:  # the module is the user's, and may not be made for such inputs
         return ""
+    if not finite(before):
+        return ""
+    try:
+        found = change(before, run(moved))
+    except Exception:  # it ran on the same inputs before
+        return f"to an error on {name}"
     if found <= tolerance or found <= ROUNDS * _rounding(weights, before, run, tolerance, generator):
         return ""
     return f"by {found:.1e} (allowed {tolerance:.0e}) on {name}"
@@ -160,7 +165,7 @@ def _rounding(weights: Weights, before: Outputs, run: Run, tolerance: float, gen
 
 
 def _with_strong_weights(
-    graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, error: float
+    graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, error: float, tolerance: float
 ) -> Sight:
     """What is seen at weights of ordinary size, where branches that start near 0 are wide open."""
     for _, x in weights.items():
@@ -171,8 +176,9 @@ def _with_strong_weights(
     before = run(weights)
     if not finite(before):
         return Sight("at weights of ordinary size the outputs are not finite")
-    element = graph.group().random(generator, actions="rich", dtype=torch.float64)
-    return sight(element, weights, before, run, max(error, change(before, run(element.act(weights)))))
+    element = graph.group().random(generator, actions="rich", dtype=torch.float64, moving=True)
+    error = max(error, change(before, run(element.act(weights))))
+    return sight(element, weights, before, run, error, tolerance)
 
 
 def _blame(element: GroupElement, weights: Weights, before: Outputs, run: Run, found: float, tolerance: float) -> str:

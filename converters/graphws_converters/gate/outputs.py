@@ -16,14 +16,16 @@ from torch.utils import _pytree as pytree
 
 from graphws.errors import UsageError
 from graphws.graph import Weights
-from graphws.operations.verify import relative_change, scale_of
+from graphws.operations.verify import change_of_slices, relative_change, scale_of
 
 Outputs = Tensor | tuple[Tensor, ...]
 Run = Callable[[Weights], Outputs]
 LEAST_SHARE = 1e-9
 """Outputs smaller than this share of the largest are compared with that share: they may be rounding."""
-_NUMBERS = (bool, int, float, complex)
-_PLAIN = (Tensor, *_NUMBERS, str, bytes, torch.dtype, torch.device, torch.Size, type(None),
+LEAST_OF_SLICES = 1e-5
+"""Slices of an output smaller than this share of it are compared with that share."""
+_NUMBERS = bool | int | float | complex
+_PLAIN = (Tensor, bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size, type(None),
           torch.SymInt, torch.SymFloat, torch.SymBool)  # fmt: skip
 """What is compared, or says nothing of weights; numbers of an export stand for what they will be."""
 
@@ -38,6 +40,8 @@ def opened(outputs: Any) -> Any:
     def leaf(x: Any) -> Any:
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
             return opened({field.name: getattr(x, field.name) for field in dataclasses.fields(x)})
+        if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_quantized or x.is_nested):
+            raise UsageError(f"cannot compare an output {_form(x)}: return a dense one, or name one with output=")
         if isinstance(x, _PLAIN):
             return x
         raise UsageError(
@@ -48,17 +52,24 @@ def opened(outputs: Any) -> Any:
     return pytree.tree_map(leaf, outputs)
 
 
+def _form(x: Tensor) -> str:
+    if x.is_nested:
+        return "that is a nested tensor"
+    return "of quantised numbers" if x.is_quantized else f"of layout {str(x.layout).removeprefix('torch.')}"
+
+
 def every(outputs: Any) -> tuple[Tensor, ...]:
-    """Every tensor and every number."""
-    leaves = pytree.tree_leaves(outputs)
-    numbers = [torch.as_tensor(x) if isinstance(x, _NUMBERS) else x for x in leaves]
+    """Every tensor, every number and every text, as its bytes."""
+    leaves = [x.encode() if isinstance(x, str) else x for x in pytree.tree_leaves(outputs)]
+    leaves = [list(x) if isinstance(x, bytes) else x for x in leaves]
+    numbers = [torch.as_tensor(x) if isinstance(x, _NUMBERS | list) else x for x in leaves]
     return tuple(x for x in numbers if isinstance(x, Tensor))
 
 
 def change(before: Outputs, after: Outputs) -> float:
     """The largest relative change of an output; infinite where another number of them, or another shape, comes out."""
     if isinstance(before, Tensor) and isinstance(after, Tensor):
-        return relative_change(before, after)
+        before, after = (before,), (after,)
     if len(before) != len(after) or any(x.shape != y.shape for x, y in zip(before, after, strict=True)):
         return math.inf
     pairs = [(x, y) for x, y in zip(before, after, strict=True) if x.numel()]
@@ -66,6 +77,7 @@ def change(before: Outputs, after: Outputs) -> float:
     least = LEAST_SHARE * max(scales, default=0.0)
     shares = [min(1.0, scale / least) if least else 1.0 for scale in scales]
     found = [relative_change(x, y) * share for (x, y), share in zip(pairs, shares, strict=True)]
+    found += [change_of_slices(x, y, LEAST_OF_SLICES) * share for (x, y), share in zip(pairs, shares, strict=True)]
     return next((each for each in found if math.isnan(each)), max(found, default=0.0))
 
 

@@ -8,6 +8,7 @@ inputs that takes other steps, or holds other constants.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,12 @@ FACTOR = -10.0
 
 
 def one_path(
-    program: Program, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], generator: torch.Generator
+    program: Program,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+    own: Counter[str] | None = None,
 ) -> str:
     """Why a program may be one path of several; empty where nothing speaks for it.
 
@@ -37,23 +43,35 @@ def one_path(
         args: Positional inputs.
         kwargs: Inputs by name.
         generator: Source of the order of rows.
+        own: The steps of the module in the type that it came in, where that is another one.
     """
     exported = program.front == "export"
-    read = [] if exported else program.numbers_read()
-    if read:
-        return f"one path seen: a number was read from {describe(program, read[0])}"
     try:
         first = record_program(module.train().eval(), args, kwargs) if exported else program
+        read = first.numbers_read()
+        if read and (not exported or set(read) & set(first.escaped)):
+            return f"one path seen: a number was read from {describe(first, read[0])}"
+        differs = own is not None and (own - steps_of(first) or steps_of(first) - own)
+        if differs:
+            return f"one path seen: in the type that the network came in, {next(iter(differs))} runs more or less often"
         other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator))
     except (TraceFailure, UsageError):  # made for other inputs than these
         return ""
     step = _first_other_step(first, other)
     if step:
         return f"one path seen: on other inputs {step}"
-    hidden = [] if first.numbers_read() else _changed_constants(first, other)
+    hidden = [] if read else _changed_constants(first, other)
     if hidden:
         return f"one path seen: a tensor of shape {hidden[0].shape} is made from others out of sight of the trace"
     return ""
+
+
+def steps_of(program: Program) -> Counter[str]:
+    """How often each operation runs, casts and copies left out."""
+    return Counter(node.op for node in program.nodes if node.op not in _COPIES)
+
+
+_COPIES = {"_to_copy", "to", "type_as", "clone", "copy", "detach", "alias", "lift_fresh"}
 
 
 def describe(program: Program, value: Value) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -18,24 +19,30 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
-from graphws.errors import GraphError, UsageError, WeightsError, nearest
+from graphws.errors import GraphError, GraphwsError, UsageError, WeightsError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
+from graphws_converters.analysis.ir import Program
 from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.assembly.computation import Computation, chosen, computations, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
 from graphws_converters.fronts import Front, trace
+from graphws_converters.fronts.errors import TraceFailure
+from graphws_converters.fronts.recorder import record_program
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
 from graphws_converters.gate.confirmation import confirm, unconfirmed
 from graphws_converters.gate.crosscheck import cross_check
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
 from graphws_converters.gate.inputs import other_kinds
 from graphws_converters.gate.outputs import every, opened
-from graphws_converters.gate.paths import one_path
+from graphws_converters.gate.paths import one_path, steps_of
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
+from graphws_converters.gate.purity import changed_by, generators_used
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
 
+DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
+"""The note on a network that is no function of its inputs alone; what draws stands in brackets."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
@@ -77,10 +84,11 @@ def convert_module(
     if not isinstance(twin, torch.jit.ScriptModule):
         twin.register_forward_hook(lambda _, __, outputs: opened(outputs))
     args, kwargs = _arguments(twin, inputs, meta)
+    own = None
     if not meta:
-        args, kwargs = _sharpen(twin, args, kwargs, generator)
+        args, kwargs, own = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
-    path = "" if meta else one_path(program, twin, args, kwargs, generator)
+    path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     bare = assemble(analysis, stored)
@@ -120,12 +128,33 @@ def convert_module(
     if path or (runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
         outcome = Outcome(None, path or runs.reason, outcome.notes)
     weights = Weights.from_state_dict(graph, state)
-    notes += outcome.notes
+    notes += (*outcome.notes, *([DRAWN.format(", ".join(drawn))] if drawn else ()))
     checks = _confirmed(twin, weights, outcome, run, tried, generator)
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
     return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+
+
+def _watched(
+    program: Program,
+    twin: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    generator: torch.Generator,
+    own: Counter[str] | None,
+) -> tuple[str, list[str]]:
+    """Why the trace may not be the whole of a module, and what draws random numbers in it."""
+
+    def run() -> None:
+        with torch.no_grad():
+            twin.train().eval()(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
+
+    changed = changed_by(twin, run)
+    path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
+    drawn = program.drawing()
+    drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
+    return path or one_path(program, twin, args, kwargs, generator, own), drawn
 
 
 def _confirmed(
@@ -202,8 +231,8 @@ def _twin(module: nn.Module) -> nn.Module:
 
 def _sharpen(
     twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Twin and inputs in float64, where the module can run there; else as they are."""
+) -> tuple[tuple[Any, ...], dict[str, Any], Counter[str] | None]:
+    """Twin and inputs in float64, where the module can run there, and its steps in its own type; else as they are."""
 
     def ready(x: Tensor) -> Tensor:
         x = x.detach().cpu()
@@ -217,6 +246,10 @@ def _sharpen(
     plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
     sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
     types = {name: tensor.dtype for name, tensor in twin.state_dict().items()}
+    own = None
+    if any(dtype.is_floating_point and dtype != torch.float64 for dtype in types.values()):
+        with suppress(TraceFailure, UsageError):  # what it cannot do, the trace will say
+            own = steps_of(record_program(twin, *plain))
     twin.double()
     try:
         with torch.no_grad():
@@ -225,8 +258,8 @@ def _sharpen(
         for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
             if name in types:
                 tensor.data = tensor.data.to(types[name])
-        return plain
-    return sharp
+        return *plain, None
+    return *sharp, own
 
 
 def _stored(module: nn.Module) -> dict[str, Stored]:
@@ -278,6 +311,15 @@ def _runner(
     collect = collect or _flat
 
     def run(weights: Weights, *given: Any) -> Any:
+        try:
+            return tried(weights, *given)
+        except GraphwsError:
+            raise
+        except Exception as error:  # the module is the user's: whatever it raises is a reason
+            text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UsageError(f"the module cannot be run with weights that are given to it: {text}") from error
+
+    def tried(weights: Weights, *given: Any) -> Any:
         learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
         state = weights.to_state_dict(detach=not learns, copy=False)
         own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}

@@ -28,6 +28,7 @@ class Demands:
         read: Legs of weights that are contracted with what flows through the network.
         written: Legs of weights that flow on.
         squared: Legs that hold squares, such as variances.
+        addressing: Indices whose rule has said what they count through, in the call that is read now.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Demands:
         self.read: list[Leg] = []
         self.written: list[Leg] = []
         self.squared: list[Leg] = []
+        self.addressing: list[Abstract] = []
 
     # --- values
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from graphws_converters.algebra.dims import Dim, product
 from graphws_converters.algebra.tensors import Leg
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.rules.registry import Call, Result, is_tensor, rule
+from graphws_converters.rules.registry import Call, Result, rule
 
 
 @rule("zeros", "new_zeros", "zeros_like", powers=True)
 def zeros(e: Engine, call: Call) -> Result:
     """Zeros follow any scale."""
+    call.shape_of("self")
     made = e.fresh(call.shape, uniform=True)
     made.zero = True
     return made
@@ -19,12 +20,14 @@ def zeros(e: Engine, call: Call) -> Result:
 @rule("ones", "full", "empty", "new_ones", "new_full", "new_empty", "ones_like", "full_like", "empty_like")
 def uniform(e: Engine, call: Call) -> Result:
     """All entries equal."""
+    call.shape_of("self")
     return e.fresh(call.shape, uniform=True)
 
 
 @rule("scalar_tensor", "empty_strided", "empty_permuted", "rand", "randn", "rand_like", "randn_like")
 def unordered(e: Engine, call: Call) -> Result:
     """Entries whose order cannot matter."""
+    call.shape_of("self")
     return e.fresh(call.shape, uniform=True)
 
 
@@ -48,6 +51,7 @@ def order_aware(e: Engine, call: Call) -> Result:
 @rule("expand", "expand_as", "broadcast_to", powers=True)
 def expand(e: Engine, call: Call) -> Result:
     """New entries along an axis are copies."""
+    call.shape_of("other")
     x = e.plain(call["self"])
     padded = [None] * (len(call.shape) - len(x.legs)) + list(x.legs)
     legs = []
@@ -74,9 +78,11 @@ def repeat(e: Engine, call: Call) -> Result:
 @rule("repeat_interleave", powers=True)
 def repeat_interleave(e: Engine, call: Call) -> Result:
     """Copies of each element: a product whose fast factor counts the copies."""
-    x, times = e.plain(call["self"]), call.get("repeats")
-    if not isinstance(times, int) or call.get("dim") is None or is_tensor(times):
-        return e.unknown([x], call.shapes, "a number of copies that depends on data")[0]
+    times = call.get("repeats")
+    if not isinstance(times, int) or call.get("dim") is None:
+        given = [e.plain(x) for x in call.tensors()]
+        return e.unknown(given, call.shapes, "a number of copies that depends on data")[0]
+    x = e.plain(call["self"])
     axis = call.axis()
     return e.tensor([copies(e, leg, times if k == axis else 1, slow=False) for k, leg in enumerate(x.legs)], x)
 

@@ -26,8 +26,10 @@ def embedding(e: Engine, call: Call) -> Result:
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
 def embedding_bag(e: Engine, call: Call) -> Result:
-    """Sums of rows of a table."""
+    """Sums of rows of a table; where a bag ends is told by position."""
     table = e.plain(call["weight"])
+    given = [e.plain(x) for x in (call.get(name) for name in ("indices", "offsets", "per_sample_weights"))]
+    e.unknown([x for x in given if is_tensor(x)], [], "bags")
     e.release(table.legs[:1], "tokens")
     e.written += table.legs[1:]
     bag = e.tensor([Leg(Dim(call.shape[0], "bags")), *table.legs[1:]])
@@ -84,6 +86,8 @@ def scatter(e: Engine, call: Call) -> Result:
                 _meet(e, leg, other.legs[k], "scatter")
         elif len(others) == 2:
             _meet(e, others[0].legs[k], others[1].legs[k], "scatter")
+            if call.node.op == "scatter" and call.get("reduce") is None:
+                e.release([others[1].legs[k]], "of writes to one place the last one counts")
     return e.tensor(x.legs)
 
 
@@ -92,6 +96,7 @@ def one_hot(e: Engine, call: Call) -> Result:
     """An index as an axis."""
     index, classes = e.plain(call["self"]), call.shape[-1]
     if index.index is not None and index.index.size == classes:
+        e.addressing.append(index)
         return e.tensor([*index.legs, Leg(index.index)])
     e.release_index(index, "an index used as a number")
     return e.tensor([*index.legs, Leg(Dim(classes, "classes told by data"))])

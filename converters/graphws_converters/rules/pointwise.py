@@ -177,6 +177,7 @@ def compare(e: Engine, call: Call) -> Result:
     x, y = e.plain(call["self"]), e.plain(call.get("other"))
     if isinstance(y, Abstract) and x.index is not None and y.index is not None and x.index.size == y.index.size:
         unify(x.index, y.index, "a comparison of indices")
+        e.addressing += [x, y]
         return e.pointwise([Abstract(x.legs), Abstract(y.legs)], why="eq")
     return nonlinear(e, call)
 

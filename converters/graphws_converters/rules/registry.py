@@ -17,7 +17,7 @@ becomes free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,18 +41,22 @@ class Call:
         arguments: By name; tensors as `Abstract` or `Stacked`.
         shapes: Shape of each output.
         taken_apart: Axes of the first output from which later operations only pick single elements or parts.
+        read: Names of the arguments that a rule has asked for.
     """
 
     node: Node
     arguments: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     taken_apart: Callable[[], set[int]] = field(default=set)
+    read: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
         """An argument, or the default where it is absent or None."""
+        self.read.add(name)
         found = self.arguments.get(name)
         return default if found is None else found
 
@@ -67,8 +71,20 @@ class Call:
 
     def tensors(self) -> list[Any]:
         """All tensors among the arguments, those inside lists too."""
+        self.read.update(self.arguments)
+        return self._tensors(self.arguments)
+
+    def shape_of(self, name: str) -> None:
+        """Says that of an argument only the shape counts."""
+        self.read.add(name)
+
+    def unread(self) -> list[Any]:
+        """The tensors among the arguments that the rule did not ask for."""
+        return self._tensors(name for name in self.arguments if name not in self.read)
+
+    def _tensors(self, names: Iterable[str]) -> list[Any]:
         found = []
-        for value in self.arguments.values():
+        for value in (self.arguments[name] for name in names):
             found += [v for v in (value if isinstance(value, list | tuple) else [value]) if is_tensor(v)]
         return found
 

@@ -32,6 +32,7 @@ def identity(e: Engine, call: Call) -> Result:
 @rule("dropout", "feature_dropout", "alpha_dropout", "type_as", "requires_grad", "view_copy_", powers=True)
 def silent(e: Engine, call: Call) -> Result:
     """Nothing in eval mode."""
+    call.shape_of("other")
     return identity(e, call)
 
 
@@ -47,6 +48,7 @@ def native_dropout(e: Engine, call: Call) -> Result:
 def view(e: Engine, call: Call) -> Result:
     """A reshape; an axis like the 3 of ``view(..., 3, h, d)`` is kept apart where it is only taken apart later."""
     x = call["self"]
+    call.shape_of("other")
     if not isinstance(x, Stacked):
         stacked = _split(e, x, call)
         if stacked is not None:
