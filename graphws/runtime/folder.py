@@ -39,6 +39,7 @@ OURS = frozenset((
     "probes.safetensors", "report.html",
 ))  # fmt: skip
 """What a run makes in its folder."""
+_TEXTS = ("status", "spec_sha256", "zoo", "zoo_sha256")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class RunFolder:
             raise
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise RunError(f"{self.path} is not a run of this version of graphws: run.json is not {FORMAT!r}")
+        if not all(isinstance(state.get(key, ""), str) for key in _TEXTS) or "status" not in state:
+            raise RunError(f"{self.path / 'run.json'} is damaged: {', '.join(_TEXTS)} are texts")
+        if ("zoo" in state) != ("zoo_sha256" in state):
+            raise RunError(f"{self.path / 'run.json'} is damaged: it knows a zoo without its checksum, or the reverse")
         return state
 
     def startable(self) -> bool:
@@ -112,6 +117,13 @@ class RunFolder:
 
     def _trainings(self) -> list[Path]:
         return list((self.path / "trials").glob("*"))
+
+    def versions(self) -> dict[str, str]:
+        """What the run ran with; `RunError` where the file is damaged."""
+        found = read_json(self.path / "versions.json", "a run")
+        if not isinstance(found, dict):
+            raise RunError(f"{self.path / 'versions.json'} is damaged: it is no mapping")
+        return {name: str(value) for name, value in found.items()}
 
     def edited(self, spec: str) -> bool:
         """Whether a spec is another than the one that the run was started with."""

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping
 
 from graphws.report import Page, Picture, Table, curves, html, png, scores
-from graphws.runtime.files import read_json, write_bytes, write_text
+from graphws.runtime.files import write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
@@ -68,5 +68,4 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
     }
     for name, value in zoo.provenance.get("summary", {}).items():
         facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}"
-    versions = read_json(folder.path / "versions.json", "a run")
-    return facts | {str(name): str(value) for name, value in versions.items()}
+    return facts | folder.versions()

@@ -23,6 +23,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.strategies import DDPStrategy
+from pydantic import TypeAdapter
 from torch import nn
 
 from graphws.errors import RunError, UsageError
@@ -30,7 +31,7 @@ from graphws.graph import Weights
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
-from graphws.runtime.files import make_folder, read_json, write_json
+from graphws.runtime.files import brief, make_folder, read_json, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
@@ -116,12 +117,11 @@ class Trial:
             return None
         found = read_json(path, "a trial")
         try:
-            result = TrialResult(**found)
-            fits = isinstance(result.best_epoch, int) and all(map(math.isfinite, (result.lr, result.seconds)))
-            if not fits or not isinstance(result.validation, dict) or result.folder != self.folder.name:
-                raise TypeError("its values do not fit")
-        except TypeError as error:
-            raise RunError(f"{path} is damaged: {str(error).removeprefix('TrialResult.__init__() ')}") from None
+            result = TypeAdapter(TrialResult).validate_python(found)
+            if not all(map(math.isfinite, (result.lr, result.seconds))) or result.folder != self.folder.name:
+                raise ValueError("its values do not fit")
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {brief(error)}") from None
         if result.best_epoch:
             read_model(self.folder / "best.safetensors")
         return result

@@ -1,8 +1,4 @@
-"""Files that went wrong at random: every public way in ends, with a result or with an error for readers.
-
-Hypothesis draws the edits, the same ones on every run.  What much longer runs of the same strategies found is at the
-end, one case each.
-"""
+"""What long runs of `scripts.trust fuzz` found, one case each, with what is right."""
 
 from __future__ import annotations
 
@@ -14,125 +10,54 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from torch import nn
 
+from graphws.checkpoints.conversion import Conversion
 from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.converting import convert
 from graphws.errors import DataError, GraphwsError, VerificationError
 from graphws.graph import NetworkGraph
 from graphws.operations import mlp_graph
-from tests.converters import fuzzing
-from tests.converters.mutations import LONGEST, survives
+from tests.fuzz import contents
 
 pytest.importorskip("onnx")
 pytest.importorskip("transformers")
 
-KINDS: dict[str, tuple[str, int]] = {
-    "safetensors": ("net.safetensors", 300),
-    "network": ("net.safetensors", 200),
-    "archive": ("net.pt", 300),
-    "old": ("net.pt", 200),
-    "onnx": ("net.onnx", 200),
-    "config": ("config.json", 25),
-}
-"""For each kind of file its name, and how many examples are drawn."""
 
-
-def _files(kind: str, folder: Path) -> st.SearchStrategy[bytes]:
-    makers: dict[str, Callable[[], st.SearchStrategy[bytes]]] = {
-        "safetensors": fuzzing.safetensors_files,
-        "network": lambda: fuzzing.network_files(folder),
-        "archive": fuzzing.checkpoints,
-        "old": lambda: fuzzing.checkpoints(old=True),
-        "onnx": fuzzing.onnx_files,
-        "config": fuzzing.config_files,
-    }
-    return makers[kind]()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_file_is_converted_or_refused(tmp_path: Path, kind: str) -> None:
-    name, examples = KINDS[kind]
-    place = tmp_path / "fuzzed" / name
-    place.parent.mkdir()
-    outcomes: list[bool] = []
-
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        deadline=60_000,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(_files(kind, tmp_path))
-    def bears(content: bytes) -> None:
-        outcomes.append(survives(fuzzing.opened(place, content)))
-
-    bears()
-    assert outcomes.count(False) > examples // 3, "the edits reach what is checked"
-
-
-def test_what_is_no_refusal_is_found() -> None:
-    """The test of the test."""
-
-    def crash() -> None:
-        raise KeyError("0")
-
-    def chatter() -> None:
-        raise DataError("a\nb")
-
-    def flood() -> None:
-        raise DataError("x" * (LONGEST + 1))
-
-    with pytest.raises(KeyError):
-        survives(crash)
-    for call in (chatter, flood):
-        with pytest.raises(AssertionError):
-            survives(call)
-    assert survives(lambda: None)
-    assert not survives(lambda: convert("none.pt"))
-
-
-def test_the_unedited_files_are_taken(tmp_path: Path) -> None:
-    """Otherwise every edit would be refused for what all of them have in common."""
-    for name, model in fuzzing.onnx_models().items():
-        assert survives(fuzzing.opened(tmp_path / "net.onnx", model.SerializeToString())), name
-    config = fuzzing.configs()["BertModel"]
-    assert survives(fuzzing.opened(tmp_path / "config.json", json.dumps(config).encode()))
+def opened(file: Path, content: bytes) -> Callable[[], Conversion]:
+    """Converts what is written; a folder where the file is a config."""
+    file.write_bytes(content)
+    return lambda: convert(file.parent if file.name == "config.json" else file)
 
 
 def _onnx_error(tmp_path: Path, model: object) -> str:
     with pytest.raises(GraphwsError) as caught:
-        fuzzing.opened(tmp_path / "net.onnx", model.SerializePartialToString())()  # type: ignore[attr-defined]
+        opened(tmp_path / "net.onnx", model.SerializePartialToString())()  # type: ignore[attr-defined]
     return str(caught.value)
 
 
 def test_found_an_attribute_without_a_type(tmp_path: Path) -> None:
-    model = fuzzing.onnx_models()["conv"]
+    model = contents.onnx_models()["conv"]
     model.graph.node[0].attribute[0].ClearField("type")
     assert _onnx_error(tmp_path, model) == "ONNX model: attribute 'pads' of type 0 is not supported"
 
 
 def test_found_names_that_are_no_text(tmp_path: Path) -> None:
-    content = fuzzing.onnx_models()["conv"].SerializeToString()
+    content = contents.onnx_models()["conv"].SerializeToString()
     assert content.count(b"BatchNormalization") == 1
     with pytest.raises(DataError, match=r"^ONNX model: the name b'BatchNormali\\xfaation' is not in UTF-8$"):
-        fuzzing.opened(tmp_path / "net.onnx", content.replace(b"BatchNormalization", b"BatchNormali\xfaation"))()
+        opened(tmp_path / "net.onnx", content.replace(b"BatchNormalization", b"BatchNormali\xfaation"))()
 
 
 def test_found_an_operator_whose_name_breaks_the_line(tmp_path: Path) -> None:
-    model = fuzzing.onnx_models()["conv"]
+    model = contents.onnx_models()["conv"]
     model.graph.node[2].op_type = "a\nb"
     assert _onnx_error(tmp_path, model) == "ONNX model: no rule for operator a_b"
 
 
 def test_found_a_loop_that_does_nothing_for_ages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("graphws_converters.onnx.ops.control"), "MOST_TURNS", 30)
-    model = fuzzing.onnx_models()["loop"]
+    model = contents.onnx_models()["loop"]
     turns = next(tensor for tensor in model.graph.initializer if tensor.name == "turns")
     turns.raw_data = (2**40).to_bytes(8, "little")
     assert _onnx_error(tmp_path, model) == "ONNX node Loop 'last': a loop of more than 30 turns is not supported"
@@ -171,7 +96,7 @@ def test_found_a_network_that_is_no_function() -> None:
 
 
 def test_found_a_sequence_without_end(tmp_path: Path) -> None:
-    model = fuzzing.onnx_models()["lstm"]
+    model = contents.onnx_models()["lstm"]
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 24
     message = "net.onnx: input 'x' of 67108864 numbers is large: give example inputs (--inputs)"
     assert _onnx_error(tmp_path, model) == message
@@ -181,9 +106,9 @@ def test_found_a_sequence_without_end(tmp_path: Path) -> None:
 
 
 def test_found_a_config_that_names_its_class_by_a_mapping(tmp_path: Path) -> None:
-    config = {**fuzzing.configs()["BertModel"], "architectures": [{"a": 1}]}
+    config = {**contents.configs()["BertModel"], "architectures": [{"a": 1}]}
     with pytest.raises(DataError, match=r"config\.json: architecture \"\{'a': 1\}\" is no model of type 'bert' in tr"):
-        fuzzing.opened(tmp_path / "config.json", json.dumps(config).encode())()
+        opened(tmp_path / "config.json", json.dumps(config).encode())()
 
 
 def test_found_pickles_of_an_old_protocol_and_odd_escapes(tmp_path: Path) -> None:
