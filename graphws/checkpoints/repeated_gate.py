@@ -37,7 +37,11 @@ SHARE = 1e-2
 """Of the control: a change below it is rounding or a small mistake, one above it refutes the group."""
 MOST_NUMBERS = 1 << 27
 """Numbers that the inputs of a graph, or one run of it, may have."""
+STEP = 5000
+"""Numbers that could be made in the time that an operation takes however few it makes."""
 DRAWS = 3
+CONTROLS = 16
+"""Parameters that are left behind in turn for each element: one that shows a change is enough."""
 POINTS = 4
 
 
@@ -76,7 +80,8 @@ def repeat_gate(
         return Repetition(None, f"the graph does not run by itself: {failure}", tried=False)
     try:
         numbers = numbers_of_a_run(graph, weights, points)
-        runs = DRAWS * (len(graph.parameters) + 1) + 1
+        numbers += STEP * len(graph.operations)
+        runs = DRAWS * (min(len(graph.parameters), CONTROLS) + 1) + 1
         if numbers * runs > effort:
             return Repetition(None, f"trying it again would make {numbers * runs:.0e} numbers", tried=False)
         inputs = random_inputs(graph, points, generator)
@@ -89,6 +94,7 @@ def repeat_gate(
             draws=DRAWS,
             tolerance=math.inf,
             least_control=0.0,
+            most_controls=CONTROLS,
         )
     except VerificationError:  # with these bounds: outputs that are not numbers
         return Repetition(None, "the outputs are not finite numbers on random inputs")

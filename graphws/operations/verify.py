@@ -8,7 +8,7 @@ compares the outputs before and after (the *error*), and then applies each eleme
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -70,11 +70,15 @@ def _largest(changes: list[float]) -> float:
     return next((change for change in changes if math.isnan(change)), max(changes, default=0.0))
 
 
-def _leave_behind(element: GroupElement, weights: Weights) -> list[Weights]:
-    """The moved weights with, in turn, each parameter that the element really changes put back."""
+def _leave_behind(
+    element: GroupElement, weights: Weights, most: int | None, generator: torch.Generator
+) -> Iterator[Weights]:
+    """The moved weights with, in turn, each parameter that the element really changes put back, or `most` of them."""
     moved = element.act(weights)
     changed = [name for name, x in weights.items() if not torch.equal(x, moved[name])]
-    return [Weights(weights.graph, {**moved.tensors, name: weights[name]}) for name in changed]
+    if most is not None and len(changed) > most:
+        changed = [changed[k] for k in torch.randperm(len(changed), generator=generator)[:most].tolist()]
+    return (Weights(weights.graph, {**moved.tensors, name: weights[name]}) for name in changed)
 
 
 def verify(
@@ -88,6 +92,7 @@ def verify(
     draws: int = 3,
     tolerance: float = 1e-8,
     least_control: float = 1e-6,
+    most_controls: int | None = None,
 ) -> Verification:
     """Checks that G leaves the function of the given networks alone.
 
@@ -101,6 +106,7 @@ def verify(
         draws: How many elements to draw.
         tolerance: Largest relative change that still counts as none.
         least_control: Smallest relative change that counts as one.
+        most_controls: How many parameters are left behind in turn, drawn anew for each element; all where None.
 
     Raises:
         VerificationError: Where an element changes the outputs, or where the control does not change them.
@@ -118,7 +124,9 @@ def verify(
     for _ in range(draws):
         element = graph.group().random(generator, actions=actions, dtype=weights.dtype)
         errors.append(relative_change(before, run(element.act(weights))))
-        controls += [relative_change(before, run(broken)) for broken in _leave_behind(element, weights)]
+        controls += [
+            relative_change(before, run(broken)) for broken in _leave_behind(element, weights, most_controls, generator)
+        ]
     error = _largest(errors)
     if not error <= tolerance:
         raise VerificationError(
