@@ -12,6 +12,8 @@ from graphws.cli.console import output, table
 from graphws.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
+    import torch
+
     from graphws.actions.reduction import Reduction
     from graphws.actions.reduction.running import Run
     from graphws.actions.reduction.tolerance import Choice
@@ -41,6 +43,7 @@ def reduce_command(
 ) -> None:
     """Take neurons, channels, heads and dimensions that do nothing out of the network in FILE."""
     from graphws.actions.reduction import reduce
+    from graphws.actions.reduction.running import runner
     from graphws.checkpoints.network_file import save_network
     from graphws.converting import load_graph_file
 
@@ -51,10 +54,10 @@ def reduce_command(
     found = load_graph_file(path, activation=hint, omega=omega)
     if found.weights is None:
         raise DataError(f"{path}: holds a graph without weights, so there is nothing to reduce")
-    run = _run(path, found, input_shape)
-    reduced = reduce(found.weights, run=run, tolerance=_choice(tolerance), allowed=allowed)
+    inputs, run = _compared(path, found, input_shape)
+    reduced = reduce(found.weights, inputs, run=run, tolerance=_choice(tolerance), allowed=allowed)
     graph = reduced.graph
-    made = _checked(reduced, run)
+    made = _checked(reduced, run or runner(found.weights, inputs, None))
     save_network(made, out)
     console = output()
     rows = []
@@ -70,8 +73,8 @@ def reduce_command(
     console.print(f"smaller checkpoint: {out}, {made.verdict}", markup=False)
 
 
-def _run(path: Path, found: Conversion, shape: str | None) -> Run:
-    """Outputs of networks like the one found: from its graph where that can be run, else by its own code."""
+def _compared(path: Path, found: Conversion, shape: str | None) -> tuple[torch.Tensor | None, Run | None]:
+    """The inputs on which networks like the one found are compared, or its own code where its graph does not run."""
     import torch
 
     from graphws.actions.computation.features import why_not_analysed
@@ -83,7 +86,7 @@ def _run(path: Path, found: Conversion, shape: str | None) -> Run:
     if why is not None and found.run is not None:
         if shape is not None:
             raise UsageError(f"{path.name}: runs on its own example inputs: --input-shape is not used")
-        return found.run
+        return None, found.run
     if why is not None:
         raise UsageError(f"{path.name}: nothing can be compared before and after: {why}")
     given, _ = found.inputs
@@ -92,9 +95,10 @@ def _run(path: Path, found: Conversion, shape: str | None) -> Run:
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randn(POINTS, *read_shape(shape), generator=generator, dtype=torch.float64)
     try:
-        return runner(found.weights, inputs, None)
+        runner(found.weights, inputs, None)
     except UsageError:
         raise UsageError(f"{path.name}: does not show the shape of its inputs: give --input-shape") from None
+    return inputs, None
 
 
 def _checked(reduced: Reduction, run: Run) -> Conversion:

@@ -13,6 +13,10 @@ from graphws.graph.value import Value
 from graphws.graph.weights import Weights
 from graphws.kinds.attributes import DTYPES, WEIGHTS, resolved
 
+OTHER_SIZES = {"negated inputs": -1.0, "inputs times 10": 10.0, "inputs times 0.1": 0.1, "inputs times 10,000": 1e4,
+               "zeros": 0.0}  # fmt: skip
+"""Inputs that differ in kind from those at hand: what a threshold, a bound or a branch on data waits for."""
+
 
 def random_weights(
     graph: NetworkGraph, batch: int, generator: torch.Generator, dtype: torch.dtype = torch.float64

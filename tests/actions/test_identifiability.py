@@ -20,8 +20,6 @@ from graphws.operations import ACTIVATIONS, forward, mlp_graph
 from graphws.operations.builders.attention import AttentionLayer, attention_graph
 from tests.actions.redundancy import plant, random_mlp
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "checkpoints" / "cifar-mirror"
-
 
 def rng(seed):
     return torch.Generator().manual_seed(seed)
@@ -283,10 +281,10 @@ def test_probe_data_give_nu():
     assert json.loads(json.dumps(identifiability(weights, normal(500, 4)).to_dict()))["layers"][0]["neurons"]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/checkpoints/cifar-mirror")
-def test_the_trained_gelu_autoencoder_bypasses():
+def test_the_trained_gelu_autoencoder_bypasses(shared: Path):
     """56 of 64 filters of the GELU autoencoder's first layer have a negated copy; few of the tanh network's do."""
-    state = torch.load(SHARED / "ae_gelu.pt", weights_only=True)["state"]
+    folder = shared / "checkpoints" / "cifar-mirror"
+    state = torch.load(folder / "ae_gelu.pt", weights_only=True)["state"]
     tensors = {
         f"{k}{i + 1}": state[f"lin.{i}.{n}"].unsqueeze(0) for i in range(4) for k, n in (("W", "weight"), ("b", "bias"))
     }
@@ -294,7 +292,7 @@ def test_the_trained_gelu_autoencoder_bypasses():
     report = identifiability(Weights(graph, tensors))
     assert report.layers[0].negated == pytest.approx(56 / 64, abs=0.04)
     assert not report.theorem.proven
-    tensors = torch.load(SHARED / "ae_tanh.pt", weights_only=True)["state"]
+    tensors = torch.load(folder / "ae_tanh.pt", weights_only=True)["state"]
     assert negated_share(tensors["lin.0.weight"]) < 0.5
 
 

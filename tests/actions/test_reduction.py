@@ -8,9 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from graphws.actions.reduction import layer_parameters, reduce, submodel_of
+from graphws.actions.reduction.running import runner
 from graphws.actions.submodels.submodel import check_submodel
+from graphws.converting import convert
 from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.operations import ACTIVATIONS, canonical_gauge, forward, mlp_graph
@@ -339,3 +342,30 @@ def test_symmetries_of_nested_sets_are_lifted():
     assert lifted.maps["channel"].perm.tolist() == [3, 2, 0, 1, 6, 7, 5, 4]
     assert graph.group().contains(lifted)
     assert torch.allclose(run(lifted.act(found.equivalent())), run(weights))
+
+
+class _Largest(nn.Module):
+    """Beside its outputs the largest hidden value; one neuron is 0, and nothing else is so small near zero inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.last = nn.Linear(4, 13), nn.Linear(13, 2)
+        with torch.no_grad():
+            self.hidden.weight.normal_(std=20, generator=rng(0))
+            self.hidden.bias.fill_(-1.0)
+            self.last.weight.normal_(generator=rng(1))
+            for tensor in (self.hidden.weight[5], self.hidden.bias[5], self.last.weight[:, 5]):
+                tensor.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.hidden(x)
+        return torch.cat([self.last(torch.relu(h)), h.amax(-1, keepdim=True)], -1)
+
+
+def test_what_counts_on_other_inputs_only_stays():
+    found = convert(_Largest().double().eval(), torch.randn(64, 4, generator=rng(2), dtype=torch.float64))
+    kept = reduce(found.weights)
+    assert kept.removed == 0
+    assert "1 redundant elements had to stay: without them the outputs change" in kept.left_alone["hidden"]
+    alone = reduce(found.weights, run=runner(found.weights, None, rng(3)))
+    assert alone.removed == 1, "ordinary inputs never show it"

@@ -5,12 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +16,7 @@ from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec, shipped_specs
 from tests.cli.runs import finished_run, run
 from tests.cli.specs import edited
+from tests.processes import start_until
 
 pytestmark = pytest.mark.slow
 
@@ -199,22 +196,10 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
     tmp_path: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = _spec(tmp_path, **{"steps: 60": "steps: 1500"})
-    command = [sys.executable, "-m", "graphws", "run", path.name]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
-    last = Path("runs/tiny/trials/network/last.safetensors")
-    for _ in range(6000):
-        if last.exists():
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    else:
-        pytest.fail(f"{last} never came")
+    path = _spec(tmp_path, **{"steps: 60": "steps: 200"})
+    process = start_until("last.safetensors", "graphws", "run", path.name, cwd=tmp_path)
     process.send_signal(how)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate()
     assert out == ""
     status = RunFolder(Path("runs/tiny")).status()
     if how is signal.SIGINT:

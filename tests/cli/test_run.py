@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec
 from tests.cli.runs import finished_run, run
 from tests.cli.specs import BASELINE, quick
+from tests.processes import start_until
 
 pytestmark = pytest.mark.slow
 
@@ -224,22 +224,12 @@ def _start(place: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    for _ in range(1200):
-        if path.exists():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    pytest.fail(f"{path} never came")
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_goes_on_with_the_same_command(tmp_path: Path, how: signal.Signals) -> None:
-    path = quick(tmp_path, **{"epochs: 3": "epochs: 60", BASELINE: ""})
-    process = _start(tmp_path, "run", path.name)
-    _wait_for(tmp_path / "runs/quick/trials/dwsnet-lr0.01-seed0/last.ckpt", process)
+    path = quick(tmp_path, **{"epochs: 3": "epochs: 6", BASELINE: ""})
+    process = start_until("last.ckpt", "graphws", "run", path.name, cwd=tmp_path)
     process.send_signal(how)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate()
     status = RunFolder(tmp_path / "runs/quick").status()
     assert out == ""
     if how is signal.SIGINT:
@@ -250,12 +240,12 @@ def test_a_stopped_run_goes_on_with_the_same_command(tmp_path: Path, how: signal
     assert not (tmp_path / "runs/quick/report.html").exists()
 
     process = _start(tmp_path, "train", "runs/quick")
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate()
     assert process.returncode == 0, error
     assert error.splitlines()[0] == "runs/quick: going on"
     assert out.strip().endswith("report: runs/quick/report.html")
     with open(tmp_path / "runs/quick/trials/dwsnet-lr0.01-seed0/metrics.csv", newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 61))
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 7))
 
 
 def _finish(command: list[str], place: Path) -> tuple[str, str, int]:
@@ -271,7 +261,7 @@ def _finish(command: list[str], place: Path) -> tuple[str, str, int]:
         start_new_session=True,
     )
     try:
-        out, error = process.communicate(timeout=300)
+        out, error = process.communicate()
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise

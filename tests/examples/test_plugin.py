@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.packages import PLUGIN, entry_points_of, install
+from tests.processes import start_until
 
 ROOT = PLUGIN.parents[1]
 SPEC = PLUGIN / "chirps.yaml"
@@ -102,28 +102,12 @@ def test_a_run_trains_models_under_the_head_and_the_task(tmp_path: Path, environ
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
 def test_a_stopped_run_goes_on_from_its_folder(tmp_path: Path, environment: dict[str, str]) -> None:
-    epochs, folder = 80, tmp_path / "runs" / "chirps"
-    command = [
-        sys.executable,
-        "-m",
-        "graphws",
-        "run",
-        str(SPEC),
-        "--set",
-        f"train.epochs={epochs}",
-        "--set",
-        "compare=[]",
-    ]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as run:
-        history, deadline = folder / "trials" / "moments-lr0.03-seed0" / "metrics.csv", time.monotonic() + 120
-        while run.poll() is None and not (history.exists() and history.read_text().count("\n") > 3):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        run.send_signal(signal.SIGINT)
-        _, error = run.communicate(timeout=60)
-    assert run.returncode == 1, error
+    epochs, folder = 6, tmp_path / "runs" / "chirps"
+    sets = ["--set", f"train.epochs={epochs}", "--set", "compare=[]"]
+    process = start_until("last.ckpt", "graphws", "run", str(SPEC), *sets, cwd=tmp_path, env=environment)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 1, error
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     done = graphws(tmp_path, environment, "train", folder)
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 
@@ -10,7 +7,7 @@ from graphws.graph import NetworkGraph, Parameter, Space, orbits
 from graphws.graph.summary import orbit_count
 from graphws.operations import mlp_graph
 from tests.graph import samples
-from tests.scripts import load_script
+from tests.oracles import orbits as oracle
 
 
 def _residual(size: int) -> NetworkGraph:
@@ -48,19 +45,14 @@ GRAPHS = {
 }
 
 
-@pytest.fixture(scope="module")
-def oracle(shared: Path) -> ModuleType:
-    return load_script(shared / "oracle" / "orbits.py")
-
-
 @pytest.mark.parametrize("name", GRAPHS)
-def test_orbits_are_those_of_the_oracles_generators(name: str, oracle: ModuleType) -> None:
+def test_orbits_are_those_of_the_oracles_generators(name: str) -> None:
     graph = GRAPHS[name]
-    spaces = {s.name: oracle.Space(s.size, "free" if s.kind == "free" else "set", s.parent) for s in graph.spaces}
+    spaces = oracle.spaces_of(graph)
     generators = list(oracle.generators(spaces))
     for parameter in graph.parameters:
         label = orbits(graph, parameter.name)
-        count = oracle.orbit_count((), parameter.spaces, spaces)
+        count = oracle.count(spaces, parameter.spaces)
         assert int(label.max()) + 1 == len(label.unique()) == count, parameter.name
         assert orbit_count(graph, parameter.name) == count
         for generator in generators:

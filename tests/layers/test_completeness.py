@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 
@@ -15,17 +12,11 @@ from graphws.testing import commutant
 from graphws.testing.commutant import generators, representation
 from tests.layers.cases import GRAPHS, MLPS, SMALL
 from tests.layers.dense import blocks, parameter_matrices, rank
-from tests.scripts import load_script
+from tests.oracles import dws_blocks
+from tests.oracles import orbits as oracle
 
 FULL = expand_blocks(pool="mean")
 each_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
-
-
-def oracle(shared: Path, name: str) -> ModuleType:
-    path = shared / "oracle" / f"{name}.py"
-    if not path.is_file():
-        pytest.skip(f"needs {path}")
-    return load_script(path)
 
 
 def counts(graph: NetworkGraph) -> dict[tuple[str, str], int]:
@@ -35,24 +26,19 @@ def counts(graph: NetworkGraph) -> dict[tuple[str, str], int]:
 
 
 @each_graph
-def test_every_block_has_as_many_parameters_as_the_oracle_counts_orbits(graph: NetworkGraph, shared: Path) -> None:
-    slow = oracle(shared, "orbits")
-    spaces = {s.name: slow.Space(s.size, "free" if s.kind == "free" else "set", s.parent) for s in graph.spaces}
+def test_every_block_has_as_many_parameters_as_the_oracle_counts_orbits(graph: NetworkGraph) -> None:
+    spaces = oracle.spaces_of(graph)
     wanted = {
-        (u.name, t.name): slow.orbit_count(u.spaces, t.spaces, spaces)
-        for u in graph.parameters
-        for t in graph.parameters
+        (u.name, t.name): oracle.count(spaces, u.spaces, t.spaces) for u in graph.parameters for t in graph.parameters
     }
     assert counts(graph) == wanted
 
 
 @pytest.mark.parametrize("name", [*MLPS, *SMALL])
-def test_every_block_of_an_mlp_agrees_with_the_oracle_of_paper_d(name: str, shared: Path) -> None:
-    graph = GRAPHS[name]
-    dws = oracle(shared, "dws_blocks")
+def test_every_block_of_an_mlp_agrees_with_the_oracle_of_paper_d(name: str) -> None:
     dims = [int(d) for d in name.removeprefix("mlp ").split("-")]
-    wanted = {(f"{u[0]}{u[1]}", f"{t[0]}{t[1]}"): count for u, t, count, *_ in dws.table(dims, svd_limit=0)}
-    assert counts(graph) == wanted
+    for pair, ours in counts(GRAPHS[name]).items():
+        assert ours == dws_blocks.count(dims, *pair), pair
 
 
 @each_graph
@@ -100,13 +86,11 @@ def test_several_channels_multiply_the_count(pool: str) -> None:
 
 
 @each_graph
-def test_biases_are_one_for_each_orbit(graph: NetworkGraph, shared: Path) -> None:
-    slow = oracle(shared, "orbits")
-    spaces = {s.name: slow.Space(s.size, "free" if s.kind == "free" else "set", s.parent) for s in graph.spaces}
+def test_biases_are_one_for_each_orbit(graph: NetworkGraph) -> None:
     for parameter in graph.parameters:
         layout = graph.layout(parameter.name)
         ours = layout.free * len(orbit_slots(layout, exact=True))
-        assert ours == slow.orbit_count((), parameter.spaces, spaces)
+        assert ours == oracle.count(oracle.spaces_of(graph), parameter.spaces)
 
 
 @each_graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from graphws.layers import EquivariantLinear, expand_blocks, plan_by_name
 from graphws.models import DWSNet
 from graphws.operations import AttentionLayer, attention_graph
 from graphws.testing import check_equivariance
-from tests.layers.test_completeness import oracle
+from tests.oracles import orbits as oracle
 
 FULL = expand_blocks(pool="mean")
 GRAPHS = {
@@ -32,9 +31,8 @@ each_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 
 
 @pytest.mark.parametrize("graph", PLAIN.values(), ids=PLAIN)
-def test_every_block_has_as_many_parameters_as_the_oracle_counts_orbits(graph: NetworkGraph, shared: Path) -> None:
-    slow = oracle(shared, "orbits")
-    spaces = {s.name: slow.Space(s.size, "free" if s.kind == "free" else "set", s.parent) for s in graph.spaces}
+def test_every_block_has_as_many_parameters_as_the_oracle_counts_orbits(graph: NetworkGraph) -> None:
+    spaces = oracle.spaces_of(graph)
     plan = plan_by_name(graph, FULL)
     pairs = [
         (u, t)
@@ -44,7 +42,7 @@ def test_every_block_has_as_many_parameters_as_the_oracle_counts_orbits(graph: N
     ]
     assert len(pairs) > 15
     for u, t in pairs:
-        assert plan.count(u.name, t.name) == slow.orbit_count(u.spaces, t.spaces, spaces), (u.name, t.name)
+        assert plan.count(u.name, t.name) == oracle.count(spaces, u.spaces, t.spaces), (u.name, t.name)
 
 
 def orbit_count(graph: NetworkGraph, source: str, target: str, draws: int = 25) -> int:

@@ -16,11 +16,10 @@ import pytest
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.environment import Processes
 from graphws.runtime.reporter import Reporter
+from tests.processes import ROOT, start_until
 from tests.runtime import standin
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
@@ -45,24 +44,15 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {"result": result, "curve": _curve(tmp_path / "whole")}
 
 
-def _until(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdout is not None
-    for text in process.stdout:
-        if text.strip() == line:
-            return
-    pytest.fail(f"never said {line!r}; stderr: {process.stderr.read() if process.stderr else ''}")
-
-
 def test_a_killed_training_goes_on_and_ends_like_one_that_was_not(tmp_path: Path, whole: dict[str, Any]) -> None:
     folder = tmp_path / "cut"
-    process = _start(str(folder), "8", "slow")
-    _until(process, "epoch 5")
+    process = start_until("last.ckpt", "tests.runtime.standin", str(folder), "8", times=5, cwd=ROOT)
     process.kill()
     process.communicate()
     assert (folder / "last.ckpt").exists()
     assert not (folder / "trial.json").exists()
 
-    done, error = _start(str(folder), "8").communicate(timeout=120)
+    done, error = _start(str(folder), "8").communicate()
     assert not error
     result = json.loads(done)
     assert _curve(folder) == whole["curve"]
@@ -72,15 +62,14 @@ def test_a_killed_training_goes_on_and_ends_like_one_that_was_not(tmp_path: Path
 
 def test_ctrl_c_ends_a_training_at_once_and_it_can_go_on(tmp_path: Path, whole: dict[str, Any]) -> None:
     folder = tmp_path / "cut"
-    process = _start(str(folder), "8", "slow")
-    _until(process, "epoch 5")
+    process = start_until("last.ckpt", "tests.runtime.standin", str(folder), "8", times=5, cwd=ROOT)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate()
     assert process.returncode != 0
     assert error.strip().endswith("KeyboardInterrupt")
     assert not (folder / "trial.json").exists()
 
-    _start(str(folder), "8").communicate(timeout=120)
+    _start(str(folder), "8").communicate()
     assert _curve(folder) == whole["curve"]
 
 
@@ -91,7 +80,7 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
     arguments = ["-m", "tests.runtime.standin", str(tmp_path / "two"), "4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     together = json.loads(done.stdout.strip().splitlines()[-1])

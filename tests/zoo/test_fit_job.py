@@ -7,9 +7,7 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
 from graphws.zoo.fit_job import Progress
 from graphws.zoo.writer import building
+from tests.processes import ROOT, start_until
 
 ARCHITECTURE = Architecture((2, 8, 8, 1), omega=5.0)
 OPTIONS = FitOptions(steps=4, lr=0.02, views=2, psnr=None)
@@ -97,32 +96,19 @@ def test_a_finished_zoo_is_opened_again(tmp_path: Path) -> None:
     assert (tmp_path / "zoo" / "zoo.json").stat().st_mtime_ns == before
 
 
-CHILD = """
-import sys, time
-from pathlib import Path
-from graphws.zoo import fit_job, fit, Architecture, FitOptions, fit_zoo, load_digits
-fit_job.PART = 16
-slow = fit_job.write_shard
-def write(*arguments):
-    result = slow(*arguments)
-    time.sleep(0.15)
-    return result
-fit_job.write_shard = write
-fit_zoo(sys.argv[1], load_digits(limit=50), Architecture((2, 8, 8, 1), omega=5.0),
-        FitOptions(steps=4, lr=0.02, views=2, psnr=None), threads=1)
-"""
+def main() -> None:
+    """Fits the zoo of these tests at the path on the command line."""
+    fit_job.PART = 16
+    fit(Path(sys.argv[1]), threads=1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_fit_goes_on_to_the_same_bits(tmp_path: Path, number: signal.Signals) -> None:
     fit(tmp_path / "whole")
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "zoo")], stderr=subprocess.DEVNULL)
     parts = tmp_path / "zoo.partial" / "parts"
-    deadline = time.monotonic() + 60
-    while len(list(parts.glob("*.safetensors"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    child = start_until("part-*", "tests.zoo.test_fit_job", str(tmp_path / "zoo"), times=3, cwd=ROOT)
     child.send_signal(number)
-    child.wait(timeout=60)
+    child.communicate()
     done = {file.name: file.stat().st_mtime_ns for file in parts.glob("*.safetensors")}
     assert 3 <= len(done) < 7
     with pytest.raises(ZooError) as caught:
@@ -289,3 +275,7 @@ def test_what_a_killed_fit_left_is_swept(tmp_path: Path, monkeypatch: pytest.Mon
     with building(tmp_path / "zoo"):
         assert not stray.exists()
         assert parts.exists()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from graphws.operations.sampling import OTHER_SIZES
 from graphws_converters.gate.self_run import Arguments, batch_of, tensors_in, with_batch
-
-SCALES = {"negated inputs": -1.0, "inputs times 10": 10.0, "inputs times 0.1": 0.1, "inputs times 10,000": 1e4,
-          "zeros": 0.0}  # fmt: skip
 
 
 def other_kinds(arguments: Arguments, generator: torch.Generator) -> Iterator[tuple[str, Arguments]]:
@@ -21,7 +19,7 @@ def other_kinds(arguments: Arguments, generator: torch.Generator) -> Iterator[tu
     """
     tensors = tensors_in(arguments)
     if any(x.is_floating_point() or x.is_complex() for x in tensors):
-        for name, factor in SCALES.items():
+        for name, factor in OTHER_SIZES.items():
             yield name, _each(arguments, _times(factor))
     rows = batch_of(arguments)
     if rows is not None and rows > 1:

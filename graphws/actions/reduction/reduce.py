@@ -8,7 +8,9 @@ where they moved too far, smaller parts of the proposal are tried, and what fail
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,12 +23,11 @@ from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive
-from graphws.actions.reduction.running import Run, runner
+from graphws.actions.reduction.running import Outputs, Run, comparer
 from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
 from graphws.errors import GraphwsError, UsageError, VerificationError
 from graphws.graph import Action, NetworkGraph, Space, Weights
-from graphws.operations.verify import relative_change
 
 SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""
@@ -50,7 +51,8 @@ def reduce(
 
     Args:
         weights: One network (a batch of one).
-        inputs: Points on which outputs are compared; random ones where None, see `graphws.actions.reduction.running`.
+        inputs: Points on which outputs are compared; random ones where None.  Where only exact redundancy goes, outputs
+            are compared on some of them negated, larger, smaller and at zero, too.
         run: Computes outputs from weights, also from weights of fewer neurons, for a network that its graph cannot run.
         tolerance: What counts as zero: ``dtype``, ``gap`` or a number; see `graphws.actions.reduction.tolerance`.
         allowed: Largest relative change of the outputs; where None, `SLACK` times the tolerance, at most `MOST`.
@@ -63,17 +65,27 @@ def reduce(
     if weights.batch != 1:
         raise UsageError(f"one network is reduced at a time: got a batch of {weights.batch}; use weights.select([0])")
     weights.check_finite()
-    work = _Work(weights, run or runner(weights, inputs, generator), tolerance, allowed)
+    if run is None:
+        outputs = comparer(weights, inputs, generator, other_sizes=tolerance == "dtype")
+    else:
+        outputs = partial(_on_own_inputs, run)
+    work = _Work(weights, outputs, tolerance, allowed)
     while work.round():
         pass
     return work.result()
 
 
+def _on_own_inputs(run: Run, weights: Weights) -> Outputs:
+    return Outputs((run(weights),))
+
+
 class _Work:
     """A reduction under way: the network as it is now, and how it came about."""
 
-    def __init__(self, weights: Weights, run: Run, choice: Choice, allowed: float | None) -> None:
-        self.source, self.run = weights, run
+    def __init__(
+        self, weights: Weights, outputs: Callable[[Weights], Outputs], choice: Choice, allowed: float | None
+    ) -> None:
+        self.source, self.outputs = weights, outputs
         self.graph = weights.graph
         self.tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
         self.left_alone: dict[str, str] = {}
@@ -91,7 +103,7 @@ class _Work:
         self.allowed = self._slack()
         self.reference = self._outputs(self.graph, self.tensors)
         again = self._outputs(self.graph, self.tensors)
-        if not relative_change(self.reference, again) <= self.allowed:
+        if not self.reference.change(again) <= self.allowed:
             raise VerificationError(
                 "the network gives other outputs each time it runs, so nothing can be compared: put it in eval mode"
             )
@@ -159,9 +171,10 @@ class _Work:
         largest = max(tolerance.value for tolerance in self.tolerances.values())
         return min(SLACK * largest, MOST) if self.given is None else self.given
 
-    def _outputs(self, graph: NetworkGraph, tensors: dict[str, Tensor]) -> Tensor:
+    def _outputs(self, graph: NetworkGraph, tensors: dict[str, Tensor]) -> Outputs:
         with torch.no_grad():
-            return self.run(Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})).double()
+            found = self.outputs(Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()}))
+        return Outputs(tuple(x.double() for x in found.sets))
 
     def round(self) -> bool:
         """Every rule once; whether anything went."""
@@ -237,9 +250,9 @@ class _Work:
         except (RuntimeError, ValueError, IndexError) as error:
             line = next(iter(str(error).splitlines()), type(error).__name__)
             return f"the network does not run with fewer of them ({line})"
-        if outputs.shape != self.reference.shape:
-            return f"the outputs have another shape then, {tuple(outputs.shape)}"
-        change = relative_change(self.reference, outputs)
+        if outputs.sets[0].shape != self.reference.sets[0].shape:
+            return f"the outputs have another shape then, {tuple(outputs.sets[0].shape)}"
+        change = self.reference.change(outputs)
         return "" if change <= self.allowed else f"without them the outputs change by {change:.1e}"
 
     def _follow(self, name: str, steps: dict[int, Step]) -> None:
@@ -267,7 +280,7 @@ class _Work:
                 continue
             try:
                 graph, made = project(self.graph, self.tensors, name, span)
-                change = relative_change(self.reference, self._outputs(graph, made))
+                change = self.reference.change(self._outputs(graph, made))
             except (GraphwsError, RuntimeError, ValueError, IndexError) as error:
                 line = next(iter(str(error).splitlines()), type(error).__name__)
                 self.left_alone[name] = f"the network does not run with fewer dimensions ({line})"
@@ -290,7 +303,7 @@ class _Work:
             for name, x in self.tensors.items()
         }
         rounded = {name: x[0].cpu().double() for name, x in stored.items()}
-        change = relative_change(self.reference, self._outputs(self.graph, rounded))
+        change = self.reference.change(self._outputs(self.graph, rounded))
         if not change <= self.allowed:
             raise VerificationError(
                 f"the reduced network's outputs differ by {change:.1e} (allowed {self.allowed:.1e}): "
