@@ -53,6 +53,24 @@ def relative_change(before: Tensor, after: Tensor) -> float:
     return float((after - before).norm() / scale_of(before))
 
 
+def change_of_slices(before: Tensor, after: Tensor, least: float) -> float:
+    """The largest relative change of a slice across one axis: a large column would hide what happens to a small one.
+
+    Args:
+        before: Of any shape.
+        after: Of the same shape.
+        least: Slices smaller than this share of the whole are compared with that share.
+    """
+    before, after = (_inexact(x) for x in (before, after))
+    floor, worst = least * float(scale_of(before)), [0.0]
+    for axis in range(before.ndim if before.ndim > 1 else 0):
+        rows, moved = (x.movedim(axis, 0).flatten(1) for x in (before, after))
+        size, spread = rows.norm(dim=1), (rows - rows.mean(1, keepdim=True)).norm(dim=1)
+        scale = torch.where(spread > 8 * torch.finfo(size.dtype).eps * size, spread, size).clamp_min(floor)
+        worst.append(float(((moved - rows).norm(dim=1) / scale.clamp_min(torch.finfo(size.dtype).tiny)).max()))
+    return _largest(worst)
+
+
 def scale_of(outputs: Tensor) -> Tensor:
     """What changes of outputs are compared with: ||x - mean(x)||, or ||x|| where that is rounding."""
     outputs = _inexact(outputs)
