@@ -19,12 +19,17 @@ from graphws.printable import printable
 from graphws.runtime.reporter import Reporter
 
 _PIPED = 200  # columns, where no terminal says how many there are
+MOST_ROWS = 2000
+"""Rows of a table that are shown."""
 _LINE, _CELL = 20_000, 1_000  # characters that a line and a cell of a table may have
 _SHOWN = ("train_loss", "val_loss", "psnr", "r2", "accuracy", "equivariance")
 
 
 class Terminal(Console):
     """A console on which a text is one line, whatever is in it; `lines` is for texts whose line breaks are ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)  # a name between colons is no picture
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Shows tables as they are and each text on one line, without markup."""
@@ -50,7 +55,7 @@ def _notes() -> Terminal:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table whose columns of numbers stand on the right."""
+    """A table whose columns of numbers stand on the right; of a long one the first rows, and how many more."""
     made = Table(
         *(_cell(column) for column in columns),
         title=None if title is None else _cell(title),
@@ -64,8 +69,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
         cells = [row[place] for row in rows]
         if place and any(cells) and all(cell[:1] in "-0123456789" for cell in cells):
             column.justify = "right"
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         made.add_row(*map(_cell, row))
+    if len(rows) > MOST_ROWS:
+        made.add_row(f"and {len(rows) - MOST_ROWS:,} more")
     return made
 
 

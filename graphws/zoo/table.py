@@ -112,7 +112,10 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     parts = [np.empty(0, dtype=object)]
     for chunk in column.chunks:
         known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
-        parts.append(known[chunk.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)])
+        indices = chunk.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(known):
+            raise ValueError("a row names a text that its dictionary does not have")
+        parts.append(known[indices])
     return np.concatenate(parts)
 
 
