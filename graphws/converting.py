@@ -13,7 +13,6 @@ Which converters there are is decided by the installed packages: they are regist
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -30,6 +29,8 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.serialise import LONGEST
 
 GROUP = "graphws.converters"
+EFFORT = 1e10
+"""Numbers that the gate of a network file may make when it is run again: minutes."""
 
 
 def converters() -> dict[str, Converter]:
@@ -78,7 +79,7 @@ def convert(
         raise UsageError("no converter is installed: install graphws again, they come with it")
     hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
     if isinstance(source, str | Path) and is_network_file(Path(source)):
-        return load_network(source, effort=math.inf, generator=generator)
+        return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)

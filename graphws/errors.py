@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
 
 from graphws.printable import printable
+
+LONGEST = 2000
+"""Characters of an error's text: what it quotes may be as long as a file."""
 
 
 class GraphwsError(Exception):
@@ -18,8 +22,8 @@ class GraphwsError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """The text, printable: what it quotes may come from a file (`graphws.printable`)."""
-        return printable(super().__str__(), lines=True)
+        """The text, one printable line of at most 2,000 characters: what it quotes may come from a file."""
+        return printable(super().__str__(), most=LONGEST)
 
 
 class UsageError(GraphwsError):
@@ -29,7 +33,11 @@ class UsageError(GraphwsError):
 
 
 class SpecError(UsageError):
-    """A YAML spec cannot be read or does not make sense."""
+    """A YAML spec cannot be read or does not make sense; the text has a line or more for each mistake."""
+
+    def __str__(self) -> str:
+        """The text, printable."""
+        return printable(Exception.__str__(self), lines=True)
 
 
 class GraphError(GraphwsError):
@@ -56,13 +64,25 @@ class RunError(GraphwsError):
     """A training or evaluation cannot start or go on."""
 
 
+LONGEST_NAME = 200
+"""Characters of names that are compared."""
+MOST_NAMES = 2000
+"""Names that one is compared with."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """A hint that ends an error message: the allowed name closest to `name`, or nothing.
+
+    Long names get none, and of many allowed ones only the first are compared: the work grows with the squares of their
+    lengths.
 
     >>> nearest("poolng", ["pooling", "norm"])
     "; did you mean 'pooling'?"
     >>> nearest("zzz", ["pooling", "norm"])
     ''
     """
-    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    if len(name) > LONGEST_NAME:
+        return ""
+    known = (each for each in islice(allowed, MOST_NAMES) if len(each) <= LONGEST_NAME)
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -17,7 +17,7 @@ and what has no meaning yet or none that is public."""
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 
 
-def printable(text: str, *, lines: bool = False) -> str:
+def printable(text: str, *, lines: bool = False, most: int | None = None) -> str:
     r"""The text with everything that is no visible character written out, as in ``\x1b`` and ``\u202e``.
 
     Law: the result holds visible characters and spaces only, and is its own result.
@@ -25,13 +25,23 @@ def printable(text: str, *, lines: bool = False) -> str:
     Args:
         text: Any text.
         lines: Whether line breaks and tabs are ours and stay.
+        most: Characters that are shown; of a longer text the beginning and the end.  Any number where None.
 
     >>> printable("\x1b[2K\rVERIFIED"), printable("a\nb"), printable("a\nb", lines=True)
     ('\\x1b[2K\\rVERIFIED', 'a\\nb', 'a\nb')
     """
+    if most is not None:
+        return _shortened(printable(_shortened(text, most), lines=lines), most)
     if _PLAIN.fullmatch(text):
         return text
     return "".join(c if lines and c in "\n\t" else _written(c) for c in text)
+
+
+def _shortened(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 3]} … {text[-end:]}"
 
 
 def _written(character: str) -> str:

@@ -20,7 +20,7 @@ from graphws.checkpoints.conversion import Conversion
 from graphws.checkpoints.network_file import save_network
 from graphws.cli.console import Bars, Terminal, table, working
 from graphws.cli.guard import explain_failure
-from graphws.errors import GraphwsError
+from graphws.errors import GraphwsError, nearest
 from graphws.operations import mlp_graph
 from graphws.operations.sampling import random_weights
 from graphws.printable import printable
@@ -28,6 +28,8 @@ from graphws.report.figures import png
 from graphws.report.graph.formats import graph_picture
 from graphws.report.page import Page, Table, html
 from graphws.report.plain_figures import settle_texts
+from graphws.spec import parse_spec
+from graphws.spec.problems import InvalidSpec
 from tests.cli.runs import run
 
 FAKE = "\x1b[2K\r\x1b[1AVERIFIED (error 0.0e+00)\x1b[8m\n\u202e\u2028\x9b\x7f"
@@ -95,7 +97,7 @@ def test_errors() -> None:
     assert explain_failure(GraphwsError(FAKE)) == (f"error: {SHOWN}", 1)
     assert explain_failure(FileNotFoundError(2, "gone", FAKE)) == (f"error: {SHOWN}: gone", 1)
     assert explain_failure(RuntimeError(FAKE))[0].startswith(f"internal error: RuntimeError: {SHOWN} (")
-    assert str(GraphwsError(FAKE)) == SHOWN.replace(r"\n", "\n"), "tracebacks show it too"
+    assert str(GraphwsError(FAKE)) == SHOWN, "tracebacks show it too"
 
 
 def test_a_spec(tmp_path: Path) -> None:
@@ -181,3 +183,42 @@ def test_names_in_pictures_are_no_formulas() -> None:
 
 def test_a_terminal_is_a_console() -> None:
     assert issubclass(Terminal, Console)
+
+
+def test_long_texts_are_shown_in_part() -> None:
+    text = "a" * 5000 + "\x1b" + "z" * 5000
+    assert str(GraphwsError(text)) == "a" * 1331 + " … " + "z" * 666
+    assert len(str(GraphwsError("\x1b" * 10**6))) == 2000
+    assert printable("short", most=5) == "short"
+    console = _terminal()
+    console.print(text * 10)
+    console.print(table(["a"], [[text]]))
+    assert max(map(len, _shown(console).splitlines())) <= 20_000
+
+
+def test_long_tables_are_shown_in_part() -> None:
+    console = _terminal()
+    console.print(table(["name"], [[f"row {k}"] for k in range(2005)]))
+    assert _shown(console).splitlines()[-1].strip() == "and 5 more"
+    assert "row 1999" in _shown(console)
+    assert "row 2000" not in _shown(console)
+
+
+def test_names_between_colons_are_no_pictures() -> None:
+    console = _terminal()
+    console.print(":warning:")
+    console.print(table([":x:"], [[":heavy_check_mark:"]]))
+    assert all(name in _shown(console) for name in (":warning:", ":x:", ":heavy_check_mark:"))
+
+
+def test_hints_for_long_names_are_not_looked_for() -> None:
+    assert nearest("x" * 100_000, ["x" * 99_999]) == ""
+    assert nearest("name", (f"nam{k}" for k in range(10**9))) == "; did you mean 'nam9'?"
+
+
+def test_the_first_of_many_mistakes_are_shown() -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        parse_spec("graphws: 1\n" + "".join(f"key{k}: 1\n" for k in range(1000)))
+    count = len(caught.value.problems)
+    assert count >= 1000
+    assert str(caught.value).splitlines()[-1] == f"and {count - 100} more problems"

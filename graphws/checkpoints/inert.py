@@ -11,8 +11,8 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
 
 MAX_MEMO = 1 << 20
 MOST_OPCODES = 500_000
@@ -48,11 +48,8 @@ def read_inert(
     Raises:
         ValueError: On anything that is not allowed or not a pickle.
     """
-    most = MOST_OPCODES + OPCODES_OF_A_TENSOR * tensors
     try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if number == most:
-                raise ValueError(f"it takes more than {most} steps, far more than its tensors need")
+        for opcode, argument in steps(data, tensors):
             if opcode.name not in _OPCODES:
                 raise ValueError(f"it uses the opcode {opcode.name}")
             if opcode.name.endswith("PUT") and int(argument or 0) > MAX_MEMO:
@@ -62,6 +59,23 @@ def read_inert(
         raise
     except Exception as error:  # a hostile pickle can fail in any way
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def steps(data: bytes | BinaryIO, tensors: int = 10_000) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """The steps of a pickle with their arguments, up to its end.
+
+    Args:
+        data: The pickle, or a stream that stands at its beginning and then behind its end.
+        tensors: How many tensors it may describe.
+
+    Raises:
+        ValueError: Where it is none, or takes far more steps than its tensors need.
+    """
+    most = MOST_OPCODES + OPCODES_OF_A_TENSOR * tensors
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if number == most:
+            raise ValueError(f"it takes more than {most} steps, far more than its tensors need")
+        yield opcode, argument
 
 
 class _Unpickler(pickle.Unpickler):

@@ -10,7 +10,6 @@ are made from those.
 from __future__ import annotations
 
 import io
-import pickletools
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.checkpoints.inert import read_inert
+from graphws.checkpoints.inert import read_inert, steps
 from graphws.checkpoints.scan import Claim, Storage, read_reference, stand_ins
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -71,7 +70,7 @@ def read_legacy(file: Path, longest: int) -> object:
 def _next(head: io.BytesIO) -> bytes:
     """The bytes of the next pickle."""
     start = head.tell()
-    for _ in pickletools.genops(head):
+    for _ in steps(head):
         pass
     return head.getvalue()[start : head.tell()]
 

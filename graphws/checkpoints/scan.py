@@ -130,7 +130,7 @@ def _sizes(value: object) -> tuple[int, ...]:
     if (
         not isinstance(value, tuple)
         or len(value) > MOST_AXES
-        or not all(isinstance(number, int) and 0 <= number < 2**63 for number in value)
+        or not all(type(number) is int and 0 <= number < 2**63 for number in value)
     ):
         raise ValueError("a tensor has an impossible shape")
     return value
@@ -143,6 +143,6 @@ def read_reference(reference: tuple[object, ...]) -> Storage:
         ValueError: Where it is no storage's.
     """
     name, kind, key, _, count = reference[:5]
-    if name != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str) or not isinstance(count, int):
+    if name != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str) or type(count) is not int:
         raise ValueError("it refers to something that is no storage")
     return Storage(key, kind.name, kind.item, count)

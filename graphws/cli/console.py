@@ -19,15 +19,21 @@ from graphws.printable import printable
 from graphws.runtime.reporter import Reporter
 
 _PIPED = 200  # columns, where no terminal says how many there are
+MOST_ROWS = 2000
+"""Rows of a table that are shown."""
+_LINE, _CELL = 20_000, 1_000  # characters that a line and a cell of a table may have
 _SHOWN = ("train_loss", "val_loss", "psnr", "r2", "accuracy", "equivariance")
 
 
 class Terminal(Console):
     """A console on which a text is one line, whatever is in it; `lines` is for texts whose line breaks are ours."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)  # a name between colons is no picture
+
     def print(self, *objects: Any, **options: Any) -> None:
         """Shows tables as they are and each text on one line, without markup."""
-        shown = [printable(one) if isinstance(one, str) else one for one in objects]
+        shown = [printable(one, most=_LINE) if isinstance(one, str) else one for one in objects]
         super().print(*shown, **{"markup": False, **options})
 
     def lines(self, text: str, end: str = "\n") -> None:
@@ -49,10 +55,10 @@ def _notes() -> Terminal:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table whose columns of numbers stand on the right."""
+    """A table whose columns of numbers stand on the right; of a long one the first rows, and how many more."""
     made = Table(
-        *(escape(printable(column)) for column in columns),
-        title=None if title is None else escape(printable(title)),
+        *(_cell(column) for column in columns),
+        title=None if title is None else _cell(title),
         title_justify="left",
         title_style="bold",
         box=None,
@@ -63,9 +69,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
         cells = [row[place] for row in rows]
         if place and any(cells) and all(cell[:1] in "-0123456789" for cell in cells):
             column.justify = "right"
-    for row in rows:
-        made.add_row(*(escape(printable(cell)) for cell in row))
+    for row in rows[:MOST_ROWS]:
+        made.add_row(*map(_cell, row))
+    if len(rows) > MOST_ROWS:
+        made.add_row(f"and {len(rows) - MOST_ROWS:,} more")
     return made
+
+
+def _cell(text: str) -> str:
+    return escape(printable(text, most=_CELL))
 
 
 @contextmanager
@@ -78,7 +90,7 @@ def working(text: str, console: Terminal | None = None) -> Iterator[None]:
         return
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as shown:
-        shown.add_task(printable(text))
+        shown.add_task(printable(text, most=_CELL))
         yield
 
 
@@ -109,7 +121,7 @@ class Bars(Reporter):
             console=self.console,
             refresh_per_second=4,
         )
-        self._progress.add_task(printable(title), total=total, unit=printable(unit), values="")
+        self._progress.add_task(printable(title, most=_CELL), total=total, unit=printable(unit, most=_CELL), values="")
         self._progress.start()
 
     def step(self, done: int, values: Mapping[str, float]) -> None:
@@ -117,7 +129,7 @@ class Bars(Reporter):
         shown = {name: value for name, value in values.items() if name in _SHOWN or name.startswith("val_")}
         self._last = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
         if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=done, values=printable(self._last))
+            self._progress.update(self._progress.task_ids[0], completed=done, values=printable(self._last, most=_CELL))
 
     def end(self) -> None:
         """Leave the bar as it stands."""

@@ -21,6 +21,7 @@ A `NetworkGraph` holds shapes and symmetry, never numbers; a batch of networks t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,6 +45,8 @@ DEEPEST = 16
 """How deep spaces may be nested."""
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor."""
+MOST_PAIRS = 1 << 22
+"""How many pairs of parameters may share their tensors: each is compared."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ class NetworkGraph:
             storage = parameter.storage or Storage(parameter.name, self.shape(parameter.name))
             places.setdefault(storage.key, []).append((parameter.name, storage))
         keys = set(places)
+        if sum(len(users) ** 2 for users in places.values() if len(users) > 1) > MOST_PAIRS:
+            raise GraphError(f"too many parameters share stored tensors: more than {MOST_PAIRS} pairs of them")
         for key, users in places.items():
             (first, storage), others = users[0], users[1:]
             for name, other in others:
@@ -171,8 +176,8 @@ class NetworkGraph:
             raise GraphError(f"{key!r} has {whole} numbers, its parameters hold {held}: each needs a parameter")
 
     def _check_constants(self, parameters: set[str]) -> None:
-        names = [constant.name for constant in self.constants]
-        taken = next((name for k, name in enumerate(names) if name in parameters or name in names[:k]), None)
+        counts = Counter(constant.name for constant in self.constants)
+        taken = next((name for name, count in counts.items() if count > 1 or name in parameters), None)
         if taken is not None:
             raise GraphError(f"constant {taken!r} has the name of another constant or parameter")
         size = sum(c.tensor.numel() * c.tensor.element_size() for c in self.constants)

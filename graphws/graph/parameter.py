@@ -63,6 +63,10 @@ class Axis:
         return ("~" if self.inner else "") + self.space + {1: "", -1: "*"}.get(self.power, f"^{self.power}")
 
 
+MOST_AXES = 64
+"""Axes of a tensor, at most."""
+
+
 @dataclass(frozen=True)
 class Storage:
     """Where a parameter lives in a state dict.
@@ -90,6 +94,8 @@ class Storage:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "aliases", tuple(self.aliases))
+        if max(len(self.shape), len(self.view or ())) > MOST_AXES:
+            raise GraphError(f"storage {self.key!r}: {len(self.shape)} axes, at most {MOST_AXES} are allowed")
         if self.view is not None:
             object.__setattr__(self, "view", tuple(self.view))
             if math.prod(self.view) != math.prod(self.shape):
@@ -146,6 +152,8 @@ class Parameter:
         if isinstance(self.axes, str):
             object.__setattr__(self, "axes", tuple(Axis.parse(text) for text in self.axes.split()))
         object.__setattr__(self, "axes", tuple(self.axes))
+        if len(self.axes) > MOST_AXES:
+            raise GraphError(f"parameter {self.name!r}: {len(self.axes)} axes, at most {MOST_AXES} are allowed")
 
     @property
     def spaces(self) -> tuple[str, ...]:

@@ -6,10 +6,14 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from graphws.errors import GraphError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.orbits import orbits
 from graphws.graph.parameter import Axis, Parameter
 from graphws.graph.space import Space
+
+MOST_ENTRIES = 1 << 24
+"""Entries among which orbits are counted."""
 
 
 @dataclass(frozen=True)
@@ -110,15 +114,22 @@ def orbit_count(graph: NetworkGraph, parameter: str) -> int:
     m indices into one set fall into orbits by which of them are equal; that needs no more than m elements of the set.
     So the orbits are counted on a graph whose sets are cut down to the number of their indices, and every free index
     multiplies the count by its length.
+
+    Raises:
+        GraphError: Where a parameter has so many axes on sets that even those would have more than 2^24 entries.
     """
     axes = tuple(Axis(axis.space, inner=axis.inner) for axis in graph.parameter(parameter).axes)
     chains = [space for axis in axes for space in graph.lineage(axis.space)[-1 if axis.inner else 0 :]]
     indices = Counter(space.name for space in chains)
     free = math.prod(space.size for space in chains if not space.moves)
+    of_axes = {space.name: space for axis in axes for space in graph.lineage(axis.space)}  # parents first
     small = tuple(
         replace(space, size=min(space.size, max(1, indices[space.name])) if space.moves else 1)
-        for space in graph.spaces
+        for space in of_axes.values()
     )
+    sizes = {space.name: space.size for space in small}
+    if (entries := math.prod(sizes[space.name] for space in chains)) > MOST_ENTRIES:
+        raise GraphError(f"parameter {parameter!r}: its orbits are too many to be counted ({entries:.0e} patterns)")
     return free * int(orbits(NetworkGraph(small, (Parameter(parameter, axes),)), parameter).max() + 1)
 
 

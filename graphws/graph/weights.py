@@ -33,7 +33,7 @@ class Weights:
     tensors: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        names = [parameter.name for parameter in self.graph.parameters]
+        names = {parameter.name: None for parameter in self.graph.parameters}  # in order
         for name in self.tensors:
             if name not in names:
                 raise WeightsError(f"no parameter {name!r} in the graph" + nearest(name, names))

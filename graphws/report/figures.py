@@ -118,7 +118,7 @@ def answered_pictures(
     """
 
     def name(number: int) -> str:
-        return names[number] if names else str(number)
+        return names[number] if number < len(names) else str(number)
 
     columns = min(12, max(1, len(pictures)))
     rows = -(-len(pictures) // columns)

@@ -8,6 +8,9 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarForm
 
 from graphws.printable import printable
 
+LONGEST = 500
+"""Characters of one text: a picture grows with its texts."""
+
 
 def settle_texts(figure: Figure) -> None:
     """Makes every text of a picture plain: printable, and no formula, whatever dollars it holds.
@@ -25,12 +28,12 @@ def settle_texts(figure: Figure) -> None:
                 axis.set_major_formatter(_printing(formatter))
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks:
-            text.set_text(printable(text.get_text(), lines=True))
+            text.set_text(printable(text.get_text(), lines=True, most=LONGEST))
             text.set_parse_math(False)
 
 
 def _printing(formatter: Formatter) -> Formatter:
     def shown(value: float, place: int | None = None) -> str:
-        return printable(str(formatter(value, place)), lines=True)
+        return printable(str(formatter(value, place)), lines=True, most=LONGEST)
 
     return FuncFormatter(shown)

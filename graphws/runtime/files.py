@@ -10,8 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from graphws.errors import RunError
 from graphws.files import whole_file, write_error
+
+LARGEST_JSON = 64 << 20
+"""Bytes of a JSON file that is read."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,13 +56,15 @@ def read_json(path: Path, what: str) -> Any:
         what: What it should be, for the error: "a run", "a checkpoint".
 
     Raises:
-        RunError: When the file is missing or not JSON.
+        RunError: When the file is missing, too large or not JSON.
     """
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise RunError(f"{path} cannot be read: larger than {LARGEST_JSON} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path.parent} is not {what}: it has no {path.name}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
@@ -77,6 +84,14 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 def checksum(content: bytes) -> str:
     """SHA-256."""
     return hashlib.sha256(content).hexdigest()
+
+
+def brief(error: Exception) -> str:
+    """What is wrong with a file, on one line: of several mistakes in its values the first, with its place."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'its values'}: {first['msg']}"
+    return str(error)
 
 
 def make_folder(path: Path) -> Path:

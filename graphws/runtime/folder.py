@@ -111,6 +111,8 @@ class RunFolder:
             wrong += [] if wrong or all(map(_is_entry, state.get("files", {}).items())) else ["files"]
             if wrong:
                 raise RunError(f"{path} is damaged: its {wrong[0]!r} is {state.get(wrong[0])!r}")
+            if ("zoo" in state) != ("zoo_sha256" in state):
+                raise RunError(f"{path} is damaged: it knows a zoo without its checksum, or the reverse")
         return state
 
     def startable(self) -> bool:
@@ -139,6 +141,13 @@ class RunFolder:
 
     def _trainings(self) -> list[Path]:
         return list((self.path / "trials").glob("*"))
+
+    def versions(self) -> dict[str, str]:
+        """What the run ran with; `RunError` where the file is damaged."""
+        found = read_json(self.path / "versions.json", "a run")
+        if not isinstance(found, dict):
+            raise RunError(f"{self.path / 'versions.json'} is damaged: it is no mapping")
+        return {name: str(value) for name, value in found.items()}
 
     def edited(self, spec: str) -> bool:
         """Whether a spec is another than the one that the run was started with."""

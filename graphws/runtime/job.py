@@ -18,7 +18,7 @@ from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.files import read_json
+from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
@@ -140,9 +140,8 @@ def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
         results = Results.from_json(read_json(folder.path / "results.json", "a finished run"))
         for score in results.scores:
             read_model(folder.model(score.name))
-        results.table(), results.sentence()
-    except (RunError, TypeError, KeyError, AttributeError, ValueError, IndexError) as error:
-        reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
+    except (RunError, ValueError) as error:
+        reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {brief(error)}")
         return None
     return results
 

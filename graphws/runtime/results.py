@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from pydantic import TypeAdapter
+
 from graphws.tasks import Metric
 
 
@@ -46,6 +48,11 @@ class Score:
     seconds: float
     chosen: int
 
+    def __post_init__(self) -> None:
+        names = [set(found) for found in self.test]
+        if not names or len(names) != len(self.seeds) or any(each != names[0] for each in names):
+            raise ValueError("a score needs the same test metrics for each of its seeds")
+
     def values(self, metric: str) -> list[float]:
         """A test metric of every seed."""
         return [found[metric] for found in self.test]
@@ -65,18 +72,21 @@ class Results:
     scores: tuple[Score, ...]
     networks: dict[str, int]
 
+    def __post_init__(self) -> None:
+        known = [metric for score in self.scores for metric in score.test]
+        if not known or not all(self.metric.name in metrics and metrics.keys() == known[0].keys() for metrics in known):
+            raise ValueError("results need scores, each with the metric by which they are compared")
+        if "test" not in self.networks:
+            raise ValueError("results need the number of test networks")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Results:
-        """Results as they were saved."""
-        tuples = ("seeds", "validation", "test")
-        rows: list[dict[str, Any]] = [
-            {key: tuple(value) if key in tuples else value for key, value in row.items()} for row in content["scores"]
-        ]
-        return cls(Metric(**content["metric"]), tuple(Score(**row) for row in rows), content["networks"])
+    def from_json(cls, content: object) -> Results:
+        """Results as they were saved; `ValueError` where they are not whole."""
+        return TypeAdapter(cls).validate_python(content)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Column titles and ready text, for a terminal and for the report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphws.report import Page, Picture, Table, curves, html, png, scores
-from graphws.runtime.files import read_json, read_rows, write_bytes, write_text
+from graphws.runtime.files import read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
@@ -64,5 +64,4 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
     }
     for name, value in zoo.provenance.get("summary", {}).items():
         facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}"
-    versions = read_json(folder.path / "versions.json", "a run")
-    return facts | {str(name): str(value) for name, value in versions.items()}
+    return facts | folder.versions()

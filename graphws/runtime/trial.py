@@ -25,6 +25,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.strategies import DDPStrategy
+from pydantic import TypeAdapter
 from torch import nn
 
 from graphws.errors import RunError, UsageError
@@ -32,7 +33,7 @@ from graphws.graph import Weights
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
-from graphws.runtime.files import make_folder, read_json, read_rows, write_json
+from graphws.runtime.files import brief, make_folder, read_json, read_rows, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
@@ -233,42 +234,13 @@ class Trial:
 
 def _result(path: Path) -> TrialResult:
     """The result in a file; `RunError` where it is damaged."""
-    found = read_json(path, "a trial")
     try:
-        result = TrialResult(**found)
-    except TypeError as error:
-        raise RunError(f"{path} is damaged: {str(error).removeprefix('TrialResult.__init__() ')}") from None
-    for name, value in asdict(result).items():
-        if not _FITS[name](value):
-            raise RunError(f"{path} is damaged: its {name!r} is {value!r}")
+        result = TypeAdapter(TrialResult).validate_python(read_json(path, "a trial"))
+        if not math.isfinite(result.seconds) or min(result.parameters, result.epochs, result.best_epoch) < 0:
+            raise ValueError("its values do not fit")
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {brief(error)}") from None
     return result
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "name": _is_text,
-    "lr": _is_number,
-    "seed": lambda value: isinstance(value, int),
-    "parameters": _is_count,
-    "epochs": _is_count,
-    "best_epoch": _is_count,
-    "validation": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
-    "seconds": lambda value: _is_number(value) and math.isfinite(value),
-    "diverged": lambda value: value is None or _is_count(value),
-    "folder": _is_text,
-}
-"""Whether a value can be that of an attribute of `TrialResult`."""
 
 
 def check_devices(train: Train, group: Processes) -> None:

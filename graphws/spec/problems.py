@@ -15,11 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from graphws.errors import SpecError
+from graphws.errors import LONGEST, SpecError
 from graphws.printable import printable
 
 WIDEST_LINE = 110
 """Longer document lines are shown in part, around the caret."""
+MOST_SHOWN = 100
+"""Problems in a message."""
 
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
@@ -82,9 +84,9 @@ class Problem:
 
     def __str__(self) -> str:
         if self.location is None:
-            return printable(self.message)
+            return printable(self.message, most=LONGEST)
         excerpt = self.location.excerpt()
-        return printable(f"{self.location}: {self.message}") + (f"\n{excerpt}" if excerpt else "")
+        return printable(f"{self.location}: {self.message}", most=LONGEST) + (f"\n{excerpt}" if excerpt else "")
 
 
 class InvalidSpec(SpecError):
@@ -92,7 +94,9 @@ class InvalidSpec(SpecError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        shown = [str(problem) for problem in self.problems[:MOST_SHOWN]]
+        left = len(self.problems) - len(shown)
+        super().__init__("\n".join([*shown, f"and {left:,} more problems"] if left else shown))
 
     def __reduce__(self) -> tuple[type[InvalidSpec], tuple[tuple[Problem, ...]]]:
         return InvalidSpec, (self.problems,)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from graphws.actions import Actions, find_actions
 from graphws.checkpoints.conversion import Conversion
@@ -42,15 +43,18 @@ class SymmetryResults:
     heads: str
     actions: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("a row of the table of layers has another length than its head")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> SymmetryResults:
-        """Results as they were saved."""
-        rows = tuple(tuple(row) for row in content["rows"])
-        return cls(**{**content, "columns": tuple(content["columns"]), "rows": rows})
+    def from_json(cls, content: object) -> SymmetryResults:
+        """Results as they were saved; `ValueError` where they are not whole."""
+        return TypeAdapter(cls).validate_python(content)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The table of layers."""

@@ -18,7 +18,7 @@ from graphws.checkpoints.network_file import load_network, save_network
 from graphws.errors import GraphwsError, RunError, UsageError
 from graphws.report.actions_page import COLUMNS, actions_table
 from graphws.runtime.environment import Processes, versions
-from graphws.runtime.files import read_json, read_rows, write_bytes, write_json
+from graphws.runtime.files import brief, read_json, read_rows, write_bytes, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, SymmetryExperiment, dump_spec
@@ -58,8 +58,8 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
             for text in folder.altered().values():
                 raise RunError(text)
             return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
-        except (RunError, TypeError, KeyError, AttributeError) as error:
-            reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {error}")
+        except (RunError, ValueError) as error:
+            reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {brief(error)}")
     with folder.work(dump_spec(spec), versions(), reporter.note):
         pictures = _pictures(experiment, folder)
         trained = _trained(experiment, pictures, folder, reporter)

@@ -12,7 +12,7 @@ from graphws.graph import Monomial
 from graphws.report import Page, Picture, Table, html, png
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
 from graphws.report.symmetry_figures import draw_attention, draw_training
-from graphws.runtime.files import read_json, write_bytes, write_text
+from graphws.runtime.files import write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.spec import Spec, dump_spec
 from graphws.trainings.analysis import SymmetryResults
@@ -113,8 +113,7 @@ def _facts(
         "end-to-end error of decoys": _listed(actions.decoy_end_to_end),
     }
     facts |= {f"test {name}": f"{value:.4g}" for name, value in results.test.items()}
-    versions = read_json(folder.path / "versions.json", "a run")
-    return facts | {str(name): str(value) for name, value in versions.items()}
+    return facts | folder.versions()
 
 
 def _listed(values: Mapping[str, float]) -> str:

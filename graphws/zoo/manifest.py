@@ -21,6 +21,8 @@ FORMAT = "graphws-zoo"
 VERSION = 1
 MAX_BYTES = 16 << 20
 MAX_SHARDS = 100_000
+MOST_AXES, LONGEST_SIDE = 8, 1 << 16
+"""Of the signal that networks represent."""
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[a-z]+")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -101,7 +103,7 @@ class Manifest:
                 _entry(data["table"]),
                 _entry(data["statistics"]),
                 tuple(_entry(shard) for shard in shards),
-                dict(data["provenance"]),
+                _provenance(data["provenance"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path}: damaged: {_reason(error)}") from error
@@ -131,6 +133,31 @@ def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
         raise ValueError(f"{value!r} is no count")
     return value
+
+
+def _provenance(value: object) -> dict[str, Any]:
+    """How the zoo was made: free, but for what reports read of it."""
+    if not isinstance(value, dict):
+        raise ValueError("its provenance is not an object")
+    summary, signal = value.get("summary", {}), value.get("signal", {"shape": [], "peak": 1.0, "classes": []})
+    if not isinstance(summary, dict) or not all(map(_is_number, summary.values())):
+        raise ValueError("its summary does not map names to numbers")
+    if not isinstance(signal, dict) or not _is_number(signal.get("peak")) or not signal["peak"] > 0:
+        raise ValueError("its signal has no peak")
+    shape, classes = signal.get("shape"), signal.get("classes")
+    if not isinstance(shape, list) or len(shape) > MOST_AXES or not all(map(_is_length, shape)):
+        raise ValueError("its signal has an impossible shape")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("the classes of its signal are no list of texts")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LONGEST_SIDE
 
 
 def _entry(value: object) -> Entry:

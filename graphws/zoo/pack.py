@@ -10,7 +10,6 @@ Unpacking gives the same state dicts, bit for bit.
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 import shutil
@@ -29,18 +28,16 @@ from graphws.files import sweep, write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
 from graphws.printable import printable
-from graphws.zoo.files import read_bounded, write_whole
+from graphws.zoo.files import write_whole
+from graphws.zoo.labels import LABELS, read_labels
 from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.state_dicts import read_state
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import SPLITS
 from graphws.zoo.writer import LOCK, building, finish
 
-LABELS = "labels.csv"
-MAX_LABELS = 256 << 20
 COMPARED = 4096
 """Networks that are held at a time where a zoo that is there is compared."""
-
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -183,7 +180,7 @@ def _table(folder: Path, files: list[Path], split: SplitOptions | None) -> dict[
         "split": np.full(count, "train", dtype=object),
         "file": np.array([file.name for file in files], dtype=object),
     }
-    labels = _labels(folder / LABELS, [file.name for file in files]) if (folder / LABELS).exists() else {}
+    labels = read_labels(folder / LABELS, [file.name for file in files]) if (folder / LABELS).exists() else {}
     table |= labels
     if "sample" in labels and labels["sample"].dtype.kind != "i":
         raise ZooError(f"{folder / LABELS}: the column 'sample' must hold whole numbers")
@@ -199,47 +196,6 @@ def _table(folder: Path, files: list[Path], split: SplitOptions | None) -> dict[
                 f"{folder / LABELS}: split {value!r}; there are {', '.join(SPLITS)}" + nearest(value, SPLITS)
             )
     return table
-
-
-def _labels(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """Columns of labels.csv in the order of `names`: whole numbers where all are, else numbers, else text."""
-    try:
-        text = read_bounded(path, MAX_LABELS).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ZooError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    rows = [row for row in rows if row]
-    header = rows[0] if rows else []
-    if "file" not in header or len(set(header)) < len(header) or "view" in header:
-        raise ZooError(f"{path}: its first line must name the columns: 'file' and others, each once, none 'view'")
-    found: dict[str, list[str]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise ZooError(f"{path}: row {number} has {len(row)} fields, the first line {len(header)}")
-        name = row[header.index("file")]
-        if name in found:
-            raise ZooError(f"{path}: row {number} names {name!r} again")
-        found[name] = row
-    for name in names:
-        if name not in found:
-            raise ZooError(f"{path}: no row for {name!r}" + nearest(name, found))
-    for name in found:
-        if name not in set(names):
-            raise ZooError(f"{path}: no file {name!r} in the folder" + nearest(name, names))
-    columns = {}
-    for k, column in enumerate(header):
-        if column != "file":
-            columns[column] = _numbers([found[name][k] for name in names])
-    return columns
-
-
-def _numbers(texts: list[str]) -> np.ndarray:
-    for kind in (np.int64, np.float64):
-        try:
-            return np.array([kind(text) for text in texts])
-        except (ValueError, OverflowError):
-            continue
-    return np.array(texts, dtype=object)
 
 
 def unpack(

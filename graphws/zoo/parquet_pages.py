@@ -1,8 +1,9 @@
 """What the pages of a Parquet file unfold to, counted from their headers alone.
 
 The metadata at the end of a Parquet file say how large its columns are, but what is allocated is what each page's own
-header says, and a text that a page holds once may stand in every row.  Here the headers are walked (Thrift's compact
-protocol, as in parquet.thrift of the Apache Parquet format) and nothing is unfolded.
+header says, and a text that a page holds once may stand in every row.  Here metadata and headers are walked (Thrift's
+compact protocol, as in parquet.thrift of the Apache Parquet format) and nothing is unfolded.  Arrow is not asked about
+columns: where their statistics contradict their types it ends the process (signal 6).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+MAGIC = b"PAR1"
 MOST_PAGES = 100_000
 DEEPEST = 16
-"""Structures inside one another in a header, which needs four."""
+"""Structures and lists inside one another in a header or the metadata, which need eight."""
 ENCODINGS = frozenset((0, 2, 3, 4, 5, 8, 9))
 """Those whose values take no more than their page, or a fixed number of bytes each: all but the two that build texts
 from the text before (DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY)."""
@@ -29,6 +31,50 @@ class Page:
 
     unpacked: int
     encoding: int | None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Where the pages of a column lie, in one group of rows.
+
+    Attributes:
+        column: Its number, counted from 1.
+        start: Where the first page's header begins.
+        length: Bytes of all pages with their headers.
+    """
+
+    column: int
+    start: int
+    length: int
+
+
+def column_chunks(data: bytes | memoryview) -> list[Chunk]:
+    """Every column of every group of rows, as the metadata at the end of a file say.
+
+    Raises:
+        ValueError: Where there are none, or they are damaged.
+    """
+    length = int.from_bytes(data[-8:-4], "little")
+    if bytes(data[:4]) != MAGIC or bytes(data[-4:]) != MAGIC or length > len(data) - 12:
+        raise ValueError("it does not end as a Parquet file does")
+    footer = _Compact(data, len(data) - 8 - length, len(data) - 8).structure(0)
+    found = []
+    for group in _structures(footer.get(4)):
+        for number, column in enumerate(_structures(group.get(1)), start=1):
+            about = column.get(3)
+            start, total = (about.get(9), about.get(7)) if isinstance(about, dict) else (None, None)
+            first = about.get(11, start) if isinstance(about, dict) else None
+            if not isinstance(start, int) or not isinstance(total, int) or not isinstance(first, int) or 1 in column:
+                raise ValueError("a column does not say where its pages lie")
+            found.append(Chunk(number, min(start, first), total))
+    return found
+
+
+def _structures(value: object) -> list[dict[int, object]]:
+    """The structures of a list."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ValueError("its metadata are damaged")
+    return value
 
 
 def pages(data: bytes | memoryview, start: int, length: int) -> Iterator[Page]:
@@ -69,9 +115,7 @@ class _Compact:
         self.data, self.place, self.end = data, place, end
 
     def structure(self, depth: int) -> dict[int, object]:
-        """Fields by number: whole numbers and structures; what else there is is passed over."""
-        if depth > DEEPEST:
-            raise ValueError("a page's header is nested too deep")
+        """Fields by number: whole numbers, structures and lists of structures; what else there is is passed over."""
         fields: dict[int, object] = {}
         number = 0
         while head := self._byte():
@@ -81,6 +125,8 @@ class _Compact:
         return fields
 
     def _value(self, kind: int, depth: int) -> object:
+        if depth > DEEPEST:
+            raise ValueError("a page's header is nested too deep")
         if kind == 3:
             return self._byte()
         if kind in (4, 5, 6):
@@ -91,9 +137,12 @@ class _Compact:
         if kind in (9, 10):
             head = self._byte()
             count, inner = head >> 4, head & 15
+            found = []
             for _ in range(self._varint() if count == 15 else count):
-                self._byte() if inner in (1, 2) else self._value(inner, depth + 1)
-            return None
+                entry = self._byte() if inner in (1, 2) else self._value(inner, depth + 1)
+                if inner == 12:
+                    found.append(entry)
+            return found
         if kind == 12:
             return self.structure(depth + 1)
         raise ValueError("a page's header is damaged")

@@ -119,7 +119,7 @@ def _check_header(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
             if list(entry["data_offsets"]) != [offset, offset + size]:
                 raise ZooError(f"{path}: tensor {name!r} is not where it must be")
             offset += size
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ZooError(f"{path}: its header is damaged") from error
     if offset != held:
         raise ZooError(f"{path}: holds {held} bytes of data where {offset} belong: it was cut off or altered")

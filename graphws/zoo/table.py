@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from graphws.errors import ZooError
 from graphws.zoo.files import read_bounded, write_whole
-from graphws.zoo.parquet_pages import ENCODINGS, pages
+from graphws.zoo.parquet_pages import ENCODINGS, column_chunks, pages
 
 MAX_BYTES = 1 << 30
 """A table file that is larger, or says that it unpacks to more, is refused."""
@@ -81,17 +81,11 @@ def _check_size(path: Path, data: bytes, about: Any) -> None:
     """Counts what the file unfolds to, before anything is unfolded."""
     cells = about.num_rows * about.num_columns
     unpacked = 0
-    for group in range(about.num_row_groups):
-        for k in range(about.num_columns):
-            chunk = about.row_group(group).column(k)
-            first = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
-            start = chunk.data_page_offset if first is None else min(first, chunk.data_page_offset)
-            for page in pages(data, start, chunk.total_compressed_size):
-                unpacked += page.unpacked
-                if page.encoding is not None and page.encoding not in ENCODINGS:
-                    raise ZooError(
-                        f"{path}: column {chunk.path_in_schema!r} builds texts from one another; write plain"
-                    )
+    for chunk in column_chunks(data):
+        for page in pages(data, chunk.start, chunk.length):
+            unpacked += page.unpacked
+            if page.encoding is not None and page.encoding not in ENCODINGS:
+                raise ZooError(f"{path}: column {chunk.column} builds texts from one another; write plain")
     if about.num_columns > MAX_COLUMNS or max(unpacked, 8 * cells) > MAX_BYTES:
         raise ZooError(
             f"{path}: claims {about.num_columns} columns, {max(unpacked, 8 * cells)} bytes: too much for a zoo's table"
@@ -118,7 +112,10 @@ def _values(column: pa.ChunkedArray) -> np.ndarray:
     parts = [np.empty(0, dtype=object)]
     for chunk in column.chunks:
         known = np.array([*chunk.dictionary.to_pylist(), None], dtype=object)
-        parts.append(known[chunk.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)])
+        indices = chunk.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(known):
+            raise ValueError("a row names a text that its dictionary does not have")
+        parts.append(known[indices])
     return np.concatenate(parts)
 
 

@@ -15,11 +15,21 @@ from safetensors.torch import load_file, save_file
 from graphws import convert
 from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun
 from graphws.checkpoints.network_file import load_network, save_network
-from graphws.checkpoints.repeated_gate import MOST_NUMBERS, judge, numbers_of_a_run, repeat_gate
+from graphws.checkpoints.repeated_gate import (
+    CONTROLS,
+    DRAWS,
+    MOST_NUMBERS,
+    MOST_SPACES,
+    POINTS,
+    STEP,
+    judge,
+    numbers_of_a_run,
+    repeat_gate,
+)
 from graphws.errors import DataError, GraphError, VerificationError
-from graphws.graph import Action, NetworkGraph, Weights
+from graphws.graph import Action, Constant, NetworkGraph, Operation, Parameter, Space, Value, Weights
 from graphws.operations import Verification, mlp_graph
-from graphws.operations.sampling import random_weights
+from graphws.operations.sampling import OTHER_SIZES, random_weights
 from tests.cli.runs import run
 from tests.graph import samples
 
@@ -164,3 +174,75 @@ def test_the_page_names_the_writer(tmp_path: Path) -> None:
     assert isinstance(_network().graph, NetworkGraph)
     save_network(_network(), tmp_path / "net.safetensors")
     assert ">BY ITS WRITER</span>" in graph_page(load_network(tmp_path / "net.safetensors"), "net")
+
+
+def _with_a_false_claim(threshold: float, factor: float, outputs: int) -> tuple[NetworkGraph, Weights]:
+    """A right network, and beside it neurons `g` that are read by their places, which its graph says may be permuted.
+
+    Args:
+        threshold: What the inputs of those neurons must exceed.
+        factor: How much larger the outputs of the right part are made.
+        outputs: Whether both parts are outputs of their own, or columns of one, or a sum.
+    """
+    spaces = (Space("in", 3, "free"), Space("h", 5), Space("g", 4), Space("out", 2, "free"))
+    parameters = (
+        Parameter("W1", "h in*"), Parameter("b1", "h", kind="bias"), Parameter("W2", "out h*"), Parameter("V", "g in*"),
+    )  # fmt: skip
+    steps = [
+        Operation("linear", ("x", "W1", "b1"), ("z1",)), Operation("tanh", ("z1",), ("h1",)),
+        Operation("linear", ("h1", "W2"), ("a",)), Operation("mul", ("a", "factor"), ("y",)),
+        Operation("linear", ("x", "V"), ("z2",)), Operation("sub", ("z2", "threshold"), ("z3",)),
+        Operation("relu", ("z3",), ("h2",)), Operation("matmul", ("h2", "places"), ("p",)),
+    ]  # fmt: skip
+    if outputs == 1:
+        steps.append(Operation("cat", ("y", "p"), ("end",), {"dim": -1}))
+    elif outputs == 0:
+        steps.append(Operation("add", ("y", "p"), ("end",)))
+    constants = (
+        Constant("factor", torch.tensor(factor, dtype=torch.float64), follows=True),
+        Constant("threshold", torch.tensor(threshold, dtype=torch.float64), follows=True),
+        Constant("places", torch.arange(8, dtype=torch.float64).reshape(4, 2), follows=True),
+    )
+    ends = ("y", "p") if outputs == 2 else ("end",)
+    graph = NetworkGraph(spaces, parameters, tuple(steps), ("x",), ends, constants, (Value("x", ("n", 3), ("", "in")),))
+    return graph, random_weights(graph, 1, torch.Generator().manual_seed(0), torch.float32)
+
+
+HIDDEN = [(0.0, 1e12, 1), (0.0, 1e12, 2), (1e3, 1.0, 0), (1e3, 1.0, 2), (1e3, 1e12, 1), (1e7, 1.0, 0), (1e7, 1.0, 2)]
+"""Neurons behind a large output, off on small inputs, or always off."""
+
+
+@pytest.mark.parametrize("outputs", [0, 1, 2])
+def test_a_false_claim_in_the_open_is_refuted(tmp_path: Path, outputs: int) -> None:
+    graph, weights = _with_a_false_claim(0.0, 1.0, outputs)
+    save_network(Conversion(graph, weights, FIGURES), tmp_path / "net.safetensors")
+    with pytest.raises(VerificationError, match=REFUTED):
+        load_network(tmp_path / "net.safetensors", effort=math.inf)
+
+
+@pytest.mark.parametrize(("threshold", "factor", "outputs"), HIDDEN)
+def test_a_false_claim_that_hides_is_not_verified(
+    tmp_path: Path, threshold: float, factor: float, outputs: int
+) -> None:
+    graph, weights = _with_a_false_claim(threshold, factor, outputs)
+    save_network(Conversion(graph, weights, FIGURES), tmp_path / "net.safetensors")
+    assert load_network(tmp_path / "net.safetensors", effort=math.inf).verdict.startswith("UNVERIFIED (tried again, ")
+
+
+def test_the_same_network_with_the_right_claim_is_verified(tmp_path: Path) -> None:
+    for outputs in (0, 1, 2):
+        graph, weights = _with_a_false_claim(0.0, 1e3, outputs)
+        spaces = tuple(replace(space, kind="free") if space.name == "g" else space for space in graph.spaces)
+        right = replace(graph, spaces=spaces)
+        save_network(Conversion(right, Weights(right, dict(weights.items())), FIGURES), tmp_path / "net.safetensors")
+        assert load_network(tmp_path / "net.safetensors", effort=math.inf).verdict.startswith("VERIFIED (again")
+
+
+def test_the_gate_takes_as_many_runs_however_many_parameters_there_are() -> None:
+    graph = mlp_graph([2] * 60, "tanh")
+    weights = random_weights(graph, 1, torch.Generator().manual_seed(0))
+    counted = numbers_of_a_run(graph, weights, POINTS) + STEP * len(graph.operations)
+    most = DRAWS * (CONTROLS + 1) + 3 * MOST_SPACES + 2 * len(OTHER_SIZES) + 4
+    assert len(graph.parameters) > most // 2
+    assert not repeat_gate(graph, weights, generator=torch.Generator(), effort=counted * most - 1).tried
+    assert repeat_gate(graph, weights, generator=torch.Generator().manual_seed(0), effort=counted * most).tried

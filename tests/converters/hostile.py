@@ -246,7 +246,7 @@ _BERT = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 8,
 _CONFIG = r"FILE/config\.json: "
 
 
-@_hostile(_CONFIG + r"'num_hidden_layers' is 1000000000; at most 16384 is believed")
+@_hostile(_CONFIG + r"'num_hidden_layers' is 1000000000; at most 4096 is believed")
 def _a_billion_layers(folder: Path) -> Path:
     return _config(folder, {**_BERT, "num_hidden_layers": 10**9})
 
@@ -256,9 +256,9 @@ def _a_trillion_neurons(folder: Path) -> Path:
     return _config(folder, {**_BERT, "hidden_size": 10**12})
 
 
-@_hostile(_CONFIG + r"describes a network of more than 100000 tensors or 4398046511104 numbers")
+@_hostile(_CONFIG + r"describes a network of more than 40000 tensors or 4398046511104 numbers")
 def _sixteen_thousand_layers(folder: Path) -> Path:
-    return _config(folder, {**_BERT, "num_hidden_layers": 1 << 14, "vocab_size": 10, "intermediate_size": 8})
+    return _config(folder, {**_BERT, "num_hidden_layers": 1 << 12, "vocab_size": 10, "intermediate_size": 8})
 
 
 @_hostile(_CONFIG + "not a JSON file: .*")

@@ -20,8 +20,8 @@ from graphws.cli import app
 from graphws.converting import convert
 from graphws.errors import UsageError, VerificationError
 from graphws.operations import mlp_graph
-from tests.converters.fuzzing import configs, onnx_models
 from tests.converters.networks import seeded
+from tests.fuzz.contents import configs, onnx_models
 
 MLP = seeded(lambda: nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2))).eval()
 

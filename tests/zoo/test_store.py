@@ -332,7 +332,7 @@ def test_texts_built_from_one_another_are_refused(zoo: Zoo, encoding: str) -> No
     file = reseal(zoo, "table.parquet", data)
     with pytest.raises(ZooError) as caught:
         Zoo.open(zoo.path)
-    assert str(caught.value) == f"{file}: column 'b' builds texts from one another; write plain"
+    assert str(caught.value) == f"{file}: column 4 builds texts from one another; write plain"
 
 
 def test_what_unfolds_beyond_the_bound_is_refused_before_it_is_unfolded(

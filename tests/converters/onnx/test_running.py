@@ -13,8 +13,8 @@ onnx = pytest.importorskip("onnx")
 
 from graphws.checkpoints import Conversion  # noqa: E402
 from graphws.converting import convert  # noqa: E402
-from tests.converters import fuzzing  # noqa: E402
 from tests.converters.onnx import build  # noqa: E402
+from tests.fuzz import contents  # noqa: E402
 
 
 def _converted(tmp_path: Path, model: Any, inputs: torch.Tensor | None = None) -> Conversion:
@@ -29,10 +29,10 @@ def _runs(found: Conversion, batch: str = "any") -> None:
     assert found.runs.batch == batch
 
 
-@pytest.mark.parametrize("name", fuzzing.onnx_models())
+@pytest.mark.parametrize("name", contents.onnx_models())
 def test_models_of_the_tests(tmp_path: Path, name: str) -> None:
     batches = {"loop": "2"}  # how often it turns is read from the inputs' shape
-    _runs(_converted(tmp_path, fuzzing.onnx_models()[name]), batches.get(name, "any"))
+    _runs(_converted(tmp_path, contents.onnx_models()[name]), batches.get(name, "any"))
 
 
 @pytest.mark.parametrize(("kind", "before"), [("LSTM", 0), ("GRU", 0), ("GRU", 1), ("RNN", 0)])

@@ -1,25 +1,12 @@
-"""What is fuzzed: good files of every kind, how they go wrong, and the public ways in that must bear it."""
+"""Good contents that several readers are tried with: a network, ONNX models, configs of transformers."""
 
 from __future__ import annotations
 
-import io
-import json
-import struct
-import zipfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from hypothesis import strategies as st
 from torch import nn
-
-from graphws.checkpoints.conversion import Conversion
-from graphws.checkpoints.network_file import save_network
-from graphws.converting import convert, load_graph_file
-from tests.converters.mutations import bytes_like, json_like, message_like
 
 
 def network() -> nn.Module:
@@ -27,63 +14,6 @@ def network() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
-
-
-def headers(content: bytes) -> st.SearchStrategy[bytes]:
-    """A safetensors file with another header: another document, or one that is none any more."""
-    length = struct.unpack("<Q", content[:8])[0]
-    header, data = content[8 : 8 + length], content[8 + length :]
-
-    def whole(text: bytes) -> bytes:
-        return struct.pack("<Q", len(text)) + text + data
-
-    documents = json_like(json.loads(header)).map(lambda document: json.dumps(document).encode())
-    return documents.map(whole) | bytes_like(header).map(whole) | bytes_like(content[: 8 + length]).map(
-        lambda start: start + data
-    )  # fmt: skip
-
-
-def safetensors_files() -> st.SearchStrategy[bytes]:
-    """Safetensors files gone wrong."""
-    return headers(safetensors.torch.save(dict(network().state_dict())))
-
-
-def network_files(folder: Path) -> st.SearchStrategy[bytes]:
-    """Converted networks whose graph or verdict went wrong."""
-    file = folder / "good.safetensors"
-    found = convert(network(), generator=torch.Generator().manual_seed(0))
-    save_network(found, file)
-    content = file.read_bytes()
-    length = struct.unpack("<Q", content[:8])[0]
-    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    graph = json.loads(header["__metadata__"]["graph"])
-
-    def whole(graph: Any) -> bytes:
-        text = json.dumps({**header, "__metadata__": {**header["__metadata__"], "graph": json.dumps(graph)}}).encode()
-        return struct.pack("<Q", len(text)) + text + data
-
-    return json_like(graph).map(whole) | headers(content)
-
-
-def checkpoints(old: bool = False) -> st.SearchStrategy[bytes]:
-    """Checkpoints of PyTorch gone wrong, in the archive or in the pickle inside it."""
-    buffer = io.BytesIO()
-    content = {"epoch": 3, "best": [0.5, None, "x"], "state_dict": network().state_dict()}
-    torch.save(content, buffer, _use_new_zipfile_serialization=not old)
-    if old:
-        return bytes_like(buffer.getvalue())
-    with zipfile.ZipFile(buffer) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-
-    def whole(pickled: bytes) -> bytes:
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members.items():
-                archive.writestr(name, pickled if name.endswith("data.pkl") else data)
-        return packed.getvalue()
-
-    pickled = next(data for name, data in members.items() if name.endswith("data.pkl"))
-    return bytes_like(pickled).map(whole) | bytes_like(buffer.getvalue())
 
 
 def onnx_models() -> dict[str, Any]:
@@ -148,16 +78,6 @@ def onnx_models() -> dict[str, Any]:
     }
 
 
-def onnx_files() -> st.SearchStrategy[bytes]:
-    """ONNX files gone wrong, in their fields or in their bytes."""
-
-    def gone_wrong(model: Any) -> st.SearchStrategy[bytes]:
-        edited = message_like(model).map(lambda message: message.SerializePartialToString())
-        return edited | bytes_like(model.SerializeToString())
-
-    return st.sampled_from(list(onnx_models().values())).flatmap(gone_wrong)
-
-
 def configs() -> dict[str, dict[str, Any]]:
     """Configs of small models of transformers."""
     import transformers as t
@@ -174,23 +94,3 @@ def configs() -> dict[str, dict[str, Any]]:
                           num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2), "Wav2Vec2Model"),
     ]  # fmt: skip
     return {name: {**config.to_diff_dict(), "architectures": [name]} for config, name in made}
-
-
-def config_files() -> st.SearchStrategy[bytes]:
-    """Files ``config.json`` gone wrong, in their entries or in their bytes."""
-
-    def gone_wrong(config: Mapping[str, Any]) -> st.SearchStrategy[bytes]:
-        documents = json_like(dict(config)).map(lambda document: json.dumps(document).encode())
-        return documents | bytes_like(json.dumps(config).encode())
-
-    return st.sampled_from(list(configs().values())).flatmap(gone_wrong)
-
-
-def opened(file: Path, content: bytes) -> Callable[[], Conversion]:
-    """Converts what is written; a folder where the file is a config, else a chain of tanh where it is a checkpoint."""
-    file.write_bytes(content)
-    if file.name == "config.json":
-        return lambda: convert(file.parent)
-    if file.suffix == ".onnx":
-        return lambda: convert(file)
-    return lambda: load_graph_file(file, torch.zeros(2, 3), activation="tanh")
