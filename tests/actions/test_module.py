@@ -37,7 +37,9 @@ def test_the_function_is_measured_on_the_module(symmetric: bool) -> None:
     torch.manual_seed(1)
     other = network if symmetric else convert(classifier(), pictures(2))
     found = find_actions(opaque(other), symmetry, SHAPE, data=pictures(24), decoys=2)
-    assert found.note == f"The module was run on probes, its layers were looked at by their weights alone: {WHY}."
+    assert found.note == (
+        f"The module was run on probes and on random inputs, its layers were looked at by their weights alone: {WHY}."
+    )
     assert found.end_to_end is not None
     assert found.end_to_end < 1e-12 if symmetric else found.end_to_end > 0.3
     assert found.verdict.outcome == ("exact action" if symmetric else "no action found")
@@ -62,6 +64,18 @@ def test_outputs_that_move_and_vectors() -> None:
     assert found.verdict.outcome == "exact action"
     assert found.end_to_end is not None
     assert found.end_to_end < 1e-12
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_without_probes_the_module_is_run_on_random_inputs(run: bool) -> None:
+    """What was not seen end to end is not called exact, however exact its weights are."""
+    network, symmetry, _ = planted(classifier(), "mirror")
+    network = opaque(network) if run else replace(opaque(network), run=None)
+    found = find_actions(network, symmetry, SHAPE, decoys=1)
+    assert found.end_to_end is None
+    assert (found.on_random_inputs is not None and found.on_random_inputs < 1e-12) == run
+    assert found.verdict.outcome == ("exact action" if run else "action found")
+    assert found.to_dict()["end_to_end_on_random_inputs"] == pytest.approx(found.on_random_inputs)
 
 
 def test_without_a_module_probes_are_not_used() -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from graphws.actions.measures.reach import bounded, squared_reach
 from graphws.actions.problem import Maps, Problem
 from graphws.graph import LinearMap, Monomial
 from graphws.matching import Family, Metric
@@ -30,11 +31,13 @@ CATEGORIES = ("self-symmetric", "self-negated", "mirrored", "mirrored+negated", 
 def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> Tensor:
     """The cosine of every element of a family's root with its image under ρ(g): 1 where it is as equivariant as can be.
 
-    What hangs on the space alone, as biases and the scales of a norm, counts only where nothing else is written.
+    It is measured from what unrelated weights would have where ρ(g) moves what they read by r only
+    (`graphws.actions.measures.reach`): 1 - (1 - cosine) / r².  What hangs on the space alone, as biases and the scales
+    of a norm, counts only where nothing else is written.
     """
     graph, weights = problem.view.graph, problem.view
     root = graph.space(family.root)
-    sums = [torch.zeros(root.size, dtype=weights.dtype, device=weights.device) for _ in range(3)]
+    sums = [torch.zeros(root.size, dtype=weights.dtype, device=weights.device) for _ in range(4)]
     for alone in (False, True):
         for parameter in graph.parameters:
             places = [k for k, a in enumerate(parameter.axes) if a.space in family.spaces and a.power >= 0]
@@ -46,13 +49,17 @@ def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> 
                 if axis.space in maps:
                     moved = maps[axis.space].apply(moved, k + 1, axis.power)
             weighed = (metric.weigh(parameter, tensor), metric.weigh(parameter, moved))
-            factor = metric.of(parameter.name)
-            for total, product in zip(sums, (weighed[0] * moved, weighed[0] * tensor, weighed[1] * moved), strict=True):
+            factor, reach = metric.of(parameter.name), squared_reach(parameter, maps, metric.moments)
+            own = weighed[0] * tensor
+            for total, product in zip(sums, (weighed[0] * moved, own, weighed[1] * moved, reach * own), strict=True):
                 total += factor * product.movedim(places[0] + 1, 0).reshape(root.size, -1).sum(1)
         if float(sums[1].abs().sum()) > 0:
             break
     scale = (sums[1] * sums[2]).clamp_min(0).sqrt()
-    return torch.where(scale > 0, sums[0] / scale.clamp_min(torch.finfo(scale.dtype).tiny), torch.zeros_like(scale))
+    tiny = torch.finfo(scale.dtype).tiny
+    reaches = [bounded(float(r)) ** 2 for r in sums[3] / sums[1].clamp_min(tiny)]
+    cosine = 1 - (1 - sums[0] / scale.clamp_min(tiny)) / torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
+    return torch.where(scale > 0, cosine, torch.zeros_like(scale))
 
 
 def negated_copies(problem: Problem, space: str) -> Tensor:

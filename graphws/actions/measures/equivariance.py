@@ -1,8 +1,8 @@
 """Figures of merit: how far the layers are from equivariant, in weights and on probes.
 
-All errors are relative and are the largest over the elements of the group.  Errors on probes are also divided by how
-far the element moves the probes, where that is less than it would move unrelated ones (`Problem.reach`): what hardly
-moves the probes cannot be far from equivariant on them, whatever the network does.
+All errors are relative and are the largest over the elements of the group.  They are also divided by how far the
+element moves what the layer reads (`graphws.actions.measures.reach`), and those of the whole function by how far it
+moves the inputs: what hardly moves them cannot be far from equivariant, whatever the network does.
 
 * *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.
   Of a norm's scales and statistics ‖θ_i‖ holds what differs from channel to channel;
@@ -17,14 +17,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, run_network
+from graphws.actions.computation.features import features_of
 from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
+from graphws.actions.measures.probes import shares_of_reach
+from graphws.actions.measures.reach import bounded, reach_of_values, squared_reach
 from graphws.actions.problem import Maps, Problem
 from graphws.graph import NetworkGraph
 from graphws.matching.metric import telling, written_spaces
 
-_POINTS, _CONSTANT = 32, 1e-9
-"""Random inputs on which outputs are compared, and the relative spread below which they are one."""
+_CONSTANT = 1e-9
+"""The relative spread below which outputs are one."""
 
 
 def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
@@ -46,19 +48,26 @@ def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
 def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
     """The weight error of each layer, by the name of the space that it writes."""
     gaps: dict[str, list[float]] = {}
+    reaches: dict[str, list[float]] = {}
     norms: dict[str, float] = {}
-    for parameter, layer in layer_of_parameter(problem.view.graph).items():
-        tensor = problem.view[parameter]
-        here = telling(problem.view.graph.parameter(parameter), tensor)
-        norms[layer] = norms.get(layer, 0.0) + float(here.square().sum())
+    for name, layer in layer_of_parameter(problem.view.graph).items():
+        tensor, parameter = problem.view[name], problem.view.graph.parameter(name)
+        energy = float(telling(parameter, tensor).square().sum())
+        norms[layer] = norms.get(layer, 0.0) + energy
         gaps.setdefault(layer, [0.0] * problem.order)
+        reaches.setdefault(layer, [0.0] * problem.order)
         for g in range(1, problem.order):
             moved = tensor
-            for k, axis in enumerate(problem.view.graph.parameter(parameter).axes):
+            for k, axis in enumerate(parameter.axes):
                 if axis.space in maps[g]:
                     moved = maps[g][axis.space].apply(moved, k + 1, axis.power)
             gaps[layer][g] += float((moved - tensor).square().sum())
-    return {layer: (max(gaps[layer]) / 2 / norms[layer]) ** 0.5 if norms[layer] else 0.0 for layer in gaps}
+            reaches[layer][g] += energy * squared_reach(parameter, maps[g], {})
+    errors = {}
+    for layer, norm in norms.items():
+        each = zip(gaps[layer], reaches[layer], strict=True)
+        errors[layer] = max((gap / 2 / norm) ** 0.5 / bounded(r / norm) for gap, r in each) if norm else 0.0
+    return errors
 
 
 def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
@@ -80,7 +89,8 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
 
             got = recompute(latent, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, latent, base, maps[g])
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / problem.reach(g))
+            reach = reach_of_values((runs[0][name], source(name)) for name in latent.starts)
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / reach)
         errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors
 
@@ -103,7 +113,7 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
         base = problem.held[0][latent.value]
         for g in range(1, problem.order):
             wanted = apply_features(problem, g, latent, base, maps[g])
-            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reach(g)
+            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reaches[g]
             errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
     return errors
 
@@ -111,58 +121,54 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
 def end_to_end_error(problem: Problem) -> float | None:
     """How far the network's function is from equivariant, on the held-out probes; None without them."""
     if problem.outputs:
-        return _error_of_outputs(problem)
+        return _error_of_outputs(problem, problem.outputs, problem.reaches)
     if not problem.held or not problem.layers:
         return None
-    out = problem.layers[-1]
-    base, worst = problem.held[0][out.value], 0.0
+    return _error_of_runs(problem, [run[problem.layers[-1].value] for run in problem.held], problem.reaches)
+
+
+def error_on_random_inputs(problem: Problem) -> float | None:
+    """The same on random inputs, whatever probes there are; None where the network cannot be run."""
+    reaches = shares_of_reach(problem.placed.symmetry, problem.random_inputs)
+    if problem.random_outputs:
+        return _error_of_outputs(problem, problem.random_outputs, reaches)
+    if not problem.layers:
+        return None
+    out, symmetry = problem.layers[-1].value, problem.placed.symmetry
+    runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), [out])[out] for g in range(problem.order)]
+    return _error_of_runs(problem, runs, reaches)
+
+
+def _error_of_runs(problem: Problem, runs: Sequence[Tensor], reaches: Sequence[float]) -> float:
+    """From the values of the output on inputs that each element has moved."""
+    out, worst = problem.layers[-1], 0.0
     for g in range(1, problem.order):
-        wanted = apply_features(problem, g, out, base, problem.fixed[g])
-        worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)) / problem.reach(g))
+        gap = (runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g])).norm()
+        worst = max(worst, float(gap / centred_norm(runs[0])) / reaches[g])
     return worst
 
 
-def _error_of_outputs(problem: Problem) -> float:
+def _error_of_outputs(problem: Problem, given: Sequence[Tensor], reaches: Sequence[float]) -> float:
     """The same from the outputs of the module."""
-    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in problem.outputs]
+    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in given]
     moves = symmetry.output[0].size == outputs[0].shape[1]
     worst, spread = 0.0, centred_norm(outputs[0])
     for g in range(1, problem.order):
         wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
-        worst = max(worst, float((outputs[g] - wanted).norm() / spread) / problem.reach(g))
+        worst = max(worst, float((outputs[g] - wanted).norm() / spread) / reaches[g])
     return worst
-
-
-def error_on_random_inputs(problem: Problem) -> float | None:
-    """The end-to-end error on random inputs, for verdicts on weights alone; None where the network does not run."""
-    if not problem.layers:
-        return None
-    out, symmetry = problem.layers[-1], problem.placed.symmetry
-    rng = torch.Generator().manual_seed(0)
-    points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64).to(problem.weights.dtype)
-    runs = [
-        run_network(problem.graph, problem.weights, problem.based(symmetry.on_inputs(g, points)), [out.value])[
-            out.value
-        ]
-        for g in range(problem.order)
-    ]
-    gaps = [runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g]) for g in range(1, problem.order)]
-    return max(float(gap.norm() / centred_norm(runs[0])) for gap in gaps) if gaps else 0.0
 
 
 def is_constant(problem: Problem) -> bool:
     """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
-    if problem.outputs:
-        outputs = torch.cat([each.flatten(1) for each in problem.outputs])
+    if problem.outputs or problem.random_outputs:
+        outputs = torch.cat([each.flatten(1) for each in problem.outputs or problem.random_outputs])
     elif not problem.layers:
         return False
     elif problem.runs:
         outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
     else:
-        weights, rng = problem.weights, torch.Generator().manual_seed(0)
-        points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64)
-        run = run_network(problem.graph, weights, points.to(weights.device, weights.dtype))
-        outputs = run[problem.graph.outputs[0]]
+        outputs = problem.run(problem.random_inputs)[problem.graph.outputs[0]]
     return float(centred_norm(outputs)) <= _CONSTANT * float(outputs.norm()) or not bool(outputs.any())
 
 

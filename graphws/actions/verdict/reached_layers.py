@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from graphws.actions.computation.features import features_of
 from graphws.actions.groups.symmetry import is_identity
 from graphws.actions.measures.equivariance import layer_of_parameter
 from graphws.actions.problem import Problem
@@ -63,3 +64,10 @@ def given_ends(problem: Problem) -> set[str]:
     read = {name for reads in reads_of_layers(problem).values() for name in reads}
     moved = {name for name in problem.fixed[0] if not all(is_identity(maps[name]) for maps in problem.placed.maps)}
     return set(problem.graph.inputs) | moved | (set(problem.fixed[0]) & read)
+
+
+def layers_behind(problem: Problem) -> set[str]:
+    """The layers none of whose values the group's move of positions reaches, whatever their weights say."""
+    features = features_of(problem.graph)
+    lost = {features[name].space for name in problem.placed.lost if name in features}
+    return lost - {latent.space for latent in problem.layers}
