@@ -59,6 +59,18 @@ def test_and_is_not_found_behind_a_positional_encoding(name: str) -> None:
     assert found.end_to_end > 0.05
 
 
+@pytest.mark.parametrize("decoys", [0, 1])
+@pytest.mark.parametrize("name", INVARIANT)
+def test_nor_in_its_weights(name: str, decoys: int) -> None:
+    """Layers behind the encoding treat tokens alike, but what they read does not come from the group."""
+    case = INVARIANT[name]
+    module = Positional(case.module()).double()
+    found = find_actions(convert(module, case.points(2)), case.group, case.inputs, case.output, decoys=decoys)
+    assert found.verdict.outcome == "no action found"
+    assert found.on_random_inputs is not None
+    assert found.on_random_inputs > 0.05
+
+
 @pytest.mark.parametrize("name", GENERIC)
 def test_networks_of_random_weights_are_run_and_have_no_action(name: str) -> None:
     found = analysed(GENERIC[name])

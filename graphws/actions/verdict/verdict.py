@@ -249,7 +249,8 @@ def _loose(
     if links is None:
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
-    return fit - reached_layers(fit | known, links.reads, links.given)
+    given = set(links.given) - {end.space for end in ends if end.k_error > SMALL}
+    return fit - reached_layers(fit | known, links.reads, given)
 
 
 def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> list[LayerFigures]:
