@@ -55,7 +55,7 @@ def change(weights: Weights) -> float:
 def test_four_invariant_neurons_of_sixteen_are_no_action(
     activation: str, scale: float, bias: float, data: bool
 ) -> None:
-    """Large biases, which every group leaves alone, or large rows that an activation cuts off, hide none of the rest."""
+    """Large biases, which every group leaves alone, or large rows that an activation cuts off, hide no other."""
     probes = torch.randn(60, 16, generator=rng(3), dtype=torch.float64) if data else None
     weights = partly_invariant(4, activation, scale=scale if activation == "tanh" else 1.0, bias=bias)
     found = find_actions(weights, "mirror", SHAPE, "invariant", data=probes, decoys=2)
