@@ -104,12 +104,19 @@ class Problem:
         """Values of the network on inputs as the group moves them; all where `names` is None."""
         return run_network(self.graph, self.weights, self.based(inputs), names)
 
+    @property
+    def finite(self) -> bool:
+        """Whether the network gives numbers on the probes, moved by every element: no NaN and no infinity."""
+        values = [run[latent.value] for run in (*self.runs, *self.held) for latent in self.layers]
+        return all(bool(torch.isfinite(value).all()) for value in (*values, *self.outputs))
+
     @cached_property
     def moments(self) -> Mapping[str, Tensor]:
         """The covariance of what is read from each space: on probes, else on random inputs; none without a run."""
         if "probes" in self.metrics:
             return self.metrics["probes"].moments
-        return covariances(self.graph, self.run(self.random_inputs)) if self.layers else {}
+        found = covariances(self.graph, self.run(self.random_inputs)) if self.layers else {}
+        return {space: moment for space, moment in found.items() if bool(torch.isfinite(moment).all())}
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -160,7 +167,7 @@ def pose(
     if unable is not None:
         probes = None if data is None else _checked(data, placed)
         outputs = () if module is None or probes is None else _outputs_of(module, given, placed, _second_half(probes))
-        on_random = () if module is None else _outputs_of(module, given, placed, drawn)
+        on_random = () if module is None else _on_random(module, given, placed, drawn)
         note = f"Probes were not used: {unable}." if data is not None else ""
         if on_random:
             inputs = "probes and on random inputs" if outputs else "random inputs"
@@ -243,6 +250,14 @@ def _outputs_of(module: Module, weights: Weights, placed: Placed, points: Tensor
         found = [module(weights, native_inputs(graph, x)).detach().cpu() for x in moved]
     known = symmetry.output[0].size == found[0][0].numel() or all(is_identity(each) for each in symmetry.output)
     return tuple(found) if len(found[0]) == len(points) and known else ()
+
+
+def _on_random(module: Module, weights: Weights, placed: Placed, points: Tensor) -> tuple[Tensor, ...]:
+    """The same on random inputs; nothing where the module does not take them, since nobody said that it would."""
+    try:
+        return _outputs_of(module, weights, placed, points)
+    except Exception:  # a stranger's code
+        return ()
 
 
 def native_inputs(graph: NetworkGraph, points: Tensor) -> Tensor:

@@ -248,7 +248,7 @@ def test_verdicts_in_words() -> None:
     )
     unseen = judge("mirror", [exact], None)
     assert unseen.outcome == "action found"
-    assert unseen.text.endswith(" The network was not run, so nothing was seen end to end.")
+    assert unseen.text.endswith(" Nothing was seen end to end, so it is not called exact.")
     assert judge("mirror", [exact], 1e-9, on_random=0.2).outcome == "action found"  # exact on those probes alone
     assert judge("mirror", [exact], 1e-9, on_random=0.2).text.endswith(
         "End to end the function changes by 1e-09 of its spread. On random inputs it changes by 0.2."

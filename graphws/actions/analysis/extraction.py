@@ -46,7 +46,7 @@ from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, f
 from graphws.actions.verdict.reached_layers import given_ends, layers_behind, reads_of_layers
 from graphws.actions.verdict.verdict import Links, judge
 from graphws.checkpoints.conversion import Conversion
-from graphws.errors import UsageError
+from graphws.errors import DataError, UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
 from graphws.graph.element import compose
 from graphws.matching import families
@@ -88,7 +88,8 @@ def find_actions(
 
     Raises:
         UsageError: On a group that does not fit the network, too few probes, or probes that it leaves as they are.
-        DataError: On probes of another shape, all alike, or with numbers that are not finite.
+        DataError: On probes of another shape, all alike, or with numbers that are not finite; or where the network's
+            values on them are not.
         WeightsError: Where weights are not finite.
     """
     weights = network.weights if isinstance(network, Conversion) else network
@@ -108,6 +109,8 @@ def find_actions(
     weights = stored.to(device=device, dtype=dtype)
     module = network.run if isinstance(network, Conversion) else None
     problem = pose(weights, group, shape, data, module=module)
+    if not problem.finite:
+        raise DataError("the network gives NaN or infinity on the probes, so nothing can be measured on them")
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals = find_null_figures(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module)
     used = bool(problem.runs or problem.outputs)

@@ -12,6 +12,7 @@ moves the inputs: what hardly moves them cannot be far from equivariant, whateve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -81,7 +82,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
     runs = problem.held if held else problem.runs
     errors: dict[str, float] = {}
     for latent in problem.layers:
-        base, worst = runs[0][latent.value], 0.0
+        base, found = runs[0][latent.value], [0.0]
         for g in range(1, problem.order):
 
             def source(name: str, g: int = g) -> Tensor:
@@ -90,8 +91,8 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
             got = recompute(latent, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, latent, base, maps[g])
             reach = reach_of_values((runs[0][name], source(name)) for name in latent.starts)
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / reach)
-        errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
+            found.append(float((got - wanted).norm() / centred_norm(base)) / reach)
+        errors[latent.space] = max(errors.get(latent.space, 0.0), largest(found))
     return errors
 
 
@@ -114,7 +115,7 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
         for g in range(1, problem.order):
             wanted = apply_features(problem, g, latent, base, maps[g])
             gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reaches[g]
-            errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
+            errors[latent.space] = largest([errors.get(latent.space, 0.0), gap])
     return errors
 
 
@@ -128,35 +129,42 @@ def end_to_end_error(problem: Problem) -> float | None:
 
 
 def error_on_random_inputs(problem: Problem) -> float | None:
-    """The same on random inputs, whatever probes there are; None where the network cannot be run."""
+    """The same on random inputs, whatever probes there are; None where the network gives no numbers on them."""
     reaches = shares_of_reach(problem.placed.symmetry, problem.random_inputs)
     if problem.random_outputs:
-        return _error_of_outputs(problem, problem.random_outputs, reaches)
-    if not problem.layers:
+        error = _error_of_outputs(problem, problem.random_outputs, reaches)
+    elif problem.layers:
+        out, symmetry = problem.layers[-1].value, problem.placed.symmetry
+        runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), [out])[out] for g in range(problem.order)]
+        error = _error_of_runs(problem, runs, reaches)
+    else:
         return None
-    out, symmetry = problem.layers[-1].value, problem.placed.symmetry
-    runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), [out])[out] for g in range(problem.order)]
-    return _error_of_runs(problem, runs, reaches)
+    return error if math.isfinite(error) else None
 
 
 def _error_of_runs(problem: Problem, runs: Sequence[Tensor], reaches: Sequence[float]) -> float:
     """From the values of the output on inputs that each element has moved."""
-    out, worst = problem.layers[-1], 0.0
+    out, found = problem.layers[-1], [0.0]
     for g in range(1, problem.order):
         gap = (runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g])).norm()
-        worst = max(worst, float(gap / centred_norm(runs[0])) / reaches[g])
-    return worst
+        found.append(float(gap / centred_norm(runs[0])) / reaches[g])
+    return largest(found)
 
 
 def _error_of_outputs(problem: Problem, given: Sequence[Tensor], reaches: Sequence[float]) -> float:
     """The same from the outputs of the module."""
     symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in given]
     moves = symmetry.output[0].size == outputs[0].shape[1]
-    worst, spread = 0.0, centred_norm(outputs[0])
+    found, spread = [0.0], centred_norm(outputs[0])
     for g in range(1, problem.order):
         wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
-        worst = max(worst, float((outputs[g] - wanted).norm() / spread) / reaches[g])
-    return worst
+        found.append(float((outputs[g] - wanted).norm() / spread) / reaches[g])
+    return largest(found)
+
+
+def largest(errors: Sequence[float]) -> float:
+    """The largest of some errors; infinite where one is no number, which `max` would pass over."""
+    return math.inf if any(math.isnan(error) for error in errors) else max(errors)
 
 
 def is_constant(problem: Problem) -> bool:
@@ -169,7 +177,10 @@ def is_constant(problem: Problem) -> bool:
         outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
     else:
         outputs = problem.run(problem.random_inputs)[problem.graph.outputs[0]]
-    return float(centred_norm(outputs)) <= _CONSTANT * float(outputs.norm()) or not bool(outputs.any())
+    size = float(outputs.abs().max())
+    if size == 0 or not math.isfinite(size):
+        return size == 0
+    return float(centred_norm(outputs / size)) <= _CONSTANT * float((outputs / size).norm())
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:

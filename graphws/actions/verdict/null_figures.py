@@ -73,6 +73,8 @@ def find_null_figures(
         chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
         other = pose(weights, decoy, shape, data, module=module)
+        if not other.finite:  # it moves probes to where the network gives no numbers
+            continue
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))
         whole = end_to_end_error(other)
         if whole is not None:

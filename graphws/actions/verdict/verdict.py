@@ -210,7 +210,7 @@ def judge(
                 outcomes,
             )
         matched = f"; matched neurons carry at least {least:.0%} of what a layer hands on"
-        unseen = "" if seen else " The network was not run, so nothing was seen end to end."
+        unseen = "" if seen else " Nothing was seen end to end, so it is not called exact."
         return Verdict(
             "action found",
             f"Action found: {group} acts on every layer by the intertwiners of its activation, approximately "
