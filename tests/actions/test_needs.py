@@ -17,6 +17,8 @@ from graphws.graph import Axis, Monomial, Parameter, Weights
 from graphws.matching import families
 from graphws.operations import mlp_graph
 from graphws.report.actions_page import actions_page, actions_table
+from tests.actions.picture_cases import SHAPE as PICTURE
+from tests.actions.picture_cases import pictures, planted
 from tests.actions.planting import attention, rng
 
 SHAPE = (1, 4, 4)
@@ -147,6 +149,30 @@ def test_channels(count: int) -> None:
     found = find_actions(convert(net, torch.randn(2, 1, 6, 6).double()), "mirror", (1, 6, 6), "invariant", decoys=2)
     assert found.verdict.outcome == ("action found" if count == 9 else "no action found")
     assert found.layers[0].carried == pytest.approx(1 if count == 9 else 0.25, abs=0.2)
+
+
+def depthwise() -> nn.Module:
+    torch.manual_seed(0)
+    inside = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    steps = (nn.Conv2d(3, 8, 1), nn.ReLU(), inside, nn.ReLU(), nn.Conv2d(8, 6, 1), nn.ReLU())
+    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10)).double()
+
+
+@pytest.mark.parametrize("data", [False, True])
+def test_kernels_that_lead_from_channels_to_themselves(data: bool) -> None:
+    """1 x 1 filters are left alone by every mirror, whatever their size; the kernels behind them decide."""
+    net = depthwise()
+    probes = pictures(24) if data else None
+    with torch.no_grad():
+        net[0].weight.mul_(1000)  # type: ignore[index]
+    found = find_actions(convert(net, pictures(2)), "rotations:4", PICTURE, "invariant", data=probes, decoys=1)
+    assert found.verdict.outcome == "no action found"
+    assert found.layers[0].weight_error > 0.5
+    assert found.layers[0].matched < 0.5
+    network, symmetry, _ = planted(net, "rotations:4")
+    exact = find_actions(network, symmetry, PICTURE, data=probes, decoys=1)
+    assert exact.verdict.outcome == "exact action"
+    assert exact.layers[0].matched == 1
 
 
 def test_the_share_is_in_every_account() -> None:

@@ -23,7 +23,7 @@ from graphws.actions.computation.latent_values import LatentValue, centred_norm,
 from graphws.actions.measures.probes import shares_of_reach
 from graphws.actions.measures.reach import bounded, reach_of_values, squared_reach
 from graphws.actions.problem import Maps, Problem
-from graphws.graph import NetworkGraph
+from graphws.graph import NetworkGraph, Parameter
 from graphws.matching.metric import telling, written_spaces
 
 _CONSTANT = 1e-9
@@ -46,28 +46,40 @@ def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
     return names
 
 
+def stays_inside(graph: NetworkGraph, parameter: Parameter) -> bool:
+    """Whether a weight leads from a space to itself and writes no other, as the kernels of a depthwise convolution."""
+    return len(parameter.axes) > 1 and not written_spaces(graph, parameter)
+
+
 def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
-    """The weight error of each layer, by the name of the space that it writes."""
-    gaps: dict[str, list[float]] = {}
-    reaches: dict[str, list[float]] = {}
-    norms: dict[str, float] = {}
-    for name, layer in layer_of_parameter(problem.view.graph).items():
-        tensor, parameter = problem.view[name], problem.view.graph.parameter(name)
+    """The weight error of each layer, by the name of the space that it writes.
+
+    What leads from the space to itself is measured apart, and the larger error counts: a scale of neurons that leaves
+    the function alone makes such a weight as small as it makes the others large.
+    """
+    graph = problem.view.graph
+    gaps: dict[tuple[str, str], list[float]] = {}
+    reaches: dict[tuple[str, str], list[float]] = {}
+    norms: dict[tuple[str, str], float] = {}
+    for name, layer in layer_of_parameter(graph).items():
+        tensor, parameter = problem.view[name], graph.parameter(name)
         energy = float(telling(parameter, tensor).square().sum())
-        norms[layer] = norms.get(layer, 0.0) + energy
-        gaps.setdefault(layer, [0.0] * problem.order)
-        reaches.setdefault(layer, [0.0] * problem.order)
+        key = (layer, name if stays_inside(graph, parameter) else "")
+        norms[key] = norms.get(key, 0.0) + energy
+        gaps.setdefault(key, [0.0] * problem.order)
+        reaches.setdefault(key, [0.0] * problem.order)
         for g in range(1, problem.order):
             moved = tensor
             for k, axis in enumerate(parameter.axes):
                 if axis.space in maps[g]:
                     moved = maps[g][axis.space].apply(moved, k + 1, axis.power)
-            gaps[layer][g] += float((moved - tensor).square().sum())
-            reaches[layer][g] += energy * squared_reach(parameter, maps[g], {})
-    errors = {}
-    for layer, norm in norms.items():
-        each = zip(gaps[layer], reaches[layer], strict=True)
-        errors[layer] = max((gap / 2 / norm) ** 0.5 / bounded(r / norm) for gap, r in each) if norm else 0.0
+            gaps[key][g] += float((moved - tensor).square().sum())
+            reaches[key][g] += energy * squared_reach(parameter, maps[g], {})
+    errors: dict[str, float] = {}
+    for key, norm in norms.items():
+        each = zip(gaps[key], reaches[key], strict=True)
+        error = max((gap / 2 / norm) ** 0.5 / bounded(r / norm) for gap, r in each) if norm else 0.0
+        errors[key[0]] = max(errors.get(key[0], 0.0), error)
     return errors
 
 

@@ -4,8 +4,8 @@ A layer's action counts as
 
 * *exact*, where its K-error is below 1e-6;
 * *found*, where what it needs is matched, and its K-error is below 0.15 and at most half of every decoy's (by weight
-  errors, where decoys act on weights alone), or matched neurons carry three times as much as under any decoy (fewer
-  than four match by chance, and count only with an error below 0.3);
+  errors, where decoys act on weights alone), or matched neurons carry three times as much as under any decoy, and no
+  decoy leaves a smaller error (fewer than four match by chance, and count only with an error below 0.3);
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise, and where no chain of such layers links it to an end of the network
   (`graphws.actions.verdict.reached_layers`).
@@ -84,7 +84,7 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
         beside = layer.weight_error if rival.weights else layer.k_error
         close = layer.k_error <= SMALL and 2 * beside < rival.k_error
         enough = layer.matched * layer.size >= FEW or layer.k_error <= EQUIVARIANT
-        many = enough and layer.carried >= TIMES * rival.carried
+        many = enough and layer.carried >= TIMES * rival.carried and beside <= rival.k_error
         if layer.carried >= NEEDED and (close or many):
             return "found"
     if layer.gl_error is not None and layer.gl_error <= SMALL:
