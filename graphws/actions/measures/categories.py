@@ -9,8 +9,9 @@ the mean: all filters answer alike to the mean picture, and their raw cosine cal
 * mirrored, if another neuron takes its place: the two filters are mirror images;
 * mirrored and negated, if with the sign changed.
 
-Of the others, a *negated copy* has a neuron with the opposite filter (cosine at most -0.9), which lets ReLU and GELU
-pass values around the activation, σ(x) - σ(-x) = x; the rest is none of these.
+It must also be at most half as far from its image as unrelated weights would be, which is little where the group hardly
+moves what they read.  Of the others, a *negated copy* has a neuron with the opposite filter (cosine at most -0.9), which
+lets ReLU and GELU pass values around the activation, σ(x) - σ(-x) = x; the rest is none of these.
 """
 
 from __future__ import annotations
@@ -30,16 +31,18 @@ Place = tuple[Parameter, int]
 """A parameter, and which of its axes a family labels."""
 MATCHED = 0.9
 """Least cosine of a matched neuron."""
+_HALF = 0.5
+"""How far a matched neuron is from its image at most, as a share of how far unrelated weights would be."""
 CATEGORIES = ("self-symmetric", "self-negated", "mirrored", "mirrored+negated", "negated copy", "none")
 
 
 def similarity(problem: Problem, family: Family, maps: Maps, metric: Metric) -> Tensor:
     """The cosine of every element of a family's root with its image under ρ(g): 1 where it is as equivariant as can be.
 
-    It is measured from what unrelated weights would have where ρ(g) moves what they read by r only
-    (`graphws.actions.measures.reach`): 1 - (1 - cosine) / r².  What hangs on the space alone, as biases and the scales
-    of a norm, counts only where nothing else is written.  What leads from the space to itself must agree too, by
-    itself: the least cosine counts.
+    Where ρ(g) moves what is read by r only (`graphws.actions.measures.reach`), unrelated weights have 1 - r².  An
+    element that is more than half as far from its image as these gets 1 - (1 - cosine) / r² instead, below 3/4.  What
+    hangs on the space alone, as biases and the scales of a norm, counts only where nothing else is written.  What leads
+    from the space to itself must agree too, by itself: the least cosine counts.
     """
     graph = problem.view.graph
     adds, alone, inside = list[Place](), list[Place](), list[Place]()
@@ -79,7 +82,9 @@ def _cosine(
     scale = (sums[1] * sums[2]).clamp_min(0).sqrt()
     tiny = torch.finfo(scale.dtype).tiny
     reaches = [bounded(float(r)) ** 2 for r in sums[3] / sums[1].clamp_min(tiny)]
-    cosine = 1 - (1 - sums[0] / scale.clamp_min(tiny)) / torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
+    cosine = sums[0] / scale.clamp_min(tiny)
+    beside = 1 - (1 - cosine) / torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
+    cosine = torch.where(beside < 1 - _HALF**2, beside, cosine)
     return torch.where(scale > 0, cosine, torch.zeros_like(scale)), bool(sums[1].any())
 
 
