@@ -71,6 +71,15 @@ def test_nor_in_its_weights(name: str, decoys: int) -> None:
     assert found.on_random_inputs > 0.05
 
 
+@pytest.mark.parametrize("decoys", [0, 1])
+@pytest.mark.parametrize("name", ["messages along edges", "Mixer of patches"])
+def test_nor_behind_weights_that_mix_positions(name: str, decoys: int) -> None:
+    """Layers that treat tokens alike are handed tokens that edges drawn at random have mixed."""
+    case = GENERIC[name]
+    found = find_actions(convert(case.module(), case.points(2)), case.group, case.inputs, case.output, decoys=decoys)
+    assert found.verdict.outcome == "no action found"
+
+
 @pytest.mark.parametrize("name", GENERIC)
 def test_networks_of_random_weights_are_run_and_have_no_action(name: str) -> None:
     found = analysed(GENERIC[name])

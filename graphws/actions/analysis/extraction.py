@@ -43,7 +43,7 @@ from graphws.actions.search.linear_action import linear_errors
 from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
 from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, find_null_figures, matched
-from graphws.actions.verdict.reached_layers import given_ends, layers_behind, reads_of_layers
+from graphws.actions.verdict.reached_layers import given_ends, layers_among_steps, layers_behind, reads_of_layers
 from graphws.actions.verdict.verdict import Links, judge
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import DataError, UsageError
@@ -210,7 +210,11 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
         list(rivals.end_to_end.values()),
         ends,
         links=Links(
-            reads_of_layers(problem), given_ends(problem), layers_behind(problem), through=problem.placed.stopped
+            reads_of_layers(problem),
+            given_ends(problem),
+            layers_behind(problem),
+            problem.placed.stopped,
+            layers_among_steps(problem),
         ),
         constant=is_constant(problem),
         on_random=on_random,

@@ -10,8 +10,8 @@ the mean: all filters answer alike to the mean picture, and their raw cosine cal
 * mirrored and negated, if with the sign changed.
 
 It must also be at most half as far from its image as unrelated weights would be, which is little where the group hardly
-moves what they read.  Of the others, a *negated copy* has a neuron with the opposite filter (cosine at most -0.9), which
-lets ReLU and GELU pass values around the activation, σ(x) - σ(-x) = x; the rest is none of these.
+moves what they read.  Of the others, a *negated copy* has a neuron with the opposite filter (cosine at most -0.9),
+which lets ReLU and GELU pass values around the activation, σ(x) - σ(-x) = x; the rest is none of these.
 """
 
 from __future__ import annotations

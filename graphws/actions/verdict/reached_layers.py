@@ -46,25 +46,27 @@ def reads_of_layers(problem: Problem) -> dict[str, set[str]]:
     """For each layer the spaces that its weights read, and those of the values that its steps start from.
 
     The steps lead through spaces on which nothing can act, such as a single channel; an input goes by its own name.
-    Where weights of another layer stand among the steps, as a positional encoding that is added, that layer comes
-    between.
     """
     graph, found = problem.view.graph, dict[str, set[str]]()
-    layers = layer_of_parameter(graph)
-    for parameter, layer in layers.items():
+    for parameter, layer in layer_of_parameter(graph).items():
         read = {axis.space for axis in graph.parameter(parameter).axes if axis.power < 0}
         found.setdefault(layer, set()).update(read - {layer})
     spaces = {latent.value: latent.space for latent in problem.layers}
     for latent in problem.layers:
+        for step in latent.steps:
+            starts = {spaces.get(name, name) for name in step.inputs if name in spaces or name in problem.graph.inputs}
+            found.setdefault(latent.space, set()).update(starts - {latent.space})
+    return found
+
+
+def layers_among_steps(problem: Problem) -> dict[str, set[str]]:
+    """For each layer the other layers whose weights stand among its steps: a positional encoding, edges of tokens."""
+    graph, found = problem.view.graph, dict[str, set[str]]()
+    layers = layer_of_parameter(graph)
+    for latent in problem.layers:
         read = {name for step in latent.steps for name in step.reads}
-        starts = {spaces.get(name, name) for name in read if name in spaces or name in problem.graph.inputs}
-        inside = [p for name in read for p in graph.weights_behind(name) if p.name in layers]
-        added = [p for p in inside if layers[p.name] not in (latent.space, *spaces.values())]
-        between = {layers[p.name] for p in added}
-        found.setdefault(latent.space, set()).difference_update(axis.space for p in added for axis in p.axes)
-        found[latent.space].update((between or starts) - {latent.space})
-        for layer in between:
-            found.setdefault(layer, set()).update(starts - {layer})
+        inside = {layers[p.name] for name in read for p in graph.weights_behind(name) if p.name in layers}
+        found.setdefault(latent.space, set()).update(inside - {latent.space})
     return found
 
 

@@ -135,12 +135,15 @@ class Links:
         given: Spaces whose maps are given and say something: inputs, and outputs that the group moves.
         behind: Layers whose values the group's move of positions does not reach.
         through: The step that it does not get through; empty where there is none.
+        among: For each layer the others whose weights stand among its steps.  One whose map is given, as that of a
+            positional encoding is, must fit too: what it is added to does not come from the group otherwise.
     """
 
     reads: Mapping[str, Collection[str]]
     given: Collection[str]
     behind: Collection[str] = ()
     through: str = ""
+    among: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def _refuted(exact: bool, error: float, through: str) -> str:
@@ -249,8 +252,9 @@ def _loose(
     if links is None:
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
-    given = set(links.given) - {end.space for end in ends if end.k_error > SMALL}
-    return fit - reached_layers(fit | known, links.reads, given)
+    away = {end.space for end in ends if end.k_error > SMALL}
+    whole = {space for space in fit if not away & set(links.among.get(space, ()))}
+    return fit - reached_layers(whole | known, links.reads, links.given)
 
 
 def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> list[LayerFigures]:
