@@ -170,8 +170,8 @@ def pose(
         on_random = () if module is None else _on_random(module, given, placed, drawn)
         note = f"Probes were not used: {unable}." if data is not None else ""
         if on_random:
-            inputs = "probes and on random inputs" if outputs else "random inputs"
-            note = f"The module was run on {inputs}, its layers were looked at by their weights alone: {unable}."
+            ran_on = "probes and on random inputs" if outputs else "random inputs"
+            note = f"The module was run on {ran_on}, its layers were looked at by their weights alone: {unable}."
         return Problem(
             moved,
             view,
