@@ -72,7 +72,7 @@ class Architecture:
         inputs: Shape of one input.
         same: Whether outputs are of the shape of inputs, and move as they do.
         symmetric: Whether its weights are made symmetric afterwards: a deceptive one.
-        partly: Whether layers before the step that breaks it are truly symmetric.
+        partly: Whether layers before the step that breaks the symmetry truly have it, by construction.
         bar: The largest true error beside which "action found" is right.
     """
 
@@ -390,7 +390,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "set transformer": _random(_set_transformer, TOKENS),
     "set transformer, positions": _random(lambda d: Coded(_set_transformer(d), TOKENS, d), TOKENS),
     "DeepSets, positions": _random(lambda d: Coded(_set_network(d), TOKENS, d), TOKENS),
-    "tokens side by side": _random(_flat_tokens, TOKENS),
+    "tokens side by side": Architecture(_flat_tokens, TOKENS, partly=True),  # its first layer treats tokens alike
     "messages on a graph": _random(_messages, TOKENS),
     "LSTM and GRU": _random(_lstm, TOKENS),
     "symmetric; stride 2": _deceptive(lambda d: _cnn(d, stride=2)),

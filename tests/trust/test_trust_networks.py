@@ -51,8 +51,8 @@ def test_a_planted_network_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same code, on a symmetric network without a step that breaks it; a forged truth makes the claim false."""
     whole = Architecture(ARCHITECTURES["CNN"].build, PICTURE, symmetric=True)
     monkeypatch.setattr(networks, "ARCHITECTURES", {"whole": whole})
-    found = [attempt(number) for number in range(4)]
-    assert [column(each, whole) for each in found] == ["right claims"] * 4
+    found = [attempt(number) for number in range(2)]
+    assert [column(each, whole) for each in found] == ["right claims"] * 2
     assert {each.outcome for each in found} == {"exact action"}
     assert max(each.truth for each in found) < 1e-10
     monkeypatch.setattr(networks, "true_error", lambda *_: 1.0)
@@ -61,12 +61,13 @@ def test_a_planted_network_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(forged).startswith("false claims: network 0 (whole; true error 1; ")
 
 
-def test_a_network_comes_back_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
-    columns, rows = run(3, 1)
+@pytest.mark.slow
+def test_a_network_comes_back_by_its_number() -> None:
+    columns, rows = run(2, 1)
     assert columns == COLUMNS
-    assert [row[:2] for row in rows] == [[name, 1] for name in list(ARCHITECTURES)[:3]] + [["all", 3]]
-    assert rows == run(3, 2)[1]
-    assert attempt(2) == attempt(2)
+    assert [row[:2] for row in rows] == [[name, 1] for name in list(ARCHITECTURES)[:2]] + [["all", 2]]
+    assert rows == run(2, 2)[1]
+    assert attempt(1) == attempt(1)
 
 
 def test_a_crash_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
