@@ -150,3 +150,12 @@ def test_features_of_pairs_can_only_be_left_alone() -> None:
     assert str(error.value) == (
         "the features of the network's inputs belong to no one space: a group can permute tokens, no features"
     )
+
+
+@pytest.mark.parametrize("decoys", [0, 1])
+def test_positions_link_no_layer_in_the_middle(decoys: int) -> None:
+    """Weights that mix positions are left alone by a change of colours, which their filters know nothing of."""
+    case = GENERIC["Mixer of patches"]
+    colours = {"kind": "channels", "permutation": [2, 1, 0]}
+    found = find_actions(convert(case.module(), case.points(2)), colours, case.inputs, "invariant", decoys=decoys)
+    assert found.verdict.outcome == "no action found"

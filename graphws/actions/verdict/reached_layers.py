@@ -71,10 +71,18 @@ def layers_among_steps(problem: Problem) -> dict[str, set[str]]:
 
 
 def given_ends(problem: Problem) -> set[str]:
-    """The ends that say something: inputs, by the names of spaces and values, and outputs that the group moves."""
+    """The ends that say something: inputs, by the names of spaces and values, and outputs that the group moves.
+
+    Of a network that runs they are the spaces of its inputs and outputs: taps and positions, which layers in the middle
+    read as well, bring nothing from the ends.
+    """
     read = {name for reads in reads_of_layers(problem).values() for name in reads}
     moved = {name for name in problem.fixed[0] if not all(is_identity(maps[name]) for maps in problem.placed.maps)}
-    return set(problem.graph.inputs) | moved | (set(problem.fixed[0]) & read)
+    given = moved | (set(problem.fixed[0]) & read)
+    if problem.layers:
+        features = features_of(problem.graph)
+        given &= {features[name].space for name in (*problem.graph.inputs, *problem.graph.outputs) if name in features}
+    return set(problem.graph.inputs) | given
 
 
 def layers_behind(problem: Problem) -> set[str]:
