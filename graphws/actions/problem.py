@@ -8,8 +8,9 @@ element of the group.  What extraction finds in the gauge is conjugated back at 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,10 +24,13 @@ from graphws.actions.pictures.joined_axes import picture_view
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, LinearMap, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement, compose
+from graphws.kinds.attributes import DTYPES, WEIGHTS
 from graphws.matching import Metric, balanced_metric, matching_gauge, matching_view
 
 _NOTED = 0.9
 """Share of the reach of unrelated inputs below which the note says that errors are divided by it."""
+RANDOM = 64
+"""How many random inputs the network is run on."""
 Maps = dict[str, SpaceElement]
 Module = Callable[[Weights, Tensor], Tensor]
 """Runs a network's module with weights on inputs; see `graphws.checkpoints.conversion.Conversion.run`."""
@@ -49,9 +53,11 @@ class Problem:
         note: Why probes that were given are not used, which layers the group does not reach, or how little it moves the
             probes.
         ends: The change of basis at the ends, in which the group is orthogonal.
-        reaches: See `reach`; of probes.
+        reaches: How far each element moves the probes; see `graphws.actions.measures.probes.shares_of_reach`.
         outputs: For each element the network's outputs on the second half, (points, …), where its module was run in
             place of the graph.
+        random_inputs: (points, *shape): inputs that are no probes, on which the network is run whenever it runs.
+        random_outputs: For each element the module's outputs on these, where it was run in place of the graph.
     """
 
     weights: Weights
@@ -67,6 +73,8 @@ class Problem:
     ends: Mapping[str, SpaceElement] = field(default_factory=dict)
     reaches: tuple[float, ...] = ()
     outputs: tuple[Tensor, ...] = ()
+    random_inputs: Tensor = field(default_factory=lambda: torch.zeros(0))
+    random_outputs: tuple[Tensor, ...] = ()
 
     @property
     def graph(self) -> NetworkGraph:
@@ -89,11 +97,26 @@ class Problem:
 
     def based(self, inputs: Tensor) -> Tensor:
         """Inputs, as the group moves them, in the basis and on the device of the weights."""
-        return _rebase(self.graph, inputs.to(self.weights.device), self.ends)
+        x = inputs.to(self.weights.device, self.weights.dtype if inputs.is_floating_point() else inputs.dtype)
+        return _rebase(self.graph, x, self.ends)
 
-    def reach(self, element: int) -> float:
-        """How far an element moves the probes, as a share of how far unrelated inputs are apart; at most 1."""
-        return self.reaches[element] if self.reaches else 1.0
+    def run(self, inputs: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Values of the network on inputs as the group moves them; all where `names` is None."""
+        return run_network(self.graph, self.weights, self.based(inputs), names)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the network gives numbers on the probes, moved by every element: no NaN and no infinity."""
+        values = [run[latent.value] for run in (*self.runs, *self.held) for latent in self.layers]
+        return all(bool(torch.isfinite(value).all()) for value in (*values, *self.outputs))
+
+    @cached_property
+    def moments(self) -> Mapping[str, Tensor]:
+        """The covariance of what is read from each space: on probes, else on random inputs; none without a run."""
+        if "probes" in self.metrics:
+            return self.metrics["probes"].moments
+        found = covariances(self.graph, self.run(self.random_inputs)) if self.layers else {}
+        return {space: moment for space, moment in found.items() if bool(torch.isfinite(moment).all())}
 
     def original(self, maps: Mapping[str, SpaceElement]) -> GroupElement:
         """A family of maps found in the gauge, as an element for the network as it was given."""
@@ -139,13 +162,16 @@ def pose(
     view = matching_view(moved)
     fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
     metrics = {"weights": balanced_metric(view)}
+    drawn = _random_inputs(graph, placed.shape)
     unable = why_not_analysed(graph)
     if unable is not None:
-        if data is None:
-            return Problem(moved, view, gauge, placed, fixed, metrics)
-        outputs = () if module is None else _outputs_of(module, given, placed, _checked(data, placed))
-        note = f"The module was run on probes, its layers were looked at by their weights alone: {unable}."
-        note = note if outputs else f"Probes were not used: {unable}."
+        probes = None if data is None else _checked(data, placed)
+        outputs = () if module is None or probes is None else _outputs_of(module, given, placed, _second_half(probes))
+        on_random = () if module is None else _on_random(module, given, placed, drawn)
+        note = f"Probes were not used: {unable}." if data is not None else ""
+        if on_random:
+            ran_on = "probes and on random inputs" if outputs else "random inputs"
+            note = f"The module was run on {ran_on}, its layers were looked at by their weights alone: {unable}."
         return Problem(
             moved,
             view,
@@ -156,14 +182,18 @@ def pose(
             note=note,
             outputs=outputs,
             reaches=() if data is None else shares_of_reach(symmetry, data),
+            random_inputs=drawn,
+            random_outputs=on_random,
         )
     layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
-        return Problem(moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends)
+        return Problem(
+            moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends, random_inputs=drawn
+        )
     points = _checked(data, placed).to(weights.dtype)
     halves = []
-    for part in (points[: len(points) // 2], points[len(points) // 2 :]):
+    for part in (points[: len(points) // 2], _second_half(points)):
         inputs = (symmetry.on_inputs(g, part).to(weights.device) for g in range(symmetry.order))
         halves.append(tuple(run_network(graph, moved, _rebase(graph, x, ends)) for x in inputs))
     reaches = shares_of_reach(symmetry, data)
@@ -174,8 +204,33 @@ def pose(
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
     return Problem(
-        moved, view, gauge, placed, fixed, metrics, halves[0], halves[1], layers, note, ends, reaches=reaches
+        moved,
+        view,
+        gauge,
+        placed,
+        fixed,
+        metrics,
+        halves[0],
+        halves[1],
+        layers,
+        note,
+        ends,
+        reaches=reaches,
+        random_inputs=drawn,
     )
+
+
+def _random_inputs(graph: NetworkGraph, shape: tuple[int, ...]) -> Tensor:
+    """Inputs that are no probes: normal numbers, or whole ones where the network reads those."""
+    rng = torch.Generator().manual_seed(0)
+    value = graph.value(graph.inputs[0])
+    if value is None or value.dtype == WEIGHTS or DTYPES[value.dtype].is_floating_point:
+        return torch.randn(RANDOM, *shape, generator=rng, dtype=torch.float64)
+    return torch.randint(0, (value.highest or 1) + 1, (RANDOM, *shape), generator=rng)
+
+
+def _second_half(points: Tensor) -> Tensor:
+    return points[len(points) // 2 :]
 
 
 def _checked(data: Tensor, placed: Placed) -> Tensor:
@@ -186,16 +241,23 @@ def _checked(data: Tensor, placed: Placed) -> Tensor:
 
 
 def _outputs_of(module: Module, weights: Weights, placed: Placed, points: Tensor) -> tuple[Tensor, ...]:
-    """What a module gives for the second half of the probes, moved by each element; nothing where it has other ends."""
+    """What a module gives for points moved by each element; nothing where it has other ends."""
     graph, symmetry = weights.graph, placed.symmetry
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         return ()
-    half = points[len(points) // 2 :]
-    moved = [symmetry.on_inputs(g, half) for g in range(symmetry.order)]
+    moved = [symmetry.on_inputs(g, points) for g in range(symmetry.order)]
     with torch.no_grad():
         found = [module(weights, native_inputs(graph, x)).detach().cpu() for x in moved]
     known = symmetry.output[0].size == found[0][0].numel() or all(is_identity(each) for each in symmetry.output)
-    return tuple(found) if len(found[0]) == len(half) and known else ()
+    return tuple(found) if len(found[0]) == len(points) and known else ()
+
+
+def _on_random(module: Module, weights: Weights, placed: Placed, points: Tensor) -> tuple[Tensor, ...]:
+    """The same on random inputs; nothing where the module does not take them, since nobody said that it would."""
+    try:
+        return _outputs_of(module, weights, placed, points)
+    except Exception:  # a stranger's code
+        return ()
 
 
 def native_inputs(graph: NetworkGraph, points: Tensor) -> Tensor:

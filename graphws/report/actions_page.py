@@ -12,7 +12,9 @@ from graphws.report.actions_figures import draw_categories, draw_errors, draw_fi
 from graphws.report.figures import png
 from graphws.report.page import Page, Picture, Table, html
 
-COLUMNS = ("layer", "size", "action", "outcome", "K-error", "decoys", "matched", "decoys", "GL-error", "ν", "defect")
+COLUMNS = (
+    "layer", "size", "action", "outcome", "K-error", "decoys", "matched", "carried", "decoys", "GL-error", "ν", "defect"
+)  # fmt: skip
 
 
 def actions_table(actions: Actions) -> list[list[str]]:
@@ -30,7 +32,8 @@ def actions_table(actions: Actions) -> list[list[str]]:
                 _figure(layer.k_error),
                 _figure(rival.k_error if rival else None) + (" (weights)" if rival and rival.weights else ""),
                 f"{layer.matched:.0%}" if hidden else "-",
-                f"{rival.matched:.0%}" if rival and hidden else "-",
+                f"{layer.carried:.0%}" if hidden else "-",
+                f"{rival.carried:.0%}" if rival and hidden else "-",
                 _figure(layer.gl_error),
                 _figure(layer.nu),
                 _figure(layer.defect) if hidden else "-",
@@ -77,15 +80,17 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
     facts = {
         "network": source,
         "group": f"{actions.group}, elements {', '.join(actions.words[:8])}{' …' if len(actions.words) > 8 else ''}",
-        "probes": str(actions.probes) if actions.probes else "none: weights alone",
+        "probes": str(actions.probes) if actions.probes else "none: layers by their weights alone",
         "end-to-end error": _figure(actions.end_to_end),
+        "end-to-end error on random inputs": _figure(actions.on_random_inputs),
         "end-to-end error of decoys": ", ".join(f"{k}: {v:.2g}" for k, v in actions.decoy_end_to_end.items()) or "-",
         "found by": actions.origin,
         **_theory(actions),
         "orbits of neurons": _orbits(actions),
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
-        "decoys": "the least error, and the largest share matched, of groups that the network has no reason to know",
+        "decoys": "the least error, and the largest share carried, of groups that the network has no reason to know",
         "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",
+        "carried": "share of what readers of the layer get (of its variance) that the matched neurons bring",
         "ν": "median of 1 - corr(z, σ(z))² over neurons: near 0 they act linearly and are not identifiable",
         **{f"Lie derivative, {rate.generator}": rate.text for rate in rates},
         "defect": "how far the action found is from a homomorphism",

@@ -59,6 +59,27 @@ def test_and_is_not_found_behind_a_positional_encoding(name: str) -> None:
     assert found.end_to_end > 0.05
 
 
+@pytest.mark.parametrize("decoys", [0, 1])
+@pytest.mark.parametrize("name", INVARIANT)
+def test_nor_in_its_weights(name: str, decoys: int) -> None:
+    """Layers behind the encoding treat tokens alike, but what they read does not come from the group."""
+    case = INVARIANT[name]
+    module = Positional(case.module()).double()
+    found = find_actions(convert(module, case.points(2)), case.group, case.inputs, case.output, decoys=decoys)
+    assert found.verdict.outcome == "no action found"
+    assert found.on_random_inputs is not None
+    assert found.on_random_inputs > 0.05
+
+
+@pytest.mark.parametrize("decoys", [0, 1])
+@pytest.mark.parametrize("name", ["messages along edges", "Mixer of patches"])
+def test_nor_behind_weights_that_mix_positions(name: str, decoys: int) -> None:
+    """Layers that treat tokens alike are handed tokens that edges drawn at random have mixed."""
+    case = GENERIC[name]
+    found = find_actions(convert(case.module(), case.points(2)), case.group, case.inputs, case.output, decoys=decoys)
+    assert found.verdict.outcome == "no action found"
+
+
 @pytest.mark.parametrize("name", GENERIC)
 def test_networks_of_random_weights_are_run_and_have_no_action(name: str) -> None:
     found = analysed(GENERIC[name])
@@ -129,3 +150,12 @@ def test_features_of_pairs_can_only_be_left_alone() -> None:
     assert str(error.value) == (
         "the features of the network's inputs belong to no one space: a group can permute tokens, no features"
     )
+
+
+@pytest.mark.parametrize("decoys", [0, 1])
+def test_positions_link_no_layer_in_the_middle(decoys: int) -> None:
+    """Weights that mix positions are left alone by a change of colours, which their filters know nothing of."""
+    case = GENERIC["Mixer of patches"]
+    colours = {"kind": "channels", "permutation": [2, 1, 0]}
+    found = find_actions(convert(case.module(), case.points(2)), colours, case.inputs, "invariant", decoys=decoys)
+    assert found.verdict.outcome == "no action found"

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from graphws.actions import find_actions
 from graphws.actions.lie import lie_derivative
+from graphws.actions.measures.equivariance import largest
 from graphws.checkpoints.conversion import Conversion
 from graphws.converting import convert
-from graphws.errors import UsageError
-from graphws.graph import Operation
+from graphws.errors import DataError, UsageError
+from graphws.graph import Operation, Weights
 from graphws.operations import why_not
 from tests.actions.picture_cases import SHAPE, classifier, pictures, planted
 
@@ -37,7 +38,9 @@ def test_the_function_is_measured_on_the_module(symmetric: bool) -> None:
     torch.manual_seed(1)
     other = network if symmetric else convert(classifier(), pictures(2))
     found = find_actions(opaque(other), symmetry, SHAPE, data=pictures(24), decoys=2)
-    assert found.note == f"The module was run on probes, its layers were looked at by their weights alone: {WHY}."
+    assert found.note == (
+        f"The module was run on probes and on random inputs, its layers were looked at by their weights alone: {WHY}."
+    )
     assert found.end_to_end is not None
     assert found.end_to_end < 1e-12 if symmetric else found.end_to_end > 0.3
     assert found.verdict.outcome == ("exact action" if symmetric else "no action found")
@@ -62,6 +65,78 @@ def test_outputs_that_move_and_vectors() -> None:
     assert found.verdict.outcome == "exact action"
     assert found.end_to_end is not None
     assert found.end_to_end < 1e-12
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_without_probes_the_module_is_run_on_random_inputs(run: bool) -> None:
+    """What was not seen end to end is not called exact, however exact its weights are."""
+    network, symmetry, _ = planted(classifier(), "mirror")
+    network = opaque(network) if run else replace(opaque(network), run=None)
+    found = find_actions(network, symmetry, SHAPE, decoys=1)
+    assert found.end_to_end is None
+    assert (found.on_random_inputs is not None and found.on_random_inputs < 1e-12) == run
+    assert found.verdict.outcome == ("exact action" if run else "action found")
+    assert found.to_dict()["end_to_end_on_random_inputs"] == pytest.approx(found.on_random_inputs)
+
+
+def test_a_module_that_takes_no_random_inputs() -> None:
+    """Nobody said that it would: it was not seen end to end, which is all that follows."""
+    network, symmetry, _ = planted(classifier(), "mirror")
+    taken = opaque(network)
+
+    def picky(weights: Weights, x: Tensor) -> Tensor:
+        if len(x) > 30:
+            raise ValueError("at most 30")
+        assert taken.run is not None
+        return taken.run(weights, x)
+
+    found = find_actions(replace(taken, run=picky), symmetry, SHAPE, decoys=1)
+    assert found.on_random_inputs is None
+    assert found.verdict.outcome == "action found"
+    assert found.verdict.text.endswith(" Nothing was seen end to end, so it is not called exact.")
+    seen = find_actions(replace(taken, run=picky), symmetry, SHAPE, data=pictures(40), decoys=1)
+    assert seen.on_random_inputs is None
+    assert seen.verdict.outcome == "exact action"  # on the probes
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_error_of_0(number: float) -> None:
+    network, symmetry, _ = planted(classifier(), "mirror")
+    taken = opaque(network)
+
+    def holed(weights: Weights, x: Tensor) -> Tensor:
+        assert taken.run is not None
+        y = taken.run(weights, x)
+        return torch.where(x.flatten(1)[:, :1] > 0, y, number)
+
+    found = find_actions(replace(taken, run=holed), symmetry, SHAPE, decoys=1)
+    assert found.on_random_inputs is None
+    assert found.verdict.outcome == "action found"
+    assert largest([0.0, float("nan"), 0.5]) == float("inf")
+    assert largest([0.0, 0.5]) == 0.5
+    with pytest.raises(DataError) as error:
+        find_actions(replace(taken, run=holed), symmetry, SHAPE, data=pictures(24), decoys=1)
+    assert str(error.value) == "the network gives NaN or infinity on the probes, so nothing can be measured on them"
+
+
+class Roots(nn.Module):
+    """Roots, which numbers below -1 have none of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sqrt(x + 1.0)
+
+
+def test_values_inside_that_are_no_numbers() -> None:
+    """The graph runs, and the root of what is negative is no number."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 8), Roots(), nn.Linear(8, 3)).double()
+    network = convert(net, torch.rand(2, 16, dtype=torch.float64))
+    whole = find_actions(network, "mirror", (1, 4, 4), "invariant", decoys=1, reduced=False)
+    assert whole.on_random_inputs is None
+    probes = torch.randn(20, 16, dtype=torch.float64)
+    for reduced, what in ((False, "on the probes"), (True, "on these inputs")):
+        with pytest.raises(DataError, match=f"^the network gives NaN or infinity {what}, so nothing can be "):
+            find_actions(network, "mirror", (1, 4, 4), "invariant", data=probes, decoys=1, reduced=reduced)
 
 
 def test_without_a_module_probes_are_not_used() -> None:

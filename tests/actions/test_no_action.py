@@ -79,7 +79,7 @@ def test_without_decoys_matched_neurons_say_nothing(seed: int) -> None:
     for level, outcome in ((0.0, "exact action"), (0.02, "action found")):
         seen = find_actions(planted.noisy(level, rng(1)), pair([1, 0]), (2,))
         assert seen.verdict.outcome == outcome
-        assert seen.verdict.text.endswith("there is no decoy to compare with.")
+        assert "; there is no decoy to compare with. End to end, on random inputs, " in seen.verdict.text
 
 
 @pytest.mark.parametrize("data", [False, True])
@@ -178,8 +178,8 @@ def test_more_symmetry_than_the_group_is_said() -> None:
 
 def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigures:
     none = (None,) * 5
-    rivals = {"d": DecoyFigures(rival, 0.9)}
-    return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, 0.0, 0.0, {}, {}, rivals)
+    rivals = {"d": DecoyFigures(rival, 0.9, 0.9)}
+    return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, matched, 0.0, 0.0, {}, {}, rivals)
 
 
 @pytest.mark.parametrize(("rival", "outcome"), [(1e-8, "none"), (0.9e-5, "found"), (1.1e-5, "exact"), (0.5, "exact")])
@@ -192,7 +192,7 @@ def test_an_exact_layer_needs_a_decoy_that_is_worse(rival: float, outcome: str) 
 
 @pytest.mark.parametrize(("decoy", "outcome"), [(0.29, "found"), (0.31, "none")])
 def test_three_times_as_many_neurons_are_matched_as_under_a_decoy(decoy: float, outcome: str) -> None:
-    many = replace(layer("a", 0.4, 0.4, 0.9), rivals={"d": DecoyFigures(0.4, decoy)})
+    many = replace(layer("a", 0.4, 0.4, 0.9), rivals={"d": DecoyFigures(0.4, decoy, decoy)})
     assert judge_layer(many) == outcome
     assert judge("mirror", [many], None).layers == {"a": outcome}
 
@@ -233,7 +233,7 @@ def test_covariances_are_those_of_all_runs() -> None:
 def test_what_hangs_on_nothing_is_told() -> None:
     reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "output": {"c"}}
     first, middle, last = layer("a", 0.9, 0.9), layer("b", 0.01, 0.5), layer("c", 0.01, 0.5)
-    away, near = layer("output", 0.9, 0.9), layer("output", 0.05, 0.8)
+    away, near = (replace(layer("output", *each), action="given") for each in ((0.9, 0.9), (0.05, 0.8)))
     alone = judge("mirror", [first, middle, last], None, ends=[away], links=Links(reads, {"input", "output"}))
     assert alone.outcome == "no action found"
     assert alone.text == (
@@ -247,10 +247,10 @@ def test_what_hangs_on_nothing_is_told() -> None:
     part = judge("mirror", gap, None, ends=[away], links=Links(reads, {"input", "output"}))
     assert part.layers == {"a": "found", "b": "none", "c": "none"}
     assert part.text == (
-        "Action in part: mirror acts on a (error 0.01, decoys at least 0.5). "
-        "Not identified on b: error 0.9, no better than decoys or too large; "
-        "c: error 0.01, but nothing links it to what the group does to inputs or outputs; "
-        "output: error 0.9, no better than decoys or too large."
+        "Action in part: mirror acts on a (matched neurons carry 100% of what it hands on; error 0.01, decoys at least "
+        "0.5). Not identified on b: error 0.9, no better than decoys or too large, matched neurons carry 100% of what "
+        "it hands on; c: error 0.01, but nothing links it to what the group does to inputs or outputs, matched neurons "
+        "carry 100% of what it hands on; output: error 0.9, no better than decoys or too large."
     )
 
 

@@ -18,7 +18,7 @@ def layer(space: str, k_error: float, gl_error: float | None = None, **rivals: D
     kinds = torch.tensor([0, 2, 2, 5])
     return LayerFigures(
         space=space, size=4, action="signed", k_error=k_error, weight_error=k_error, cumulative=None, gl_error=gl_error,
-        gl_defect=None, nu=None, nu_low=None, defect=0.0, matched=0.75, unmatched=0.0, negated=0.0,
+        gl_defect=None, nu=None, nu_low=None, defect=0.0, matched=0.75, carried=0.75, unmatched=0.0, negated=0.0,
         categories={"m": {name: int((kinds == k).sum()) for k, name in enumerate(CATEGORIES)}}, kinds={"m": kinds},
         rivals=rivals,
     )  # fmt: skip
@@ -33,7 +33,7 @@ def heights(figure: object, label: str) -> list[float]:
 
 
 def test_errors_stand_beside_decoys_on_a_linear_axis() -> None:
-    decoys = {"a": DecoyFigures(0.8, 0.1), "b": DecoyFigures(0.7, 0.2)}
+    decoys = {"a": DecoyFigures(0.8, 0.1, 0.1), "b": DecoyFigures(0.7, 0.2, 0.2)}
     figure = draw_errors([layer("one", 0.1, 0.05, **decoys), layer("two", 0.3, None, **decoys)])
     assert figure.axes[0].get_yscale() == "linear"
     assert heights(figure, "by neurons (K-error)") == [0.1, 0.3]
@@ -46,21 +46,23 @@ def test_errors_stand_beside_decoys_on_a_linear_axis() -> None:
 
 def test_zeros_do_not_stretch_the_axis() -> None:
     """An error of 0 stands below all others, on a line that says so, not sixteen decades below."""
-    figure = draw_errors([layer("one", 0.18, a=DecoyFigures(0.9, 0.0)), layer("two", 3e-16, a=DecoyFigures(0.4, 0.0))])
+    figure = draw_errors(
+        [layer("one", 0.18, a=DecoyFigures(0.9, 0.0, 0.0)), layer("two", 3e-16, a=DecoyFigures(0.4, 0.0, 0.0))]
+    )
     assert figure.axes[0].get_yscale() == "log"
     assert heights(figure, "by neurons (K-error)") == [0.18, pytest.approx(0.045)]
     assert [text.get_text() for text in figure.axes[0].texts] == ["0"]
-    small = draw_errors([layer("one", 1e-7, a=DecoyFigures(0.9, 0.0))])
+    small = draw_errors([layer("one", 1e-7, a=DecoyFigures(0.9, 0.0, 0.0))])
     assert heights(small, "by neurons (K-error)") == [1e-7]
 
 
 def test_decoys_on_weights_are_called_so() -> None:
-    figure = draw_errors([layer("one", 0.1, a=DecoyFigures(0.9, 0.0, weights=True))])
+    figure = draw_errors([layer("one", 0.1, a=DecoyFigures(0.9, 0.0, 0.0, weights=True))])
     assert heights(figure, "decoys, by weights") == [0.9]
 
 
 def test_categories_are_shares_beside_the_best_decoy() -> None:
-    figure = draw_categories([layer("one", 0.1, a=DecoyFigures(0.9, 0.25)), layer("two", 0.1)], "m")
+    figure = draw_categories([layer("one", 0.1, a=DecoyFigures(0.9, 0.25, 0.25)), layer("two", 0.1)], "m")
     widths = [patch.get_width() for patch in figure.axes[0].patches]  # type: ignore[attr-defined]
     assert widths[: len(CATEGORIES)] == [25.0, 0.0, 50.0, 0.0, 0.0, 25.0]
     assert "decoys: 25% matched" in [text.get_text() for text in figure.axes[0].texts]

@@ -42,11 +42,11 @@ from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.search.linear_action import linear_errors
 from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
-from graphws.actions.verdict.null_figures import NullFigures, cosine, find_null_figures, matched
-from graphws.actions.verdict.reached_layers import given_ends, reads_of_layers
-from graphws.actions.verdict.verdict import Links, judge, refuted
+from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, find_null_figures, matched
+from graphws.actions.verdict.reached_layers import given_ends, layers_among_steps, layers_behind, reads_of_layers
+from graphws.actions.verdict.verdict import Links, judge
 from graphws.checkpoints.conversion import Conversion
-from graphws.errors import UsageError
+from graphws.errors import DataError, UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
 from graphws.graph.element import compose
 from graphws.matching import families
@@ -88,7 +88,8 @@ def find_actions(
 
     Raises:
         UsageError: On a group that does not fit the network, too few probes, or probes that it leaves as they are.
-        DataError: On probes of another shape, all alike, or with numbers that are not finite.
+        DataError: On probes of another shape, all alike, or with numbers that are not finite; or where the network's
+            values on them are not.
         WeightsError: Where weights are not finite.
     """
     weights = network.weights if isinstance(network, Conversion) else network
@@ -108,6 +109,8 @@ def find_actions(
     weights = stored.to(device=device, dtype=dtype)
     module = network.run if isinstance(network, Conversion) else None
     problem = pose(weights, group, shape, data, module=module)
+    if not problem.finite:
+        raise DataError("the network gives NaN or infinity on the probes, so nothing can be measured on them")
     best = search(problem, generator=rng, sweeps=sweeps)
     rivals = find_null_figures(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module)
     used = bool(problem.runs or problem.outputs)
@@ -155,11 +158,13 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
     for space, error in errors.items():
         family = roots.get(space)
         kinds: dict[str, Tensor] = {}
-        share, unmatched, defect, negated, size = 1.0, 0.0, 0.0, 0.0, graph.extent(space)
+        share, needed, unmatched, defect, negated, size = 1.0, 1.0, 0.0, 0.0, 0.0, graph.extent(space)
         if family is not None:
             size = graph.space(family.root).size
             alone = best.unmatched[family.root]
-            share, unmatched = float(matched(problem, best, family).double().mean()), float(alone.double().mean())
+            good = matched(problem, best, family)
+            share, unmatched = float(good.double().mean()), float(alone.double().mean())
+            needed = carried(problem, family, good)
             defect = max(_defect(problem, best, name) for name in family.spaces)
             negated = float(negated_copies(problem, family.root).double().mean())
             kinds = {
@@ -182,6 +187,7 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
                 nu_low=None if nu is None else float(nu.double().quantile(0.1)),
                 defect=defect,
                 matched=share,
+                carried=needed,
                 unmatched=unmatched,
                 negated=negated,
                 categories={
@@ -192,7 +198,7 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
                 rivals={name: figures[space] for name, figures in rivals.figures.items() if space in figures},
             )
         )
-    whole = end_to_end_error(problem)
+    whole, on_random = end_to_end_error(problem), error_on_random_inputs(problem)
     hidden = [layer for layer in layers if layer.space in roots]
     hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
     ends = [layer for layer in layers if layer.space not in roots]
@@ -203,12 +209,16 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
         whole,
         list(rivals.end_to_end.values()),
         ends,
-        links=Links(reads_of_layers(problem), given_ends(problem)),
+        links=Links(
+            reads_of_layers(problem),
+            given_ends(problem),
+            layers_behind(problem),
+            problem.placed.stopped,
+            layers_among_steps(problem),
+        ),
         constant=is_constant(problem),
+        on_random=on_random,
     )
-    on_random = error_on_random_inputs(problem) if whole is None else None
-    if on_random is not None:
-        verdict = refuted(verdict, on_random, problem.placed.stopped)
     if verdict.outcome != "no action found" and _is_trivial(graph, best):
         verdict = replace(verdict, text=f"{verdict.text} It is the trivial one: it moves no neuron.")
     elements = tuple(problem.original(maps) for maps in best.maps)
@@ -219,6 +229,7 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
         elements,
         tuple(layers),
         whole,
+        on_random,
         best.name,
         probes,
         verdict,

@@ -34,13 +34,15 @@ class Actions:
         elements: For each element g, ρ(g) on all spaces: ``elements[g].act(weights)`` is close to the weights.
         layers: Figures, layer by layer; the last is the output's.
         end_to_end: Relative error of the function; None without probes.
+        on_random_inputs: The same on random inputs, probes or not; None where the network could not be run.
         origin: Which start and refinement gave the answer.
         probes: Number of probes; 0 for weights alone.
         decoy_end_to_end: The decoys' end-to-end errors.
         verdict: The conclusion.
         network: The network that the elements act on: the one given, or its picture view if it convolves.
         identifiability: Which theorem covers the network, and which of its conditions hold.
-        note: Why probes that were given were not used.
+        note: What hindered the analysis: why the network was not run, where the group's move stops, or how little it
+            moves the probes.
         reduction: What was taken out of the network given before the search; None where nothing was.  The elements act
             on the reduced network, and ``reduction.lift(element)`` on the one given.
     """
@@ -51,6 +53,7 @@ class Actions:
     elements: tuple[GroupElement, ...]
     layers: tuple[LayerFigures, ...]
     end_to_end: float | None
+    on_random_inputs: float | None
     origin: str
     probes: int
     verdict: Verdict
@@ -128,6 +131,7 @@ class Actions:
             "group": self.group,
             "elements": list(self.words),
             "end_to_end": _number(self.end_to_end),
+            "end_to_end_on_random_inputs": _number(self.on_random_inputs),
             "decoy_end_to_end": {name: _number(value) for name, value in self.decoy_end_to_end.items()},
             "probes": self.probes,
             "note": self.note,
@@ -154,6 +158,7 @@ class Actions:
             "nu_low": _number(layer.nu_low),
             "defect": _number(layer.defect),
             "matched": _number(layer.matched),
+            "carried": _number(layer.carried),
             "unexplained": _number(layer.unexplained),
             "unmatched": _number(layer.unmatched),
             "negated_copies": _number(layer.negated),
@@ -162,9 +167,11 @@ class Actions:
             "categories": {key: dict(counts) for key, counts in layer.categories.items()},
             "decoy_k_error": _number(rival.k_error) if rival else None,
             "decoy_matched": _number(rival.matched) if rival else None,
+            "decoy_carried": _number(rival.carried) if rival else None,
             "decoys_act_on": None if rival is None else "weights" if rival.weights else "inputs",
             "decoys": {
-                name: {"k_error": _number(r.k_error), "matched": _number(r.matched)} for name, r in layer.rivals.items()
+                name: {"k_error": _number(r.k_error), "matched": _number(r.matched), "carried": _number(r.carried)}
+                for name, r in layer.rivals.items()
             },
         }
 

@@ -112,6 +112,9 @@ def measure_moves(
     x = torch.randn(POINTS, *shape, generator=rng, dtype=torch.float64)
     with torch.no_grad():
         before = run_network(graph, weights, x)
+        if any(value.is_floating_point() and not value.isfinite().all() for value in before.values()):
+            x = x.abs()  # a logarithm or a root of inputs
+            before = run_network(graph, weights, x)
         after = run_network(graph, GroupElement(graph, dict(maps)).act(weights), move_inputs(x))
     features, found = features_of(graph), dict[str, PositionMove | None]()
     before = {name: value for name, value in before.items() if is_reached(graph, name)}

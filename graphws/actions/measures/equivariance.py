@@ -1,8 +1,8 @@
 """Figures of merit: how far the layers are from equivariant, in weights and on probes.
 
-All errors are relative and are the largest over the elements of the group.  Errors on probes are also divided by how
-far the element moves the probes, where that is less than it would move unrelated ones (`Problem.reach`): what hardly
-moves the probes cannot be far from equivariant on them, whatever the network does.
+All errors are relative and are the largest over the elements of the group.  They are also divided by how far the
+element moves what the layer reads (`graphws.actions.measures.reach`), and those of the whole function by how far it
+moves the inputs: what hardly moves them cannot be far from equivariant, whatever the network does.
 
 * *weight error* of a layer: ‖ρ(g)θ_i - θ_i‖ / (√2 ‖θ_i‖), from the tensors that write a space; 1 for unrelated ones.
   Of a norm's scales and statistics ‖θ_i‖ holds what differs from channel to channel;
@@ -12,19 +12,22 @@ moves the probes cannot be far from equivariant on them, whatever the network do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, run_network
+from graphws.actions.computation.features import features_of
 from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
+from graphws.actions.measures.probes import shares_of_reach
+from graphws.actions.measures.reach import bounded, reach_of_values, squared_reach
 from graphws.actions.problem import Maps, Problem
-from graphws.graph import NetworkGraph
+from graphws.graph import NetworkGraph, Parameter
 from graphws.matching.metric import telling, written_spaces
 
-_POINTS, _CONSTANT = 32, 1e-9
-"""Random inputs on which outputs are compared, and the relative spread below which they are one."""
+_CONSTANT = 1e-9
+"""The relative spread below which outputs are one."""
 
 
 def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
@@ -43,22 +46,41 @@ def layer_of_parameter(graph: NetworkGraph) -> dict[str, str]:
     return names
 
 
+def stays_inside(graph: NetworkGraph, parameter: Parameter) -> bool:
+    """Whether a weight leads from a space to itself and writes no other, as the kernels of a depthwise convolution."""
+    return len(parameter.axes) > 1 and not written_spaces(graph, parameter)
+
+
 def weight_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float]:
-    """The weight error of each layer, by the name of the space that it writes."""
-    gaps: dict[str, list[float]] = {}
-    norms: dict[str, float] = {}
-    for parameter, layer in layer_of_parameter(problem.view.graph).items():
-        tensor = problem.view[parameter]
-        here = telling(problem.view.graph.parameter(parameter), tensor)
-        norms[layer] = norms.get(layer, 0.0) + float(here.square().sum())
-        gaps.setdefault(layer, [0.0] * problem.order)
+    """The weight error of each layer, by the name of the space that it writes.
+
+    What leads from the space to itself is measured apart, and the larger error counts: a scale of neurons that leaves
+    the function alone makes such a weight as small as it makes the others large.
+    """
+    graph = problem.view.graph
+    gaps: dict[tuple[str, str], list[float]] = {}
+    reaches: dict[tuple[str, str], list[float]] = {}
+    norms: dict[tuple[str, str], float] = {}
+    for name, layer in layer_of_parameter(graph).items():
+        tensor, parameter = problem.view[name], graph.parameter(name)
+        energy = float(telling(parameter, tensor).square().sum())
+        key = (layer, name if stays_inside(graph, parameter) else "")
+        norms[key] = norms.get(key, 0.0) + energy
+        gaps.setdefault(key, [0.0] * problem.order)
+        reaches.setdefault(key, [0.0] * problem.order)
         for g in range(1, problem.order):
             moved = tensor
-            for k, axis in enumerate(problem.view.graph.parameter(parameter).axes):
+            for k, axis in enumerate(parameter.axes):
                 if axis.space in maps[g]:
                     moved = maps[g][axis.space].apply(moved, k + 1, axis.power)
-            gaps[layer][g] += float((moved - tensor).square().sum())
-    return {layer: (max(gaps[layer]) / 2 / norms[layer]) ** 0.5 if norms[layer] else 0.0 for layer in gaps}
+            gaps[key][g] += float((moved - tensor).square().sum())
+            reaches[key][g] += energy * squared_reach(parameter, maps[g], {})
+    errors: dict[str, float] = {}
+    for key, norm in norms.items():
+        each = zip(gaps[key], reaches[key], strict=True)
+        error = max((gap / 2 / norm) ** 0.5 / bounded(r / norm) for gap, r in each) if norm else 0.0
+        errors[key[0]] = max(errors.get(key[0], 0.0), error)
+    return errors
 
 
 def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) -> dict[str, float]:
@@ -72,7 +94,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
     runs = problem.held if held else problem.runs
     errors: dict[str, float] = {}
     for latent in problem.layers:
-        base, worst = runs[0][latent.value], 0.0
+        base, found = runs[0][latent.value], [0.0]
         for g in range(1, problem.order):
 
             def source(name: str, g: int = g) -> Tensor:
@@ -80,8 +102,9 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
 
             got = recompute(latent, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, latent, base, maps[g])
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / problem.reach(g))
-        errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
+            reach = reach_of_values((runs[0][name], source(name)) for name in latent.starts)
+            found.append(float((got - wanted).norm() / centred_norm(base)) / reach)
+        errors[latent.space] = max(errors.get(latent.space, 0.0), largest(found))
     return errors
 
 
@@ -103,67 +126,73 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
         base = problem.held[0][latent.value]
         for g in range(1, problem.order):
             wanted = apply_features(problem, g, latent, base, maps[g])
-            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reach(g)
-            errors[latent.space] = max(errors.get(latent.space, 0.0), gap)
+            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reaches[g]
+            errors[latent.space] = largest([errors.get(latent.space, 0.0), gap])
     return errors
 
 
 def end_to_end_error(problem: Problem) -> float | None:
     """How far the network's function is from equivariant, on the held-out probes; None without them."""
     if problem.outputs:
-        return _error_of_outputs(problem)
+        return _error_of_outputs(problem, problem.outputs, problem.reaches)
     if not problem.held or not problem.layers:
         return None
-    out = problem.layers[-1]
-    base, worst = problem.held[0][out.value], 0.0
-    for g in range(1, problem.order):
-        wanted = apply_features(problem, g, out, base, problem.fixed[g])
-        worst = max(worst, float((problem.held[g][out.value] - wanted).norm() / centred_norm(base)) / problem.reach(g))
-    return worst
-
-
-def _error_of_outputs(problem: Problem) -> float:
-    """The same from the outputs of the module."""
-    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in problem.outputs]
-    moves = symmetry.output[0].size == outputs[0].shape[1]
-    worst, spread = 0.0, centred_norm(outputs[0])
-    for g in range(1, problem.order):
-        wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
-        worst = max(worst, float((outputs[g] - wanted).norm() / spread) / problem.reach(g))
-    return worst
+    return _error_of_runs(problem, [run[problem.layers[-1].value] for run in problem.held], problem.reaches)
 
 
 def error_on_random_inputs(problem: Problem) -> float | None:
-    """The end-to-end error on random inputs, for verdicts on weights alone; None where the network does not run."""
-    if not problem.layers:
+    """The same on random inputs, whatever probes there are; None where the network gives no numbers on them."""
+    reaches = shares_of_reach(problem.placed.symmetry, problem.random_inputs)
+    if problem.random_outputs:
+        error = _error_of_outputs(problem, problem.random_outputs, reaches)
+    elif problem.layers:
+        out, symmetry = problem.layers[-1].value, problem.placed.symmetry
+        runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), [out])[out] for g in range(problem.order)]
+        error = _error_of_runs(problem, runs, reaches)
+    else:
         return None
-    out, symmetry = problem.layers[-1], problem.placed.symmetry
-    rng = torch.Generator().manual_seed(0)
-    points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64).to(problem.weights.dtype)
-    runs = [
-        run_network(problem.graph, problem.weights, problem.based(symmetry.on_inputs(g, points)), [out.value])[
-            out.value
-        ]
-        for g in range(problem.order)
-    ]
-    gaps = [runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g]) for g in range(1, problem.order)]
-    return max(float(gap.norm() / centred_norm(runs[0])) for gap in gaps) if gaps else 0.0
+    return error if math.isfinite(error) else None
+
+
+def _error_of_runs(problem: Problem, runs: Sequence[Tensor], reaches: Sequence[float]) -> float:
+    """From the values of the output on inputs that each element has moved."""
+    out, found = problem.layers[-1], [0.0]
+    for g in range(1, problem.order):
+        gap = (runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g])).norm()
+        found.append(float(gap / centred_norm(runs[0])) / reaches[g])
+    return largest(found)
+
+
+def _error_of_outputs(problem: Problem, given: Sequence[Tensor], reaches: Sequence[float]) -> float:
+    """The same from the outputs of the module."""
+    symmetry, outputs = problem.placed.symmetry, [each.flatten(1) for each in given]
+    moves = symmetry.output[0].size == outputs[0].shape[1]
+    found, spread = [0.0], centred_norm(outputs[0])
+    for g in range(1, problem.order):
+        wanted = symmetry.on_outputs(g, outputs[0]) if moves else outputs[0]
+        found.append(float((outputs[g] - wanted).norm() / spread) / reaches[g])
+    return largest(found)
+
+
+def largest(errors: Sequence[float]) -> float:
+    """The largest of some errors; infinite where one is no number, which `max` would pass over."""
+    return math.inf if any(math.isnan(error) for error in errors) else max(errors)
 
 
 def is_constant(problem: Problem) -> bool:
     """Whether the network's outputs never change, on probes or else on random inputs; False where it cannot be run."""
-    if problem.outputs:
-        outputs = torch.cat([each.flatten(1) for each in problem.outputs])
+    if problem.outputs or problem.random_outputs:
+        outputs = torch.cat([each.flatten(1) for each in problem.outputs or problem.random_outputs])
     elif not problem.layers:
         return False
     elif problem.runs:
         outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
     else:
-        weights, rng = problem.weights, torch.Generator().manual_seed(0)
-        points = torch.randn(_POINTS, *problem.placed.shape, generator=rng, dtype=torch.float64)
-        run = run_network(problem.graph, weights, points.to(weights.device, weights.dtype))
-        outputs = run[problem.graph.outputs[0]]
-    return float(centred_norm(outputs)) <= _CONSTANT * float(outputs.norm()) or not bool(outputs.any())
+        outputs = problem.run(problem.random_inputs)[problem.graph.outputs[0]]
+    size = float(outputs.abs().max())
+    if size == 0 or not math.isfinite(size):
+        return size == 0
+    return float(centred_norm(outputs / size)) <= _CONSTANT * float((outputs / size).norm())
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:

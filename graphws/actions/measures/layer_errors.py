@@ -15,11 +15,13 @@ class DecoyFigures:
     Attributes:
         k_error: Its layer error.
         matched: Its share of matched elements.
+        carried: The share of what readers of the layer get that matched elements carry.
         weights: Whether it acts on weights alone, so that its error is one of weights, probes or not.
     """
 
     k_error: float
     matched: float
+    carried: float
     weights: bool = False
 
 
@@ -40,6 +42,8 @@ class LayerFigures:
         nu_low: Its 10 % quantile.
         defect: How far ρ is from a homomorphism: share of neurons, or relative for matrices.
         matched: Share of elements with a cosine of at least 0.9 under every element of the group.
+        carried: Share of what readers of the layer get that matched elements carry; see
+            `graphws.actions.measures.needs`.
         unmatched: Share that no consistent action was found for (they stay).
         negated: Share of neurons with a negated copy: σ(x) - σ(-x) = x of ReLU and GELU lets pairs bypass σ.
         categories: For each generator the number of elements in each category.
@@ -60,6 +64,7 @@ class LayerFigures:
     nu_low: float | None
     defect: float
     matched: float
+    carried: float
     unmatched: float
     negated: float
     categories: Mapping[str, Mapping[str, int]]
@@ -73,8 +78,13 @@ class LayerFigures:
 
     @property
     def best_rival(self) -> DecoyFigures | None:
-        """The lowest error and the highest share that any decoy reached."""
+        """The lowest error and the highest shares that any decoy reached."""
         if not self.rivals:
             return None
         every = self.rivals.values()
-        return DecoyFigures(min(r.k_error for r in every), max(r.matched for r in every), any(r.weights for r in every))
+        return DecoyFigures(
+            min(r.k_error for r in every),
+            max(r.matched for r in every),
+            max(r.carried for r in every),
+            any(r.weights for r in every),
+        )

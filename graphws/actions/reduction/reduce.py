@@ -26,7 +26,7 @@ from graphws.actions.reduction.rules import Distances, duplicates, inactive
 from graphws.actions.reduction.running import Outputs, Run, comparer
 from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
-from graphws.errors import GraphwsError, UsageError, VerificationError
+from graphws.errors import DataError, GraphwsError, UsageError, VerificationError
 from graphws.graph import Action, NetworkGraph, Space, Weights
 
 SLACK = 10.0
@@ -60,6 +60,7 @@ def reduce(
 
     Raises:
         UsageError: On a batch of several networks, on a tolerance that is none, where there is nothing to run.
+        DataError: Where the network's outputs on the inputs hold NaN or infinity.
         VerificationError: Where the network gives other outputs each time, or the result other outputs than allowed.
     """
     if weights.batch != 1:
@@ -102,6 +103,10 @@ class _Work:
         self.tolerances = {rule: self._choose(rule, self._subjects(rule)) for rule in RULES}
         self.allowed = self._slack()
         self.reference = self._outputs(self.graph, self.tensors)
+        if not bool(torch.isfinite(self.reference).all()):
+            raise DataError(
+                "the network gives NaN or infinity on these inputs, so nothing can be compared: give others"
+            )
         again = self._outputs(self.graph, self.tensors)
         if not self.reference.change(again) <= self.allowed:
             raise VerificationError(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
 from graphws.actions.measures.equivariance import apply_features
+from graphws.actions.measures.reach import reach_of_values
 from graphws.actions.problem import Problem
 from graphws.actions.search.projection import linear_defect, newton
 
@@ -98,7 +99,8 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
                 wanted = _moved(problem, fitted[latent.value], g, latent.value)
             else:
                 wanted = apply_features(problem, g, latent, base, problem.fixed[g])
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / problem.reach(g))
+            reach = reach_of_values((problem.held[0][name], source(name)) for name in latent.starts)
+            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / reach)
         errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors, _defects(problem.layers, fitted)
 

@@ -15,6 +15,7 @@ from graphws.actions.groups.ends import patch_side
 from graphws.actions.measures.categories import MATCHED, similarity
 from graphws.actions.measures.equivariance import end_to_end_error, errors_of_layers
 from graphws.actions.measures.layer_errors import DecoyFigures
+from graphws.actions.measures.needs import needed_shares
 from graphws.actions.measures.probes import LEAST, moved_share
 from graphws.actions.pictures.joined_axes import convolves
 from graphws.actions.problem import Module, Problem, pose
@@ -72,6 +73,8 @@ def find_null_figures(
         chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
         other = pose(weights, decoy, shape, data, module=module)
+        if not other.finite:  # it moves probes to where the network gives no numbers
+            continue
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))
         whole = end_to_end_error(other)
         if whole is not None:
@@ -88,13 +91,14 @@ def find_null_figures(
 
 
 def _figures(problem: Problem, best: Candidate, *, weights: bool = False) -> dict[str, DecoyFigures]:
-    """K-error and matched share of each layer; where the map is given, as that of outputs is, all counts as matched."""
-    shares: dict[str, float] = {}
+    """K-error and matched shares of each layer; where the map is given, as that of outputs, all counts as matched."""
+    shares: dict[str, tuple[float, float]] = {}
     for family in families(problem.graph):
-        share = float(matched(problem, best, family).double().mean())
-        shares.update(dict.fromkeys(family.spaces, share))
+        good = matched(problem, best, family)
+        both = float(good.double().mean()), carried(problem, family, good)
+        shares.update(dict.fromkeys(family.spaces, both))
     errors = errors_of_layers(problem, best.maps, held=True)
-    return {space: DecoyFigures(error, shares.get(space, 1.0), weights) for space, error in errors.items()}
+    return {space: DecoyFigures(error, *shares.get(space, (1.0, 1.0)), weights) for space, error in errors.items()}
 
 
 def cosine(problem: Problem, best: Candidate, family: Family, g: int) -> Tensor:
@@ -109,3 +113,8 @@ def matched(problem: Problem, best: Candidate, family: Family) -> Tensor:
     for g in range(1, problem.order):
         good &= cosine(problem, best, family, g).cpu() >= MATCHED
     return good
+
+
+def carried(problem: Problem, family: Family, good: Tensor) -> float:
+    """The share of what readers of a family get that some of its elements carry."""
+    return float(needed_shares(problem, family, problem.moments)[good].sum().clamp(max=1.0))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from graphws.actions.computation.features import features_of
 from graphws.actions.groups.symmetry import is_identity
 from graphws.actions.measures.equivariance import layer_of_parameter
 from graphws.actions.problem import Problem
@@ -58,8 +59,34 @@ def reads_of_layers(problem: Problem) -> dict[str, set[str]]:
     return found
 
 
+def layers_among_steps(problem: Problem) -> dict[str, set[str]]:
+    """For each layer the other layers whose weights stand among its steps: a positional encoding, edges of tokens."""
+    graph, found = problem.view.graph, dict[str, set[str]]()
+    layers = layer_of_parameter(graph)
+    for latent in problem.layers:
+        read = {name for step in latent.steps for name in step.reads}
+        inside = {layers[p.name] for name in read for p in graph.weights_behind(name) if p.name in layers}
+        found.setdefault(latent.space, set()).update(inside - {latent.space})
+    return found
+
+
 def given_ends(problem: Problem) -> set[str]:
-    """The ends that say something: inputs, by the names of spaces and values, and outputs that the group moves."""
+    """The ends that say something: inputs, by the names of spaces and values, and outputs that the group moves.
+
+    Of a network that runs they are the spaces of its inputs and outputs: taps and positions, which layers in the middle
+    read as well, bring nothing from the ends.
+    """
     read = {name for reads in reads_of_layers(problem).values() for name in reads}
     moved = {name for name in problem.fixed[0] if not all(is_identity(maps[name]) for maps in problem.placed.maps)}
-    return set(problem.graph.inputs) | moved | (set(problem.fixed[0]) & read)
+    given = moved | (set(problem.fixed[0]) & read)
+    if problem.layers:
+        features = features_of(problem.graph)
+        given &= {features[name].space for name in (*problem.graph.inputs, *problem.graph.outputs) if name in features}
+    return set(problem.graph.inputs) | given
+
+
+def layers_behind(problem: Problem) -> set[str]:
+    """The layers none of whose values the group's move of positions reaches, whatever their weights say."""
+    features = features_of(problem.graph)
+    lost = {features[name].space for name in problem.placed.lost if name in features}
+    return lost - {latent.space for latent in problem.layers}

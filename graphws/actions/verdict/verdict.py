@@ -3,12 +3,18 @@
 A layer's action counts as
 
 * *exact*, where its K-error is below 1e-6;
-* *found*, where it is below 0.15 and at most half of every decoy's (by weight errors, where decoys act on weights
-  alone), or where at least half of its neurons are matched, three times as many as under any decoy (fewer than four
-  match by chance, and count only with an error below 0.3);
+* *found*, where what it needs is matched, and its K-error is below 0.15 and at most half of every decoy's (by weight
+  errors, where decoys act on weights alone), or matched neurons carry three times as much as under any decoy, and no
+  decoy leaves a smaller error (fewer than four match by chance, and count only with an error below 0.3);
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise, and where no chain of such layers links it to an end of the network
   (`graphws.actions.verdict.reached_layers`).
+
+A layer needs its neurons by what they carry: by their shares of what its readers get
+(`graphws.actions.measures.needs`).  Where a share s is matched and the rest is unrelated to its image, what is read
+changes by √(2 (1 - s)) of its spread; for s of at least 3/4 that is at most half of what an unrelated layer does, √2.
+
+A layer whose values the group's move of positions does not reach has no action, whatever its weights are.
 
 Behind layers that were found, one below 0.15 counts too where all errors on the way are at most half of each decoy's.
 Without decoys a match of neurons says nothing, so a layer that is not exact counts only where all are below 0.15.
@@ -21,6 +27,11 @@ of every decoy's largest, layers count as exact, or as found below 0.15, whateve
 where every layer's *weights* are left alone, ends included, the action is exact whatever decoys reach: that is an
 automorphism, which needs no calibration.  Decoys that do the same then say that the network has more symmetry than the
 group.
+
+An action is exact only where that was seen end to end, on probes and on random inputs: a network that could not be run,
+or whose function changes by more than 1e-5 of its spread, has an action that was found at best.  The function of a
+network whose weights are left alone changes by 1e-3 at most (rounding, through many layers), or the group does not get
+through it, and it has none.  Without probes the function may change by 0.5 of its spread on random inputs.
 
 A network whose function is not equivariant end to end gets no action at all: what matching finds then is noise.  It is
 equivariant on probes where its error is below every decoy's and at most 0.3; up to 0.5 (an unrelated function has √2),
@@ -41,10 +52,12 @@ Outcome = Literal["exact action", "action found", "action in part", "no action f
 LayerOutcome = Literal["exact", "found", "linear only", "none", "output"]
 
 EXACT, SMALL = 1e-6, 0.15
-SMALL_ON_RANDOM = 1e-3
-"""The largest end-to-end error on random inputs beside which the weights' exact action is one of the function."""
+SEEN, FOLLOWS = 1e-5, 1e-3
+"""The largest end-to-end errors of an exact action, and of a function that follows its weights' exact action."""
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
 HALF, TIMES, FEW, NEAR = 0.5, 3.0, 4, 0.8
+NEEDED = 1 - HALF**2
+"""Least share of what a layer's readers get that matched neurons carry."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,8 @@ def judge_layer(layer: LayerFigures) -> LayerOutcome:
         beside = layer.weight_error if rival.weights else layer.k_error
         close = layer.k_error <= SMALL and 2 * beside < rival.k_error
         enough = layer.matched * layer.size >= FEW or layer.k_error <= EQUIVARIANT
-        many = enough and layer.matched >= max(HALF, TIMES * rival.matched)
-        if close or many:
+        many = enough and layer.carried >= TIMES * rival.carried and beside <= rival.k_error
+        if layer.carried >= NEEDED and (close or many):
             return "found"
     if layer.gl_error is not None and layer.gl_error <= SMALL:
         return "linear only"
@@ -104,12 +117,13 @@ def is_automorphism(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]
     """Whether the action leaves all weights alone, the ends' too, and every neuron has a filter that says so."""
     every = [*hidden, *ends]
     exact = all(max(layer.k_error, layer.weight_error) <= EXACT for layer in every)
-    return bool(hidden and ends) and exact and all(layer.matched == 1 for layer in hidden)
+    return bool(hidden and ends) and exact and all(layer.carried >= 1 - EXACT for layer in hidden)
 
 
 def _within(layer: LayerFigures, together: Literal["exact", "found"] | None) -> Literal["exact", "found"] | None:
     """What the network's largest errors say of one layer."""
-    return None if together == "found" and layer.k_error > SMALL else together
+    falls_short = layer.k_error > SMALL or layer.carried < NEEDED
+    return None if together == "found" and falls_short else together
 
 
 @dataclass(frozen=True)
@@ -119,31 +133,29 @@ class Links:
     Attributes:
         reads: What each layer reads, by the spaces that they write.
         given: Spaces whose maps are given and say something: inputs, and outputs that the group moves.
+        behind: Layers whose values the group's move of positions does not reach.
+        through: The step that it does not get through; empty where there is none.
+        among: For each layer the others whose weights stand among its steps.  One whose map is given, as that of a
+            positional encoding is, must fit too: what it is added to does not come from the group otherwise.
     """
 
     reads: Mapping[str, Collection[str]]
     given: Collection[str]
+    behind: Collection[str] = ()
+    through: str = ""
+    among: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
-def refuted(verdict: Verdict, error: float, stopped: str) -> Verdict:
-    """A verdict on weights alone, where the network was run on random inputs: a symmetry of weights is none of the
-    function where its outputs do not follow.
-
-    Args:
-        verdict: What the weights say.
-        error: The end-to-end error on random inputs.
-        stopped: The step through which the group's move does not get; empty where there is none.
-    """
-    allowed = {"exact action": SMALL_ON_RANDOM, "action found": CALIBRATED}.get(verdict.outcome)
-    if allowed is None or error <= allowed:
-        return verdict
-    why = f"; the group's move does not get through {stopped}" if stopped else ""
-    what = "are symmetric" if verdict.outcome == "exact action" else "have much of the symmetry"
-    text = (
-        f"No action found: the weights {what}, the function is not. On random inputs outputs are {error:.0%} of "
-        f"their spread from where the group would have them{why}."
+def _refuted(exact: bool, error: float, through: str) -> str:
+    """Why what the weights say is not so of the function; empty where it is."""
+    if error <= (FOLLOWS if exact else CALIBRATED):
+        return ""
+    why = f"; the group's move does not get through {through}" if through else ""
+    what = "are symmetric" if exact else "have much of the symmetry"
+    return (
+        f"the weights {what}, the function is not. Its outputs are {error:.0%} of their spread from where the group "
+        f"would have them{why}"
     )
-    return Verdict("no action found", text, dict.fromkeys(verdict.layers, "none"))
 
 
 def judge(
@@ -155,6 +167,7 @@ def judge(
     *,
     links: Links | None = None,
     constant: bool = False,
+    on_random: float | None = None,
 ) -> Verdict:
     """The verdict on a network.
 
@@ -166,6 +179,7 @@ def judge(
         ends: The figures of the layers whose action is given, as that of the outputs is.
         links: How layers hang together; every layer counts by itself where None.
         constant: Whether the network's outputs never change.
+        on_random: Error of the whole function on random inputs; None where the network could not be run.
     """
     symmetric = is_automorphism(hidden, ends)
     against_function = _against(end_to_end, decoys_end_to_end, symmetric, constant)
@@ -177,23 +191,33 @@ def judge(
     loose = _loose(outcomes, ends, together, links)
     outcomes |= {layer.space: _unlinked(layer) for layer in hidden if layer.space in loose}
     outcomes |= dict.fromkeys(_following(outcomes, hidden, links), "found")
+    behind = set(links.behind if links else ()) & set(outcomes)
+    outcomes |= dict.fromkeys(behind, "none")
     good = [layer for layer in hidden if outcomes[layer.space] in ("exact", "found")]
-    whole = f" End to end the function changes by {end_to_end:.2g} of its spread." if end_to_end is not None else ""
+    whole = _whole(end_to_end, on_random)
     open_ends = _open_ends(hidden, ends) if end_to_end is None else []
     if hidden and len(good) == len(hidden) and not open_ends:
-        worst = max(layer.k_error for layer in hidden)
+        worst, least = max(layer.k_error for layer in hidden), min(layer.carried for layer in hidden)
         against = _beside_decoys(hidden, ends)
-        if all(outcome == "exact" for outcome in outcomes.values()):
+        exact = all(outcome == "exact" for outcome in outcomes.values())
+        seen = [error for error in (end_to_end, on_random) if error is not None]
+        decides = on_random if end_to_end is None else end_to_end
+        refuted = "" if decides is None else _refuted(exact, decides, links.through if links else "")
+        if refuted:
+            return Verdict("no action found", f"No action found: {refuted}.{whole}", dict.fromkeys(outcomes, "none"))
+        if exact and seen and max(seen) <= SEEN:
             return Verdict(
                 "exact action",
                 f"Exact action: {group} acts on every layer by the intertwiners of its activation "
                 f"(largest error {worst:.1e}){against}.{whole}",
                 outcomes,
             )
+        matched = f"; matched neurons carry at least {least:.0%} of what a layer hands on"
+        unseen = "" if seen else " Nothing was seen end to end, so it is not called exact."
         return Verdict(
             "action found",
             f"Action found: {group} acts on every layer by the intertwiners of its activation, approximately "
-            f"(largest error {worst:.2g}){against or '; no decoy does as well'}.{whole}",
+            f"(largest error {worst:.2g}{matched}){against or '; no decoy does as well'}.{whole}{unseen}",
             outcomes,
         )
     if not good:
@@ -202,7 +226,13 @@ def judge(
         nothing = f"No action found: {_nothing(group, hidden, loose)}."
         return Verdict("no action found", f"{nothing}{bypass}{_around(hidden)}{whole}", outcomes)
     parts = [f"on {layer.space} ({_by_what(layer)})" for layer in good]
-    rest = [f"{x.space}: {_why(x, outcomes[x.space], x.space in loose)}" for x in hidden if x not in good]
+    rest = [
+        f"{x.space}: the group's move does not get through {links.through if links else ''}"
+        if x.space in behind
+        else f"{x.space}: {_why(x, outcomes[x.space], x.space in loose)}"
+        for x in hidden
+        if x not in good
+    ]
     rest += [f"{x.space}: {_why(x, 'none', False)}" for x in open_ends]
     return Verdict(
         "action in part",
@@ -222,7 +252,9 @@ def _loose(
     if links is None:
         return set()
     known = {end.space for end in ends if _within(end, together) or _explained(end)}
-    return fit - reached_layers(fit | known, links.reads, links.given)
+    away = {end.space for end in ends if end.k_error > SMALL}
+    whole = {space for space in fit if not away & set(links.among.get(space, ()))}
+    return fit - reached_layers(whole | known, links.reads, links.given)
 
 
 def _open_ends(hidden: Sequence[LayerFigures], ends: Sequence[LayerFigures]) -> list[LayerFigures]:
@@ -251,7 +283,8 @@ def _following(outcomes: Mapping[str, LayerOutcome], hidden: Sequence[LayerFigur
     new: set[str] = set()
     for layer in hidden:
         before = set(links.reads.get(layer.space, ())) & set(every)
-        if layer.space in found or layer.k_error > SMALL or not before or not before <= found | new:
+        falls_short = layer.k_error > SMALL or layer.carried < NEEDED
+        if layer.space in found or falls_short or not before or not before <= found | new:
             continue
         way = [every[space] for space in found | new] + [layer]
         worst = max(step.k_error for step in way)
@@ -308,25 +341,37 @@ def _against(error: float | None, decoys: Sequence[float], symmetric: bool, cons
 def _by_what(layer: LayerFigures) -> str:
     """The figures that speak for a layer, beside the decoys' where those are worse."""
     rival, error = layer.best_rival, f"error {layer.k_error:.2g}"
+    if rival is not None and 2 * layer.k_error < rival.k_error:
+        error = f"{error}, decoys at least {rival.k_error:.2g}"
     if layer.action == "linear":
-        error = f"by a matrix; {error}"
-    elif layer.matched >= HALF and rival is not None and layer.matched >= TIMES * rival.matched:
-        return f"{layer.matched:.0%} of its neurons matched, decoys at most {rival.matched:.0%}; {error}"
-    return (
-        error
-        if rival is None or 2 * layer.k_error >= rival.k_error
-        else f"{error}, decoys at least {rival.k_error:.2g}"
-    )
+        return f"by a matrix; {error}"
+    beside = "" if rival is None or layer.carried < TIMES * rival.carried else f", decoys at most {rival.carried:.0%}"
+    return f"{_share(layer)}{beside}; {error}"
+
+
+def _share(layer: LayerFigures) -> str:
+    return f"matched neurons carry {layer.carried:.0%} of what it hands on"
 
 
 def _why(layer: LayerFigures, outcome: LayerOutcome, loose: bool) -> str:
     if outcome == "linear only" and layer.action == "linear":
         return f"a matrix explains it on probes (GL-error {layer.gl_error:.2g}), but none that its weights agree with"
+    share = "" if layer.action in ("linear", "given") else f", {_share(layer)}"
     if outcome == "linear only":
-        return f"it carries a linear action (GL-error {layer.gl_error:.2g}), not one by neurons"
+        return f"it carries a linear action (GL-error {layer.gl_error:.2g}), not one by neurons{share}"
     if loose:
-        return f"error {layer.k_error:.2g}, but nothing links it to what the group does to inputs or outputs"
-    return f"error {layer.k_error:.2g}, no better than decoys or too large"
+        return f"error {layer.k_error:.2g}, but nothing links it to what the group does to inputs or outputs{share}"
+    return f"error {layer.k_error:.2g}, no better than decoys or too large{share}"
+
+
+def _whole(end_to_end: float | None, on_random: float | None) -> str:
+    """By how much the function changes, in sentences."""
+    if end_to_end is not None:
+        drawn = "" if on_random is None else f" On random inputs it changes by {on_random:.2g}."
+        return f" End to end the function changes by {end_to_end:.2g} of its spread.{drawn}"
+    if on_random is not None:
+        return f" End to end, on random inputs, the function changes by {on_random:.2g} of its spread."
+    return ""
 
 
 def _around(hidden: Sequence[LayerFigures]) -> str:
