@@ -103,7 +103,7 @@ def _opened(
     graph: NetworkGraph,
     read: Callable[[int, int], Weights],
     table: Mapping[str, np.ndarray],
-    provenance: dict[str, object],
+    provenance: Mapping[str, object],
 ) -> Zoo:
     """The zoo that is there already; `ZooError` where it is not the one that would be packed."""
     other = ZooError(f"{out}: exists already; remove it, or give another name")

@@ -103,7 +103,7 @@ class _Work:
         self.tolerances = {rule: self._choose(rule, self._subjects(rule)) for rule in RULES}
         self.allowed = self._slack()
         self.reference = self._outputs(self.graph, self.tensors)
-        if not bool(torch.isfinite(self.reference).all()):
+        if not bool(self.reference.sets[0].isfinite().all()):
             raise DataError(
                 "the network gives NaN or infinity on these inputs, so nothing can be compared: give others"
             )
