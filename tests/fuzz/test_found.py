@@ -317,3 +317,8 @@ def test_found_parameters_of_many_axes_and_many_blocks() -> None:
 def test_found_numbers_of_symmetries_that_no_tensor_holds(mapping: str | dict[str, object], output: object) -> None:
     with pytest.raises(UsageError, match=r"beyond 2\^24|^a map is a list of places|at most 2\^24 places"):
         named_symmetry(mapping, (2, 2), output)  # type: ignore[arg-type]
+
+
+def test_found_metrics_whose_squares_are_too_large() -> None:
+    score = {**SCORE, "seeds": [0, 1], "validation": [{}, {}], "test": [{"accuracy": 1e300}, {"accuracy": -1e300}]}
+    assert "±" in Results.from_json({**RESULTS, "scores": [score]}).sentence()

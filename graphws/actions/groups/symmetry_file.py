@@ -50,8 +50,9 @@ def _check(name: str, text: str) -> None:
         place = f"{name}: line {event.start_mark.line + 1 if event.start_mark else '?'}"
         if isinstance(event, yaml.AliasEvent):
             raise UsageError(f"{place}: aliases are not read, write the values out")
-        if getattr(event, "tag", None) is not None:
-            raise UsageError(f"{place}: tags are not read, {event.tag.replace('tag:yaml.org,2002:', '!!')!r} is one")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise UsageError(f"{place}: tags are not read, {tag.replace('tag:yaml.org,2002:', '!!')!r} is one")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise UsageError(f"{place}: nested deeper than {DEEPEST}")
