@@ -121,7 +121,7 @@ def in_words(metric: str, values: Sequence[float]) -> str:
     mean = sum(values) / len(values)
     spread = None
     if len(values) > 1:
-        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        spread = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
     if metric == "accuracy":
         return f"{mean * 100:.1f} %" if spread is None else f"{mean * 100:.1f} ± {spread * 100:.1f} %"
     return f"{mean:.3g}" if spread is None else f"{mean:.3g} ± {spread:.2g}"

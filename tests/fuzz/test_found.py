@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.symmetry_file import read_symmetry
 from graphws.checkpoints.conversion import Conversion
 from graphws.checkpoints.example_inputs import example_inputs
@@ -301,3 +302,23 @@ def test_found_parameters_of_many_axes_and_many_blocks() -> None:
     document = {**json.loads(_graph()), "parameters": [{**block, "kind": "weight"} for block in blocks]}
     with pytest.raises(GraphError, match=r"^too many parameters share stored tensors: more than 4194304 pairs"):
         NetworkGraph.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "output"),
+    [
+        ({"kind": "translations", "step": 10**30}, "same"),
+        ({"kind": "translations", "step": [0, 2**62]}, "same"),
+        ({"kind": "generated", "generators": {"a": [[10**400]]}}, "same"),
+        ("mirror", {"shape": [1 << 20, 1 << 20]}),
+        ("mirror", {"shape": [0, 2]}),
+    ],
+)
+def test_found_numbers_of_symmetries_that_no_tensor_holds(mapping: str | dict[str, object], output: object) -> None:
+    with pytest.raises(UsageError, match=r"beyond 2\^24|^a map is a list of places|at most 2\^24 places"):
+        named_symmetry(mapping, (2, 2), output)  # type: ignore[arg-type]
+
+
+def test_found_metrics_whose_squares_are_too_large() -> None:
+    score = {**SCORE, "seeds": [0, 1], "validation": [{}, {}], "test": [{"accuracy": 1e300}, {"accuracy": -1e300}]}
+    assert "±" in Results.from_json({**RESULTS, "scores": [score]}).sentence()

@@ -44,6 +44,9 @@ _KEYS = {
 _SHORT = {"rotations": "order", "translations": "step"}
 """The key of the number after a colon, as in ``rotations:4``."""
 
+LARGEST = 1 << 24
+"""Places of an output, and numbers that say how something moves, are below."""
+
 On = Callable[[tuple[int, ...]], dict[str, SpaceElement]]
 """The map of each generator on data of a shape."""
 
@@ -139,7 +142,7 @@ def _moves(kind: str, mapping: Mapping[str, Any]) -> Moves:
         return PICTURES[f"rotations-{order}"]
     if kind == "translations":
         step = mapping.get("step", 1)
-        steps = [step, step] if type(step) is int else _integers(f"group {kind!r}", step)
+        steps = _integers(f"group {kind!r}", [step, step] if type(step) is int else step)
         if len(steps) != 2:
             raise UsageError(f"group 'translations': a step is like 1 or [0, 2] (rows, columns), got {steps}")
         return translations(*steps)
@@ -197,6 +200,8 @@ def _generators(kind: str, mapping: Mapping[str, Any]) -> Mapping[str, Any]:
 def _integers(what: str, value: Any) -> list[int]:
     if not isinstance(value, Sequence) or not all(isinstance(n, int) and not isinstance(n, bool) for n in value):
         raise UsageError(f"{what}: expected a list of whole numbers, got {value!r}")
+    if any(abs(n) >= LARGEST for n in value):
+        raise UsageError(f"{what}: whole numbers beyond 2^24 are not read")
     return list(value)
 
 
@@ -219,7 +224,7 @@ def element_from(value: Any) -> SpaceElement:
                 return Monomial(table)
             if table.ndim == 2 and table.shape[0] == table.shape[1]:
                 return LinearMap(torch.tensor(value, dtype=torch.float64))
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         pass
     raise UsageError("a map is a list of places, {places: [...], signs: [1, -1, ...]} or a square matrix")
 
@@ -230,5 +235,8 @@ def _output(output: str | Mapping[str, Any], on: On | None) -> str | dict[str, S
     if set(output) == {"shape"}:
         if on is None:
             raise UsageError("an output of another shape needs a group by name: generators say nothing about it")
-        return on(tuple(_integers("the shape of an output", output["shape"])))
+        shape = tuple(_integers("the shape of an output", output["shape"]))
+        if any(size < 1 for size in shape) or math.prod(shape) >= LARGEST:
+            raise UsageError(f"the shape of an output has positive numbers and at most 2^24 places, got {list(shape)}")
+        return on(shape)
     return {key: element_from(value) for key, value in output.items()}
