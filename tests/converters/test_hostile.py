@@ -24,7 +24,8 @@ pytest.importorskip("transformers")
 
 MEGABYTES = 400
 """How far one file may raise the peak of the process: reading it, and what libraries load on their first use."""
-SECONDS = 60.0
+CALLS = 50_000_000
+"""Calls, of Python and of C, until one is refused."""
 SLOW = ("loop that doubles", "sixteen thousand layers")
 
 
@@ -45,40 +46,47 @@ def test_the_canary_would_sing(tmp_path: Path) -> None:
 
 
 _CHILD = """
-import json, resource, sys, time
+import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
 import torch
 from graphws.converting import convert
 from graphws.errors import GraphwsError
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += 1
 for path in json.loads(sys.argv[1]):
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    before, calls, text = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0, ""
+    sys.setprofile(count)
     try:
         convert(path)
         text = "accepted"
     except GraphwsError as error:
-        text = ""
+        pass
+    finally:
+        sys.setprofile(None)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps([text, (after - before) // 1024, time.process_time() - start]), flush=True)
+    print(json.dumps([text, (after - before) // 1024, calls]), flush=True)
 """
 
 
 @pytest.mark.slow
-def test_each_is_refused_in_bounded_memory_and_time(tmp_path: Path) -> None:
+def test_each_is_refused_in_bounded_memory_and_work(tmp_path: Path) -> None:
     paths = []
     for k, (build, _) in enumerate(HOSTILE.values()):
         folder = tmp_path / str(k)
         folder.mkdir()
         paths.append(str(build(folder)))
     child = subprocess.run(
-        [sys.executable, "-c", _CHILD, json.dumps(paths)], capture_output=True, text=True, timeout=600, check=True
+        [sys.executable, "-c", _CHILD, json.dumps(paths)], capture_output=True, text=True, check=True
     )
     seen = [json.loads(line) for line in child.stdout.splitlines()]
     assert len(seen) == len(HOSTILE)
-    for name, (text, megabytes, seconds) in zip(HOSTILE, seen, strict=True):
+    for name, (text, megabytes, calls) in zip(HOSTILE, seen, strict=True):
         allowed = 1 << 13 if name == "loop that doubles" else MEGABYTES  # that one may make 2^29 numbers, of 8 bytes
         assert text == "", f"{name} was accepted"
         assert megabytes < allowed, name
-        assert seconds < SECONDS, name
+        assert calls < CALLS, f"{name}: {calls}"
     assert not list(tmp_path.rglob(CANARY))
 
 
