@@ -33,7 +33,6 @@ from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import _finished
 from graphws.runtime.model_file import read_model, save_model
 from graphws.runtime.reporter import Reporter
-from graphws.runtime.trial import _unreadable
 from graphws.spec import load_spec
 from graphws.zoo import Zoo
 from graphws.zoo.labels import read_labels
@@ -355,11 +354,12 @@ def _labels(folder: Path) -> list[Files]:
 
 
 def _run_files(folder: Path) -> list[Files]:
-    save_model(folder / "best.safetensors", _state(), {"model": "reader", "epoch": 2})
-    model = (folder / "best.safetensors").read_bytes()
+    validation = {"val_loss": 0.5, "val_accuracy": 0.5}
+    save_model(folder / "best.safetensors", _state(), {"model": "reader", "epoch": 2, "validation": validation})
+    model, best = (folder / "best.safetensors").read_bytes(), standin.trial(folder)._best()
     trial = {
-        "name": "dwsnet", "lr": 1e-3, "seed": 0, "parameters": 10, "epochs": 2, "best_epoch": 2,
-        "validation": {"val_loss": 0.5}, "seconds": 1.5, "diverged": None, "folder": "a",
+        "name": "reader", "lr": 1e-2, "seed": 0, "parameters": 10, "epochs": 2, "best_epoch": 2,
+        "validation": validation, "seconds": 1.5, "diverged": None, "folder": "a",
     }  # fmt: skip
     score = {
         "name": "dwsnet", "parameters": 10, "lr": 1e-3, "seeds": [0, 1], "validation": [{"val_loss": 1.0}] * 2,
@@ -370,25 +370,30 @@ def _run_files(folder: Path) -> list[Files]:
         {
             "run/run.json": json.dumps({"format": RUN_FORMAT, "status": "complete", "spec_sha256": "0"}).encode(),
             "run/spec.yaml": SPECS[1].encode(),
+            "run/versions.json": b'{"python": "3.11", "torch": "2.13"}',
             "run/results.json": json.dumps({"metric": metric, "scores": [score], "networks": {"test": 5}}).encode(),
             "run/models/dwsnet.safetensors": model,
             "run/trials/a/trial.json": json.dumps(trial).encode(),
             "run/trials/a/best.safetensors": model,
-            "run/trials/a/last.ckpt": _saved({"epoch": 1, "state_dict": _state(), "callbacks": {"rows": [{"a": 0.5}]}}),
+            "run/trials/a/metrics.csv": b"epoch,train_loss\n1,0.5\n2,0.25\n",
+            "run/trials/a/last.ckpt": _saved(
+                {"epoch": 1, "state_dict": _state(), "callbacks": {best.state_key: {"training": best.training}}}
+            ),
         }
     ]
 
 
-_RUN = by_suffix({".json": _json, ".yaml": _text, ".safetensors": header_like, ".ckpt": _archive})
+_RUN = by_suffix({".json": _json, ".yaml": _text, ".csv": _text, ".safetensors": header_like, ".ckpt": _archive})
 
 
 def _read_run(folder: Path) -> object:
     run = RunFolder(folder / "run")
     run.startable(), run.complete(), run.edited("graphws: 1\n"), run.status()
     load_spec(run.spec)
-    _unreadable(run.trial("a") / "last.ckpt")
+    trial = standin.trial(run.trial("a"))
+    trial._unusable(run.trial("a") / "last.ckpt")
     read_model(run.model("dwsnet"))
-    standin.trial(run.trial("a")).finished()
+    trial.finished()
     results = _finished(run, Reporter())
     return results and (results.table(), results.sentence())
 
