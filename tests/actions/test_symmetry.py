@@ -326,8 +326,7 @@ BAD_FILES = [
     ("kind: [\n", "cannot be read as YAML: while parsing a flow node"),
     (
         "!!python/object/apply:os.system ['true']\n",
-        "cannot be read as YAML: could not determine a constructor for the tag "
-        "'tag:yaml.org,2002:python/object/apply:os.system'",
+        "line 1: tags are not read, '!!python/object/apply:os.system' is one",
     ),
     ("a: &x [1, 0]\nb: *x\n", "line 2: aliases are not read, write the values out"),
     ("kind: " + 9 * "[" + 9 * "]", "line 1: nested deeper than 8"),
