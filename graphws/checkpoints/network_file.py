@@ -198,14 +198,20 @@ def _json(file: Path, what: str, text: str) -> Any:
 
 def _verification(file: Path, text: str) -> Verification:
     entry = _json(file, "verification", text)
-    wanted = {"error": float, "control": float, "draws": int, "actions": str}
+    wanted = {"error": float, "control": float, "draws": int, "actions": str, "unseen": int}
+    if isinstance(entry, dict):
+        entry = {"unseen": 0, **entry}  # older files do not say it
     fits = isinstance(entry, dict) and set(entry) == set(wanted)
     if not fits or not all(type(entry[name]) is kind for name, kind in wanted.items()):
         raise DataError(f"{file}: its verification needs error, control, draws and actions")
     good = math.isfinite(entry["error"]) and math.isfinite(entry["control"]) and entry["draws"] >= 1
-    if not good or min(entry["error"], entry["control"]) < 0 or entry["actions"] not in ("permutation", "rich"):
+    if (
+        not good
+        or min(entry["error"], entry["control"], entry["unseen"]) < 0
+        or entry["actions"] not in ("permutation", "rich")
+    ):
         raise DataError(f"{file}: its verification holds impossible figures")
-    found = Verification(entry["error"], entry["control"], entry["draws"], entry["actions"])
+    found = Verification(**entry)
     if found.error > LARGEST_ERROR or found.control < LEAST_CONTROL:
         raise DataError(f"{file}: its verification has an error of {_figures(found)}, which no gate passes")
     return found

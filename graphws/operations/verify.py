@@ -32,15 +32,19 @@ class Verification:
         control: Largest relative change when one parameter is left behind.
         draws: How many elements were drawn.
         actions: ``permutation`` or ``rich``.
+        unseen: How many spaces no output depended on: of these the figures say nothing.
     """
 
     error: float
     control: float
     draws: int
     actions: Richness
+    unseen: int = 0
 
     def __str__(self) -> str:
-        return f"VERIFIED (error {self.error:.1e}, control {self.control:.1e}, {self.draws} draws, {self.actions})"
+        unseen = f", nothing seen of {self.unseen} space{'s' * (self.unseen > 1)}" if self.unseen else ""
+        tried = f"{self.draws} draws, {self.actions}{unseen}"
+        return f"VERIFIED (error {self.error:.1e}, control {self.control:.1e}, {tried})"
 
 
 def relative_change(before: Tensor, after: Tensor) -> float:

@@ -177,7 +177,8 @@ def outcome_of(
     if note is not None:
         return "with a note" if any(re.search(note, text) for text in found.notes) else "false"
     if falsity(found, module, inputs) > LEAST:
-        return "false"
+        assert found.verification is not None
+        return "with a note" if found.verification.unseen else "false"
     return "smaller group" if found.graph.log10_order() < whole - 1e-9 else "true"
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.network_file import load_network, save_network
 from graphws.errors import VerificationError
 from graphws.graph import Action
 from graphws.operations.intertwiners import measure_intertwiners
@@ -196,3 +198,27 @@ def test_a_bound_that_no_example_reaches_breaks_scales(bound: str) -> None:
 
 def test_functions_know_their_bounds() -> None:
     assert measure_intertwiners(lambda t: torch.relu(t).clamp(max=1000)).action is Action.PERMUTATION
+
+
+class _Half(nn.Module):
+    """Two ways to the outputs, of which one carries nothing."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(5, 8), nn.Linear(5, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(torch.sigmoid(self.a(x))) + self.share * self.d(torch.sigmoid(self.b(x)))
+
+
+def test_the_verdict_counts_spaces_that_no_output_shows(tmp_path: Path) -> None:
+    nets = seeded(lambda: _Half(1.0)).double(), seeded(lambda: _Half(0.0)).double()
+    whole, half = (convert_module(net, _x(), generator=_rng()) for net in nets)
+    assert whole.verification is not None
+    assert half.verification is not None
+    assert (whole.verification.unseen, half.verification.unseen) == (0, 1)
+    assert "nothing seen" not in whole.verdict
+    assert half.verdict.endswith("3 draws, rich, nothing seen of 1 space)")
+    save_network(half, tmp_path / "net.safetensors")
+    assert load_network(tmp_path / "net.safetensors", effort=0).verification == half.verification

@@ -116,7 +116,7 @@ def gate(
         blind = f"an element changes the outputs by {error:.1e}, leaving a parameter behind by {control:.1e} only"
     if blind:
         return Outcome(None, f"{blind}: rounding is all that can be seen", tuple(notes))
-    return Outcome(Verification(error, control, draws, "rich"), notes=tuple(notes))
+    return Outcome(Verification(error, control, draws, "rich", len(seen.dead)), notes=tuple(notes))
 
 
 def disturb(weights: Weights, generator: torch.Generator) -> None:
