@@ -10,6 +10,7 @@ A file is ``.safetensors`` or ``.npz`` (by name) or
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,12 @@ def _from_file(file: Path) -> Inputs:
             with zipfile.ZipFile(file) as archive:
                 if sum(member.file_size for member in archive.infolist()) > LARGEST:
                     raise DataError(f"{file}: its arrays have more than {LARGEST} bytes")
-        loaded: Any = np.load(file, allow_pickle=False)
-        if file.suffix == ".npy":
-            return torch.from_numpy(np.array(loaded))
-        return {name: torch.from_numpy(np.array(loaded[name])) for name in loaded.files}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the header
+            loaded: Any = np.load(file, allow_pickle=False)
+            if file.suffix == ".npy":
+                return torch.from_numpy(np.array(loaded))
+            return {name: torch.from_numpy(np.array(loaded[name])) for name in loaded.files}
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header of an array, and archives are crooked in many ways

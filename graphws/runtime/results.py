@@ -24,6 +24,10 @@ class Outcome(Protocol):
         ...
 
 
+LONGEST = 60
+"""Characters of the name of a model."""
+
+
 @dataclass(frozen=True)
 class Score:
     """How good one model is.
@@ -49,6 +53,9 @@ class Score:
     chosen: int
 
     def __post_init__(self) -> None:
+        plain = self.name.isprintable() and not set("/\\") & set(self.name) and not self.name.startswith(".")
+        if not plain or not 0 < len(self.name) <= LONGEST:
+            raise ValueError("the name of a score is none of a model")
         names = [set(found) for found in self.test]
         if not names or len(names) != len(self.seeds) or any(each != names[0] for each in names):
             raise ValueError("a score needs the same test metrics for each of its seeds")

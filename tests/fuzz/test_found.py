@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import warnings
+import zipfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -33,6 +34,7 @@ from graphws.runtime.results import Results
 from graphws.zoo import Zoo
 from graphws.zoo.parquet_pages import column_chunks
 from graphws.zoo.shards import read_shard
+from graphws.zoo.sources.pictures import load_pictures
 from graphws.zoo.table import read_table
 from tests.fuzz import contents
 from tests.zoo.test_store import make
@@ -322,3 +324,33 @@ def test_found_numbers_of_symmetries_that_no_tensor_holds(mapping: str | dict[st
 def test_found_metrics_whose_squares_are_too_large() -> None:
     score = {**SCORE, "seeds": [0, 1], "validation": [{}, {}], "test": [{"accuracy": 1e300}, {"accuracy": -1e300}]}
     assert "±" in Results.from_json({**RESULTS, "scores": [score]}).sentence()
+
+
+@pytest.mark.parametrize("name", ["", "0" * 300, "../other", "..", "a\nb"])
+def test_found_names_of_models_that_are_no_files(name: str) -> None:
+    with pytest.raises(ValueError, match="the name of a score is none of a model"):
+        Results.from_json({**RESULTS, "scores": [{**SCORE, "name": name}]})
+
+
+def test_found_a_member_of_an_archive_without_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a", b"")
+    content = bytearray(file.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 26), (b"PK\x01\x02", 28)):  # the name's byte becomes one of the extra field
+        place = content.index(mark) + at
+        content[place : place + 4] = struct.pack("<HH", 0, 1)
+    file.write_bytes(content)
+    with pytest.raises(GraphwsError):
+        load_pictures(path=file)
+
+
+def test_found_headers_of_arrays_that_make_python_warn(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2,), '\\\x10': 1}"
+    header += b" " * (117 - len(header)) + b"\n"
+    (tmp_path / "in.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(8))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with pytest.raises(DataError, match=r"^\S+in\.npy: not a file of arrays: "):
+            example_inputs(str(tmp_path / "in.npy"), torch.Generator())
+    assert not heard

@@ -63,7 +63,7 @@ class _Zip:
             name = PurePosixPath(member.filename)
             if name.is_absolute() or ".." in name.parts or "\\" in member.filename:
                 raise DataError(f"{self.path}: member {member.filename!r} climbs out of the archive")
-            if not member.is_dir() and name.suffix.lower() in _SUFFIXES:
+            if not member.filename.endswith("/") and name.suffix.lower() in _SUFFIXES:
                 names.append(member.filename)
         return sorted(names)
 
