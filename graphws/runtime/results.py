@@ -79,13 +79,6 @@ class Results:
     scores: tuple[Score, ...]
     networks: dict[str, int]
 
-    def __post_init__(self) -> None:
-        known = [metric for score in self.scores for metric in score.test]
-        if not known or not all(self.metric.name in metrics and metrics.keys() == known[0].keys() for metrics in known):
-            raise ValueError("results need scores, each with the metric by which they are compared")
-        if "test" not in self.networks:
-            raise ValueError("results need the number of test networks")
-
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
         return asdict(self)
@@ -93,7 +86,13 @@ class Results:
     @classmethod
     def from_json(cls, content: object) -> Results:
         """Results as they were saved; `ValueError` where they are not whole."""
-        return TypeAdapter(cls).validate_python(content)
+        found = TypeAdapter(cls).validate_python(content)
+        known = [metrics for score in found.scores for metrics in score.test]
+        if not known or not all(found.metric.name in each and each.keys() == known[0].keys() for each in known):
+            raise ValueError("results need scores, each with the metric by which they are compared")
+        if "test" not in found.networks:
+            raise ValueError("results need the number of test networks")
+        return found
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Column titles and ready text, for a terminal and for the report."""
