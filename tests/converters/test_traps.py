@@ -53,12 +53,22 @@ def test_no_trap_is_verified_falsely(name: str) -> None:
                                                                         "with a note", "true"}  # fmt: skip
 
 
+COMPILED = "code: cond"
+"""What `torch.cond` gives here has depended on what the process compiled before; the gate's answer to it is tested."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> None:
+    """`torch.cond` compiles what it is given, and refuses after a few others in the same process."""
+    torch._dynamo.reset()
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", sorted({trap.kind for trap in traps.TRAPS.values()} - ELSEWHERE))
 def test_every_trap_breaks_what_its_plain_twin_may_claim(kind: str) -> None:
     claims = {}
     for name, trap in traps.TRAPS.items():
-        if trap.kind == kind:
+        if trap.kind == kind and name != COMPILED:
             if trap.activation not in claims:
                 rng = torch.Generator().manual_seed(0)
                 claims[trap.activation] = convert_module(trap.plain(), traps.example(), generator=rng, front="recorder")
