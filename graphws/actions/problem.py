@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -163,6 +163,7 @@ def pose(
     fixed = tuple(_based(maps, ends, weights.device) for maps in placed.maps)
     metrics = {"weights": balanced_metric(view)}
     drawn = _random_inputs(graph, placed.shape)
+    posed = partial(Problem, moved, view, gauge, placed, fixed, metrics, random_inputs=drawn)
     unable = why_not_analysed(graph)
     if unable is not None:
         probes = None if data is None else _checked(data, placed)
@@ -172,25 +173,16 @@ def pose(
         if on_random:
             ran_on = "probes and on random inputs" if outputs else "random inputs"
             note = f"The module was run on {ran_on}, its layers were looked at by their weights alone: {unable}."
-        return Problem(
-            moved,
-            view,
-            gauge,
-            placed,
-            fixed,
-            metrics,
+        return posed(
             note=note,
             outputs=outputs,
             reaches=() if data is None else shares_of_reach(symmetry, data),
-            random_inputs=drawn,
             random_outputs=on_random,
         )
     layers = latent_values(graph, placed.lost)
     note = f"The group's move of positions does not get through {placed.stopped}." if placed.stopped else ""
     if data is None:
-        return Problem(
-            moved, view, gauge, placed, fixed, metrics, layers=layers, note=note, ends=ends, random_inputs=drawn
-        )
+        return posed(layers=layers, note=note, ends=ends)
     points = _checked(data, placed).to(weights.dtype)
     halves = []
     for part in (points[: len(points) // 2], _second_half(points)):
@@ -203,21 +195,7 @@ def pose(
         note = f"{note} {said}".strip()
     moments = covariances(graph, *halves[0])
     metrics["probes"] = balanced_metric(view, moments)
-    return Problem(
-        moved,
-        view,
-        gauge,
-        placed,
-        fixed,
-        metrics,
-        halves[0],
-        halves[1],
-        layers,
-        note,
-        ends,
-        reaches=reaches,
-        random_inputs=drawn,
-    )
+    return posed(runs=halves[0], held=halves[1], layers=layers, note=note, ends=ends, reaches=reaches)
 
 
 def _random_inputs(graph: NetworkGraph, shape: tuple[int, ...]) -> Tensor:

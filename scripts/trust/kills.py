@@ -26,6 +26,7 @@ from rich.progress import track
 
 from scripts.trust.figures import Part
 from scripts.trust.forked import Command, Ended, run, warm_up
+from tests.cli.specs import EXPERIMENT
 
 SPEC = """\
 graphws: 1
@@ -40,18 +41,6 @@ model: {kind: dwsnet, layers: 1, channels: 4}
 head: {kind: invariant, outputs: 10}
 task: {kind: classification, target: label}
 train: {optimizer: {kind: adamw, lr: 1e-2}, epochs: 4, batch_size: 64, seeds: [0]}
-"""
-EXPERIMENT = """\
-graphws: 1
-name: tiny
-experiment:
-  kind: symmetry
-  source: {kind: digits, limit: 300}
-  pictures: {size: 8, crop: 1.0}
-  network: {hidden: [4, 6], activation: tanh}
-  train: {steps: 60, batch_size: 16, lr: 1e-2, weight_decay: 0.1, check_every: 20, threads: 1}
-  probes: 40
-  decoys: 1
 """
 PACK = ["zoo", "pack", "checkpoints", "packed", "--validation", "0.2", "--test", "0.2"]
 RANDOM = 4

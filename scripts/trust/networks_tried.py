@@ -17,25 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.verdicts import Draw
+from tests.actions.architecture_cases import Net
 
 Group = tuple[str | Mapping[str, Any], tuple[int, ...]]
 """A group, and the shape of one input that it acts on."""
 ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 PICTURE, VECTOR, TOKENS, LINE = (3, 8, 8), (16,), (6, 4), (2, 8)
-
-
-class Net(nn.Module):
-    """Some layers, and a function of them and the input."""
-
-    def __init__(self, function: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The function's value."""
-        return self.function(self, x)
 
 
 class Step(nn.Module):

@@ -1,4 +1,4 @@
-"""A spec that runs in seconds, for tests of the command line."""
+"""Specs that run in seconds, for tests of the command line."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ compare:
   - {name: mlp, model: {kind: mlp, layers: 1, norm: layer}, match_parameters: true}
 """
 QUICK += BASELINE
+EXPERIMENT = """\
+graphws: 1
+name: tiny
+experiment:
+  kind: symmetry
+  source: {kind: digits, limit: 300}
+  pictures: {size: 8, crop: 1.0}
+  network: {hidden: [4, 6], activation: tanh}
+  train: {steps: 60, batch_size: 16, lr: 1e-2, weight_decay: 0.1, check_every: 20, threads: 1}
+  probes: 40
+  decoys: 1
+"""
 
 
 def quick(folder: Path, **replacements: str) -> Path:

@@ -15,29 +15,17 @@ from graphws.checkpoints.network_file import load_network
 from graphws.runtime.folder import RunFolder
 from graphws.spec import load_spec, shipped_specs
 from tests.cli.runs import finished_run, run
-from tests.cli.specs import edited
+from tests.cli.specs import EXPERIMENT, edited
 from tests.processes import start_until
 
 pytestmark = pytest.mark.slow
 
-SPEC = """\
-graphws: 1
-name: tiny
-experiment:
-  kind: symmetry
-  source: {kind: digits, limit: 300}
-  pictures: {size: 8, crop: 1.0}
-  network: {hidden: [4, 6], activation: tanh}
-  train: {steps: 60, batch_size: 16, lr: 1e-2, weight_decay: 0.1, check_every: 20, threads: 1}
-  probes: 40
-  decoys: 1
-"""
 HEADS = {"hidden: [4, 6]": "hidden: [4, 6], attention: {heads: 2, patch: 4}"}
 FIGURES = ["filters", "categories", "errors", "training"]
 
 
 def _spec(folder: Path, **replacements: str) -> Path:
-    return edited(SPEC, folder / "tiny.yaml", **replacements)
+    return edited(EXPERIMENT, folder / "tiny.yaml", **replacements)
 
 
 @pytest.fixture(scope="module")
