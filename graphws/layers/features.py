@@ -89,9 +89,11 @@ class Features:
 
     @staticmethod
     def from_weights(weights: Weights) -> Features:
-        """One channel: the weights themselves."""
-        graph = weights.graph
-        return Features(graph, {name: graph.layout(name).fold(x) for name, x in weights.items()}, 1)
+        """One channel: the weights themselves; whole numbers (counters, masks) as floats."""
+        graph, kind = weights.graph, weights.floating
+        kind = kind if kind.is_floating_point else torch.get_default_dtype()
+        tensors = {n: graph.layout(n).fold(x if x.is_floating_point() else x.to(kind)) for n, x in weights.items()}
+        return Features(graph, tensors, 1)
 
     def to_weights(self) -> Weights:
         """The inverse of `from_weights`; WeightsError where there is more than one channel."""

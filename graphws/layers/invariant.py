@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from graphws.graph import NetworkGraph
 from graphws.layers.features import Features
 from graphws.layers.fused import edges
+from graphws.layers.keys import state_key
 from graphws.layers.pattern import orbit_slots
 from graphws.layers.plan import PooledSlot, role
 from graphws.layers.schedule import EdgeReading, summary_readings
@@ -86,16 +87,16 @@ class Invariants(nn.Module):
 
     def _orbit(self, graph: NetworkGraph, source: PooledSlot) -> str:
         owner = source.slot.parameter if self.share == "none" else role(graph, source.slot.parameter)
-        return f"{owner}:{source.slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{source.slot.signature}")
 
     def _prepared(self, graph: NetworkGraph) -> _Prepared:
         if self._recent is None or self._recent.graph is not graph:
-            if graph not in self._known:
+            if graph.structure not in self._known:
                 sources = self._sources(graph)
-                self._known[graph] = _Prepared(
+                self._known[graph.structure] = _Prepared(
                     graph, tuple((self._orbit(graph, s), s) for s in sources), summary_readings(sources)
                 )
-            self._recent = self._known[graph]
+            self._recent = replace(self._known[graph.structure], graph=graph)
         return self._recent
 
     def gains(self) -> Tensor:

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.assembly import Assembly
+from graphws.layers.differences import difference
 from graphws.layers.execution import run_fused, run_plain
 from graphws.layers.features import Features
 from graphws.layers.fused import edges
+from graphws.layers.keys import state_key
 from graphws.layers.pattern import Slot, orbit_slots
 from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
@@ -87,21 +89,33 @@ class EquivariantLinear(nn.Module):
             self._add_parameters(each, heads, init_scale, bias)
 
     def plan(self, graph: NetworkGraph) -> Plan:
-        """The layer's plan on a graph, made once."""
-        if graph not in self._plans:
-            table = self.table
-            planned = plan_by_name(graph, self.messages) if table is None else plan_by_role(graph, self.messages, table)
+        """The layer's plan on a graph, made once for all graphs of its structure.
+
+        Raises:
+            UsageError: Where weights are not shared, and the graph's structure is another than the layer's.
+            GraphError: Where weights are shared, and the graph has roles that the layer does not know.
+        """
+        structure, table = graph.structure, self.table
+        if structure not in self._plans:
             if self._plans and table is None:
-                raise UsageError("this layer was built for another graph; build it with share='role' to take several")
-            self._plans[graph] = planned
-        return self._plans[graph]
+                what = difference(next(iter(self._plans)), structure)
+                raise UsageError(
+                    f"this layer was built for another graph: {what}; build it with share='role' to take several"
+                )
+            planned = (
+                plan_by_name(structure, self.messages)
+                if table is None
+                else plan_by_role(structure, self.messages, table)
+            )
+            self._plans[structure] = planned
+        return self._plans[structure]
 
     def schedule(self, graph: NetworkGraph) -> Schedule:
         """The plan made ready to run, once."""
         if self._recent is None or self._recent[0] is not graph:  # spares a comparison of equal graphs
-            if graph not in self._schedules:
-                self._schedules[graph] = self._make_schedule(graph)
-            self._recent = (graph, self._schedules[graph])
+            if graph.structure not in self._schedules:
+                self._schedules[graph.structure] = self._make_schedule(graph.structure)
+            self._recent = (graph, self._schedules[graph.structure])
         return self._recent[1]
 
     def _make_schedule(self, graph: NetworkGraph) -> Schedule:
@@ -180,11 +194,11 @@ class EquivariantLinear(nn.Module):
         if not isinstance(source.pooling, LearnedPooling):
             return None
         owner = source.slot.parameter if self.table is None else role(graph, source.slot.parameter)
-        return f"{owner}:{source.slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{source.slot.signature}")
 
     def _bias_name(self, graph: NetworkGraph, slot: Slot) -> str:
         owner = slot.parameter if self.table is None else role(graph, slot.parameter)
-        return f"{owner}:{slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{slot.signature}")
 
     def _matrix(self, scheduled: ScheduledProduct) -> Tensor:
         """The product's part of its matrix: all of it, unless roles are shared and this graph lacks some."""

@@ -18,6 +18,7 @@ from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
 from graphws.layers.features import Features, Moments, Prologue
+from graphws.layers.keys import state_key
 from graphws.layers.plan import role
 
 NORMS = ("batch", "layer", "none")
@@ -65,7 +66,7 @@ class OrbitNorm(nn.Module):
 
     def name(self, graph: NetworkGraph, parameter: str) -> str:
         """What the statistics of a parameter go by."""
-        return (parameter if self.share == "none" else role(graph, parameter)).replace(".", "_")
+        return state_key(parameter if self.share == "none" else role(graph, parameter))
 
     def forward(self, states: Sequence[Features]) -> list[Features]:
         """Normalises a mixed batch, one `Features` for each graph in it."""

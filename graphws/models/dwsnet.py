@@ -25,7 +25,7 @@ from graphws.layers import (
     OrbitNorm,
     Prologue,
     expand_blocks,
-    resized,
+    reduction_of,
 )
 from graphws.models.readout import MakeReadout, readout_of
 
@@ -47,7 +47,8 @@ class DWSNet(nn.Module):
         dropout: Share of features set to zero in training.
         residual: Adds a layer's input to its output wherever channels agree.
         bias: Equivariant biases.
-        reduce: New sizes of free spaces, mapped before the first layer.
+        reduce: Which free axes are made smaller before the first layer: ``auto``, ``none``, or new sizes of free
+            spaces by their names or roles; see `graphws.layers.reduction`.
         share: ``none`` or ``role``.
         heads: Heads of attention pooling.
         init_scale: Factor on the initial weights of the last layer of an equivariant output; 1 for all others.
@@ -71,7 +72,7 @@ class DWSNet(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         bias: bool = True,
-        reduce: Mapping[str, int] | None = None,
+        reduce: str | Mapping[str, int] | None = "auto",
         share: str = "none",
         heads: int = 1,
         init_scale: float = 1.0,
@@ -84,11 +85,12 @@ class DWSNet(nn.Module):
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
         self._batch_norm = norm == "batch"
         self.activation, self.dropout, self.residual = activation, dropout, residual
-        inner = [resized(each, reduce or {}) for each in graphs]
-        self.reduce = _FreeAxesTable(graphs, inner) if reduce else None
+        reduction = reduction_of(graphs, reduce, channels, share)
+        inner = [reduction.inner(each) for each in graphs]
+        self.reduce = None if reduction.empty else FreeAxes(graphs, reduction)
         used = tuple(messages) if messages is not None else expand_blocks(blocks, pooling)
-        last = channels if outputs is not None else 1
-        widths = [1, *[channels] * (layers - 1), last]
+        last = channels if outputs is not None else reduction.channels
+        widths = [reduction.channels, *[channels] * (layers - 1), last]
         self.layers = nn.ModuleList(
             EquivariantLinear(
                 inner if share == "role" else inner[0],
@@ -106,11 +108,11 @@ class DWSNet(nn.Module):
             nn.Identity() if norm == "none" else OrbitNorm(inner, width, norm, share) for width in widths[1:-1]
         )
         self.head: InvariantReadout | None = None
-        self.expand: _FreeAxesTable | None = None
+        self.expand: FreeAxes | None = None
         if outputs is not None:
             self.head = InvariantReadout(inner, channels, outputs, pooling, share, heads)
-        elif reduce:
-            self.expand = _FreeAxesTable(inner, graphs)
+        elif not reduction.empty:
+            self.expand = FreeAxes(graphs, reduction, back=True)
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network; see the class for shapes."""
@@ -136,7 +138,7 @@ class DWSNet(nn.Module):
             states = [self._drop(state.awaiting(Prologue(self.activation))) for state in states]
             return torch.cat([self.head(state) for state in states])
         if self.expand is not None:
-            states = [self.expand(state) for state in states]
+            states = [self.expand(state, batch.graph) for batch, state in zip(batches, states, strict=True)]
         outputs = [
             Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, states, strict=True)
         ]
@@ -190,17 +192,4 @@ class InvariantReadout(nn.Module):
     def forward(self, features: Features) -> Tensor:
         """Pools and reads out."""
         result: Tensor = self.readout(self.invariants(features))
-        return result
-
-
-class _FreeAxesTable(nn.Module):
-    """`FreeAxes` for each graph that may come."""
-
-    def __init__(self, graphs: Sequence[NetworkGraph], targets: Sequence[NetworkGraph]) -> None:
-        super().__init__()
-        self.graphs = list(graphs)
-        self.maps = nn.ModuleList(FreeAxes(a, b) for a, b in zip(graphs, targets, strict=True))
-
-    def forward(self, features: Features) -> Features:
-        result: Features = self.maps[self.graphs.index(features.graph)](features)
         return result
