@@ -6,9 +6,10 @@ classes by their place: reading a spec imports no torch.
 
 A class is one of two kinds:
 
-* `FixedPooling` has no parameters.  It says how it is computed in both ways in which layers run: by plain operations
-  that autograd differentiates (`pool`), and in the fused kernels by a forward and a backward of its own (`summarise`
-  and `add_gradient`).  ``tests/layers/test_poolings.py`` compares the two for every line of the table;
+* `FixedPooling` has no parameters.  It says how it is computed in the three ways in which layers run: by plain
+  operations that autograd differentiates (`pool`), in the fused kernels by a forward and a backward of its own
+  (`summarise` and `add_gradient`), and over segments of rows where networks of different graphs share a batch
+  (`over`).  ``tests/layers/test_poolings.py`` compares them for every line of the table;
 * `LearnedPooling` has parameters, a module for each slot that is pooled, and runs by plain operations only.
 """
 
@@ -25,6 +26,8 @@ from graphws.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from graphws.layers.union.segments import Segments
 
 POOLINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -74,6 +77,10 @@ class FixedPooling(Pooling, ABC):
         """The summary of x over some axes, by plain operations: its definition."""
 
     @abstractmethod
+    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+        """The summary of each segment of rows (rows, channels), (segments, channels), that autograd differentiates."""
+
+    @abstractmethod
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """The summary of (batch, n, m, channels), contiguous, over axis 1 or 2; autograd does not look on."""
 
@@ -98,7 +105,7 @@ class LearnedPooling(Pooling, ABC):
 
     @abstractmethod
     def module(self, channels: int, heads: int) -> nn.Module:
-        """A module that takes a tensor (batch, *index axes, channels) and the axes to pool.
+        """A module that takes a tensor (batch, *index axes, channels) and the axes to pool, or rows and their segments.
 
         Raises:
             UsageError: Where heads do not divide channels.

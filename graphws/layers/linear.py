@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,9 @@ from graphws.layers.keys import state_key
 from graphws.layers.pattern import Slot, orbit_slots
 from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
+from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.running import UnionAssembly, run_union
+from graphws.layers.union.union import Source
 from graphws.messages import Message, expand_blocks
 from graphws.pooling import LearnedPooling
 
@@ -212,13 +216,20 @@ class EquivariantLinear(nn.Module):
                 matrix = torch.cat([parts[k] for k in chosen], dim=axis)
         return matrix
 
-    def forward(self, features: Features, moments: bool = False) -> Features:
+    @overload
+    def forward(self, features: Features, moments: bool = False) -> Features: ...
+    @overload
+    def forward(self, features: UnionFeatures, moments: bool = False) -> UnionFeatures: ...
+
+    def forward(self, features: Features | UnionFeatures, moments: bool = False) -> Features | UnionFeatures:
         """Applies the map; see the class for shapes.
 
         With ``moments`` the result comes with the moments of those tensors for which they cost next to nothing.
         """
         if features.channels != self.in_channels:
             raise UsageError(f"this layer takes {self.in_channels} channels, got {features.channels}")
+        if isinstance(features, UnionFeatures):
+            return self._on_union(features)
         schedule = self.schedule(features.graph)
         fused = self.fused and edges.supported(*features.tensors.values())
         assemblies = {name: Assembly(layout, schedule.channels[name]) for name, layout in schedule.layouts.items()}
@@ -233,6 +244,37 @@ class EquivariantLinear(nn.Module):
         tensors = {name: a.result(features.tensors[name], moments) for name, a in assemblies.items()}
         taken = {name: a.moments for name, a in assemblies.items() if a.moments is not None}
         return Features(features.graph, tensors, self.out_channels, moments=taken)
+
+    def _on_union(self, features: UnionFeatures) -> UnionFeatures:
+        union, table = features.union, self.table
+        if table is None:
+            raise UsageError("networks of several graphs need weights that are shared; build with share='role'")
+        shapes, sizes = {}, {}
+        for junction, rows in table.rows.items():
+            columns = table.columns[junction]
+            matrix = table.matrix(junction)
+            shapes[matrix] = len(rows), len(columns)
+            sizes[matrix] = (
+                [free * self.in_channels for free in rows.values()],
+                [free * self.out_channels for free in columns.values()],
+            )
+        junctions = union.junctions(self.messages, [self.plan(graph) for graph in union.graphs], shapes)
+        assemblies = {name: UnionAssembly(s, name.free * self.out_channels) for name, s in union.stacks.items()}
+        if self.biases:
+            for stack in union.stacks.values():
+                graph, parameter = union.graphs[stack.members[0].graph], stack.members[0].parameter
+                for slot in orbit_slots(graph.layout(parameter), exact=False):
+                    bias = self.biases[self._bias_name(graph, slot)]
+                    assemblies[stack.name].add_constant(slot.pattern, bias)
+        run_union(features, junctions, self.matrices, sizes, self._module_of, assemblies)
+        tensors = {name: assembly.result(features.tensors[name]) for name, assembly in assemblies.items()}
+        return UnionFeatures(union, tensors, self.out_channels)
+
+    def _module_of(self, source: Source) -> nn.Module | None:
+        """The module of a source on a union, if its pooling is learned."""
+        if not isinstance(source.pool.pooling, LearnedPooling):
+            return None
+        return self.attentions[state_key(f"{source.stack.role}:{source.pool.slot.signature}")]
 
     def extra_repr(self) -> str:
         """Channels and messages."""

@@ -7,7 +7,7 @@ folded channel.  Statistics per entry, as in public code, break equivariance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
 from graphws.layers.features import Features, Moments, Prologue
 from graphws.layers.keys import state_key
 from graphws.layers.plan import role
+from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.union import Stack
 
 NORMS = ("batch", "layer", "none")
 
@@ -72,6 +74,32 @@ class OrbitNorm(nn.Module):
         """Normalises a mixed batch, one `Features` for each graph in it."""
         return [state.settled for state in self.prepare(states)]
 
+    def prepare_union(self, features: UnionFeatures, activation: str = "identity") -> UnionFeatures:
+        """The same for networks of several graphs at once."""
+        names = {stack: state_key(stack.role) for stack in features.tensors}
+        if self.kind == "layer":
+            alone = {s: self._alone_in_blocks(features.union.stacks[s], x) for s, x in features.tensors.items()}
+            return features.replace(alone).awaiting(Prologue(activation))
+        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
+        for stack, tensor in features.tensors.items():
+            members.setdefault(names[stack], []).append((tensor, None))
+        affine = self._affine(members)
+        scale = {stack.role: affine[name][0] for stack, name in names.items()}
+        shift = {stack.role: affine[name][1] for stack, name in names.items()}
+        return features.awaiting(Prologue(activation, scale, shift))
+
+    def _alone_in_blocks(self, stack: Stack, x: Tensor) -> Tensor:
+        """Statistics of each network's tensor alone."""
+        name, whole = state_key(stack.name.role), tuple(range(stack.name.axes))
+        if whole:
+            blocks = stack.segments(whole, whole, ())
+            mean = blocks.spread(blocks.mean(x))
+            variance = blocks.spread(blocks.mean((x - mean).square()))
+        else:
+            mean = x.mean(-1, keepdim=True)
+            variance = (x - mean).square().mean(-1, keepdim=True)
+        return torch.addcmul(self.shift[name], (x - mean) * torch.rsqrt(variance + self.eps), self.scale[name])
+
     def prepare(self, states: Sequence[Features], activation: str = "identity") -> list[Features]:
         """The same with an activation after it, done when the features are read wherever that can wait."""
         if self.kind == "layer":
@@ -79,7 +107,11 @@ class OrbitNorm(nn.Module):
                 s.replace({p: self._alone(x, self.name(s.graph, p)) for p, x in s.tensors.items()}) for s in states
             )
             return [state.awaiting(Prologue(activation)) for state in normal]
-        affine = self._affine(states)
+        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
+        for state in states:
+            for parameter, tensor in state.tensors.items():
+                members.setdefault(self.name(state.graph, parameter), []).append((tensor, state.moments.get(parameter)))
+        affine = self._affine(members)
         prepared = []
         for state in states:
             names = {parameter: self.name(state.graph, parameter) for parameter in state.tensors}
@@ -96,12 +128,14 @@ class OrbitNorm(nn.Module):
         normal = (x - mean) * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.shift[name], normal, self.scale[name])
 
-    def _affine(self, states: Sequence[Features]) -> dict[str, tuple[Tensor, Tensor]]:
-        """For batch statistics: the factors and offsets of each name, all computed in one vector."""
-        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
-        for state in states:
-            for parameter, tensor in state.tensors.items():
-                members.setdefault(self.name(state.graph, parameter), []).append((tensor, state.moments.get(parameter)))
+    def _affine(
+        self, members: Mapping[str, Sequence[tuple[Tensor, Moments | None]]]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """For batch statistics: the factors and offsets of each name, all computed in one vector.
+
+        Args:
+            members: For each name its tensors, with their moments where they are known.
+        """
         running_means = [self.get_buffer(f"mean_{name}") for name in members]
         running_variances = [self.get_buffer(f"variance_{name}") for name in members]
         if self.training:

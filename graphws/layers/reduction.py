@@ -4,8 +4,8 @@ Free indices may be mixed at will without touching equivariance (paper D, append
 their width: 784 inputs or 10 classes at 32 channels mean matrices with billions of entries.  There are three ways:
 
 * ``auto``: where an entry has more than `WIDEST` free numbers (a kernel, inputs, classes, a vocabulary), these become
-  its channels, by one linear map for each parameter (or role): the 9 numbers of a 3 x 3 kernel or the 784 of an input go
-  to as many channels as the layers have, and the first layer reads those;
+  its channels, by one linear map for each parameter (or role): the 9 numbers of a 3 x 3 kernel or the 784 of an input
+  go to as many channels as the layers have, and the first layer reads those;
 * a mapping: chosen free spaces are mapped to chosen sizes, each by a matrix for each parameter that they index;
 * ``none``: nothing is mapped, and the layers are every linear map that is equivariant.
 """

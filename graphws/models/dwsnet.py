@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,11 @@ from graphws.layers import (
     expand_blocks,
     reduction_of,
 )
+from graphws.layers.union.features import UnionFeatures
 from graphws.models.readout import MakeReadout, readout_of
+
+
+State = TypeVar("State", Features, UnionFeatures)
 
 
 class DWSNet(nn.Module):
@@ -117,26 +122,22 @@ class DWSNet(nn.Module):
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network; see the class for shapes."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
-        states = [Features.from_weights(batch) for batch in batches]
-        if self.reduce is not None:
-            states = [self.reduce(state) for state in states]
+        state = self._enter([Features.from_weights(batch) for batch in batches])
         for k, layer in enumerate(self.layers):
             if k:
-                states = self._between(states, self.norms[k - 1])
+                state = self._between(state, self.norms[k - 1])
             adds = self.residual and layer.in_channels == layer.out_channels
             if adds:
-                states = [state.settled for state in states]
+                state = state.settled
             taken = self.training and not adds and k + 1 < len(self.layers) and self._batch_norm
-            received = [layer(state, moments=taken) for state in states]
+            received = layer(state, moments=taken)
             if adds:
-                received = [
-                    new.replace({name: x + old[name] for name, x in new.tensors.items()})
-                    for new, old in zip(received, states, strict=True)
-                ]
-            states = received
+                old = state
+                received = received.replace({name: x + old[name] for name, x in received.tensors.items()})
+            state = received
         if self.head is not None:
-            states = [self._drop(state.awaiting(Prologue(self.activation))) for state in states]
-            return torch.cat([self.head(state) for state in states])
+            return self.head(self._drop(state.awaiting(Prologue(self.activation))))
+        states = state.split() if isinstance(state, UnionFeatures) else [state]
         if self.expand is not None:
             states = [self.expand(state, batch.graph) for batch, state in zip(batches, states, strict=True)]
         outputs = [
@@ -144,14 +145,23 @@ class DWSNet(nn.Module):
         ]
         return outputs[0] if isinstance(weights, Weights) else outputs
 
-    def _between(self, states: list[Features], norm: nn.Module) -> list[Features]:
-        if isinstance(norm, OrbitNorm):
-            states = norm.prepare(states, self.activation)
-        else:
-            states = [state.awaiting(Prologue(self.activation)) for state in states]
-        return [self._drop(state) for state in states]
+    def _enter(self, states: list[Features]) -> Features | UnionFeatures:
+        """What the layers see: one graph's features as they are, those of several as a union."""
+        if len(states) > 1:
+            return UnionFeatures.join(states, self.reduce)
+        return states[0] if self.reduce is None else self.reduce(states[0])
 
-    def _drop(self, state: Features) -> Features:
+    def _between(self, state: State, norm: nn.Module) -> State:
+        """What stands between two layers."""
+        if not isinstance(norm, OrbitNorm):
+            state = state.awaiting(Prologue(self.activation))
+        elif isinstance(state, UnionFeatures):
+            state = norm.prepare_union(state, self.activation)
+        else:
+            state = norm.prepare([state], self.activation)[0]
+        return self._drop(state)
+
+    def _drop(self, state: State) -> State:
         if not (self.dropout and self.training):
             return state
         return state.replace({name: functional.dropout(state[name], self.dropout) for name in state.tensors})
@@ -189,7 +199,7 @@ class InvariantReadout(nn.Module):
             with torch.no_grad():  # starts as if it read means, whatever the widths are
                 linear[0].weight *= self.invariants.gains().to(linear[0].weight)
 
-    def forward(self, features: Features) -> Tensor:
+    def forward(self, features: Features | UnionFeatures) -> Tensor:
         """Pools and reads out."""
         result: Tensor = self.readout(self.invariants(features))
         return result

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from graphws.layers.fused.lanes import grouped, grouping, repeated
+from graphws.layers.union.segments import Segments
 from graphws.pooling import FixedPooling
 
 
@@ -19,6 +20,10 @@ class Maximum(FixedPooling):
     def pool(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """See `FixedPooling`."""
         return x.amax(axes)
+
+    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+        """See `FixedPooling`."""
+        return segments.max(rows)
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """See `FixedPooling`."""
