@@ -20,14 +20,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from graphws.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from graphws.layers.union.segments import Segments
 
 POOLINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,6 +42,22 @@ if TYPE_CHECKING:
     Pool: TypeAlias = str
 else:
     Pool = Literal[tuple(POOLINGS)]  # what a spec may say; type checkers cannot read it off the table
+
+
+class RowSegments(Protocol):
+    """Groups of rows; `graphws.layers.union.segments.Segments` is one."""
+
+    def sum(self, rows: Tensor) -> Tensor:
+        """(rows, channels) to (segments, channels)."""
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Likewise."""
+
+    def max(self, rows: Tensor) -> Tensor:
+        """Likewise."""
+
+    def spread(self, summary: Tensor) -> Tensor:
+        """(segments, channels) to (rows, channels)."""
 
 
 class Pooling:
@@ -77,7 +91,7 @@ class FixedPooling(Pooling, ABC):
         """The summary of x over some axes, by plain operations: its definition."""
 
     @abstractmethod
-    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         """The summary of each segment of rows (rows, channels), (segments, channels), that autograd differentiates."""
 
     @abstractmethod

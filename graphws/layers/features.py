@@ -7,7 +7,7 @@ large tensor in blocks applies it block by block, so that the activated tensor i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -110,6 +110,10 @@ class Features:
     def replace(self, tensors: Mapping[str, Tensor], channels: int | None = None) -> Features:
         """The same graph with other tensors, and no prologue."""
         return Features(self.graph, tensors, self.channels if channels is None else channels)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Features:
+        """The same graph with a function of every tensor, the prologue done."""
+        return self.replace({name: function(self[name]) for name in self.tensors})
 
     def awaiting(self, prologue: Prologue) -> Features:
         """The same tensors, with a prologue still to be done."""

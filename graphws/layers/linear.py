@@ -31,7 +31,7 @@ from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_na
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
 from graphws.layers.union.features import UnionFeatures
 from graphws.layers.union.running import UnionAssembly, run_union
-from graphws.layers.union.union import Source
+from graphws.layers.union.union import Recipe, Source, recipe
 from graphws.messages import Message, expand_blocks
 from graphws.pooling import LearnedPooling
 
@@ -85,6 +85,7 @@ class EquivariantLinear(nn.Module):
         self.fused = True
         self._plans: dict[NetworkGraph, Plan] = {}
         self._schedules: dict[NetworkGraph, Schedule] = {}
+        self._recipes: dict[NetworkGraph, Recipe] = {}
         self._recent: tuple[NetworkGraph, Schedule] | None = None
         self.matrices = nn.ParameterDict()
         self.biases = nn.ParameterDict()
@@ -258,7 +259,7 @@ class EquivariantLinear(nn.Module):
                 [free * self.in_channels for free in rows.values()],
                 [free * self.out_channels for free in columns.values()],
             )
-        junctions = union.junctions(self.messages, [self.plan(graph) for graph in union.graphs], shapes)
+        junctions = union.junctions(self.messages, [self._recipe(graph) for graph in union.graphs], shapes)
         assemblies = {name: UnionAssembly(s, name.free * self.out_channels) for name, s in union.stacks.items()}
         if self.biases:
             for stack in union.stacks.values():
@@ -269,6 +270,11 @@ class EquivariantLinear(nn.Module):
         run_union(features, junctions, self.matrices, sizes, self._module_of, assemblies)
         tensors = {name: assembly.result(features.tensors[name]) for name, assembly in assemblies.items()}
         return UnionFeatures(union, tensors, self.out_channels)
+
+    def _recipe(self, graph: NetworkGraph) -> Recipe:
+        if graph not in self._recipes:
+            self._recipes[graph] = recipe(self.plan(graph))
+        return self._recipes[graph]
 
     def _module_of(self, source: Source) -> nn.Module | None:
         """The module of a source on a union, if its pooling is learned."""

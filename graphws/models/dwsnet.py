@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +27,11 @@ from graphws.layers import (
     expand_blocks,
     reduction_of,
 )
+from graphws.layers.union.arrange import arrange
 from graphws.layers.union.features import UnionFeatures
 from graphws.models.readout import MakeReadout, readout_of
 
-
-State = TypeVar("State", Features, UnionFeatures)
+State = Features | UnionFeatures
 
 
 class DWSNet(nn.Module):
@@ -122,49 +121,63 @@ class DWSNet(nn.Module):
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network; see the class for shapes."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
-        state = self._enter([Features.from_weights(batch) for batch in batches])
+        single = [Features.from_weights(batch) for batch in batches]
+        groups = arrange(single) if len(single) > 1 else [[0]]
+        states = [self._enter([single[position] for position in group]) for group in groups]
         for k, layer in enumerate(self.layers):
             if k:
-                state = self._between(state, self.norms[k - 1])
+                states = self._between(states, self.norms[k - 1])
             adds = self.residual and layer.in_channels == layer.out_channels
             if adds:
-                state = state.settled
+                states = [state.settled for state in states]
             taken = self.training and not adds and k + 1 < len(self.layers) and self._batch_norm
-            received = layer(state, moments=taken)
+            received = [layer(state, moments=taken) for state in states]
             if adds:
-                old = state
-                received = received.replace({name: x + old[name] for name, x in received.tensors.items()})
-            state = received
+                received = [
+                    new.replace({name: x + old[name] for name, x in new.tensors.items()})
+                    for new, old in zip(received, states, strict=True)
+                ]
+            states = received
+        places = [position for group in groups for position in group]
         if self.head is not None:
-            return self.head(self._drop(state.awaiting(Prologue(self.activation))))
-        states = state.split() if isinstance(state, UnionFeatures) else [state]
+            answers = [self.head(self._drop(state.awaiting(Prologue(self.activation)))) for state in states]
+            return _in_order(answers, [batches[position].batch for position in places], places)
+        parts = [part for state in states for part in (state.split() if isinstance(state, UnionFeatures) else [state])]
+        features = [part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])]
         if self.expand is not None:
-            states = [self.expand(state, batch.graph) for batch, state in zip(batches, states, strict=True)]
+            features = [self.expand(state, batch.graph) for batch, state in zip(batches, features, strict=True)]
         outputs = [
-            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, states, strict=True)
+            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, features, strict=True)
         ]
         return outputs[0] if isinstance(weights, Weights) else outputs
 
-    def _enter(self, states: list[Features]) -> Features | UnionFeatures:
+    def _enter(self, states: list[Features]) -> State:
         """What the layers see: one graph's features as they are, those of several as a union."""
         if len(states) > 1:
             return UnionFeatures.join(states, self.reduce)
         return states[0] if self.reduce is None else self.reduce(states[0])
 
-    def _between(self, state: State, norm: nn.Module) -> State:
+    def _between(self, states: list[State], norm: nn.Module) -> list[State]:
         """What stands between two layers."""
-        if not isinstance(norm, OrbitNorm):
-            state = state.awaiting(Prologue(self.activation))
-        elif isinstance(state, UnionFeatures):
-            state = norm.prepare_union(state, self.activation)
+        if isinstance(norm, OrbitNorm):
+            states = norm.prepare(states, self.activation)
         else:
-            state = norm.prepare([state], self.activation)[0]
-        return self._drop(state)
+            states = [state.awaiting(Prologue(self.activation)) for state in states]
+        return [self._drop(state) for state in states]
 
     def _drop(self, state: State) -> State:
         if not (self.dropout and self.training):
             return state
-        return state.replace({name: functional.dropout(state[name], self.dropout) for name in state.tensors})
+        return state.map(lambda x: functional.dropout(x, self.dropout))
+
+
+def _in_order(answers: Sequence[Tensor], counts: Sequence[int], places: Sequence[int]) -> Tensor:
+    """Rows of answers, whose networks come graph by graph, in the order of the graphs' places."""
+    rows = answers[0] if len(answers) == 1 else torch.cat(list(answers))
+    if list(places) == sorted(places):
+        return rows
+    parts = rows.split(list(counts))
+    return torch.cat([part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])])
 
 
 class InvariantReadout(nn.Module):

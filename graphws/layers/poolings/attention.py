@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError
-from graphws.layers.union.segments import Segments
-from graphws.pooling import LearnedPooling
+from graphws.pooling import LearnedPooling, RowSegments
 
 
 class Attention(LearnedPooling):
@@ -40,9 +39,9 @@ class AttentionPool(nn.Module):
         self.heads = heads
         self.score = nn.Linear(channels, heads, bias=False)
 
-    def forward(self, x: Tensor, over: tuple[int, ...] | Segments) -> Tensor:
+    def forward(self, x: Tensor, over: tuple[int, ...] | RowSegments) -> Tensor:
         """Pools over axes, which must come before the channels, or over each of some segments of rows."""
-        if isinstance(over, Segments):
+        if not isinstance(over, tuple):
             return self._over(x, over)
         axes, score = over, self.score(x)
         moved = torch.movedim(score, axes, tuple(range(-len(axes) - 1, -1)))
@@ -52,7 +51,7 @@ class AttentionPool(nn.Module):
         pooled: Tensor = (heads * weight.unsqueeze(-1)).sum(axes).flatten(-2)
         return pooled
 
-    def _over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def _over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         score: Tensor = self.score(rows)
         weight = (score - segments.spread(segments.max(score.detach()))).exp()
         weight = weight / segments.spread(segments.sum(weight))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.layers.union.segments import Segments
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 ROUNDING = 8
 """A spread below so many roundings of the mean is what equal entries may show, and counts as none."""
@@ -27,7 +26,7 @@ class Deviation(FixedPooling):
         # The inner `where` keeps the root's slope finite, the outer one takes it out.
         return torch.where(equal, 0, torch.where(equal, 1, variance).sqrt())
 
-    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         """See `FixedPooling`."""
         mean = segments.mean(rows)
         variance = segments.mean((rows - segments.spread(mean)).square())

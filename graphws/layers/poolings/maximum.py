@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from graphws.layers.fused.lanes import grouped, grouping, repeated
-from graphws.layers.union.segments import Segments
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 
 class Maximum(FixedPooling):
@@ -21,7 +20,7 @@ class Maximum(FixedPooling):
         """See `FixedPooling`."""
         return x.amax(axes)
 
-    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         """See `FixedPooling`."""
         return segments.max(rows)
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from graphws.layers.fused.lanes import grouped, grouping, repeated, total
-from graphws.layers.union.segments import Segments
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 
 class Mean(FixedPooling):
@@ -22,7 +21,7 @@ class Mean(FixedPooling):
         """See `FixedPooling`."""
         return x.mean(axes)
 
-    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         """See `FixedPooling`."""
         return segments.mean(rows)
 
@@ -51,7 +50,7 @@ class Sum(FixedPooling):
         """See `FixedPooling`."""
         return x.mean(axes) * math.prod(x.shape[axis] for axis in axes)
 
-    def over(self, rows: Tensor, segments: Segments) -> Tensor:
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
         """See `FixedPooling`."""
         return segments.sum(rows)
 

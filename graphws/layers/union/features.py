@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,10 @@ class UnionFeatures:
         here = self if self.prologue is None else self.settled
         return UnionFeatures(here.union, here.tensors, here.channels, prologue)
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> UnionFeatures:
+        """The same networks with a function of every tensor, the prologue done."""
+        return self.replace({name: function(self[name]) for name in self.tensors})
+
     @staticmethod
     def join(states: Sequence[Features], reduce: FreeAxes | None = None) -> UnionFeatures:
         """The features of several graphs as one.
@@ -82,10 +86,10 @@ class UnionFeatures:
         found: list[dict[str, Tensor]] = [{} for _ in self.union.graphs]
         for name, stack in self.union.stacks.items():
             tensor = self[name]
-            counts = [int(stack.blocks.counts[m.first]) * m.count for m in stack.members]
+            counts = [int(stack.blocks.counts[m.first]) * m.networks for m in stack.members]
             for member, part in zip(stack.members, tensor.split(counts), strict=True):
                 sizes = self.union.graphs[member.graph].layout(member.parameter).sizes
-                found[member.graph][member.parameter] = part.reshape(member.count, *sizes, part.shape[-1])
+                found[member.graph][member.parameter] = part.reshape(member.networks, *sizes, part.shape[-1])
         return [
             Features(graph, {p.name: tensors[p.name] for p in graph.parameters}, self.channels)
             for graph, tensors in zip(self.union.graphs, found, strict=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.segments import assemble
 from graphws.layers.union.summaries import UnionSummaries
 from graphws.layers.union.union import ColumnGroup, Junction, Kept, RowGroup, Source, Stack, StackName
 
@@ -57,24 +58,22 @@ class UnionAssembly:
         if constant is not None:
             first = next(iter(hosted))
             hosted[first] = hosted[first] + constant
+        whole = tuple(sorted(set(pattern)))
         for kept in list(hosted):
-            hosts = [other for other in hosted if set(kept) < set(other)]
+            hosts = [other for other in hosted if set(kept) < set(other) and other != whole]
             if hosts:
                 host = min(hosts, key=lambda other: self.stack.level(pattern, other).total)
-                spread = self.stack.segments(pattern, host, kept).spread(hosted.pop(kept))
-                hosted[host] = hosted[host] + spread
-        whole = tuple(sorted(set(pattern)))
-        total: Tensor | None = None
-        for kept, value in hosted.items():
-            here = value if kept == whole else self.stack.segments(pattern, whole, kept).spread(value)
-            total = here if total is None else total + here
-        return total
+                hosted[host] = assemble(hosted[host], [(self.stack.segments(pattern, host, kept), hosted.pop(kept))])
+        base = hosted.pop(whole, None)
+        if not hosted:
+            return base
+        return assemble(base, [(self.stack.segments(pattern, whole, kept), x) for kept, x in hosted.items()])
 
 
 def run_union(
     features: UnionFeatures,
     junctions: Sequence[Junction],
-    matrices: Mapping[str, Tensor],
+    matrices: nn.ParameterDict,
     sizes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     learned: Callable[[Source], nn.Module | None],
     assemblies: Mapping[StackName, UnionAssembly],
@@ -100,7 +99,9 @@ def run_union(
         targets = [(group, width) for group, width in zip(junction.columns, columns, strict=True) if group is not None]
         received = (stacked @ matrix).split([width for _, width in targets], dim=1)
         for (group, _), value in zip(targets, received, strict=True):
-            assemblies[group.stack].add(group.pattern, group.kept, _take(value, group.index))
+            assemblies[group.stack].add(
+                group.pattern, group.kept, value if group.places is None else group.places.take(value)
+            )
 
 
 def _part(matrix: Tensor, axis: int, sizes: Sequence[int], groups: Sequence[RowGroup | ColumnGroup | None]) -> Tensor:
@@ -113,16 +114,6 @@ def _part(matrix: Tensor, axis: int, sizes: Sequence[int], groups: Sequence[RowG
 
 def _read(group: RowGroup, level: Tensor) -> Tensor:
     """What each element of a junction reads: a row of a level, or the mean of several."""
-    values = [_take(level, index) for index in group.rounds]
+    values = [level if places is None else places.take(level) for places in group.rounds]
     total = values[0] if len(values) == 1 else torch.stack(values).sum(0)
     return total if group.number is None else total / group.number.to(total.dtype)
-
-
-def _take(rows: Tensor, index: Tensor | None) -> Tensor:
-    """The rows at an index; zeros where it is -1."""
-    if index is None:
-        return rows
-    there = index >= 0
-    if bool(there.all()):
-        return rows.index_select(0, index)
-    return rows.index_select(0, index.clamp(min=0)) * there.unsqueeze(1).to(rows.dtype)

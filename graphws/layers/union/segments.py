@@ -8,6 +8,7 @@ devices and types scatter.  The gradient of a maximum goes to the rows that reac
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -65,13 +66,15 @@ class Segments:
     def total(self, rows: Tensor) -> Tensor:
         """The sum, which autograd does not look at."""
         if _sparse(rows):
-            return torch.sparse.mm(self._ones(rows.dtype), rows)
+            summed: Tensor = torch.sparse.mm(self._ones(rows.dtype), rows)
+            return summed
         return rows.new_zeros(self.number, rows.shape[1]).index_add_(0, self.ids, rows)
 
     def top(self, rows: Tensor) -> Tensor:
         """The maximum, which autograd does not look at."""
         if _sparse(rows):
-            return torch.sparse.mm(self._ones(rows.dtype), rows, reduce="amax")  # type: ignore[call-arg]
+            top: Tensor = torch.sparse.mm(self._ones(rows.dtype), rows, reduce="amax")  # type: ignore[call-arg]
+            return top
         ids = self.ids.unsqueeze(1).expand_as(rows)
         room = rows.new_zeros(self.number, rows.shape[1])
         return room.scatter_reduce_(0, ids, rows, "amax", include_self=False)
@@ -92,6 +95,95 @@ class Segments:
 
 def _sparse(rows: Tensor) -> bool:
     return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+
+
+class Places:
+    """Where rows are taken from.
+
+    Args:
+        index: For each row that is wanted the row that it is a copy of, or -1: it is zero.
+        rows: How many rows there are to take from.
+    """
+
+    def __init__(self, index: Tensor, rows: int) -> None:
+        there = index >= 0
+        self.whole = bool(there.all())
+        self.index = index if self.whole else index.clamp(min=0)
+        self.mask = None if self.whole else there.unsqueeze(1)
+        taken = torch.bincount(index if self.whole else index[there], minlength=rows)
+        self.back: Tensor | None = None  # for each row who takes it, where at most one does
+        self._segments: Segments | None = None
+        if len(taken) == 0 or int(taken.max()) <= 1:
+            self.back = torch.full((rows,), -1)
+            self.back[index[there]] = torch.arange(len(index))[there]
+            self.left = None if bool((self.back >= 0).all()) else (self.back >= 0).unsqueeze(1)
+            self.back = self.back.clamp_(min=0)
+        else:
+            order = index.argsort(stable=True)[int((~there).sum()) :]
+            self._segments = Segments(self.index, order, taken)
+
+    def to(self, device: torch.device) -> Places:
+        """The same on another device."""
+        for name in ("index", "mask", "back", "left"):
+            value = getattr(self, name, None)
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+        if self._segments is not None:
+            self._segments = self._segments.to(device)
+        return self
+
+    def take(self, rows: Tensor) -> Tensor:
+        """(rows, channels) to (wanted rows, channels)."""
+        found: Tensor = _Take.apply(rows, self)  # type: ignore[no-untyped-call]
+        return found
+
+    def taken(self, rows: Tensor) -> Tensor:
+        """What `take` gives, which autograd does not look at."""
+        found = rows.index_select(0, self.index)
+        return found if self.mask is None else found.mul_(self.mask)
+
+    def returned(self, rows: Tensor) -> Tensor:
+        """The adjoint of `taken`: what was taken goes back and is added up."""
+        if self.back is not None:
+            found = rows.index_select(0, self.back)
+            return found if self.left is None else found.mul_(self.left)
+        assert self._segments is not None
+        masked = rows if self.mask is None else rows * self.mask
+        return self._segments.total(masked)
+
+
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor, places: Places) -> Tensor:
+        context.places = places
+        return places.taken(rows)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Return.apply(gradient.contiguous(), context.places), None  # type: ignore[no-untyped-call]
+
+
+class _Return(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor, places: Places) -> Tensor:
+        context.places = places
+        return places.returned(rows)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Take.apply(gradient.contiguous(), context.places), None  # type: ignore[no-untyped-call]
+
+
+def assemble(base: Tensor | None, parts: Sequence[tuple[Segments, Tensor]]) -> Tensor:
+    """base + the spread parts, (rows, channels), without a tensor of that size for each.
+
+    Args:
+        base: (rows, channels), or None.
+        parts: One or more pairs of segments of the rows and what each segment has, (segments, channels).
+    """
+    segments, values = zip(*parts, strict=True)
+    found: Tensor = _Assemble.apply(base, segments, *values)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _Spread(torch.autograd.Function):
@@ -128,6 +220,23 @@ class _Max(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         rows, top = context.saved_tensors
         segments = context.segments
-        ties = (rows == top.index_select(0, segments.ids)).to(rows.dtype)
-        share = gradient / segments.total(ties).clamp_(min=1)
-        return segments.spread(share) * ties, None
+        ties = top.index_select(0, segments.ids)
+        ties = torch.eq(rows, ties, out=ties)
+        share = segments.spread(gradient / segments.total(ties).clamp_(min=1))
+        return (share * ties if torch.is_grad_enabled() else share.mul_(ties)), None
+
+
+class _Assemble(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, base: Tensor | None, segments: Sequence[Segments], *values: Tensor) -> Tensor:
+        context.segments, context.based = segments, base is not None
+        total = values[0].index_select(0, segments[0].ids)
+        for one, value in zip(segments[1:], values[1:], strict=True):
+            total.add_(value.index_select(0, one.ids))
+        return total if base is None else total.add_(base)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        gradient = gradient.contiguous()
+        sums = (one.sum(gradient) for one in context.segments)
+        return (gradient if context.based else None, None, *sums)

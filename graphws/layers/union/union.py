@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from graphws.graph import NetworkGraph
-from graphws.layers.plan import Plan, PooledSlot, role
+from graphws.layers.plan import Plan, PooledSlot, Product, role
 from graphws.layers.union.blocks import Blocks, strides
-from graphws.layers.union.segments import Segments
+from graphws.layers.union.segments import Places, Segments
 from graphws.messages import Message
 
 Kept = tuple[int, ...]
@@ -56,13 +57,19 @@ def stack_name(graph: NetworkGraph, parameter: str) -> StackName:
     return StackName(role(graph, parameter), alike, layout.free)
 
 
+@lru_cache(4096)
+def _stacked(graph: NetworkGraph) -> tuple[tuple[str, StackName, tuple[int, ...]], ...]:
+    """For each parameter its name, its stack and the sizes of its index axes."""
+    return tuple((p.name, stack_name(graph, p.name), graph.layout(p.name).sizes) for p in graph.parameters)
+
+
 class Member(NamedTuple):
     """Entries of a stack that belong to one parameter of one graph, in all its networks."""
 
     graph: int
     parameter: str
     first: int
-    count: int
+    networks: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +141,12 @@ class RowGroup:
     Args:
         source: The level that it reads.
         rounds: Which of the level's elements each element of the junction reads; several where sources look alike and
-            are averaged; None where they are the level's in order.  An element that reads none has -1.
+            are averaged; None where they are the level's in order.
         number: How many each element of the junction averages, (elements, 1); None where all read one.
     """
 
     source: Source
-    rounds: tuple[Tensor | None, ...]
+    rounds: tuple[Places | None, ...]
     number: Tensor | None
 
 
@@ -151,13 +158,13 @@ class ColumnGroup:
         stack: The stack that it reaches.
         pattern: On which pattern.
         kept: At which level.
-        index: Which element of the junction each of the level's elements gets; -1: none; None: they are the same.
+        places: Which element of the junction each of the level's elements gets; None: they are the same.
     """
 
     stack: StackName
     pattern: Kept
     kept: Kept
-    index: Tensor | None
+    places: Places | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +202,14 @@ class Union:
         self.graphs, self.counts, self.device = tuple(graphs), tuple(counts), device
         members: dict[StackName, list[Member]] = {}
         sizes: dict[StackName, list[tuple[int, ...]]] = {}
-        self._member: dict[tuple[int, str], tuple[StackName, Member]] = {}
+        self._member: dict[tuple[int, str], Member] = {}
         for number, (graph, count) in enumerate(zip(graphs, counts, strict=True)):
-            for parameter in graph.parameters:
-                name = stack_name(graph, parameter.name)
+            for parameter, name, extent in _stacked(graph):
                 mine = sizes.setdefault(name, [])
-                member = Member(number, parameter.name, len(mine), count)
-                mine.extend([graph.layout(parameter.name).sizes] * count)
+                member = Member(number, parameter, len(mine), count)
+                mine.extend([extent] * count)
                 members.setdefault(name, []).append(member)
-                self._member[number, parameter.name] = name, member
+                self._member[number, parameter] = member
         self.stacks = {
             name: Stack(name, Blocks(_whole(found, name.axes)), tuple(members[name]), device)
             for name, found in sizes.items()
@@ -215,7 +221,7 @@ class Union:
         """How many there are."""
         return sum(self.counts)
 
-    def member(self, graph: int, parameter: str) -> tuple[StackName, Member]:
+    def member(self, graph: int, parameter: str) -> Member:
         """Where a parameter's entries are."""
         return self._member[graph, parameter]
 
@@ -223,20 +229,20 @@ class Union:
         """The network of each block, (blocks): networks are numbered graph by graph."""
         firsts = [sum(self.counts[:k]) for k in range(len(self.counts))]
         members = self.stacks[stack].members
-        return torch.cat([torch.arange(firsts[m.graph], firsts[m.graph] + m.count) for m in members]).to(self.device)
+        return torch.tensor([firsts[m.graph] + k for m in members for k in range(m.networks)]).to(self.device)
 
     def junctions(
-        self, messages: tuple[Message, ...], plans: Sequence[Plan], shapes: Mapping[str, tuple[int, int]]
+        self, messages: tuple[Message, ...], recipes: Sequence[Recipe], shapes: Mapping[str, tuple[int, int]]
     ) -> tuple[Junction, ...]:
         """Every junction of a layer on these networks, found once for all layers of a model.
 
         Args:
             messages: What the layer is made of: layers of equal messages share what is found.
-            plans: The layer's plan on each graph.
+            recipes: The layer's plan on each graph.
             shapes: For each matrix its numbers of groups of rows and of columns.
         """
         if messages not in self._junctions:
-            self._junctions[messages] = tuple(_junctions(self, plans, shapes))
+            self._junctions[messages] = tuple(_junctions(self, recipes, shapes))
         return self._junctions[messages]
 
 
@@ -244,38 +250,87 @@ def _whole(rows: Sequence[tuple[int, ...]], axes: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), axes)
 
 
+class Read(NamedTuple):
+    """A source of a product: the place of its rows, which of several alike it is, what it reads, in which order."""
+
+    place: int
+    turn: int
+    source: Source
+    order: tuple[int, ...]
+    parameter: str
+
+
+class Write(NamedTuple):
+    """A target of a product: the place of its columns, and whom it reaches."""
+
+    place: int
+    stack: StackName
+    pattern: Kept
+    order: tuple[int, ...]
+    parameter: str
+
+
+class Meeting(NamedTuple):
+    """A product of a graph, as a union reads it: its matrix, the sizes of its key, who meets there."""
+
+    matrix: str
+    sizes: tuple[int, ...]
+    reads: tuple[Read, ...]
+    writes: tuple[Write, ...]
+
+
+Recipe = tuple[Meeting, ...]
+
+
+def recipe(plan: Plan) -> Recipe:
+    """A plan as a union reads it: all that does not depend on which networks meet in a batch."""
+    stacks = {parameter: stack for parameter, stack, _ in _stacked(plan.graph)}
+    return tuple(_meeting(plan, product, stacks) for product in plan.products)
+
+
+def _meeting(plan: Plan, product: Product, stacks: Mapping[str, StackName]) -> Meeting:
+    slot = product.targets[0][0]
+    layout = plan.graph.layout(slot.parameter)
+    reads = tuple(
+        Read(
+            place,
+            turn,
+            Source(stacks[found.slot.parameter], found.slot.pattern, tuple(sorted(found.slot.kept)), found),
+            found.slot.kept,
+            found.slot.parameter,
+        )
+        for place, row in zip(product.rows or range(len(product.sources)), product.sources, strict=True)
+        for turn, found in enumerate(row)
+    )
+    writes = tuple(
+        Write(place, stacks[target.parameter], target.pattern, target.kept, target.parameter)
+        for place, column in zip(product.columns or range(len(product.targets)), product.targets, strict=True)
+        for target in column
+    )
+    sizes = tuple(layout.index[slot.pattern.index(block)].size for block in slot.kept)
+    return Meeting(product.matrix, sizes, reads, writes)
+
+
 @dataclass
-class _Meeting:
-    """A junction as it is found: key instances of all graphs and who meets there."""
+class _Gathering:
+    """A junction as it is found: keys of all networks, and for each place who meets there, from which block on."""
 
     sizes: list[tuple[int, ...]] = field(default_factory=list)
-    reads: dict[int, list[tuple[Source, tuple[int, ...], int, int, int, int]]] = field(default_factory=dict)
-    writes: dict[int, list[tuple[StackName, Kept, tuple[int, ...], int, int, int]]] = field(default_factory=dict)
+    reads: dict[int, list[tuple[Read, int, Member]]] = field(default_factory=dict)
+    writes: dict[int, list[tuple[Write, int, Member]]] = field(default_factory=dict)
 
 
-def _junctions(union: Union, plans: Sequence[Plan], shapes: Mapping[str, tuple[int, int]]) -> Iterator[Junction]:
-    meetings: dict[str, _Meeting] = {}
-    for number, (plan, count) in enumerate(zip(plans, union.counts, strict=True)):
-        for product in plan.products:
-            meeting = meetings.setdefault(product.matrix, _Meeting())
-            first = len(meeting.sizes)
-            slot = product.targets[0][0]
-            layout = plan.graph.layout(slot.parameter)
-            meeting.sizes.extend([tuple(layout.index[slot.pattern.index(block)].size for block in slot.kept)] * count)
-            places = product.rows or range(len(product.sources))
-            for place, sources in zip(places, product.sources, strict=True):
-                for turn, source in enumerate(sources):
-                    stack, member = union.member(number, source.slot.parameter)
-                    kept = tuple(sorted(source.slot.kept))
-                    reads = Source(stack, source.slot.pattern, kept, source)
-                    entry = (reads, source.slot.kept, turn, first, member.first, count)
-                    meeting.reads.setdefault(place, []).append(entry)
-            places = product.columns or range(len(product.targets))
-            for place, targets in zip(places, product.targets, strict=True):
-                for target in targets:
-                    stack, member = union.member(number, target.parameter)
-                    found = (stack, target.pattern, target.kept, first, member.first, count)
-                    meeting.writes.setdefault(place, []).append(found)
+def _junctions(union: Union, recipes: Sequence[Recipe], shapes: Mapping[str, tuple[int, int]]) -> Iterator[Junction]:
+    meetings: dict[str, _Gathering] = {}
+    for number, (steps, count) in enumerate(zip(recipes, union.counts, strict=True)):
+        for step in steps:
+            found = meetings.setdefault(step.matrix, _Gathering())
+            first = len(found.sizes)
+            found.sizes.extend([step.sizes] * count)
+            for read in step.reads:
+                found.reads.setdefault(read.place, []).append((read, first, union.member(number, read.parameter)))
+            for write in step.writes:
+                found.writes.setdefault(write.place, []).append((write, first, union.member(number, write.parameter)))
     for matrix, meeting in meetings.items():
         rows, columns = shapes[matrix]
         keys = Blocks(_whole(meeting.sizes, len(meeting.sizes[0])))
@@ -289,36 +344,36 @@ def _junctions(union: Union, plans: Sequence[Plan], shapes: Mapping[str, tuple[i
         )
 
 
-def _row_group(
-    union: Union, keys: Blocks, reads: Sequence[tuple[Source, tuple[int, ...], int, int, int, int]]
-) -> RowGroup:
-    source, order = reads[0][0], reads[0][1]
+def _row_group(union: Union, keys: Blocks, reads: Sequence[tuple[Read, int, Member]]) -> RowGroup:
+    source, order = reads[0][0].source, reads[0][0].order
     level = union.stacks[source.stack].level(source.pattern, source.kept)
-    turns = 1 + max(turn for _, _, turn, *_ in reads)
-    chosen = torch.full((turns, len(keys.sizes)), -1)
-    for _, _, turn, instance, block, count in reads:
-        chosen[turn, instance : instance + count] = torch.arange(block, block + count)
+    turns = 1 + max(read.turn for read, _, _ in reads)
+    lists = [[-1] * len(keys.sizes) for _ in range(turns)]
+    for read, instance, member in reads:
+        lists[read.turn][instance : instance + member.networks] = range(member.first, member.first + member.networks)
+    chosen = torch.tensor(lists)
     spread = level.strides[:, [source.kept.index(block) for block in order]]
     rounds = [_places(level, row, keys, spread) for row in chosen]
     number = (chosen >= 0).sum(0)
     averaged = turns > 1 and bool((number != 1).any())
     each = number.clamp(min=1)[keys.block].unsqueeze(1).to(union.device) if averaged else None
     same = turns == 1 and _counts_up(rounds[0], level.total)
-    return RowGroup(source, (None,) if same else tuple(index.to(union.device) for index in rounds), each)
+    return RowGroup(
+        source, (None,) if same else tuple(Places(index, level.total).to(union.device) for index in rounds), each
+    )
 
 
-def _column_group(
-    union: Union, keys: Blocks, writes: Sequence[tuple[StackName, Kept, tuple[int, ...], int, int, int]]
-) -> ColumnGroup:
-    stack, pattern, order = writes[0][:3]
+def _column_group(union: Union, keys: Blocks, writes: Sequence[tuple[Write, int, Member]]) -> ColumnGroup:
+    _, stack, pattern, order, _ = writes[0][0]
     kept = tuple(sorted(order))
     level = union.stacks[stack].level(pattern, kept)
-    chosen = torch.full((len(level.sizes),), -1)
-    for *_, instance, block, count in writes:
-        chosen[block : block + count] = torch.arange(instance, instance + count)
+    given = [-1] * len(level.sizes)
+    for _, instance, member in writes:
+        given[member.first : member.first + member.networks] = range(instance, instance + member.networks)
     spread = strides(keys.sizes)[:, [order.index(block) for block in kept]]
-    index = _places(keys, chosen, level, spread)
-    return ColumnGroup(stack, pattern, kept, None if _counts_up(index, keys.total) else index.to(union.device))
+    index = _places(keys, torch.tensor(given), level, spread)
+    same = _counts_up(index, keys.total)
+    return ColumnGroup(stack, pattern, kept, None if same else Places(index, keys.total).to(union.device))
 
 
 def _places(of: Blocks, chosen: Tensor, asking: Blocks, spread: Tensor) -> Tensor:
