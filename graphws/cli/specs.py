@@ -37,8 +37,9 @@ def _size(spec: Spec) -> Iterator[str]:
     """How large the model is, where its networks are there to tell."""
     from graphws.runtime.model_explanation import graphs_of, size_warning
 
-    fitted = spec.zoo is None or spec.zoo.folder().exists()
-    if spec.model is None or spec.head is None or spec.input is None or not fitted:
+    if spec.model is None or spec.head is None or spec.input is None:
+        return
+    if spec.input.has_networks and spec.zoo is not None and not spec.zoo.folder().exists():
         return
     try:
         graphs = graphs_of(spec)
