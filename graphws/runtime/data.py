@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError, WeightsError, nearest
-from graphws.graph import NetworkGraph
-from graphws.runtime.batches import Held, NetworkCollection, Networks
+from graphws.graph import NetworkGraph, parts_of
+from graphws.runtime.batches import Held, HeldMixed, Mapped, NetworkCollection, Networks
 from graphws.zoo import Zoo
 
 SPLITS = ("train", "validation", "test")
@@ -46,8 +46,13 @@ class Data:
             raise DataError(f"{self.origin}: the target of network {row} is NaN or infinite")
 
     @property
+    def graphs(self) -> tuple[NetworkGraph, ...]:
+        """The graphs that networks have: one, or several."""
+        return self.collection.graphs
+
+    @property
     def graph(self) -> NetworkGraph:
-        """The graph that all networks share."""
+        """The graph that all networks share; `DataError` where they have several."""
         return self.collection.graph
 
     def split(self, name: str) -> Networks:
@@ -72,16 +77,29 @@ def load_data(
         WeightsError: On a network that holds NaN or infinity.
     """
     origin = f"the zoo {zoo.path}"
-    size = len(zoo) * zoo.graph.numel * 4
-    collection: NetworkCollection = Held(zoo.weights().to(device)) if size <= limit else zoo
+    collection = _collection(zoo, device, limit)
     for start in range(0, len(zoo), 8192):
         index = torch.arange(start, min(start + 8192, len(zoo)))
-        try:
-            collection.weights(index).check_finite()
-        except WeightsError as error:
-            raise WeightsError(f"{origin}, counting from network {start}: {error}; fit or pack it again") from None
+        networks, order = collection.draw(index)
+        parts = parts_of(networks)
+        for part, numbers in zip(parts, order.split([part.batch for part in parts]), strict=True):
+            try:
+                part.check_finite(numbers)
+            except WeightsError as error:
+                raise WeightsError(f"{origin}: {error}; fit or pack it again") from None
     members = {name: zoo.split(name) for name in SPLITS}
     return Data(collection, _targets(zoo, columns, whole_numbers, origin), members, origin)
+
+
+def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkCollection:
+    """The networks in memory where they fit, else through the memory map."""
+    counts = np.bincount(zoo.architecture, minlength=len(zoo.graphs)).tolist()
+    if sum(count * graph.numel * 4 for count, graph in zip(counts, zoo.graphs, strict=True)) > limit:
+        return Mapped(zoo)
+    if len(zoo.graphs) == 1:
+        return Held(zoo.weights().to(device))
+    parts = [zoo.weights(np.flatnonzero(zoo.architecture == k)).to(device) for k in range(len(zoo.graphs))]
+    return HeldMixed.of(parts, torch.from_numpy(zoo.architecture))
 
 
 def _targets(zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, origin: str) -> Tensor:

@@ -166,7 +166,7 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
     comparison = Comparison(
-        contenders(spec, zoo.graph, preparation.augment),
+        contenders(spec, zoo.graphs, preparation.augment),
         task_of(spec, data, preparation.deviation),
         data,
         preparation.normalise,

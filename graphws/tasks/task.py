@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from graphws.graph import Weights
+from graphws.graph import Mixed
 from graphws.tasks.answers import Answers
 from graphws.zoo import Zoo
 
@@ -57,11 +57,11 @@ class Task(ABC):
 
     chosen_by: Metric
 
-    def prepare(self, weights: Weights, targets: Tensor, generator: torch.Generator) -> tuple[Weights, Tensor]:
+    def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """What the model sees and what it should answer; `generator` lives on the device of the weights."""
         return weights, targets
 
-    def apply(self, model: Callable[[Weights], Any], weights: Weights) -> Tensor:
+    def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Tensor:
         """The model's outputs as one tensor, a row a network."""
         outputs: Tensor = model(weights)
         return outputs
