@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphws.errors import GraphwsError, RunError, UsageError, ZooError
+from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
@@ -29,6 +29,7 @@ from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
 from graphws.tasks import Answers, Task, TaskData
+from graphws.tasks.denoising import ONE_GRAPH
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
 from graphws.zoo.manifest import NAME
@@ -184,10 +185,12 @@ def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
         deviation: Of each flat weight as the models see it: what noise is measured by.
 
     Raises:
-        DataError: On targets that cannot be learnt.
+        DataError: On targets that cannot be learnt; on networks of several graphs where networks are the answer.
     """
     assert spec.task is not None
     assert spec.head is not None
+    if spec.task.answers_networks and len(data.graphs) > 1:
+        raise DataError(f"{data.origin}: {ONE_GRAPH.format(len(data.graphs))}")
     return spec.task.build(spec.head, spec.augment, TaskData(data.targets, data.members["train"], deviation))
 
 

@@ -7,19 +7,20 @@ of each orbit's deviation; every network is normalised last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Weights, parts_of
 from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
 from graphws.spec import Augment, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
-from graphws.zoo.augmentations import augmentation
+from graphws.zoo.augmentations import augmentation, first_layer
 
 Change = Callable[[Weights], Weights]
 
@@ -57,6 +58,7 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     Raises:
         ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
     """
+    _check_signals(spec.augment, data.graphs)
     gauge = GAUGES[spec.preprocess.gauge]
     data = in_gauge(data, gauge)
     statistics = zoo.statistics if gauge is None else _statistics(data)
@@ -76,6 +78,19 @@ def deviation(statistics: Statistics, graph: NetworkGraph, normalised: bool) -> 
         return torch.ones(graph.numel)
     like = torch.zeros(())
     return torch.cat([statistics.spread(graph, p.name, like)[1].flatten() for p in graph.parameters])
+
+
+def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:
+    """Signals can be moved, and turned, where that is asked for."""
+    asked = [name for name in ("rotation", "translation", "scaling") if getattr(section, name)]
+    for graph in graphs if asked else ():
+        try:
+            weight, _ = first_layer(graph)
+            inputs = graph.shape(weight)[-1]
+            if section.rotation and inputs != 2:
+                raise ZooError(f"rotation needs signals on a plane; these networks have {inputs} inputs")
+        except ZooError as error:
+            raise ZooError(f"augment.{asked[0]} changes the signal that a network draws, but {error}") from None
 
 
 def _statistics(data: Data) -> Statistics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,18 @@ class Task(ABC):
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
         metrics.update(self.predictions(outputs), targets)
+
+    def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
+        """Outputs as columns of a table, one row a network, in the units of the target.
+
+        Args:
+            outputs: Of the model.
+            classes: Names of the classes, where the target is one and they are known.
+            probabilities: Whether to give the probability of every class, where the target is one.
+        """
+        found = self.predictions(outputs)
+        columns = found.reshape(len(found), -1).T.tolist()
+        return {"prediction" if not k else f"prediction_{k}": column for k, column in enumerate(columns)}
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """What a report shows of the answers for the test split, beside the scores; nothing unless a task says so.
