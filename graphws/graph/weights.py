@@ -129,9 +129,7 @@ class Weights:
             if bad.any():
                 network = int(bad.flatten(1).any(dim=1).nonzero()[0])
                 called = network if numbers is None else int(numbers[network])
-                raise WeightsError(
-                    f"parameter {name!r} of network {called} holds {int(bad[network].sum())} NaN or inf"
-                )
+                raise WeightsError(f"parameter {name!r} of network {called} holds {int(bad[network].sum())} NaN or inf")
 
     @staticmethod
     def from_state_dict(graph: NetworkGraph, state: Mapping[str, Tensor], *, copy: bool = True) -> Weights:

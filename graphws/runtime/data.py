@@ -27,6 +27,7 @@ class Data:
         targets: One row a network, in the units of the table; class indices, or real numbers with a column a target.
         members: For each of `SPLITS`, which networks are in it.
         origin: Where the data come from, for errors and reports.
+        classes: Names of the classes, where the target is one and they are known.
 
     Raises:
         DataError: On an empty split or a target that is NaN or infinite.
@@ -36,6 +37,7 @@ class Data:
     targets: Tensor
     members: dict[str, Tensor]
     origin: str
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -61,16 +63,22 @@ class Data:
 
 
 def load_data(
-    zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, device: torch.device | str = "cpu", limit: int = HELD_BYTES
+    zoo: Zoo,
+    columns: tuple[str, ...],
+    whole_numbers: bool,
+    device: torch.device | str = "cpu",
+    limit: int = HELD_BYTES,
+    classes: tuple[str, ...] | None = None,
 ) -> Data:
     """A zoo with some columns of its table as targets.
 
     Args:
         zoo: The zoo.
         columns: The targets; none where the networks themselves are.
-        whole_numbers: Whether the target is a class index.
+        whole_numbers: Whether the target is a class: its index, or its name.
         device: Where to hold networks that fit in memory.
         limit: Bytes up to which the networks are held in memory.
+        classes: Names of the classes, where they are known already; else a column of names counts its own, sorted.
 
     Raises:
         DataError: On a column that is missing or does not hold (whole) numbers, an empty split, a bad target.
@@ -88,7 +96,8 @@ def load_data(
             except WeightsError as error:
                 raise WeightsError(f"{origin}: {error}; fit or pack it again") from None
     members = {name: zoo.split(name) for name in SPLITS}
-    return Data(collection, _targets(zoo, columns, whole_numbers, origin), members, origin)
+    names = (classes or _classes(zoo, columns[0])) if whole_numbers and columns else None
+    return Data(collection, _targets(zoo, columns, whole_numbers, names, origin), members, origin, names)
 
 
 def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkCollection:
@@ -102,7 +111,17 @@ def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkColl
     return HeldMixed.of(parts, torch.from_numpy(zoo.architecture))
 
 
-def _targets(zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, origin: str) -> Tensor:
+def _classes(zoo: Zoo, column: str) -> tuple[str, ...] | None:
+    """Names of the classes in a column: its own texts, or what the source of the signals calls its labels."""
+    found = np.asarray(zoo.table.get(column, ()))
+    if found.dtype.kind in "OU":
+        return tuple(sorted({str(name) for name in found}))
+    return tuple(zoo.provenance.get("signal", {}).get("classes", ())) or None if column == "label" else None
+
+
+def _targets(
+    zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, classes: tuple[str, ...] | None, origin: str
+) -> Tensor:
     if not columns:
         return torch.zeros(len(zoo), 0)
     found = []
@@ -110,8 +129,19 @@ def _targets(zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, origin: st
         if name not in zoo.table:
             raise DataError(f"{origin} has no column {name!r}" + nearest(name, zoo.table))
         column = np.asarray(zoo.table[name])
+        if whole_numbers and classes and column.dtype.kind in "OU":
+            column = _numbered(column, classes, f"{origin}: the column {name!r}")
         if column.dtype.kind not in ("iub" if whole_numbers else "iufb"):
-            wanted = "whole numbers, one for each class" if whole_numbers else "numbers"
+            wanted = "whole numbers or names, one for each class" if whole_numbers else "numbers"
             raise DataError(f"{origin}: the column {name!r} holds {column.dtype.name}; the task needs {wanted}")
         found.append(torch.from_numpy(column.astype(np.int64 if whole_numbers else np.float32)))
     return found[0] if whole_numbers else torch.stack(found, dim=1)
+
+
+def _numbered(column: np.ndarray, classes: tuple[str, ...], what: str) -> np.ndarray:
+    """The number of each class, by its name."""
+    places = {name: number for number, name in enumerate(classes)}
+    strange = sorted({str(name) for name in column} - places.keys())
+    if strange:
+        raise DataError(f"{what} holds {strange[0]!r}, which is none of the classes" + nearest(strange[0], places))
+    return np.array([places[str(name)] for name in column], dtype=np.int64)

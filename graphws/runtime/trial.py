@@ -209,7 +209,9 @@ class Trial:
         try:
             with quiet():
                 several = len(self.training.collection.graphs) > 1
-                trainer = pl.Trainer(**trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks)
+                trainer = pl.Trainer(
+                    **trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks
+                )
                 checkpoint = str(last) if last.exists() else None
                 fit(trainer, learner, training, validation, checkpoint)
         except Diverged as error:

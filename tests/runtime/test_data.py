@@ -85,7 +85,7 @@ def test_columns_that_cannot_be_targets(zoo: Zoo) -> None:
     with pytest.raises(DataError) as caught:
         load_data(zoo, ("psnr",), whole_numbers=True)
     assert str(caught.value) == (
-        f"{where}: the column 'psnr' holds float64; the task needs whole numbers, one for each class"
+        f"{where}: the column 'psnr' holds float64; the task needs whole numbers or names, one for each class"
     )
     with pytest.raises(DataError) as caught:
         load_data(zoo, ("split",), whole_numbers=False)
