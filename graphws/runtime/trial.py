@@ -208,7 +208,10 @@ class Trial:
         diverged = None
         try:
             with quiet():
-                trainer = pl.Trainer(**trainer_options(train, group), max_epochs=train.epochs, callbacks=callbacks)
+                several = len(self.training.collection.graphs) > 1
+                trainer = pl.Trainer(
+                    **trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks
+                )
                 checkpoint = str(last) if last.exists() else None
                 fit(trainer, learner, training, validation, checkpoint)
         except Diverged as error:
@@ -258,8 +261,13 @@ def check_devices(train: Train, group: Processes) -> None:
         )
 
 
-def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
+def trainer_options(train: Train, group: Processes, several: bool = False) -> dict[str, Any]:
     """Lightning's options for a device, a precision and a number of processes.
+
+    Args:
+        train: The section of the spec.
+        group: The processes.
+        several: Whether the networks have several graphs, so that a batch may leave parameters of a model unused.
 
     Raises:
         UsageError: As `check_devices`.
@@ -270,7 +278,7 @@ def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
         "accelerator": "gpu" if gpu else "cpu",
         "devices": group.local_world,
         "num_nodes": group.nodes,
-        "strategy": DDPStrategy() if group.world > 1 else "auto",
+        "strategy": DDPStrategy(find_unused_parameters=several) if group.world > 1 else "auto",
         "precision": "32-true" if train.precision == "32" else train.precision,
         "max_time": timedelta(seconds=train.time_limit) if train.time_limit is not None else None,
         "plugins": [WholeCheckpoints()],
