@@ -6,9 +6,10 @@ classes by their place: reading a spec imports no torch.
 
 A class is one of two kinds:
 
-* `FixedPooling` has no parameters.  It says how it is computed in both ways in which layers run: by plain operations
-  that autograd differentiates (`pool`), and in the fused kernels by a forward and a backward of its own (`summarise`
-  and `add_gradient`).  ``tests/layers/test_poolings.py`` compares the two for every line of the table;
+* `FixedPooling` has no parameters.  It says how it is computed in the three ways in which layers run: by plain
+  operations that autograd differentiates (`pool`), in the fused kernels by a forward and a backward of its own
+  (`summarise` and `add_gradient`), and over segments of rows where networks of different graphs share a batch
+  (`over`).  ``tests/layers/test_poolings.py`` compares them for every line of the table;
 * `LearnedPooling` has parameters, a module for each slot that is pooled, and runs by plain operations only.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from graphws.errors import UsageError, nearest
 
@@ -41,6 +42,22 @@ if TYPE_CHECKING:
     Pool: TypeAlias = str
 else:
     Pool = Literal[tuple(POOLINGS)]  # what a spec may say; type checkers cannot read it off the table
+
+
+class RowSegments(Protocol):
+    """Groups of rows; `graphws.layers.union.segments.Segments` is one."""
+
+    def sum(self, rows: Tensor) -> Tensor:
+        """(rows, channels) to (segments, channels)."""
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """Likewise."""
+
+    def max(self, rows: Tensor) -> Tensor:
+        """Likewise."""
+
+    def spread(self, summary: Tensor) -> Tensor:
+        """(segments, channels) to (rows, channels)."""
 
 
 class Pooling:
@@ -74,6 +91,10 @@ class FixedPooling(Pooling, ABC):
         """The summary of x over some axes, by plain operations: its definition."""
 
     @abstractmethod
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        """The summary of each segment of rows (rows, channels), (segments, channels), that autograd differentiates."""
+
+    @abstractmethod
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """The summary of (batch, n, m, channels), contiguous, over axis 1 or 2; autograd does not look on."""
 
@@ -98,7 +119,7 @@ class LearnedPooling(Pooling, ABC):
 
     @abstractmethod
     def module(self, channels: int, heads: int) -> nn.Module:
-        """A module that takes a tensor (batch, *index axes, channels) and the axes to pool.
+        """A module that takes a tensor (batch, *index axes, channels) and the axes to pool, or rows and their segments.
 
         Raises:
             UsageError: Where heads do not divide channels.

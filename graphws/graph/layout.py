@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -50,25 +51,32 @@ class Layout:
     split: tuple[int, ...]
     moving: tuple[bool, ...]
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Length of each index axis."""
         return tuple(axis.size for axis in self.index)
 
-    @property
+    @cached_property
     def free(self) -> int:
         """How many channels one number per entry folds to."""
         return math.prod(n for n, moves in zip(self.split, self.moving, strict=True) if not moves)
 
-    @property
+    @cached_property
     def _order(self) -> list[int]:
         levels = range(len(self.split))
         return [k for k in levels if self.moving[k]] + [k for k in levels if not self.moving[k]]
+
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether free levels stand last already, so that folding moves nothing."""
+        return self._order == sorted(self._order)
 
     def fold(self, tensor: Tensor, channels: int = 0) -> Tensor:
         """(batch, *axes) to (batch, *index axes, free); with ``channels``, (batch, *axes, channels) to
         (batch, *index axes, free * channels)."""
         tail = (channels,) if channels else ()
+        if self._in_order:
+            return tensor.reshape(tensor.shape[0], *self.sizes, self.free * max(channels, 1))
         levels = tensor.reshape(tensor.shape[0], *self.split, *tail)
         order = [0, *(k + 1 for k in self._order), *([levels.ndim - 1] if channels else [])]
         return levels.permute(order).reshape(tensor.shape[0], *self.sizes, self.free * max(channels, 1))

@@ -33,7 +33,7 @@ from graphws.errors import GraphError, nearest
 from graphws.graph.constant import MOST, Constant
 from graphws.graph.layout import Layout, make_layout
 from graphws.graph.operation import Operation
-from graphws.graph.parameter import Parameter, Storage
+from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.serialise import parts_of, to_json
 from graphws.graph.space import Action, Space
 from graphws.graph.value import Value
@@ -354,6 +354,23 @@ class NetworkGraph:
         return NetworkGraph(
             self.spaces, self.parameters, steps, graph.inputs, graph.outputs, graph.constants, tuple(kept)
         )
+
+    @cached_property
+    def structure(self) -> NetworkGraph:
+        """Spaces, parameters and roles alone: all that an equivariant layer depends on.
+
+        Actions, powers, places in a state dict and the computation are left out, so that graphs that differ in no more
+        than a frequency, an activation or the keys of a state dict have equal structures.
+        """
+        found = NetworkGraph(
+            tuple(Space(s.name, s.size, s.kind, s.parent, role=s.role) for s in self.spaces),
+            tuple(
+                Parameter(p.name, tuple(Axis(a.space, inner=a.inner) for a in p.axes), p.kind, p.role)
+                for p in self.parameters
+            ),
+        )
+        found.__dict__["structure"] = found
+        return found
 
     def group(self) -> Group:
         """The weight-space symmetry group."""

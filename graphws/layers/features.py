@@ -7,7 +7,7 @@ large tensor in blocks applies it block by block, so that the activated tensor i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -89,9 +89,11 @@ class Features:
 
     @staticmethod
     def from_weights(weights: Weights) -> Features:
-        """One channel: the weights themselves."""
-        graph = weights.graph
-        return Features(graph, {name: graph.layout(name).fold(x) for name, x in weights.items()}, 1)
+        """One channel: the weights themselves; whole numbers (counters, masks) as floats."""
+        graph, kind = weights.graph, weights.floating
+        kind = kind if kind.is_floating_point else torch.get_default_dtype()
+        tensors = {n: graph.layout(n).fold(x if x.is_floating_point() else x.to(kind)) for n, x in weights.items()}
+        return Features(graph, tensors, 1)
 
     def to_weights(self) -> Weights:
         """The inverse of `from_weights`; WeightsError where there is more than one channel."""
@@ -108,6 +110,10 @@ class Features:
     def replace(self, tensors: Mapping[str, Tensor], channels: int | None = None) -> Features:
         """The same graph with other tensors, and no prologue."""
         return Features(self.graph, tensors, self.channels if channels is None else channels)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Features:
+        """The same graph with a function of every tensor, the prologue done."""
+        return self.replace({name: function(self[name]) for name in self.tensors})
 
     def awaiting(self, prologue: Prologue) -> Features:
         """The same tensors, with a prologue still to be done."""

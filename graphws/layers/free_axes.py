@@ -1,82 +1,119 @@
-"""Changing the width of free axes: d_0 to d_0' before the layers, and back where the output is a network.
-
-Free indices may be mixed at will without touching equivariance (paper D, appendix J), and layers cost the square of
-their width, so wide inputs (3072 pixels) are mapped down once.
-"""
+"""Mapping free axes before the layers, and back where the output is a network: the maps of a `Reduction`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from graphws.errors import UsageError, nearest
+from graphws.errors import GraphError
 from graphws.graph import NetworkGraph
 from graphws.layers.features import Features
-
-
-def resized(graph: NetworkGraph, sizes: Mapping[str, int]) -> NetworkGraph:
-    """The graph with some free spaces of another size.
-
-    Raises:
-        UsageError: On an unknown space, one that is not free, or a size that is not between 1 and its own.
-    """
-    for name, size in sizes.items():
-        known = {space.name: space for space in graph.spaces}
-        if name not in known:
-            raise UsageError(f"reduce: no space {name!r} in this graph" + nearest(name, known))
-        space = known[name]
-        if space.moves:
-            raise UsageError(f"reduce: {name!r} is a {space.kind} space; only free spaces can be reduced")
-        if not 1 <= size <= space.size:
-            raise UsageError(f"reduce: {name!r} has {space.size} entries, a reduction to {size} is wider than its axis")
-        graph = graph.replace_space(replace(space, size=size))
-    return graph
+from graphws.layers.keys import state_key
+from graphws.layers.reduction import Reduction, free_sizes, owner
 
 
 class FreeAxes(nn.Module):
-    """Maps free axes from the sizes in one graph to those in another, linearly, each parameter with its own matrices.
+    """Linear maps of the free numbers of each entry, the same for all entries of a parameter (or of a role).
 
     Args:
-        graph: The graph that comes in.
-        target: The same graph with other sizes of free spaces.
-        channels: Channels per entry (kept).
+        graphs: The graphs that may come; with shared weights also others, of the same roles and free sizes.
+        reduction: What is mapped to what.
+        back: Maps from what the layers see to networks, instead of to it.
 
     Shapes:
-        Features of `graph` -> Features of `target`.
+        Features of a graph, one channel -> Features of ``reduction.inner(graph)``, ``reduction.channels`` channels; or,
+        with ``back``, the other way (the graph is then the inner one's original, see `forward`).
     """
 
-    def __init__(self, graph: NetworkGraph, target: NetworkGraph, channels: int = 1) -> None:
+    def __init__(self, graphs: Sequence[NetworkGraph], reduction: Reduction, back: bool = False) -> None:
         super().__init__()
-        self.graph, self.target, self.channels = graph, target, channels
+        self.reduction, self.back = reduction, back
         self.maps = nn.ParameterDict()
-        for parameter in graph.parameters:
-            for place, (size, new) in self._changes(parameter.name).items():
-                matrix = torch.randn(size, new) / math.sqrt(size)
-                self.maps[f"{parameter.name}:{place}"] = nn.Parameter(matrix)
+        for graph in graphs:
+            for parameter in graph.parameters:
+                for key, (rows, columns) in self._shapes(graph, parameter.name).items():
+                    if key not in self.maps:
+                        self.maps[key] = nn.Parameter(torch.randn(rows, columns) / math.sqrt(rows))
 
-    def _frees(self, graph: NetworkGraph, parameter: str) -> list[int]:
-        layout = graph.layout(parameter)
-        return [n for n, moves in zip(layout.split, layout.moving, strict=True) if not moves]
+    def _shapes(self, graph: NetworkGraph, parameter: str) -> dict[str, tuple[int, int]]:
+        """The learned matrices of a parameter: by key, rows and columns."""
+        name, channels = owner(graph, parameter, self.reduction.share), self.reduction.channels
+        frees = free_sizes(graph, parameter)
+        if name in self.reduction.lifted:
+            # the free sizes are part of the key: inputs of two widths share all but this map
+            shapes = {f"{name}:{'x'.join(map(str, frees))}": (math.prod(frees), channels)}
+        elif channels > 1:
+            shapes = {name: (1, channels)}
+        else:
+            inner = free_sizes(self.reduction.inner(graph), parameter)
+            changed = ((k, pair) for k, pair in enumerate(zip(frees, inner, strict=True)) if pair[0] != pair[1])
+            shapes = {self._axis(name, k, pair[0]): pair for k, pair in changed}
+        turned = (lambda pair: pair[::-1]) if self.back else (lambda pair: pair)
+        return {state_key(key): turned(pair) for key, pair in shapes.items()}
 
-    def _changes(self, parameter: str) -> dict[int, tuple[int, int]]:
-        before, after = self._frees(self.graph, parameter), self._frees(self.target, parameter)
-        return {k: pair for k, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]}
+    def _axis(self, name: str, place: int, size: int) -> str:
+        """Names the map of one free axis; of a role, axes of several lengths each have one."""
+        return f"{name}:{place}" if self.reduction.share == "none" else f"{name}:{place}:{size}"
 
-    def forward(self, features: Features) -> Features:
-        """Applies the maps."""
-        return Features(self.target, {name: self._map(name, x) for name, x in features.tensors.items()}, self.channels)
+    def matrix(self, graph: NetworkGraph, parameter: str) -> Tensor | None:
+        """The map of a parameter's folded channels, (before, after); None where they stay as they are.
 
-    def _map(self, parameter: str, x: Tensor) -> Tensor:
-        changes = self._changes(parameter)
-        if not changes:
-            return x
-        frees = self._frees(self.graph, parameter)
-        lead = x.ndim - 1
-        x = x.unflatten(-1, (*frees, self.channels))
-        for place in changes:
-            x = torch.movedim(torch.movedim(x, lead + place, -1) @ self.maps[f"{parameter}:{place}"], -1, lead + place)
-        return x.flatten(lead)
+        Raises:
+            GraphError: On a role that comes with a number of free entries that was never seen.
+        """
+        name, channels = owner(graph, parameter, self.reduction.share), self.reduction.channels
+        shapes = self._shapes(graph, parameter)
+        for key, shape in shapes.items():
+            known = self.maps[key].shape if key in self.maps else None
+            if known != shape:
+                raise GraphError(self._unknown(graph, parameter, shape, known))
+        if name in self.reduction.lifted:
+            lifting: Tensor = self.maps[next(iter(shapes))]
+            return lifting
+        frees = free_sizes(graph, parameter)
+        if channels > 1:
+            eye = torch.eye(math.prod(frees), dtype=self._like.dtype, device=self._like.device)
+            return torch.kron(eye, self.maps[next(iter(shapes))])
+        if not shapes:
+            return None
+        whole = torch.ones(1, 1, dtype=self._like.dtype, device=self._like.device)
+        for place, size in enumerate(frees):
+            key = state_key(self._axis(name, place, size))
+            here = self.maps[key] if key in shapes else torch.eye(size, dtype=whole.dtype, device=whole.device)
+            whole = torch.kron(whole, here)
+        return whole
+
+    @property
+    def _like(self) -> Tensor:
+        like: Tensor = next(iter(self.maps.values()))
+        return like
+
+    def _unknown(
+        self, graph: NetworkGraph, parameter: str, shape: tuple[int, int], known: tuple[int, ...] | None
+    ) -> str:
+        name = owner(graph, parameter, self.reduction.share)
+        start = state_key(f"{name}:")
+        seen = sorted({m.shape[self.back] for key, m in self.maps.items() if key.startswith(start)})
+        said = f", with {' and '.join(map(str, seen))}" if seen else ""
+        what = f"{name!r} with {shape[self.back]} free entries"
+        return f"parameter {parameter!r} is of {what}, which this model was not built for{said}"
+
+    def forward(self, features: Features, graph: NetworkGraph | None = None) -> Features:
+        """Applies the maps.
+
+        Args:
+            features: What comes in.
+            graph: With ``back``, the graph of the networks that go out.
+        """
+        source = features.graph if graph is None else graph
+        tensors = {}
+        for name in features.tensors:
+            matrix = self.matrix(source, name)
+            x = features[name]
+            tensors[name] = x if matrix is None else x @ matrix.to(x.dtype)
+        if self.back:
+            return Features(source, tensors, 1)
+        return Features(self.reduction.inner(source), tensors, self.reduction.channels)

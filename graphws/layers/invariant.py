@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,14 @@ from torch import Tensor, nn
 from graphws.graph import NetworkGraph
 from graphws.layers.features import Features
 from graphws.layers.fused import edges
+from graphws.layers.keys import state_key
 from graphws.layers.pattern import orbit_slots
 from graphws.layers.plan import PooledSlot, role
 from graphws.layers.schedule import EdgeReading, summary_readings
 from graphws.layers.summaries import Summaries, module_for
+from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.summaries import UnionSummaries
+from graphws.layers.union.union import Source
 from graphws.pooling import LearnedPooling, learned_pooling, pooling_named
 
 
@@ -86,16 +90,16 @@ class Invariants(nn.Module):
 
     def _orbit(self, graph: NetworkGraph, source: PooledSlot) -> str:
         owner = source.slot.parameter if self.share == "none" else role(graph, source.slot.parameter)
-        return f"{owner}:{source.slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{source.slot.signature}")
 
     def _prepared(self, graph: NetworkGraph) -> _Prepared:
         if self._recent is None or self._recent.graph is not graph:
-            if graph not in self._known:
+            if graph.structure not in self._known:
                 sources = self._sources(graph)
-                self._known[graph] = _Prepared(
+                self._known[graph.structure] = _Prepared(
                     graph, tuple((self._orbit(graph, s), s) for s in sources), summary_readings(sources)
                 )
-            self._recent = self._known[graph]
+            self._recent = replace(self._known[graph.structure], graph=graph)
         return self._recent
 
     def gains(self) -> Tensor:
@@ -110,8 +114,30 @@ class Invariants(nn.Module):
     def _module(self, name: str, source: PooledSlot) -> nn.Module | None:
         return module_for(self.attentions, name if isinstance(source.pooling, LearnedPooling) else None)
 
-    def forward(self, features: Features) -> Tensor:
+    def _on_union(self, features: UnionFeatures) -> Tensor:
+        """(networks, width): the networks of all graphs, graph by graph."""
+        union, summaries = features.union, UnionSummaries(features)
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for stack in union.stacks.values():
+            graph, parameter = union.graphs[stack.members[0].graph], stack.members[0].parameter
+            for slot in orbit_slots(graph.layout(parameter), exact=False):
+                pooled = PooledSlot(slot, self.pool if slot.pooled else None)
+                name = self._orbit(graph, pooled)
+                level = summaries.get(Source(stack.name, slot.pattern, (), pooled), self._module(name, pooled))
+                found.setdefault(name, []).append((union.owners(stack.name), level))
+        like, parts = next(iter(features.tensors.values())), []
+        for name, width in self.orbits.items():
+            total, count = like.new_zeros(union.networks, width), like.new_zeros(union.networks, 1)
+            for owners, level in found.get(name, ()):
+                total = total.index_add(0, owners, level)
+                count = count.index_add(0, owners, like.new_ones(len(owners), 1))
+            parts.append(total / count.clamp(min=1))
+        return torch.cat(parts, dim=-1)
+
+    def forward(self, features: Features | UnionFeatures) -> Tensor:
         """Pools everything; orbits that a graph does not have are zero."""
+        if isinstance(features, UnionFeatures):
+            return self._on_union(features)
         prepared = self._prepared(features.graph)
         fused = self.fused and edges.supported(*features.tensors.values())
         summaries = Summaries(features, prepared.readings if fused else None)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,17 @@ from torch import Tensor, nn
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.assembly import Assembly
+from graphws.layers.differences import difference
 from graphws.layers.execution import run_fused, run_plain
 from graphws.layers.features import Features
 from graphws.layers.fused import edges
+from graphws.layers.keys import state_key
 from graphws.layers.pattern import Slot, orbit_slots
 from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
+from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.running import UnionAssembly, run_union
+from graphws.layers.union.union import Recipe, Source, recipe
 from graphws.messages import Message, expand_blocks
 from graphws.pooling import LearnedPooling
 
@@ -79,6 +85,7 @@ class EquivariantLinear(nn.Module):
         self.fused = True
         self._plans: dict[NetworkGraph, Plan] = {}
         self._schedules: dict[NetworkGraph, Schedule] = {}
+        self._recipes: dict[NetworkGraph, Recipe] = {}
         self._recent: tuple[NetworkGraph, Schedule] | None = None
         self.matrices = nn.ParameterDict()
         self.biases = nn.ParameterDict()
@@ -87,21 +94,33 @@ class EquivariantLinear(nn.Module):
             self._add_parameters(each, heads, init_scale, bias)
 
     def plan(self, graph: NetworkGraph) -> Plan:
-        """The layer's plan on a graph, made once."""
-        if graph not in self._plans:
-            table = self.table
-            planned = plan_by_name(graph, self.messages) if table is None else plan_by_role(graph, self.messages, table)
+        """The layer's plan on a graph, made once for all graphs of its structure.
+
+        Raises:
+            UsageError: Where weights are not shared, and the graph's structure is another than the layer's.
+            GraphError: Where weights are shared, and the graph has roles that the layer does not know.
+        """
+        structure, table = graph.structure, self.table
+        if structure not in self._plans:
             if self._plans and table is None:
-                raise UsageError("this layer was built for another graph; build it with share='role' to take several")
-            self._plans[graph] = planned
-        return self._plans[graph]
+                what = difference(next(iter(self._plans)), structure)
+                raise UsageError(
+                    f"this layer was built for another graph: {what}; build it with share='role' to take several"
+                )
+            planned = (
+                plan_by_name(structure, self.messages)
+                if table is None
+                else plan_by_role(structure, self.messages, table)
+            )
+            self._plans[structure] = planned
+        return self._plans[structure]
 
     def schedule(self, graph: NetworkGraph) -> Schedule:
         """The plan made ready to run, once."""
         if self._recent is None or self._recent[0] is not graph:  # spares a comparison of equal graphs
-            if graph not in self._schedules:
-                self._schedules[graph] = self._make_schedule(graph)
-            self._recent = (graph, self._schedules[graph])
+            if graph.structure not in self._schedules:
+                self._schedules[graph.structure] = self._make_schedule(graph.structure)
+            self._recent = (graph, self._schedules[graph.structure])
         return self._recent[1]
 
     def _make_schedule(self, graph: NetworkGraph) -> Schedule:
@@ -180,11 +199,11 @@ class EquivariantLinear(nn.Module):
         if not isinstance(source.pooling, LearnedPooling):
             return None
         owner = source.slot.parameter if self.table is None else role(graph, source.slot.parameter)
-        return f"{owner}:{source.slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{source.slot.signature}")
 
     def _bias_name(self, graph: NetworkGraph, slot: Slot) -> str:
         owner = slot.parameter if self.table is None else role(graph, slot.parameter)
-        return f"{owner}:{slot.signature}".replace(".", "_")
+        return state_key(f"{owner}:{slot.signature}")
 
     def _matrix(self, scheduled: ScheduledProduct) -> Tensor:
         """The product's part of its matrix: all of it, unless roles are shared and this graph lacks some."""
@@ -198,13 +217,20 @@ class EquivariantLinear(nn.Module):
                 matrix = torch.cat([parts[k] for k in chosen], dim=axis)
         return matrix
 
-    def forward(self, features: Features, moments: bool = False) -> Features:
+    @overload
+    def forward(self, features: Features, moments: bool = False) -> Features: ...
+    @overload
+    def forward(self, features: UnionFeatures, moments: bool = False) -> UnionFeatures: ...
+
+    def forward(self, features: Features | UnionFeatures, moments: bool = False) -> Features | UnionFeatures:
         """Applies the map; see the class for shapes.
 
         With ``moments`` the result comes with the moments of those tensors for which they cost next to nothing.
         """
         if features.channels != self.in_channels:
             raise UsageError(f"this layer takes {self.in_channels} channels, got {features.channels}")
+        if isinstance(features, UnionFeatures):
+            return self._on_union(features)
         schedule = self.schedule(features.graph)
         fused = self.fused and edges.supported(*features.tensors.values())
         assemblies = {name: Assembly(layout, schedule.channels[name]) for name, layout in schedule.layouts.items()}
@@ -219,6 +245,42 @@ class EquivariantLinear(nn.Module):
         tensors = {name: a.result(features.tensors[name], moments) for name, a in assemblies.items()}
         taken = {name: a.moments for name, a in assemblies.items() if a.moments is not None}
         return Features(features.graph, tensors, self.out_channels, moments=taken)
+
+    def _on_union(self, features: UnionFeatures) -> UnionFeatures:
+        union, table = features.union, self.table
+        if table is None:
+            raise UsageError("networks of several graphs need weights that are shared; build with share='role'")
+        shapes, sizes = {}, {}
+        for junction, rows in table.rows.items():
+            columns = table.columns[junction]
+            matrix = table.matrix(junction)
+            shapes[matrix] = len(rows), len(columns)
+            sizes[matrix] = (
+                [free * self.in_channels for free in rows.values()],
+                [free * self.out_channels for free in columns.values()],
+            )
+        junctions = union.junctions(self.messages, [self._recipe(graph) for graph in union.graphs], shapes)
+        assemblies = {name: UnionAssembly(s, name.free * self.out_channels) for name, s in union.stacks.items()}
+        if self.biases:
+            for stack in union.stacks.values():
+                graph, parameter = union.graphs[stack.members[0].graph], stack.members[0].parameter
+                for slot in orbit_slots(graph.layout(parameter), exact=False):
+                    bias = self.biases[self._bias_name(graph, slot)]
+                    assemblies[stack.name].add_constant(slot.pattern, bias)
+        run_union(features, junctions, self.matrices, sizes, self._module_of, assemblies)
+        tensors = {name: assembly.result(features.tensors[name]) for name, assembly in assemblies.items()}
+        return UnionFeatures(union, tensors, self.out_channels)
+
+    def _recipe(self, graph: NetworkGraph) -> Recipe:
+        if graph not in self._recipes:
+            self._recipes[graph] = recipe(self.plan(graph))
+        return self._recipes[graph]
+
+    def _module_of(self, source: Source) -> nn.Module | None:
+        """The module of a source on a union, if its pooling is learned."""
+        if not isinstance(source.pool.pooling, LearnedPooling):
+            return None
+        return self.attentions[state_key(f"{source.stack.role}:{source.pool.slot.signature}")]
 
     def extra_repr(self) -> str:
         """Channels and messages."""

@@ -7,8 +7,8 @@ folded channel.  Statistics per entry, as in public code, break equivariance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,12 @@ from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
 from graphws.layers.features import Features, Moments, Prologue
+from graphws.layers.keys import state_key
 from graphws.layers.plan import role
+from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.union import Stack
+
+State = TypeVar("State", Features, UnionFeatures, Features | UnionFeatures)
 
 NORMS = ("batch", "layer", "none")
 
@@ -65,27 +70,59 @@ class OrbitNorm(nn.Module):
 
     def name(self, graph: NetworkGraph, parameter: str) -> str:
         """What the statistics of a parameter go by."""
-        return (parameter if self.share == "none" else role(graph, parameter)).replace(".", "_")
+        return state_key(parameter if self.share == "none" else role(graph, parameter))
 
     def forward(self, states: Sequence[Features]) -> list[Features]:
         """Normalises a mixed batch, one `Features` for each graph in it."""
         return [state.settled for state in self.prepare(states)]
 
-    def prepare(self, states: Sequence[Features], activation: str = "identity") -> list[Features]:
-        """The same with an activation after it, done when the features are read wherever that can wait."""
+    def prepare(self, states: Sequence[State], activation: str = "identity") -> list[State]:
+        """The same with an activation after it, done when the features are read wherever that can wait.
+
+        States may be features of one graph and of unions of graphs, with one set of statistics over all.
+        """
         if self.kind == "layer":
-            normal = (
-                s.replace({p: self._alone(x, self.name(s.graph, p)) for p, x in s.tensors.items()}) for s in states
-            )
-            return [state.awaiting(Prologue(activation)) for state in normal]
-        affine = self._affine(states)
+            return [self._each_alone(state).awaiting(Prologue(activation)) for state in states]
+        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
+        for state in states:
+            for name, _, tensor, known in self._named(state):
+                members.setdefault(name, []).append((tensor, known))
+        affine = self._affine(members, all(isinstance(state, UnionFeatures) for state in states))
         prepared = []
         for state in states:
-            names = {parameter: self.name(state.graph, parameter) for parameter in state.tensors}
-            scale = {parameter: affine[name][0] for parameter, name in names.items()}
-            shift = {parameter: affine[name][1] for parameter, name in names.items()}
+            factors = {key: affine[name] for name, key, *_ in self._named(state)}
+            scale = {key: scale for key, (scale, _) in factors.items()}
+            shift = {key: shift for key, (_, shift) in factors.items()}
             prepared.append(state.awaiting(Prologue(activation, scale, shift)))
         return prepared
+
+    def _named(self, state: Features | UnionFeatures) -> Iterator[tuple[str, str, Tensor, Moments | None]]:
+        """Each tensor: what its statistics go by, what its prologue goes by, itself, and its moments if known."""
+        if isinstance(state, UnionFeatures):
+            for stack, tensor in state.tensors.items():
+                yield state_key(stack.role), stack.role, tensor, None
+        else:
+            for parameter, tensor in state.tensors.items():
+                yield self.name(state.graph, parameter), parameter, tensor, state.moments.get(parameter)
+
+    def _each_alone(self, state: State) -> State:
+        """Statistics of each network's tensor alone."""
+        if isinstance(state, UnionFeatures):
+            stacks = state.union.stacks
+            return state.replace({name: self._alone_in_blocks(stacks[name], x) for name, x in state.tensors.items()})
+        return state.replace({p: self._alone(x, self.name(state.graph, p)) for p, x in state.tensors.items()})
+
+    def _alone_in_blocks(self, stack: Stack, x: Tensor) -> Tensor:
+        """Statistics of each network's tensor alone."""
+        name, whole = state_key(stack.name.role), tuple(range(stack.name.axes))
+        if whole:
+            blocks = stack.segments(whole, whole, ())
+            mean = blocks.spread(blocks.mean(x))
+            variance = blocks.spread(blocks.mean((x - mean).square()))
+        else:
+            mean = x.mean(-1, keepdim=True)
+            variance = (x - mean).square().mean(-1, keepdim=True)
+        return torch.addcmul(self.shift[name], (x - mean) * torch.rsqrt(variance + self.eps), self.scale[name])
 
     def _alone(self, x: Tensor, name: str) -> Tensor:
         """Statistics of each network alone."""
@@ -95,16 +132,19 @@ class OrbitNorm(nn.Module):
         normal = (x - mean) * torch.rsqrt(variance + self.eps)
         return torch.addcmul(self.shift[name], normal, self.scale[name])
 
-    def _affine(self, states: Sequence[Features]) -> dict[str, tuple[Tensor, Tensor]]:
-        """For batch statistics: the factors and offsets of each name, all computed in one vector."""
-        members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
-        for state in states:
-            for parameter, tensor in state.tensors.items():
-                members.setdefault(self.name(state.graph, parameter), []).append((tensor, state.moments.get(parameter)))
+    def _affine(
+        self, members: Mapping[str, Sequence[tuple[Tensor, Moments | None]]], union: bool
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """For batch statistics: the factors and offsets of each name, all computed in one vector.
+
+        Args:
+            members: For each name its tensors, with their moments where they are known.
+            union: All are stacks of unions.
+        """
         running_means = [self.get_buffer(f"mean_{name}") for name in members]
         running_variances = [self.get_buffer(f"variance_{name}") for name in members]
         if self.training:
-            found = [moments(tensors) for tensors in members.values()]
+            found = [moments(tensors, rows=union) for tensors in members.values()]
             means, variances = [m.mean for m in found], [m.variance for m in found]
             with torch.no_grad():
                 unbiased = torch._foreach_mul(variances, [m.count / max(m.count - 1, 1) for m in found])
@@ -119,22 +159,46 @@ class OrbitNorm(nn.Module):
         return dict(zip(members, pairs, strict=True))
 
 
-def moments(tensors: Sequence[tuple[Tensor, Moments | None]]) -> Moments:
+def moments(tensors: Sequence[tuple[Tensor, Moments | None]], rows: bool = False) -> Moments:
     """The moments of several tensors (..., channels) together, over all processes.
 
     Args:
         tensors: Each with its own moments, where they are known already.
+        rows: All are large matrices (rows, channels) whose moments are not known.
     """
     if len(tensors) == 1 and tensors[0][1] is not None and not _several():
         return tensors[0][1]
     counts = [x.shape[:-1].numel() for x, _ in tensors]
     count = _all(sum(counts), tensors[0][0])
+    if rows and not _several():
+        mean, variance = _Moments.apply(*(x for x, _ in tensors))  # type: ignore[no-untyped-call]
+        return Moments(mean, variance, sum(len(x) for x, _ in tensors))
     mean = _total([x.flatten(0, -2).sum(0) if m is None else m.mean * m.count for x, m in tensors]) / count
     squares = [
         (x - mean).square().flatten(0, -2).sum(0) if m is None else (m.variance + (m.mean - mean).square()) * m.count
         for x, m in tensors
     ]
     return Moments(mean, _total(squares) / count, int(count))
+
+
+class _Moments(torch.autograd.Function):
+    """Mean and variance of each column of some matrices together, with one pass over each for the gradient."""
+
+    @staticmethod
+    def forward(context: Any, *matrices: Tensor) -> tuple[Tensor, Tensor]:
+        count = sum(map(len, matrices))
+        mean = torch.stack([x.sum(0) for x in matrices]).sum(0) / count
+        variance = torch.stack([(x - mean).square_().sum(0) for x in matrices]).sum(0) / count
+        context.save_for_backward(mean, *matrices)
+        return mean, variance
+
+    @staticmethod
+    def backward(context: Any, g_mean: Tensor, g_variance: Tensor) -> tuple[Tensor, ...]:
+        mean, *matrices = context.saved_tensors
+        count = sum(map(len, matrices))
+        slope = g_variance * (2 / count)
+        start = g_mean / count - mean * slope
+        return tuple(torch.addcmul(start, x, slope) for x in matrices)
 
 
 class _SumOfProcesses(torch.autograd.Function):

@@ -10,12 +10,13 @@ of matrices serves every layer of the input network and networks of any depth; s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
+from graphws.layers.keys import matrix_key
 from graphws.layers.pattern import Key, Slot, fits, slots
 from graphws.messages import LEVELS, Message, Via
 from graphws.pooling import Pooling, pooling_named
@@ -151,11 +152,6 @@ class Plan:
         return free * len(met)
 
 
-def _matrix_name(nodes: Iterable[str], part: str) -> str:
-    name = "+".join(nodes) or "network"
-    return (f"{name}/{part}" if part else name).replace(".", "_")
-
-
 def plan_by_name(graph: NetworkGraph, messages: Sequence[Message]) -> Plan:
     """Every key of the graph with matrices of its own."""
     columns: dict[Slot, dict[PooledSlot, None]] = {}
@@ -168,7 +164,7 @@ def plan_by_name(graph: NetworkGraph, messages: Sequence[Message]) -> Plan:
     for (key, sources), targets in sorted(grouped.items(), key=lambda item: len(item[0][0])):
         part = parts.setdefault(key, 0)
         parts[key] += 1
-        name = _matrix_name((space for space, _ in key), str(part or ""))
+        name = matrix_key(key, str(part or ""))
         products.append(Product(key, name, tuple((s,) for s in sources), tuple((t,) for t in targets)))
     return Plan(graph, tuple(products))
 
@@ -201,7 +197,7 @@ class RoleTable:
     def matrix(self, junction: Junction) -> str:
         """Name of the junction's matrix."""
         key, audience = junction
-        return _matrix_name((name for name, _ in key), ",".join(map(str, audience)))
+        return matrix_key(key, ",".join(map(str, audience)))
 
 
 def _by_role(graph: NetworkGraph, messages: Sequence[Message]) -> Iterator[tuple[Junction, Row, Column, Pair]]:
@@ -275,6 +271,12 @@ def plan_by_role(graph: NetworkGraph, messages: Sequence[Message], table: RoleTa
         ):
             if name not in known:
                 raise _unknown_role(table, parameter, name[0])
+            free = graph.layout(parameter).free
+            if free != known[name]:  # type: ignore[index]
+                raise GraphError(
+                    f"parameter {parameter!r} of role {name[0]!r} has {free} free entries, those that this model was "
+                    f"built for have {known[name]}"  # type: ignore[index]
+                )
     products = []
     for (key, junction), (rows, columns) in sorted(met.items(), key=lambda item: len(item[0][0])):
         all_rows, all_columns = list(table.rows[junction]), list(table.columns[junction])

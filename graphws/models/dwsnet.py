@@ -25,9 +25,13 @@ from graphws.layers import (
     OrbitNorm,
     Prologue,
     expand_blocks,
-    resized,
+    reduction_of,
 )
+from graphws.layers.union.arrange import arrange
+from graphws.layers.union.features import UnionFeatures
 from graphws.models.readout import MakeReadout, readout_of
+
+State = Features | UnionFeatures
 
 
 class DWSNet(nn.Module):
@@ -47,7 +51,8 @@ class DWSNet(nn.Module):
         dropout: Share of features set to zero in training.
         residual: Adds a layer's input to its output wherever channels agree.
         bias: Equivariant biases.
-        reduce: New sizes of free spaces, mapped before the first layer.
+        reduce: Which free axes are made smaller before the first layer: ``auto``, ``none``, or new sizes of free
+            spaces by their names or roles; see `graphws.layers.reduction`.
         share: ``none`` or ``role``.
         heads: Heads of attention pooling.
         init_scale: Factor on the initial weights of the last layer of an equivariant output; 1 for all others.
@@ -71,7 +76,7 @@ class DWSNet(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         bias: bool = True,
-        reduce: Mapping[str, int] | None = None,
+        reduce: str | Mapping[str, int] | None = "auto",
         share: str = "none",
         heads: int = 1,
         init_scale: float = 1.0,
@@ -84,11 +89,12 @@ class DWSNet(nn.Module):
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
         self._batch_norm = norm == "batch"
         self.activation, self.dropout, self.residual = activation, dropout, residual
-        inner = [resized(each, reduce or {}) for each in graphs]
-        self.reduce = _FreeAxesTable(graphs, inner) if reduce else None
+        reduction = reduction_of(graphs, reduce, channels, share)
+        inner = [reduction.inner(each) for each in graphs]
+        self.reduce = None if reduction.empty else FreeAxes(graphs, reduction)
         used = tuple(messages) if messages is not None else expand_blocks(blocks, pooling)
-        last = channels if outputs is not None else 1
-        widths = [1, *[channels] * (layers - 1), last]
+        last = channels if outputs is not None else reduction.channels
+        widths = [reduction.channels, *[channels] * (layers - 1), last]
         self.layers = nn.ModuleList(
             EquivariantLinear(
                 inner if share == "role" else inner[0],
@@ -106,18 +112,18 @@ class DWSNet(nn.Module):
             nn.Identity() if norm == "none" else OrbitNorm(inner, width, norm, share) for width in widths[1:-1]
         )
         self.head: InvariantReadout | None = None
-        self.expand: _FreeAxesTable | None = None
+        self.expand: FreeAxes | None = None
         if outputs is not None:
             self.head = InvariantReadout(inner, channels, outputs, pooling, share, heads)
-        elif reduce:
-            self.expand = _FreeAxesTable(inner, graphs)
+        elif not reduction.empty:
+            self.expand = FreeAxes(graphs, reduction, back=True)
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network; see the class for shapes."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
-        states = [Features.from_weights(batch) for batch in batches]
-        if self.reduce is not None:
-            states = [self.reduce(state) for state in states]
+        single = [Features.from_weights(batch) for batch in batches]
+        groups = arrange(single) if len(single) > 1 else [[0]]
+        states = [self._enter([single[position] for position in group]) for group in groups]
         for k, layer in enumerate(self.layers):
             if k:
                 states = self._between(states, self.norms[k - 1])
@@ -132,27 +138,46 @@ class DWSNet(nn.Module):
                     for new, old in zip(received, states, strict=True)
                 ]
             states = received
+        places = [position for group in groups for position in group]
         if self.head is not None:
-            states = [self._drop(state.awaiting(Prologue(self.activation))) for state in states]
-            return torch.cat([self.head(state) for state in states])
+            answers = [self.head(self._drop(state.awaiting(Prologue(self.activation)))) for state in states]
+            return _in_order(answers, [batches[position].batch for position in places], places)
+        parts = [part for state in states for part in (state.split() if isinstance(state, UnionFeatures) else [state])]
+        features = [part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])]
         if self.expand is not None:
-            states = [self.expand(state) for state in states]
+            features = [self.expand(state, batch.graph) for batch, state in zip(batches, features, strict=True)]
         outputs = [
-            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, states, strict=True)
+            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, features, strict=True)
         ]
         return outputs[0] if isinstance(weights, Weights) else outputs
 
-    def _between(self, states: list[Features], norm: nn.Module) -> list[Features]:
+    def _enter(self, states: list[Features]) -> State:
+        """What the layers see: one graph's features as they are, those of several as a union."""
+        if len(states) > 1:
+            return UnionFeatures.join(states, self.reduce)
+        return states[0] if self.reduce is None else self.reduce(states[0])
+
+    def _between(self, states: list[State], norm: nn.Module) -> list[State]:
+        """What stands between two layers."""
         if isinstance(norm, OrbitNorm):
             states = norm.prepare(states, self.activation)
         else:
             states = [state.awaiting(Prologue(self.activation)) for state in states]
         return [self._drop(state) for state in states]
 
-    def _drop(self, state: Features) -> Features:
+    def _drop(self, state: State) -> State:
         if not (self.dropout and self.training):
             return state
-        return state.replace({name: functional.dropout(state[name], self.dropout) for name in state.tensors})
+        return state.map(lambda x: functional.dropout(x, self.dropout))
+
+
+def _in_order(answers: Sequence[Tensor], counts: Sequence[int], places: Sequence[int]) -> Tensor:
+    """Rows of answers, whose networks come graph by graph, in the order of the graphs' places."""
+    rows = answers[0] if len(answers) == 1 else torch.cat(list(answers))
+    if list(places) == sorted(places):
+        return rows
+    parts = rows.split(list(counts))
+    return torch.cat([part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])])
 
 
 class InvariantReadout(nn.Module):
@@ -187,20 +212,7 @@ class InvariantReadout(nn.Module):
             with torch.no_grad():  # starts as if it read means, whatever the widths are
                 linear[0].weight *= self.invariants.gains().to(linear[0].weight)
 
-    def forward(self, features: Features) -> Tensor:
+    def forward(self, features: Features | UnionFeatures) -> Tensor:
         """Pools and reads out."""
         result: Tensor = self.readout(self.invariants(features))
-        return result
-
-
-class _FreeAxesTable(nn.Module):
-    """`FreeAxes` for each graph that may come."""
-
-    def __init__(self, graphs: Sequence[NetworkGraph], targets: Sequence[NetworkGraph]) -> None:
-        super().__init__()
-        self.graphs = list(graphs)
-        self.maps = nn.ModuleList(FreeAxes(a, b) for a, b in zip(graphs, targets, strict=True))
-
-    def forward(self, features: Features) -> Features:
-        result: Features = self.maps[self.graphs.index(features.graph)](features)
         return result

@@ -80,7 +80,10 @@ def test_only_one_graph_without_sharing() -> None:
     layer = EquivariantLinear(DEPTHS[0], 2, 2).double()
     with pytest.raises(UsageError) as caught:
         layer(random_features(DEPTHS[1], 2, 1, rng()))
-    assert str(caught.value) == "this layer was built for another graph; build it with share='role' to take several"
+    assert str(caught.value) == (
+        "this layer was built for another graph: parameter 'W2' has the axes hidden2 x hidden1, "
+        "the model's output x hidden1; build it with share='role' to take several"
+    )
 
 
 def test_diagonal_families_cannot_be_shared() -> None:

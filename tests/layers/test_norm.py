@@ -93,7 +93,7 @@ def test_a_mixed_batch_shares_statistics_by_role() -> None:
     states = [random_features(graph, 1, 8, rng(k)) for k, graph in enumerate(graphs)]
     norm = OrbitNorm(graphs, 1, share="role").double()
     found = norm(states)
-    hidden = [x for state in found for n, x in state.tensors.items() if norm.name(state.graph, n) == "weight_hidden"]
+    hidden = [x for state in found for n, x in state.tensors.items() if norm.name(state.graph, n) == "weight%2Ehidden"]
     assert len(hidden) == 3
     pooled = torch.cat([x.detach().flatten() for x in hidden])
     assert abs(float(pooled.mean())) < 1e-12

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError
-from graphws.pooling import LearnedPooling
+from graphws.pooling import LearnedPooling, RowSegments
 
 
 class Attention(LearnedPooling):
@@ -25,7 +25,8 @@ class AttentionPool(nn.Module):
     """Weighs entries by softmax(x·q), a score a head; heads share the channels out between them.
 
     Shapes:
-        (batch, *index axes, channels) -> the same without the pooled axes.
+        (batch, *index axes, channels) -> the same without the pooled axes;
+        (rows, channels) and their segments -> (segments, channels).
 
     Raises:
         UsageError: Where heads do not divide channels.
@@ -38,12 +39,20 @@ class AttentionPool(nn.Module):
         self.heads = heads
         self.score = nn.Linear(channels, heads, bias=False)
 
-    def forward(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """Pools over `axes`, which must come before the channels."""
-        score = self.score(x)
+    def forward(self, x: Tensor, over: tuple[int, ...] | RowSegments) -> Tensor:
+        """Pools over axes, which must come before the channels, or over each of some segments of rows."""
+        if not isinstance(over, tuple):
+            return self._over(x, over)
+        axes, score = over, self.score(x)
         moved = torch.movedim(score, axes, tuple(range(-len(axes) - 1, -1)))
         weight = moved.flatten(-len(axes) - 1, -2).softmax(-2).reshape(moved.shape)
         weight = torch.movedim(weight, tuple(range(-len(axes) - 1, -1)), axes)
         heads = x.unflatten(-1, (self.heads, -1))
         pooled: Tensor = (heads * weight.unsqueeze(-1)).sum(axes).flatten(-2)
         return pooled
+
+    def _over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        score: Tensor = self.score(rows)
+        weight = (score - segments.spread(segments.max(score.detach()))).exp()
+        weight = weight / segments.spread(segments.sum(weight))
+        return segments.sum((rows.unflatten(-1, (self.heads, -1)) * weight.unsqueeze(-1)).flatten(-2))

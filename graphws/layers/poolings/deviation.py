@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 ROUNDING = 8
 """A spread below so many roundings of the mean is what equal entries may show, and counts as none."""
@@ -24,6 +24,13 @@ class Deviation(FixedPooling):
         variance = (x - mean).square().mean(axes)
         equal = _equal(variance, mean.detach().reshape(variance.shape))
         # The inner `where` keeps the root's slope finite, the outer one takes it out.
+        return torch.where(equal, 0, torch.where(equal, 1, variance).sqrt())
+
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        """See `FixedPooling`."""
+        mean = segments.mean(rows)
+        variance = segments.mean((rows - segments.spread(mean)).square())
+        equal = _equal(variance, mean.detach())
         return torch.where(equal, 0, torch.where(equal, 1, variance).sqrt())
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphws.layers.fused.lanes import grouped, grouping, repeated
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 
 class Maximum(FixedPooling):
@@ -19,6 +19,10 @@ class Maximum(FixedPooling):
     def pool(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """See `FixedPooling`."""
         return x.amax(axes)
+
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        """See `FixedPooling`."""
+        return segments.max(rows)
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """See `FixedPooling`."""

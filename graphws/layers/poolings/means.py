@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from graphws.layers.fused.lanes import grouped, grouping, repeated, total
-from graphws.pooling import FixedPooling
+from graphws.pooling import FixedPooling, RowSegments
 
 
 class Mean(FixedPooling):
@@ -20,6 +20,10 @@ class Mean(FixedPooling):
     def pool(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """See `FixedPooling`."""
         return x.mean(axes)
+
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        """See `FixedPooling`."""
+        return segments.mean(rows)
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """See `FixedPooling`."""
@@ -45,6 +49,10 @@ class Sum(FixedPooling):
     def pool(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
         """See `FixedPooling`."""
         return x.mean(axes) * math.prod(x.shape[axis] for axis in axes)
+
+    def over(self, rows: Tensor, segments: RowSegments) -> Tensor:
+        """See `FixedPooling`."""
+        return segments.sum(rows)
 
     def summarise(self, chunk: Tensor, axis: int) -> Tensor:
         """See `FixedPooling`."""
