@@ -1,4 +1,4 @@
-"""What a state dict of an MLP does not say: its activations with their constants, and what follows the last layer."""
+"""What a state dict of an MLP does not say: its activations with their constants."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ class Attributes:
         omega: Frequency of sines, sin(ω x), one for all or one each.
         exponent: Of ``power``.
         slope: Of ``leaky_relu`` below 0.
-        offset: Added to the outputs.
-        output_activation: After the last layer.
 
     Raises:
         UsageError: On an unknown activation, constants of another one, or numbers that are not finite.
@@ -34,8 +32,6 @@ class Attributes:
     omega: float | Sequence[float] | None = None
     exponent: int | None = None
     slope: float | None = None
-    offset: float | None = None
-    output_activation: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("activation", "omega"):
@@ -48,10 +44,8 @@ class Attributes:
         for name, number in (("omega", w) for w in self.omegas):
             if not (math.isfinite(number) and number > 0):
                 raise UsageError(f"{name} must be a positive number, got {number!r}")
-        for name in ("slope", "offset"):
-            number = getattr(self, name)
-            if number is not None and not math.isfinite(number):
-                raise UsageError(f"{name} must be a finite number, got {number!r}")
+        if self.slope is not None and not math.isfinite(self.slope):
+            raise UsageError(f"slope must be a finite number, got {self.slope!r}")
         for name, kind in (("omega", "sine"), ("exponent", "power"), ("slope", "leaky_relu")):
             given = getattr(self, name) is not None
             if given and kind not in self.kinds:
@@ -62,9 +56,8 @@ class Attributes:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The activations that are named, hidden ones first."""
-        hidden = (self.activation,) if isinstance(self.activation, str) else self.activation or ()
-        return (*hidden, *([self.output_activation] if self.output_activation else []))
+        """The activations that are named."""
+        return (self.activation,) if isinstance(self.activation, str) else tuple(self.activation or ())
 
     @property
     def omegas(self) -> tuple[float, ...]:
@@ -82,16 +75,6 @@ class Attributes:
         kinds = _spread(self.activation, layers, "activation")
         omegas = _spread(self.omega, layers, "omega")
         return [self._one(kind, omega) for kind, omega in zip(kinds, omegas, strict=True)]
-
-    @property
-    def last(self) -> Activation | None:
-        """What follows the last layer."""
-        if self.output_activation is None:
-            return None
-        omegas = self.omegas
-        if self.output_activation == "sine" and len(set(omegas)) > 1:
-            raise UsageError("the frequency of a sine after the last layer is not clear where the layers' differ")
-        return self._one(self.output_activation, omegas[0] if omegas else None)
 
     def _one(self, kind: str, omega: float | None) -> Activation:
         constants = {"omega": omega, "exponent": self.exponent, "negative_slope": self.slope}

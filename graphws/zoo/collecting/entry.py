@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -86,8 +86,10 @@ class Collected:
         entries: In the order that the zoo will have.
         columns: Of one value a network: labels, ``sample``, ``view``, ``split`` where the layout knows them.
         notes: What was taken for granted, for people to read and for the zoo's provenance.
+        about: For the zoo's provenance.
     """
 
     entries: Sequence[Entry]
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)

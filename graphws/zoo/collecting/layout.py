@@ -32,14 +32,12 @@ class Choices:
         splits: The file of splits, where a folder has several or keeps it elsewhere.
         split_at: Samples below the first number are for training, below the second for validation, others for tests.
         where: Only networks with these values in these columns.
-        widths: Of MLPs whose files hold nothing but numbers.
         attributes: Of MLPs; a layout may need them to read a file.
     """
 
     splits: Path | None = None
     split_at: tuple[int, int] | None = None
     where: tuple[tuple[str, str], ...] = ()
-    widths: tuple[tuple[int, ...], ...] = ()
     attributes: Attributes = Attributes()
 
     def __post_init__(self) -> None:

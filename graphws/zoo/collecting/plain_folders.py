@@ -98,9 +98,9 @@ STATE_DICTS = Layout(
     activation=DEFAULT,
 )
 ONNX = Layout("onnx", "an ONNX file a network", _has(".onnx"), _onnx)
-NETWORKS = Layout("networks", "a file of `graphws convert -o` a network", _has_networks, _networks)
+NETWORKS = Layout("converted", "a file of `graphws convert -o` a network", _has_networks, _networks)
 HUGGING_FACE = Layout(
-    "hugging-face",
+    "huggingface",
     "a folder with config.json and weights a network",
     lambda folder: bool(_folders(folder, CONFIG)),
     _hugging_face,
