@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,6 +36,11 @@ class Reading:
 
 class Source(Protocol):
     """Where one network is; frozen, comparable and picklable."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+        ...
 
     @property
     def place(self) -> str:

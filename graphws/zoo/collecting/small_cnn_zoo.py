@@ -28,6 +28,8 @@ from graphws.zoo.collecting.layout import Choices, Layout
 WEIGHTS, METRICS, VARIABLES = "weights.npy", "metrics.csv.gz", "layout.csv"
 MOST_VARIABLES = 10_000
 LARGEST_SIDE = 1 << 24
+DEEPEST = 6
+"""Convolutions of stride 2 that a network of this zoo may have."""
 _SHAPE = re.compile(r"[\[(]?\s*(\d{1,8}(?:\s*,\s*\d{1,8}){0,7})?\s*,?\s*[\])]?")
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "elu": nn.ELU}
 
@@ -168,7 +170,8 @@ def _assumed(reading: Reading, stated: tuple[tuple[str, str], ...]) -> tuple[nn.
     """The paper's network of these shapes; None where they are none of its."""
     activation = _ACTIVATIONS.get(dict(stated).get("activation", ""))
     weights = [(key, x) for key, x in reading.state.items() if key.endswith(".weight")]
-    if activation is None or not weights or any(x.ndim not in (2, 4) for _, x in weights):
+    depth = sum(x.ndim == 4 for _, x in weights)
+    if activation is None or not weights or depth > DEEPEST or any(x.ndim not in (2, 4) for _, x in weights):
         return None
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     flat = False
@@ -183,7 +186,6 @@ def _assumed(reading: Reading, stated: tuple[tuple[str, str], ...]) -> tuple[nn.
             layers[name] = nn.Linear(x.shape[1], x.shape[0], bias=bias)
         if not last:
             layers[f"activation{number}"] = activation()
-    depth = sum(x.ndim == 4 for _, x in weights)
     inputs = torch.randn(2, weights[0][1].shape[1], *[8 * 2**depth] * 2, generator=torch.Generator().manual_seed(0))
     return nn.Sequential(layers).eval(), inputs
 
