@@ -67,7 +67,9 @@ def _json_splits(folder: Path, choices: Choices) -> Collected:
     where = _chosen(folder, ".json", choices)
     document = json_document(where)
     if not isinstance(document, dict) or not document or not all(isinstance(x, dict) for x in document.values()):
-        raise ZooError(f"{where}: not a file of splits: it must map splits to lists, as in {{'train': {{'path': […]}}}}")
+        raise ZooError(
+            f"{where}: not a file of splits: it must map splits to lists, as in {{'train': {{'path': […]}}}}"
+        )
     columns: dict[str, list[Any]] = {"path": [], "split": []}
     for split, lists in document.items():
         name = one_of_splits(str(split), str(where))

@@ -90,9 +90,7 @@ def _assumed(reading: Reading, stated: tuple[tuple[str, str], ...]) -> tuple[nn.
 
 
 def _chain(state: Mapping[str, Tensor], prefix: str, activation: type[nn.Module]) -> nn.Sequential:
-    numbers = sorted(
-        {int(match[1]) for key in state if (match := _LAYER.fullmatch(key.removeprefix(f"{prefix}.")))}
-    )
+    numbers = sorted({int(match[1]) for key in state if (match := _LAYER.fullmatch(key.removeprefix(f"{prefix}.")))})
     if numbers != list(range(0, 2 * len(numbers), 2)):
         return nn.Sequential()
     layers: list[nn.Module] = []

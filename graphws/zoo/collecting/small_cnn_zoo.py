@@ -98,7 +98,9 @@ def read_variables(path: Path) -> tuple[Variable, ...]:
         found.append(Variable(name, tuple(int(size) for size in re.findall(r"\d+", match[1] or "")), int(start)))
         before = found[-2].stop if len(found) > 1 else 0
         if found[-1].start != before or found[-1].stop != int(end) or int(end) > LARGEST_SIDE:
-            raise ZooError(f"{path}: the numbers {start} to {end} of {name[:80]!r} are not those of its shape, in order")
+            raise ZooError(
+                f"{path}: the numbers {start} to {end} of {name[:80]!r} are not those of its shape, in order"
+            )
     if len({variable.key for variable in found}) < len(found) or not found:
         raise ZooError(f"{path}: its variables have no names of their own")
     return tuple(found)

@@ -192,4 +192,3 @@ def named(place: str, work: Callable[[], Result]) -> Result:
     except GraphwsError as error:
         text = str(error)
         raise ZooError(text if text.startswith(place) else f"{place}: {text}") from error
-
