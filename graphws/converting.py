@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.checkpoints.conversion import Conversion, Converter, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
 from graphws.checkpoints.network_file import is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEX
 from graphws.errors import DataError, UsageError
@@ -85,6 +85,20 @@ def convert(
             return converter.convert(source, hints)
     what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
     raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
+
+
+def read_contents(source: object) -> Contents:
+    """The numbers of a source that holds a whole network, such as an ``.onnx`` file, without converting it.
+
+    Raises:
+        UsageError: Where no installed converter reads such a source.
+        DataError: Where it cannot be read.
+    """
+    for converter in converters().values():
+        if converter.accepts(source) and isinstance(converter, Reader):
+            return converter.read(source)
+    what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
+    raise UsageError(f"no installed converter reads {what} without converting it")
 
 
 def load_graph_file(

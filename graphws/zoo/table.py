@@ -52,11 +52,32 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
         ZooError: Where the file is missing or damaged, has not `count` rows, lacks ``sample``, ``view`` or ``split``,
             or claims sizes or types that no table of a zoo has.
     """
+    columns = read_columns(path, count)
+    for name in ("sample", "view", "split"):
+        if name not in columns:
+            raise ZooError(f"{path}: no column {name!r}")
+    try:
+        check_splits(columns["split"])
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from None
+    return columns
+
+
+def read_columns(path: Path, count: int | None = None) -> dict[str, np.ndarray]:
+    """The columns of a Parquet file that may come from anywhere, as `read_table` gives them.
+
+    Args:
+        path: The file.
+        count: How many rows it must have, where that is known.
+
+    Raises:
+        ZooError: As `read_table`, whatever its columns are.
+    """
     data = read_bounded(path, MAX_BYTES)
     try:
         with pq.ParquetFile(str(path), memory_map=False) as file:
             about = file.metadata
-            if about.num_rows != count:
+            if count is not None and about.num_rows != count:
                 raise ZooError(f"{path}: {about.num_rows} rows for {count} networks")
             _check_size(path, data, about)
             texts = _check_types(path, file.schema_arrow)
@@ -66,15 +87,8 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ZooError(f"{path}: not a readable Parquet file: {reason}") from error
-    if table.num_rows != count:
+    if count is not None and table.num_rows != count:
         raise ZooError(f"{path}: {table.num_rows} rows for {count} networks")
-    for name in ("sample", "view", "split"):
-        if name not in columns:
-            raise ZooError(f"{path}: no column {name!r}")
-    try:
-        check_splits(columns["split"])
-    except ZooError as error:
-        raise ZooError(f"{path}: {error}") from None
     return columns
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
@@ -58,6 +58,18 @@ class NetworkConverter:
         if isinstance(source, Mapping):
             return convert_bare(source, hints, "a state dict")
         raise UsageError(f"a network is a module, a state dict or a path; got a {type(source).__name__}")
+
+    def read(self, source: object) -> Contents:
+        """The numbers of an ``.onnx`` file or a Hugging Face folder; see `graphws.converting.read_contents`."""
+        if isinstance(source, str | Path) and Path(source).suffix == ".onnx":
+            from graphws_converters.sources.onnx_file import read_onnx
+
+            return read_onnx(Path(source))
+        if isinstance(source, str | Path) and Path(source).is_dir():
+            from graphws_converters.sources.huggingface import read_folder
+
+            return read_folder(Path(source))
+        raise UsageError(f"{str(source)[:80]!r} holds no whole network: an .onnx file or a Hugging Face folder does")
 
 
 def _convert_path(path: Path, hints: Hints) -> Conversion:
