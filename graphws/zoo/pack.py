@@ -1,9 +1,9 @@
 """A folder of networks, as people have them and as zoos are published, as a zoo.
 
-What a folder holds a *layout* tells (`graphws.zoo.collecting.layouts`); networks with equal keys, shapes and types are of
+What a folder holds a *layout* tells (`graphws.zoo.collecting.layouts`); networks of equal keys, shapes and types are of
 one *architecture*, which is converted once.  Of a state dict nobody can see what it computes: one network that can be
-converted says it (`like`), or it is an MLP whose activation the caller says.  A share of all networks is put through the
-numeric gate with their own numbers.
+converted says it (`like`), or it is an MLP whose activation the caller says.  A share of all networks is put through
+the numeric gate with their own numbers.
 
 Labels come from a ``labels.csv`` or ``labels.parquet`` in the folder, if there is one: its column ``file`` names the
 networks, the others become columns of the table; ``split`` and ``sample`` keep their meaning.

@@ -135,10 +135,11 @@ def csv_columns(path: Path, limit: int = LARGEST_DOCUMENT) -> dict[str, list[str
 
 
 def values_of(texts: Any) -> np.ndarray:
-    """A column: whole numbers where all are, else numbers, else text."""
+    """A column: whole numbers where all are, else numbers, else text; of texts, or of what a JSON document holds."""
+    texts = [text if isinstance(text, str) else repr(text) for text in texts]  # int(0.5) would be 0
     for kind in (np.int64, np.float64):
         try:
             return np.array([kind(text) for text in texts])
         except (ValueError, OverflowError, TypeError):
             continue
-    return np.array([str(text) for text in texts], dtype=object)
+    return np.array(texts, dtype=object)

@@ -21,7 +21,15 @@ import numpy as np
 from graphws.checkpoints.state_dict import SUFFIXES
 from graphws.errors import ZooError
 from graphws.zoo.collecting.entry import Collected, Entry
-from graphws.zoo.collecting.folders import csv_columns, files_below, files_in, folders_in, json_document, name_of
+from graphws.zoo.collecting.folders import (
+    csv_columns,
+    files_below,
+    files_in,
+    folders_in,
+    json_document,
+    name_of,
+    values_of,
+)
 from graphws.zoo.collecting.layout import Choices, Layout, one_of_splits, split_by_points
 from graphws.zoo.collecting.sources import StateFile
 
@@ -101,8 +109,6 @@ def _csv_splits(folder: Path, choices: Choices) -> Collected:
 
 
 def _collected(folder: Path, where: Path, columns: Mapping[str, list[Any]]) -> Collected:
-    from graphws.zoo.collecting.folders import values_of
-
     entries = _entries(folder, where, columns["path"])
     kept = {name: values_of(values) for name, values in columns.items() if name != "path" and name not in RESERVED}
     return Collected(entries, kept | {"split": np.array(columns["split"], dtype=object)})

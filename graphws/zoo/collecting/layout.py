@@ -6,7 +6,7 @@ A layout tells whether a folder has its form, by names alone, and lists the netw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class Choices:
     splits: Path | None = None
     split_at: tuple[int, int] | None = None
     where: tuple[tuple[str, str], ...] = ()
-    attributes: Attributes = Attributes()
+    attributes: Attributes = field(default_factory=Attributes)
 
     def __post_init__(self) -> None:
         if self.split_at is not None and not 0 < self.split_at[0] <= self.split_at[1]:

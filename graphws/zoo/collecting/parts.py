@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,9 @@ def _done(work: Sequence[tuple[Sequence[Entry], Path, int, str]], workers: int) 
         return
     # Spawned, not forked: PyTorch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_alone) as pool:
-        waiting, tasks = iter(work), set()
+        waiting = iter(work)
+        tasks = {pool.submit(read_part, *task) for task in islice(waiting, _AHEAD * workers)}
         try:
-            for task in work[: _AHEAD * workers]:
-                tasks.add(pool.submit(read_part, *next(waiting)))
             while tasks:
                 finished, tasks = wait(tasks, return_when=FIRST_COMPLETED)
                 for each in finished:

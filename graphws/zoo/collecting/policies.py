@@ -1,7 +1,7 @@
 """Policies: Stable-Baselines3's zips, and estool's JSON files.
 
-* Stable-Baselines3 (Raffin et al. 2021): ``NAME.zip`` with the policy's state dict in the member ``policy.pth``; nothing
-  else of the archive is unpacked.  Of an actor-critic policy of linear layers the module is known by its keys.
+* Stable-Baselines3 (Raffin et al. 2021): ``NAME.zip`` with the policy's state dict in the member ``policy.pth``;
+  nothing else of the archive is unpacked.  Of an actor-critic policy of linear layers the module is known by its keys.
 * estool (Ha 2017): ``NAME.json``, a list whose first entry is the list of all numbers: of each layer the weight, rows
   for inputs, then the bias.  ``--like`` says what they are.
 """

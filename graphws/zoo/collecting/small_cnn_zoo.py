@@ -5,7 +5,8 @@ numbers are: ``varname, shape, start_idx, end_idx`` of TensorFlow's variables, `
 are turned round: (height, width, in, out) becomes (out, in, height, width), (in, out) becomes (out, in).
 
 The networks, by the paper's section 3: convolutions of stride 2 with an activation that the metrics name
-(``config.activation``), global average pooling, a linear layer.  Padding is not written down; it leaves the graph alone.
+(``config.activation``), global average pooling, a linear layer.  Padding is not written down; it
+leaves the graph alone.
 """
 
 from __future__ import annotations
