@@ -123,7 +123,7 @@ class Weights:
         for name, tensor in self.items():
             bad = ~torch.isfinite(tensor)
             if bad.any():
-                network = int(bad.flatten(1).any(dim=1).nonzero()[0])
+                network = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
                 raise WeightsError(
                     f"parameter {name!r} of network {network} holds {int(bad[network].sum())} NaN or inf"
                 )
