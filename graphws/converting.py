@@ -57,8 +57,8 @@ def convert(
 
     Args:
         source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
-            ``.safetensors`` or its index of shards), of a Hugging Face folder, of an ``.onnx`` file, or of a converted
-            network, whose gate is run again.
+            ``.safetensors`` or its index of shards), of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of
+            an ``.onnx`` file, or of a converted network, whose gate is run again.
         example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
             position, or a mapping by name.
         example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
@@ -115,7 +115,7 @@ def load_graph_file(
         UsageError: Where a source needs a hint.
     """
     place = Path(path)
-    if place.is_dir() and not (place / "config.json").is_file():
+    if place.is_dir() and not any((place / name).is_file() for name in ("config.json", "adapter_config.json")):
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
         place = place / "graph.json"

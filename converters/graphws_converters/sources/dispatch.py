@@ -8,6 +8,7 @@ mapping of names to tensors          by its keys and shapes (`graphws_converters
 ``.pt .pth .th .bin .safetensors``   the state dict inside, as above; a TorchScript program only where allowed
 ``….safetensors.index.json``         the state dict in its shards
 folder with ``config.json``          the model of transformers that it names, with its weights where there are any
+folder with ``adapter_config.json``  PEFT's LoRA adapter by itself (`graphws_converters.sources.peft`)
 ``.onnx``                            run by rules of our own, then traced and tried
 ===================================  ==============================================================================
 """
@@ -25,6 +26,7 @@ from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
+from graphws_converters.sources.peft import convert_adapter, is_adapter
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
 
 CONFIG = "config.json"
@@ -39,7 +41,7 @@ class NetworkConverter:
             return True
         if isinstance(source, str | Path):
             path = Path(source)
-            folder = path.is_dir() and (path / CONFIG).is_file()
+            folder = path.is_dir() and ((path / CONFIG).is_file() or is_adapter(path))
             return folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEX)
         return (
             isinstance(source, Mapping)
@@ -60,6 +62,8 @@ class NetworkConverter:
 
 def _convert_path(path: Path, hints: Hints) -> Conversion:
     if path.is_dir():
+        if is_adapter(path):
+            return convert_adapter(path, hints)
         from graphws_converters.sources.huggingface import convert_folder
 
         return convert_folder(path, hints)
