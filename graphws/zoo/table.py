@@ -1,8 +1,9 @@
 """The table of a zoo: one row a network, as a Parquet file.
 
 Columns that every zoo has: ``sample`` and ``view`` (which signal the network represents, and which of its several
-networks this is; a packed folder has view 0 throughout) and ``split`` (``train``, ``validation``, ``test``).  A fitted
-zoo adds ``psnr``, ``loss``, ``steps``; a source adds labels and targets.
+networks this is; a packed folder has view 0 throughout) and ``split`` (``train``, ``validation``, ``test``).  Zoos of
+version 2 have ``architecture``, the name of each network's graph in zoo.json.  A fitted zoo adds ``psnr``, ``loss``,
+``steps``; a source adds labels and targets.
 """
 
 from __future__ import annotations
@@ -30,15 +31,26 @@ Table = Mapping[str, np.ndarray]
 
 
 def write_table(path: Path, table: Table) -> tuple[int, str]:
-    """Writes the columns atomically; returns the file's bytes and SHA-256."""
+    """Writes the columns atomically; returns the file's bytes and SHA-256.
+
+    Raises:
+        ZooError: On a column that no Parquet file can hold, and where the file cannot be written.
+    """
     columns = {}
     for name, column in table.items():
-        if column.dtype == object or column.dtype.kind in "US":
-            columns[name] = pa.array([str(value) for value in column], type=pa.string())
-        else:
-            columns[name] = pa.array(column)
+        try:
+            if column.dtype == object or column.dtype.kind in "US":
+                texts = [None if value is None else str(value) for value in column]
+                columns[name] = pa.array(texts, type=pa.string())
+            else:
+                columns[name] = pa.array(column)
+        except (pa.ArrowException, UnicodeEncodeError) as error:
+            raise ZooError(f"{path}: the column {name!r} cannot be written: {error}") from error
     sink = pa.BufferOutputStream()  # Arrow's own memory: see `read_table`
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    try:
+        pq.write_table(pa.table(columns), sink, compression="zstd")
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise ZooError(f"{path}: the table cannot be written: {error}") from error
     return write_whole(path, [memoryview(sink.getvalue())])
 
 
