@@ -127,7 +127,7 @@ class Weights:
         for name, tensor in self.items():
             bad = ~torch.isfinite(tensor)
             if bad.any():
-                network = int(bad.flatten(1).any(dim=1).nonzero()[0])
+                network = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
                 called = network if numbers is None else int(numbers[network])
                 raise WeightsError(f"parameter {name!r} of network {called} holds {int(bad[network].sum())} NaN or inf")
 
