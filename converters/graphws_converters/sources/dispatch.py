@@ -61,7 +61,7 @@ class NetworkConverter:
         raise UsageError(f"a network is a module, a state dict or a path; got a {type(source).__name__}")
 
     def read(self, source: object) -> Contents:
-        """The numbers of an ``.onnx`` file, a Hugging Face folder or an adapter's; see `graphws.converting.read_contents`."""
+        """The numbers of an ``.onnx`` file, a Hugging Face folder or an adapter's; see `read_contents`."""
         if isinstance(source, str | Path) and Path(source).suffix == ".onnx":
             from graphws_converters.sources.onnx_file import read_onnx
 
