@@ -84,10 +84,12 @@ def _of_zoo(path: Path) -> Iterator[Named]:
     zoo = Zoo.open(path)
     files = zoo.table.get("file")
     for index in torch.arange(len(zoo)).split(PART):
+        found = {}
         for positions, weights in zoo.parts(index):
-            numbers = index[positions].tolist()
-            called = [f"{path}[{k}]" if files is None else f"{path}[{k}] {files[k]}" for k in numbers]
-            yield Named(tuple(called), weights)
+            for row, number in enumerate(index[positions].tolist()):
+                name = f"{path}[{number}]" if files is None else f"{path}[{number}] {files[number]}"
+                found[number] = Named((name,), weights.select([row]))
+        yield from (found[number] for number in sorted(found))
 
 
 def _read(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> Named | Bad:
