@@ -41,8 +41,7 @@ def contenders(spec: Spec, graphs: Sequence[NetworkGraph], augment: Transform | 
 
 def count_parameters(model: ModelSection, graphs: Sequence[NetworkGraph], head: HeadSection) -> int:
     """How many numbers a model learns."""
-    with torch.random.fork_rng(devices=[]):
-        return sum(parameter.numel() for parameter in model.build(given(graphs), head).parameters())
+    return model.parameters(given(graphs), head)
 
 
 def _contender(
