@@ -42,7 +42,8 @@ def make(folder: Path, networks: int, files: int, shards: int) -> Zoo:
     }
     partial_folder(folder / "zoo").mkdir()
     size = -(-networks // shards) * graph.numel * 4
-    finish(folder / "zoo", graph, lambda low, high: weights.select(slice(low, high)), table, {}, shard_bytes=size)
+    graphs = {"siren": graph}
+    finish(folder / "zoo", graphs, lambda _, low, high: weights.select(slice(low, high)), table, {}, shard_bytes=size)
     for k in range(files):
         torch.save(weights.to_state_dict(k), folder / f"{k}.pt")
     return Zoo.open(folder / "zoo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,9 @@ import typer
 
 from graphws.cli.arguments import Overrides, SpecArgument, check_files
 from graphws.cli.console import output
-from graphws.errors import UsageError
+from graphws.errors import GraphwsError, UsageError
 from graphws.runtime.files import write_bytes, write_text
-from graphws.spec import dump_spec, json_schema, lacks_for_training, load_spec
+from graphws.spec import Spec, dump_spec, json_schema, lacks_for_training, load_spec
 
 
 def check_command(
@@ -28,6 +29,26 @@ def check_command(
     lacking = lacks_for_training(loaded)
     text = f"{spec} is fine" + (f", but graphws run would refuse it: {lacking[0]}" if lacking else "")
     output().print(text, markup=False)
+    for line in _size(loaded):
+        output().print(line, markup=False)
+
+
+def _size(spec: Spec) -> Iterator[str]:
+    """How large the model is, where its networks are there to tell."""
+    from graphws.runtime.model_explanation import graphs_of, size_warning
+
+    if spec.model is None or spec.head is None or spec.input is None:
+        return
+    if spec.input.has_networks and spec.zoo is not None and not spec.zoo.folder().exists():
+        return
+    try:
+        graphs = graphs_of(spec)
+    except GraphwsError:  # data that are still to come
+        return
+    count = spec.model.parameters(graphs if len(graphs) > 1 else graphs[0], spec.head)
+    yield f"its model learns {count:,} numbers"
+    if warning := size_warning(spec, graphs):
+        yield f"warning: {warning}"
 
 
 def schema_command(
@@ -51,10 +72,11 @@ def explain_command(
     """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
     from graphws.report.block_matrix import draw_block_matrix
     from graphws.report.figures import png
-    from graphws.runtime.model_explanation import explain_model
+    from graphws.runtime.model_explanation import explain_model, size_warning
 
     check_files({"--figure": figure})
-    found = explain_model(load_spec(spec, overrides or ()))
+    loaded = load_spec(spec, overrides or ())
+    found = explain_model(loaded)
     console = output()
     count = len(found.layers)
     number = min(2, count) if layer is None else layer
@@ -65,9 +87,15 @@ def explain_command(
         console.print(f"{found.kind}: {total:,} parameters", markup=False)
         for part in found.parts:
             console.print(f"  {part.parameters:,} in {part.name}", markup=False)
-    for number, each in enumerate(found.layers, start=1):
+        if warning := size_warning(loaded, found.graphs):
+            console.print(f"warning: {warning}", markup=False)
+    if len(found.graphs) > 1:
+        console.print(f"{len(found.graphs)} architectures; layers are shown on the first, counted over all")
+    for line in found.reductions:
+        console.print(f"reduce: {line}", markup=False)
+    for place, each in enumerate(found.layers, start=1):
         into, out = each.channels
-        console.print(f"layer {number}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
+        console.print(f"layer {place}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
     if found.layers:
         console.lines(f"\nlayer {number} in full:\n{found.layers[number - 1]}")
     if figure is not None:

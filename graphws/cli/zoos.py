@@ -106,10 +106,19 @@ def info_command(
     zoo = Zoo.open(path, verify=verify)
     console = output()
     console.print(repr(zoo), markup=False)
+    if len(zoo.graphs) > 1:
+        shelves = zip(zoo.names, zoo.graphs, zoo.manifest.architectures, strict=True)
+        about = [[name, f"{shelf.count:,}", f"{graph.numel:,}", _spaces(graph)] for name, graph, shelf in shelves]
+        console.print(table(["architecture", "networks", "numbers", "spaces that move"], about))
     rows = [[name, str(column.dtype), _range(column)] for name, column in zoo.table.items()]
     console.print(table(["column", "type", "values"], rows))
     if verify:
         console.print("every checksum agrees")
+
+
+def _spaces(graph: Any) -> str:
+    sizes = [str(graph.extent(space.name)) for space in graph.spaces if space.moves]
+    return ", ".join(sizes[:8]) + (", ..." if len(sizes) > 8 else "")
 
 
 def _range(column: Any) -> str:

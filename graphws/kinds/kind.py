@@ -18,6 +18,7 @@ from torch import Tensor
 
 from graphws.errors import GraphError, nearest
 from graphws.kinds.attributes import REQUIRED, Attribute, AttributeType, checked
+from graphws.kinds.parts import NO_PART, Part
 
 Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """What a kind does to the axes of what it reads.
@@ -71,6 +72,7 @@ class Kind:
         shape_of: Operands of which only the shape, type or device counts, and no number.
         weight: The operand that is its weight, and the axis of it that says what is written; the others are read.
         from_aten: Whether the row was made of an operation of ATen's, and calls its arguments as ATen does.
+        part: What it is among the layers of a network, see `graphws.kinds.parts`.
         batched: The function for a batch of networks at once, see `graphws.kinds.batched`; None where vmap will do.
     """
 
@@ -86,6 +88,7 @@ class Kind:
     shape_of: frozenset[str] = field(default_factory=frozenset)
     weight: tuple[str, int] | None = None
     batched: Callable[..., Any] | None = None
+    part: Part = NO_PART
 
     def __call__(self, /, *operands: Any, **attributes: Any) -> Any:
         """The function, on operands in order and attributes by name (one of which may be called ``self``)."""

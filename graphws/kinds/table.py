@@ -13,6 +13,7 @@ from graphws.errors import GraphError, nearest
 from graphws.kinds import library, own
 from graphws.kinds.batched import FORMS
 from graphws.kinds.kind import Kind
+from graphws.kinds.parts import NO_PART, PARTS
 
 
 @cache
@@ -23,7 +24,10 @@ def _own() -> dict[str, Kind]:
 @cache
 def _made(name: str) -> Kind | None:
     row = _own().get(name) or library.row(name)
-    return None if row is None else replace(row, batched=FORMS.get(name), weight=library.WEIGHTS.get(name))
+    if row is None:
+        return None
+    part = PARTS.get(name, NO_PART)
+    return replace(row, batched=FORMS.get(name), weight=library.WEIGHTS.get(name), part=part)
 
 
 @cache

@@ -179,8 +179,19 @@ def explain(
     bias: bool = True,
     share: str = "none",
     heads: int = 1,
+    others: Sequence[NetworkGraph] = (),
 ) -> Explanation:
     """Explains the layer that `graphws.layers.EquivariantLinear` builds from the same arguments.
+
+    Args:
+        graph: The graph that it is explained on.
+        messages: The messages; paper D's full layer where None.
+        channels_in: Channels that come in.
+        channels_out: Channels that go out.
+        bias: Whether there are biases.
+        share: ``none`` or ``role``.
+        heads: Heads of learned poolings.
+        others: Further graphs that the layer is built for, with which its shared weights are counted.
 
     Raises:
         UsageError: On an unknown `share`.
@@ -189,7 +200,7 @@ def explain(
     used = tuple(expand_blocks() if messages is None else messages)
     if share not in ("none", "role"):
         raise UsageError(f"share must be 'none' or 'role'; got {share!r}")
-    table = role_table([graph], used) if share == "role" else None
+    table = role_table([graph, *others], used) if share == "role" else None
     plan = plan_by_name(graph, used) if table is None else plan_by_role(graph, used, table)
     channels = (channels_in, channels_out)
     names = tuple(parameter.name for parameter in graph.parameters)
@@ -201,7 +212,10 @@ def explain(
     biases = _bias_counts(graph, channels_out, exact=table is None) if bias else dict.fromkeys(names, 0)
     owners = {name: biases[name] for name in names}
     if table is not None:
-        owners = {role(graph, name): biases[name] for name in names}
+        owners = {}
+        for each in (graph, *others):
+            counts = _bias_counts(each, channels_out, exact=False) if bias else {}
+            owners |= {role(each, name): number for name, number in counts.items()}
     return Explanation(
         graph,
         used,

@@ -37,8 +37,7 @@ def contenders(spec: Spec, graph: NetworkGraph, augment: Transform | None) -> li
 
 def count_parameters(model: ModelSection, graph: NetworkGraph, head: HeadSection) -> int:
     """How many numbers a model learns."""
-    with torch.random.fork_rng(devices=[]):
-        return sum(parameter.numel() for parameter in model.build(graph, head).parameters())
+    return model.parameters(graph, head)
 
 
 def _contender(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
+from graphws.layers import reduction_of
 from graphws.layers.explain import Explanation
-from graphws.spec import Spec
+from graphws.spec import DwsnetModel, MlpModel, ModelSection, Spec
+
+LARGE = 10
+"""So many times the numbers of a flat baseline are worth a word."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +32,21 @@ class ModelExplanation:
 
     Attributes:
         kind: Of the model.
-        graph: Of the networks that it reads.
+        graphs: Of the networks that it reads.
         layers: Its equivariant layers, first to last; none for a model that has none.
         parts: What it consists of, when the spec has a head; nothing otherwise.
+        reductions: What is done to free axes before the layers, a line each.
     """
 
     kind: str
-    graph: NetworkGraph
+    graphs: tuple[NetworkGraph, ...]
     layers: tuple[Explanation, ...]
     parts: tuple[Part, ...]
+    reductions: tuple[str, ...] = ()
 
 
-def graph_of(spec: Spec) -> NetworkGraph:
-    """The graph of the networks that a spec reads.
+def graphs_of(spec: Spec) -> tuple[NetworkGraph, ...]:
+    """The graphs of the networks that a spec reads.
 
     Raises:
         UsageError: When the spec has no input.
@@ -47,7 +55,7 @@ def graph_of(spec: Spec) -> NetworkGraph:
     """
     if spec.input is None:
         raise UsageError("the spec has no input; add `input: {kind: mlp, widths: [2, 32, 32, 1]}` or another one")
-    return spec.input.build(spec.zoo)
+    return spec.input.graphs(spec.zoo)
 
 
 def explain_model(spec: Spec) -> ModelExplanation:
@@ -63,11 +71,35 @@ def explain_model(spec: Spec) -> ModelExplanation:
         )
     if spec.model is None:
         raise UsageError("the spec has no model; add `model: {kind: dwsnet}` or another one")
-    graph, section = graph_of(spec), spec.model
+    graphs, section = graphs_of(spec), spec.model
     parts: tuple[Part, ...] = ()
     if spec.head is not None:
-        parts = tuple(_parts(section.build(graph, spec.head)))
-    return ModelExplanation(section.kind, graph, section.explanations(graph, spec.head), parts)
+        with torch.device("meta"):  # counted, never made: a large one would not fit into memory
+            parts = tuple(_parts(section.build(graphs if len(graphs) > 1 else graphs[0], spec.head)))
+    layers = section.explanations(graphs, spec.head)
+    return ModelExplanation(section.kind, graphs, layers, parts, tuple(_reductions(section, graphs)))
+
+
+def size_warning(spec: Spec, graphs: Sequence[NetworkGraph]) -> str:
+    """What to say of a model that is much larger than the flat baseline; empty of any other."""
+    if spec.model is None or spec.head is None:
+        return ""
+    count = spec.model.parameters(graphs if len(graphs) > 1 else graphs[0], spec.head)
+    largest = max(graphs, key=lambda graph: graph.numel)
+    flat = MlpModel(kind="mlp").parameters(largest, spec.head)
+    if count < LARGE * flat:
+        return ""
+    cure = "map wide free axes down (`model.reduce: auto`)" if getattr(spec.model, "reduce", "auto") != "auto" else ""
+    cure = cure or "take fewer channels (`model.channels`) or layers, or a coarser list of `model.messages`"
+    return (
+        f"the model learns {count:,} numbers, {count / flat:,.0f} times as many as a flat MLP on networks of "
+        f"{largest.numel:,} numbers ({flat:,}); {cure}"
+    )
+
+
+def _reductions(section: ModelSection, graphs: Sequence[NetworkGraph]) -> Iterator[str]:
+    if isinstance(section, DwsnetModel):
+        yield from reduction_of(graphs, section.reduce, section.channels, section.share).rows()
 
 
 def _parts(model: nn.Module) -> list[Part]:

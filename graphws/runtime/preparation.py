@@ -79,10 +79,10 @@ def _statistics(data: Data) -> Statistics:
 
 
 def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
-    graph, like = statistics.graph, torch.zeros(())
+    graph, like = statistics.graphs[0], torch.zeros(())
     if normalised:
         return torch.ones(graph.numel)
-    return torch.cat([statistics.spread(parameter.name, like)[1].flatten() for parameter in graph.parameters])
+    return torch.cat([statistics.spread(graph, parameter.name, like)[1].flatten() for parameter in graph.parameters])
 
 
 def _augment(section: Augment, of_task: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:

@@ -50,6 +50,13 @@ def _models_fit_networks(spec: Spec) -> Iterator[Violation]:
         yield from model.space_violations(spaces, at)
 
 
+def _models_read_all_architectures(spec: Spec) -> Iterator[Violation]:
+    number = None if spec.input is None else spec.input.architectures(spec.zoo)
+    if number is not None:
+        for at, model in _models(spec):
+            yield from model.architecture_violations(number, at)
+
+
 def _pictures_to_rotate(spec: Spec) -> Iterator[Violation]:
     widths = _widths(spec)
     if spec.augment.rotation > 0 and widths is not None and widths[0] not in (None, 2):
@@ -128,6 +135,7 @@ def _models(spec: Spec) -> Iterator[tuple[Path, ModelSection]]:
 CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_zoo_is_given, ("input", "zoo")),
     (_models_fit_networks, ("model", "compare", "input", "zoo")),
+    (_models_read_all_architectures, ("model", "compare", "input", "zoo")),
     (_pictures_to_rotate, ("augment", "input", "zoo")),
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from graphws.errors import UsageError
+from graphws.errors import UsageError, ZooError
 from graphws.spec.kinds import Kinds
 from graphws.spec.section import Count, Flag, NetworkActivation, Section, Text
 from graphws.spec.tree import Path
@@ -50,6 +51,14 @@ class InputSection(Section):
         Raises:
             GraphwsError: When a file or a zoo that it names cannot be read.
         """
+
+    def graphs(self, zoo: ZooSection | None) -> tuple[NetworkGraph, ...]:
+        """The graphs of all architectures; one, unless a kind of input says otherwise."""
+        return (self.build(zoo),)
+
+    def architectures(self, zoo: ZooSection | None) -> int | None:
+        """How many architectures there are, as far as a look at the data tells; None where it does not."""
+        return None
 
     def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
         """The networks to train on.
@@ -104,6 +113,23 @@ class ZooInput(InputSection):
         if zoo.folder().exists():
             return Zoo.open(zoo.folder()).graph
         return zoo.network.build(zoo.source.build()).graph()
+
+    def graphs(self, zoo: ZooSection | None) -> tuple[NetworkGraph, ...]:
+        """Those of the zoo."""
+        from graphws.zoo import Zoo
+
+        return (self.build(zoo),) if self.path is None else Zoo.open(self.path).graphs
+
+    def architectures(self, zoo: ZooSection | None) -> int | None:
+        """As many as the zoo at `path` has, where it is there."""
+        from graphws.zoo.manifest import Manifest
+
+        if self.path is None:
+            return 1
+        try:
+            return len(Manifest.read(FilePath(self.path)).architectures)
+        except ZooError:  # said, with what is wrong, by whoever opens it
+            return None
 
     def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
         """The zoo at `path`, or the one that the section `zoo` describes."""

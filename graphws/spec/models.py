@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from graphws.errors import UsageError, nearest
 from graphws.messages import Family, Message, expand_blocks
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from graphws.zoo.augmentations import Augmentation
 
 Norm = Literal["batch", "layer", "none"]
+Networks: TypeAlias = "NetworkGraph | Sequence[NetworkGraph]"
+"""The graph of the networks, or several."""
+WORD_OR_SIZES = Discriminator(lambda value: "sizes" if isinstance(value, dict) else "word")
 
 
 class ModelSection(Section):
@@ -41,6 +44,12 @@ class ModelSection(Section):
 
     kind: Annotated[str, Field(description="What reads the networks.")]
 
+    def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
+        """Why the model, which stands at `at`, cannot read networks of so many architectures; of one, nothing is."""
+        if number > 1:
+            what = f"{dotted(at)}: the networks have {number} architectures, and a model of the kind {self.kind!r}"
+            yield Violation((*at, "kind"), f"{what} reads one; take `kind: dwsnet` with `share: role`")
+
     def space_violations(self, spaces: Sequence[SpaceSketch], at: Path) -> Iterator[Violation]:
         """What of the model, which stands at `at`, does not fit the networks' spaces; by default nothing.
 
@@ -51,14 +60,19 @@ class ModelSection(Section):
         yield from ()
 
     @abstractmethod
-    def build(self, graph: NetworkGraph, head: HeadSection) -> nn.Module:
+    def build(self, graph: Networks, head: HeadSection) -> nn.Module:
         """A model with fresh parameters from torch's generator.
 
         It reads `graphws.graph.Weights` and returns the head's answer (batch, …), or `Weights` of the same graph where
         ``head.size()`` is None.
+
+        Args:
+            graph: Of the networks; several only where `architecture_violations` has nothing against it, and then the
+                model reads lists of `Weights`, one for each graph, too.
+            head: What is returned.
         """
 
-    def sized(self, graph: NetworkGraph, head: HeadSection, parameters: int) -> ModelSection:
+    def sized(self, graph: Networks, head: HeadSection, parameters: int) -> ModelSection:
         """The same model of the size at which it learns about so many numbers.
 
         Raises:
@@ -70,8 +84,15 @@ class ModelSection(Section):
         """What this model wants done to its training networks, beside what the spec says; None for nothing."""
         return None
 
-    def explanations(self, graph: NetworkGraph, head: HeadSection | None) -> tuple[Explanation, ...]:
-        """Its equivariant layers explained, first to last; none for a model that has none."""
+    def parameters(self, graph: Networks, head: HeadSection) -> int:
+        """How many numbers the model learns, counted without making them."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.build(graph, head).parameters())
+
+    def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
+        """Its equivariant layers explained on the first graph, first to last; none for a model that has none."""
         return ()
 
 
@@ -110,9 +131,13 @@ class DwsnetModel(ModelSection):
     residual: Annotated[Flag, Field(description="Add a layer's input to its output.")] = False
     bias: Annotated[Flag, Field(description="Give the layers an equivariant bias.")] = True
     reduce: Annotated[
-        dict[str, Count],
-        Field(description="Width to which a free space is mapped before the layers, by its name: {input: 16}."),
-    ] = Field(default_factory=dict)
+        Annotated[Literal["auto", "none"], Tag("word")] | Annotated[dict[str, Count], Tag("sizes")],
+        WORD_OR_SIZES,
+        Field(
+            description="Free axes before the layers. auto: more than 4 free numbers of an entry (kernels, inputs, "
+            "classes) become its channels; none; or the width of each free space, by its name or role: {input: 16}."
+        ),
+    ] = "auto"
     share: Annotated[
         Literal["none", "role"],
         Field(description="role: parameters of one role share weights, so that depths and widths may vary."),
@@ -161,7 +186,7 @@ class DwsnetModel(ModelSection):
         known = {space.name: space for space in spaces}
         free = [name for name, space in known.items() if space.free]
         hint = f"; free spaces: {', '.join(free)}"
-        for name, width in self.reduce.items() if known else ():
+        for name, width in self.reduce.items() if known and not isinstance(self.reduce, str) else ():
             here = (*at, "reduce", name)
             space = known.get(name)
             if space is None:
@@ -172,7 +197,13 @@ class DwsnetModel(ModelSection):
             elif space.size is not None and width > space.size:
                 yield Violation(here, f"{dotted(here)} is {width}, wider than the space, which has {space.size}")
 
-    def build(self, graph: NetworkGraph, head: HeadSection) -> nn.Module:
+    def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
+        """Several need weights that are shared by role."""
+        if number > 1 and self.share == "none":
+            what = f"the networks have {number} architectures, and {dotted(at)} learns weights for one"
+            yield Violation((*at, "share"), f"{what}; add `share: role`, so that they are shared by role")
+
+    def build(self, graph: Networks, head: HeadSection) -> nn.Module:
         """A `graphws.models.DWSNet`."""
         from graphws.models import DWSNet
 
@@ -194,26 +225,40 @@ class DwsnetModel(ModelSection):
             init_scale=self.init_scale,
         )
 
-    def explanations(self, graph: NetworkGraph, head: HeadSection | None) -> tuple[Explanation, ...]:
-        """Every equivariant layer, block by block."""
-        from graphws.layers import resized
+    def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
+        """Every equivariant layer, block by block, on the first graph; counted over all."""
+        from graphws.layers import reduction_of
         from graphws.layers.explain import explain
 
-        last = 1 if head is not None and head.size() is None else self.channels
-        channels = [1, *[self.channels] * (self.layers - 1), last]
-        inner = resized(graph, self.reduce)
+        reduction = reduction_of(graphs, self.reduce, self.channels, self.share)
+        last = reduction.channels if head is not None and head.size() is None else self.channels
+        channels = [reduction.channels, *[self.channels] * (self.layers - 1), last]
+        inner = [reduction.inner(graph) for graph in graphs]
         return tuple(
             explain(
-                inner,
+                inner[0],
                 self.layer_messages(),
                 before,
                 after,
                 bias=self.bias,
                 share=self.share,
                 heads=self.heads if before > 1 else 1,
+                others=inner[1:],
             )
             for before, after in pairwise(channels)
         )
+
+
+def only_graph(graph: Networks, kind: str) -> NetworkGraph:
+    """The graph of networks that have one.
+
+    Raises:
+        UsageError: Where they have several.
+    """
+    graphs = graph if isinstance(graph, Sequence) else (graph,)
+    if len(graphs) != 1:
+        raise UsageError(f"a model of the kind {kind!r} reads networks of one architecture, these have {len(graphs)}")
+    return graphs[0]
 
 
 def _overlap(one: Message, other: Message) -> str | None:
@@ -242,12 +287,12 @@ class MlpModel(ModelSection):
         Flag, Field(description="Relabel the neurons of the training networks at random, new in every epoch.")
     ] = False
 
-    def build(self, graph: NetworkGraph, head: HeadSection) -> nn.Module:
+    def build(self, graph: Networks, head: HeadSection) -> nn.Module:
         """A `graphws.models.FlatMLP`."""
         from graphws.models import FlatMLP
 
         return FlatMLP(
-            graph,
+            only_graph(graph, self.kind),
             None if head.size() is None else head.build,
             layers=self.layers + 1,
             width=self.width,
@@ -256,20 +301,14 @@ class MlpModel(ModelSection):
             dropout=self.dropout,
         )
 
-    def sized(self, graph: NetworkGraph, head: HeadSection, parameters: int) -> MlpModel:
+    def sized(self, graph: Networks, head: HeadSection, parameters: int) -> MlpModel:
         """The same at another width."""
-        import torch
-
         from graphws.models import width_for
 
         def wide(width: int) -> MlpModel:
             return self.model_copy(update={"width": width})
 
-        def count(width: int) -> int:
-            with torch.device("meta"):
-                return sum(parameter.numel() for parameter in wide(width).build(graph, head).parameters())
-
-        return wide(width_for(count, parameters))
+        return wide(width_for(lambda width: wide(width).parameters(graph, head), parameters))
 
     def augmentation(self) -> Augmentation | None:
         """Random elements of the group, where `group_augment` asks for them."""

@@ -53,7 +53,11 @@ class GaussianNoise:
         """Noisy networks."""
         moved = {}
         for name, tensor in weights.items():
-            spread = self.statistics.spread(name, tensor)[1] if self.statistics else _spread(weights, name)
+            if not tensor.is_floating_point():  # a counter, a mask
+                moved[name] = tensor
+                continue
+            known = self.statistics
+            spread = known.spread(weights.graph, name, tensor)[1] if known else _spread(weights, name)
             moved[name] = tensor + self.std * spread * _normal(tensor, generator)
         return Weights(weights.graph, moved)
 
@@ -69,7 +73,10 @@ class DropoutNoise:
 
     def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
         """Networks with holes."""
-        moved = {name: tensor * (_uniform(tensor, generator) >= self.rate) for name, tensor in weights.items()}
+        moved = {
+            name: tensor * (_uniform(tensor, generator) >= self.rate) if tensor.is_floating_point() else tensor
+            for name, tensor in weights.items()
+        }
         return Weights(weights.graph, moved)
 
 
@@ -81,7 +88,7 @@ class RandomElement:
 
     def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
         """Moved networks."""
-        return weights.graph.group().random(generator, weights.batch, self.actions, weights.dtype).act(weights)
+        return weights.graph.group().random(generator, weights.batch, self.actions, weights.floating).act(weights)
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,14 @@ class _Job:
         """Joins the parts into a zoo."""
         table = self._table() if not (self.folder / NAME).is_file() else {"split": np.empty(0, dtype=object)}
         provenance = {"kind": "fitted", "fit": self.settings, "summary": summary(table), **self._about()}
-        finish(self.path, self.architecture.graph(), self._weights, table, provenance)
+        name = "-".join(map(str, self.architecture.widths))
+        finish(
+            self.path,
+            {name: self.architecture.graph()},
+            lambda _, low, high: self._weights(low, high),
+            table,
+            provenance,
+        )
 
     def _about(self) -> dict[str, Any]:
         samples = self.samples

@@ -1,8 +1,11 @@
 """zoo.json: what a finished zoo consists of.
 
-It is the last file written; a folder without it is no zoo.  It lists every other file with its size and SHA-256, the
-number of networks of each shard, and how the zoo came to be.  Nothing that it says is believed unchecked: names may not
-leave the folder, numbers must be what they claim to count, and the file itself is read up to a cap.
+It is the last file written; a folder without it is no zoo.  It lists every architecture with its graph and its shards,
+every other file, all with size and SHA-256, the number of networks of each shard, and how the zoo came to be.  In
+version 1 there was one architecture, whose graph and shards stood at the top; such files are read as well.
+
+Nothing that it says is believed unchecked: names may not leave the folder, numbers must be what they claim to count,
+and the file itself is read up to a cap.
 """
 
 from __future__ import annotations
@@ -14,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from graphws.errors import ZooError
+from graphws.printable import printable
 from graphws.zoo.files import read_bounded, write_whole
 
 NAME = "zoo.json"
 FORMAT = "graphws-zoo"
-VERSION = 1
+VERSION = 2
+"""That is written; 1 is read, too."""
 MAX_BYTES = 16 << 20
 MAX_SHARDS = 100_000
+MAX_ARCHITECTURES = 10_000
+LONGEST_NAME = 200
 MOST_AXES, LONGEST_SIDE = 8, 1 << 16
 """Of the signal that networks represent."""
 
@@ -46,33 +53,58 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Shelf:
+    """The networks of one architecture.
+
+    Args:
+        name: What the table calls the architecture.
+        graph: The file of their graph.
+        shards: Their files, in order.
+    """
+
+    name: str
+    graph: Entry
+    shards: tuple[Entry, ...]
+
+    @property
+    def count(self) -> int:
+        """How many networks there are."""
+        return sum(shard.count for shard in self.shards)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of zoo.json.
 
     Args:
         count: Networks in the zoo.
-        graph: graph.json.
+        architectures: Each with its graph and networks; their counts sum to `count`.
         table: table.parquet.
         statistics: statistics.safetensors.
-        shards: In order; their counts sum to `count`.
         provenance: How the zoo was made; free-form JSON, the same bytes for the same zoo.
+        version: Of the format.
     """
 
     count: int
-    graph: Entry
+    architectures: tuple[Shelf, ...]
     table: Entry
     statistics: Entry
-    shards: tuple[Entry, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    @property
+    def shards(self) -> tuple[Entry, ...]:
+        """Those of all architectures."""
+        return tuple(shard for shelf in self.architectures for shard in shelf.shards)
 
     @property
     def files(self) -> tuple[Entry, ...]:
         """Every file but zoo.json itself."""
-        return (self.graph, self.table, self.statistics, *self.shards)
+        return (*(shelf.graph for shelf in self.architectures), self.table, self.statistics, *self.shards)
 
     def write(self, folder: Path) -> None:
         """Writes zoo.json into `folder`, atomically."""
-        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True)
         write_whole(folder / NAME, [text.encode() + b"\n"])
 
     @staticmethod
@@ -91,28 +123,42 @@ class Manifest:
             raise ZooError(f"{path}: damaged: it is not JSON") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise ZooError(f"{path}: not the manifest of a zoo")
-        if data.get("version") != VERSION:
-            raise ZooError(f"{path}: format version {data.get('version')!r}; this graphws reads version {VERSION}")
+        version = data.get("version")
+        if version not in (1, VERSION) or isinstance(version, bool):
+            raise ZooError(f"{path}: format version {version!r}; this graphws reads versions 1 and {VERSION}")
         try:
-            shards = data["shards"]
-            if not isinstance(shards, list) or not 1 <= len(shards) <= MAX_SHARDS:
-                raise ZooError(f"{path}: damaged: its list of shards is empty or absurd")
+            shelves = [{**data, "name": ""}] if version == 1 else data["architectures"]
+            if not isinstance(shelves, list) or not 1 <= len(shelves) <= MAX_ARCHITECTURES:
+                raise ZooError(f"{path}: damaged: its list of architectures is empty or absurd")
             manifest = Manifest(
                 _whole(data["count"]),
-                _entry(data["graph"]),
+                tuple(_shelf(path, shelf) for shelf in shelves),
                 _entry(data["table"]),
                 _entry(data["statistics"]),
-                tuple(_entry(shard) for shard in shards),
                 _provenance(data["provenance"]),
+                version,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path}: damaged: {_reason(error)}") from error
         counts = [shard.count for shard in manifest.shards]
         if sum(counts) != manifest.count or min(counts) < 1:
             raise ZooError(f"{path}: damaged: its shards do not add up to {manifest.count} networks")
+        if len({shelf.name for shelf in manifest.architectures}) < len(manifest.architectures):
+            raise ZooError(f"{path}: damaged: two of its architectures have one name")
         if len({entry.name for entry in manifest.files}) != len(manifest.files):
             raise ZooError(f"{path}: damaged: it lists a file twice")
         return manifest
+
+
+def _shelf(path: Path, data: object) -> Shelf:
+    if not isinstance(data, dict):
+        raise ValueError("an architecture is not an object")
+    name, shards = data["name"], data["shards"]
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or printable(name) != name:
+        raise ValueError("the name of an architecture is no text of one line")
+    if not isinstance(shards, list) or not 1 <= len(shards) <= MAX_SHARDS:
+        raise ZooError(f"{path}: damaged: its list of shards is empty or absurd")
+    return Shelf(name, _entry(data["graph"]), tuple(_entry(shard) for shard in shards))
 
 
 def _missing(folder: Path) -> ZooError:

@@ -26,13 +26,13 @@ from graphws.checkpoints.state_dict import SUFFIXES
 from graphws.errors import GraphwsError, ZooError, nearest
 from graphws.files import sweep, write_error
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations import mlp_graph
+from graphws.operations import mlp_graph, mlp_widths
 from graphws.printable import printable
 from graphws.zoo.files import write_whole
 from graphws.zoo.labels import LABELS, read_labels
 from graphws.zoo.split import SplitOptions, describe, split_samples
 from graphws.zoo.state_dicts import read_state
-from graphws.zoo.store import Zoo
+from graphws.zoo.store import ARCHITECTURE, Zoo
 from graphws.zoo.table import SPLITS
 from graphws.zoo.writer import LOCK, building, finish
 
@@ -91,7 +91,8 @@ def pack(
     with building(out) as partial:
         try:
             _clear(partial)
-            finish(out, graph, read, table, provenance)
+            widths = "-".join(str(size) for size in mlp_widths(graph) or ())
+            finish(out, {widths: graph}, lambda _, low, high: read(low, high), table, provenance)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -111,7 +112,8 @@ def _opened(
         zoo = Zoo.open(out, verify=True)
     except ZooError:
         raise other from None
-    same = (zoo.provenance, zoo.graph, list(zoo.table)) == (provenance, graph, list(table))
+    mine = [name for name in zoo.table if name != ARCHITECTURE]
+    same = (zoo.provenance, zoo.graph, mine) == (provenance, graph, list(table))
     if not same or any(not np.array_equal(zoo.table[name], column) for name, column in table.items()):
         raise other
     for low in range(0, len(zoo), COMPARED):

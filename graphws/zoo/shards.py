@@ -22,10 +22,20 @@ from torch import Tensor
 from graphws.errors import ZooError
 from graphws.zoo.files import write_whole
 
-MAX_HEADER = 1 << 20
-"""Bytes; a header names a few tensors, so a longer one is refused before it is read."""
+MAX_HEADER = 16 << 20
+"""Bytes; a header names the tensors of one network, so a longer one is refused before it is read."""
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {
+    **FLOATS,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""What a zoo holds: weights, which are floats, and buffers, which may be counters and masks."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -48,6 +58,8 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
         }
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER:
+        raise ZooError(f"{path}: {len(tensors)} tensors are more than a zoo's network may have")
     text += b" " * (-len(text) % 8)  # data starts on a border of 8 bytes, so that it can be mapped
 
     def chunks() -> Iterator[bytes | memoryview]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphws.checkpoints.state_dict import read_state_dict
 from graphws.errors import DataError, ZooError
-from graphws.zoo.shards import DTYPES
+from graphws.zoo.shards import FLOATS
 
 MAX_BYTES = 1 << 30
 """A checkpoint that is larger is refused."""
@@ -30,7 +30,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except DataError as error:
         raise ZooError(str(error)) from error
     for name, tensor in state.items():
-        if tensor.dtype not in DTYPES.values():
+        if tensor.dtype not in FLOATS.values():
             raise ZooError(
                 f"{path}: {name!r} is of type {str(tensor.dtype).removeprefix('torch.')}; weights are floats"
             )

@@ -1,12 +1,15 @@
-"""The zoo on disk: many networks of one graph, opened memory-mapped.
+"""The zoo on disk: many networks of one or several graphs, opened memory-mapped.
 
 A zoo is a folder:
 
-* ``graph.json``: the graph that all networks share;
-* ``weights-00000.safetensors`` …: one stacked tensor (networks, *shape) for each parameter of the graph;
-* ``table.parquet``: one row a network: sample, view, split, labels, quality of the fit;
-* ``statistics.safetensors``: mean and deviation of each orbit over the training split;
+* ``graph.json``: the graph that all networks share; ``graph-00000.json`` … where there are several architectures;
+* ``weights-00000.safetensors`` …: one stacked tensor (networks, *shape) for each parameter of the graph; with several
+  architectures ``weights-ARCHITECTURE-SHARD.safetensors``;
+* ``table.parquet``: one row a network: architecture, sample, view, split, labels, quality of the fit;
+* ``statistics.safetensors``: mean and deviation of each orbit of each graph, and of each role, over the training split;
 * ``zoo.json``: the list of all these with sizes and checksums, written last.
+
+Networks are numbered by their rows in the table; those of one architecture stand in its shards in the same order.
 
 A zoo is built in ``NAME.partial`` and renamed when it is whole.  Opening checks every file's size and header and reads
 no weights; `Zoo.verify` reads everything and compares checksums.
@@ -14,8 +17,10 @@ no weights; `Zoo.verify` reads everything and compares checksums.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +37,10 @@ from graphws.zoo.statistics import Statistics
 from graphws.zoo.table import SPLITS, read_table
 
 MAX_GRAPH_BYTES = 16 << 20
+MAX_ALL_GRAPHS = 256 << 20
+"""Bytes of the graphs of all architectures together."""
+ARCHITECTURE = "architecture"
+"""The column of the table that names each network's architecture."""
 
 Index = Tensor | np.ndarray | Sequence[int]
 
@@ -42,19 +51,21 @@ class Zoo:
 
     Args:
         path: Its folder.
-        graph: The networks' graph.
+        graphs: The graphs of its architectures.
+        names: What the table calls them.
         table: Columns of one entry a network; see `graphws.zoo.table`.
-        statistics: Moments of each orbit over the training split.
+        statistics: Moments of each orbit and of each role over the training split.
         manifest: What zoo.json says.
-        shards: For each shard its memory-mapped tensors.  Never written to.
+        shards: For each architecture, for each shard its memory-mapped tensors.  Never written to.
     """
 
     path: Path
-    graph: NetworkGraph
+    graphs: tuple[NetworkGraph, ...]
+    names: tuple[str, ...]
     table: dict[str, np.ndarray]
     statistics: Statistics
     manifest: Manifest
-    shards: tuple[dict[str, Tensor], ...]
+    shards: tuple[tuple[dict[str, Tensor], ...], ...]
 
     @staticmethod
     def open(path: str | Path, *, verify: bool = False) -> Zoo:
@@ -77,26 +88,74 @@ class Zoo:
                 raise ZooError(f"{file}: {size} bytes where zoo.json says {entry.bytes}: it was cut off or altered")
         if verify:
             _compare(folder, manifest)
-        try:
-            text = read_bounded(folder / manifest.graph.name, MAX_GRAPH_BYTES).decode()
-            graph = NetworkGraph.from_json(text)
-        except (GraphError, UnicodeDecodeError) as error:
-            raise ZooError(f"{folder / manifest.graph.name}: damaged: {error}") from error
-        shapes = {p.name: graph.shape(p.name) for p in graph.parameters}
-        shards = tuple(
-            read_shard(folder / entry.name, {name: (entry.count, *shape) for name, shape in shapes.items()})
-            for entry in manifest.shards
-        )
-        moments = read_shard(folder / manifest.statistics.name, Statistics.shapes(graph))
-        statistics = {name: tensor.clone() for name, tensor in moments.items()}  # nothing small stays a map
-        return Zoo(
+        if sum(shelf.graph.bytes for shelf in manifest.architectures) > MAX_ALL_GRAPHS:
+            raise ZooError(f"{folder}: its graphs have more than {MAX_ALL_GRAPHS} bytes together")
+        graphs = tuple(_read_graph(folder / shelf.graph.name) for shelf in manifest.architectures)
+        shards = []
+        for graph, shelf in zip(graphs, manifest.architectures, strict=True):
+            shapes = {p.name: graph.shape(p.name) for p in graph.parameters}
+            shards.append(
+                tuple(
+                    read_shard(folder / entry.name, {name: (entry.count, *shape) for name, shape in shapes.items()})
+                    for entry in shelf.shards
+                )
+            )
+        zoo = Zoo(
             folder,
-            graph,
+            graphs,
+            tuple(shelf.name for shelf in manifest.architectures),
             read_table(folder / manifest.table.name, manifest.count),
-            Statistics.from_tensors(graph, statistics),
+            _read_statistics(folder / manifest.statistics.name, graphs, manifest.version),
             manifest,
-            shards,
+            tuple(shards),
         )
+        zoo._check_architectures()
+        return zoo
+
+    @property
+    def graph(self) -> NetworkGraph:
+        """The graph that all networks share.
+
+        Raises:
+            ZooError: Where there are several.
+        """
+        if len(self.graphs) > 1:
+            some = ", ".join(self.names[:4]) + (", ..." if len(self.names) > 4 else "")
+            raise ZooError(
+                f"{self.path}: holds networks of {len(self.graphs)} architectures ({some}), where one is needed"
+            )
+        return self.graphs[0]
+
+    @cached_property
+    def architecture(self) -> np.ndarray:
+        """The number of each network's graph, (networks), int64."""
+        if len(self.names) == 1:
+            return np.zeros(len(self), dtype=np.int64)
+        places = {name: number for number, name in enumerate(self.names)}
+        return np.array([places[name] for name in self.table[ARCHITECTURE]], dtype=np.int64)
+
+    @cached_property
+    def _ranks(self) -> np.ndarray:
+        """The place of each network among those of its architecture, (networks)."""
+        ranks = np.empty(len(self), dtype=np.int64)
+        for number in range(len(self.names)):
+            mine = np.flatnonzero(self.architecture == number)
+            ranks[mine] = np.arange(len(mine))
+        return ranks
+
+    def _check_architectures(self) -> None:
+        """The table names each architecture as often as it has networks."""
+        if len(self.names) == 1:
+            return
+        file = self.path / self.manifest.table.name
+        if ARCHITECTURE not in self.table:
+            raise ZooError(f"{file}: no column {ARCHITECTURE!r}, and there are {len(self.names)} architectures")
+        found = Counter(self.table[ARCHITECTURE].tolist())
+        for shelf in self.manifest.architectures:
+            if found.pop(shelf.name, 0) != shelf.count:
+                raise ZooError(f"{file}: does not name {shelf.count} networks of architecture {shelf.name!r}")
+        if found:
+            raise ZooError(f"{file}: unknown architecture {str(next(iter(found)))[:80]!r}")
 
     def verify(self) -> None:
         """Reads every file and compares its checksum; `ZooError` naming the first that differs."""
@@ -120,35 +179,66 @@ class Zoo:
         """The networks at `index`, copied out of the map, in that order.
 
         Raises:
-            ZooError: On an index outside of the zoo; where a shard was cut off while the zoo was open.
+            ZooError: On an index outside of the zoo; on networks of several architectures, which `parts` gives; where a
+                shard was cut off while the zoo was open.
         """
+        chosen = self._chosen(index)
+        met = np.unique(self.architecture[chosen.numpy()]) if len(self.graphs) > 1 else [0]
+        if len(met) > 1:
+            some = ", ".join(self.names[k] for k in met[:4])
+            raise ZooError(f"{self.path}: these are networks of {len(met)} architectures ({some}); take Zoo.parts")
+        return self._of_one(int(met[0]) if len(met) else 0, chosen)
+
+    def parts(self, index: Index | slice = slice(None)) -> list[tuple[Tensor, Weights]]:
+        """The networks at `index`, architecture by architecture.
+
+        Returns:
+            list[tuple[Tensor, Weights]]: For each architecture that is met, in the order of `graphs`, the positions in
+            `index` (ascending) and the networks there.
+        """
+        chosen = self._chosen(index)
+        if len(self.graphs) == 1:
+            return [(torch.arange(len(chosen)), self._of_one(0, chosen))]
+        numbers = torch.from_numpy(self.architecture)[chosen]
+        found = []
+        for number in numbers.unique().tolist():
+            positions = (numbers == number).nonzero()[:, 0]
+            found.append((positions, self._of_one(number, chosen[positions])))
+        return found
+
+    def _chosen(self, index: Index | slice) -> Tensor:
         if isinstance(index, slice):
-            chosen = torch.arange(*index.indices(len(self)))
-        else:
-            chosen = torch.as_tensor(index, dtype=torch.long).reshape(-1)
+            return torch.arange(*index.indices(len(self)))
+        chosen = torch.as_tensor(index, dtype=torch.long).reshape(-1)
         low, high = (int(chosen.min()), int(chosen.max())) if len(chosen) else (0, -1)
         if low < 0 or high >= len(self):
             bad = low if low < 0 else high
             raise ZooError(f"{self.path}: no network {bad}; there are {len(self)}, counted from 0")
-        if len(self.shards) == 1:
-            self._check_length(self.manifest.shards[0])
-            shard = self.shards[0]
-            return Weights(self.graph, {name: tensor.index_select(0, chosen) for name, tensor in shard.items()})
+        return chosen
+
+    def _of_one(self, architecture: int, index: Tensor) -> Weights:
+        """Networks of one architecture, by their numbers in the zoo."""
+        graph, shards = self.graphs[architecture], self.shards[architecture]
+        entries = self.manifest.architectures[architecture].shards
+        chosen = index if len(self.graphs) == 1 else torch.from_numpy(self._ranks)[index]
+        if len(shards) == 1:
+            self._check_length(entries[0])
+            return Weights(graph, {name: tensor.index_select(0, chosen) for name, tensor in shards[0].items()})
         parts = []
         first = 0
-        for entry, shard in zip(self.manifest.shards, self.shards, strict=True):
+        for entry, shard in zip(entries, shards, strict=True):
             here = ((chosen >= first) & (chosen < first + entry.count)).nonzero()[:, 0]
             if len(here):
                 self._check_length(entry)
                 parts.append((here, chosen[here] - first, shard))
             first += entry.count
         tensors = {}
-        for name, tensor in self.shards[0].items():
+        for name, tensor in shards[0].items():
             whole = tensor.new_empty(len(chosen), *tensor.shape[1:])
             for here, inside, shard in parts:
                 whole.index_copy_(0, here, shard[name].index_select(0, inside))
             tensors[name] = whole
-        return Weights(self.graph, tensors)
+        return Weights(graph, tensors)
 
     def _check_length(self, entry: Entry) -> None:
         """Asked before each read of a map: behind the end of a file that was cut there is a signal, and no error."""
@@ -175,14 +265,33 @@ class Zoo:
         return self.weights([number]), {name: column[number] for name, column in self.table.items()}
 
     def batches(self, size: int = 4096, index: Tensor | None = None) -> Iterator[Weights]:
-        """All networks, or those at `index`, in order, at most `size` at a time."""
+        """All networks, or those at `index`, in order, at most `size` at a time; of one architecture each."""
         chosen = torch.arange(len(self)) if index is None else index
         for part in chosen.split(size):
-            yield self.weights(part)
+            for _, weights in self.parts(part):
+                yield weights
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{int((self.table['split'] == name).sum())} {name}" for name in SPLITS)
-        return f"Zoo({str(self.path)!r}: {len(self)} networks of {self.graph.numel} numbers; {counts})"
+        sizes = sorted({graph.numel for graph in self.graphs})
+        numbers = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+        several = f", {len(self.graphs)} architectures" if len(self.graphs) > 1 else ""
+        return f"Zoo({str(self.path)!r}: {len(self)} networks of {numbers} numbers{several}; {counts})"
+
+
+def _read_graph(file: Path) -> NetworkGraph:
+    try:
+        return NetworkGraph.from_json(read_bounded(file, MAX_GRAPH_BYTES).decode())
+    except (GraphError, UnicodeDecodeError) as error:
+        raise ZooError(f"{file}: damaged: {error}") from error
+
+
+def _read_statistics(file: Path, graphs: tuple[NetworkGraph, ...], version: int) -> Statistics:
+    shapes = Statistics.shapes_of_version_1(graphs[0]) if version == 1 else Statistics.shapes(graphs)
+    tensors = {name: tensor.clone() for name, tensor in read_shard(file, shapes).items()}  # nothing small stays a map
+    if version == 1:
+        return Statistics.from_version_1(graphs[0], tensors)
+    return Statistics.from_tensors(graphs, tensors)
 
 
 def _compare(folder: Path, manifest: Manifest) -> None:

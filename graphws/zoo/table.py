@@ -71,10 +71,18 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
     for name in ("sample", "view", "split"):
         if name not in columns:
             raise ZooError(f"{path}: no column {name!r}")
-    strange = sorted({str(value) for value in columns["split"]} - set(SPLITS))
-    if strange:
-        raise ZooError(f"{path}: unknown split {strange[0][:80]!r}; there are {', '.join(SPLITS)}")
+    try:
+        check_splits(columns["split"])
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from None
     return columns
+
+
+def check_splits(column: np.ndarray) -> None:
+    """`ZooError` on a split that is none of `SPLITS`."""
+    strange = sorted({str(value) for value in column} - set(SPLITS))
+    if strange:
+        raise ZooError(f"unknown split {strange[0][:80]!r}; there are {', '.join(SPLITS)}")
 
 
 def _check_size(path: Path, data: bytes, about: Any) -> None:

@@ -41,7 +41,7 @@ def test_check_says_what_a_right_spec_lacks_for_a_run(tmp_path: Path) -> None:
     path = quick(tmp_path, **{"input: {kind: zoo}\n": MLP})
     assert run("check", path).stdout == (
         f"{path} is fine, but graphws run would refuse it: training needs networks, but the spec has the input kind "
-        "'mlp'; use `input: {kind: zoo}`\n"
+        "'mlp'; use `input: {kind: zoo}`\nits model learns 1,110 numbers\n"
     )
     assert run("check", "mirror-digits").stdout == "mirror-digits is fine\n"
 
@@ -141,17 +141,39 @@ def test_explain_tells_the_layers_and_draws_the_block_matrix(tmp_path: Path) -> 
 
 def test_explain_counts_what_the_model_learns(tmp_path: Path) -> None:
     from graphws.runtime.contenders import count_parameters
-    from graphws.runtime.model_explanation import explain_model, graph_of
+    from graphws.runtime.model_explanation import explain_model, graphs_of
     from graphws.spec import load_spec
 
     spec = load_spec(quick(tmp_path))
     found = explain_model(spec)
     assert spec.model is not None
     assert spec.head is not None
-    total = count_parameters(spec.model, graph_of(spec), spec.head)
+    total = count_parameters(spec.model, graphs_of(spec)[0], spec.head)
     assert sum(part.parameters for part in found.parts) == total
     layers = next(part.parameters for part in found.parts if part.name == "layers")
     assert sum(layer.parameters for layer in found.layers) == layers
+
+
+WIDE = """graphws: 1
+input: {kind: mlp, widths: [784, 64, 64, 10]}
+model: {kind: dwsnet, layers: 5, channels: 32}
+head: {kind: invariant, outputs: 10}
+"""
+
+
+def test_wide_free_axes_are_counted_and_never_allocated(tmp_path: Path) -> None:
+    path = tmp_path / "wide.yaml"
+    path.write_text(WIDE)
+    told = run("check", path).stdout
+    assert "its model learns 311,850 numbers" in told
+    assert "warning" not in told
+    shown = run("explain", path).stdout
+    assert "reduce: W1: free numbers become 32 channels" in shown
+    assert "layer 2 in full:\nlayer: 32 -> 32 channels" in shown
+    for command in ("check", "explain"):
+        told = run(command, path, "--set", "model.reduce=none").stdout
+        assert "warning: the model learns 5,239,810,282 numbers, 738 times as many as a flat MLP" in told
+        assert "(`model.reduce: auto`)" in told
 
 
 def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) -> None:

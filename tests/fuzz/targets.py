@@ -271,7 +271,8 @@ def _zoo_edited(rng: Random, files: Files) -> Files:
     changed = _ZOO(rng, files)
     if rng.random() < 0.7 and "zoo/zoo.json" in changed and changed["zoo/zoo.json"] == files["zoo/zoo.json"]:
         manifest = json.loads(files["zoo/zoo.json"])
-        for entry in (manifest["graph"], manifest["table"], manifest["statistics"], *manifest["shards"]):
+        shelf = manifest["architectures"][0]
+        for entry in (shelf["graph"], manifest["table"], manifest["statistics"], *shelf["shards"]):
             entry["bytes"] = len(changed["zoo/" + entry["name"]])
         changed = {**changed, "zoo/zoo.json": json.dumps(manifest).encode()}
     return changed

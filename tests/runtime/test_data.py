@@ -155,7 +155,7 @@ def test_noise_is_measured_by_the_orbits_and_repeats_with_the_generator(zoo: Zoo
     weights = prepared.data.collection.weights(torch.arange(60))
     noisy = [prepared.augment(weights, torch.Generator().manual_seed(4)) for _ in range(2)]
     torch.testing.assert_close(noisy[0].flatten(), noisy[1].flatten())
-    spread = zoo.statistics.spread("W2", weights["W2"])[1]
+    spread = zoo.statistics.spread(zoo.graph, "W2", weights["W2"])[1]
     assert float(((noisy[0]["W2"] - weights["W2"]) / spread).std()) == pytest.approx(0.5, rel=0.1)
 
 

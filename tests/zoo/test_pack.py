@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from graphws.errors import ZooError
-from graphws.zoo import SplitOptions, Zoo, pack, unpack
+from graphws.zoo import SplitOptions, pack, unpack
 from graphws.zoo.state_dicts import read_state
 from graphws.zoo.writer import building
 
@@ -299,7 +300,7 @@ def test_a_name_in_the_table_cannot_leave_the_folder(tmp_path: Path) -> None:
     zoo = pack(tmp_path / "in", tmp_path / "zoo")
     evil = {**zoo.table, "file": zoo.table["file"].copy()}
     evil["file"][:] = ["../../evil.pt", "..\\evil;.pt"]
-    hostile = Zoo(zoo.path, zoo.graph, evil, zoo.statistics, zoo.manifest, zoo.shards)
+    hostile = replace(zoo, table=evil)
     assert [file.name for file in unpack(hostile, tmp_path / "out")] == [
         "evil.safetensors",
         "network-000001.safetensors",

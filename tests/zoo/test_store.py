@@ -47,8 +47,8 @@ def make(path: Path, weights: Weights | None = None, shard_bytes: int = 4 * GRAP
     partial_folder(path).mkdir()
     finish(
         path,
-        GRAPH,
-        lambda low, high: weights.select(slice(low, high)),
+        {"2-4-1": GRAPH},
+        lambda name, low, high: weights.select(slice(low, high)),
         table,
         {"made": "by hand"},
         shard_bytes=shard_bytes,
@@ -92,11 +92,11 @@ def test_splits(zoo: Zoo) -> None:
 def test_statistics_are_those_of_the_training_split(zoo: Zoo) -> None:
     train = zoo.weights(zoo.split("train"))
     for name in ("W2", "b1"):  # one orbit each
-        mean, std = zoo.statistics.spread(name, train[name].double())
+        mean, std = zoo.statistics.spread(GRAPH, name, train[name].double())
         values = train[name].double()
         assert torch.allclose(mean, values.mean().expand(mean.shape), atol=1e-12)
         assert torch.allclose(std, values.std(unbiased=False).expand(std.shape), atol=1e-12)
-    mean, _ = zoo.statistics.spread("W1", train["W1"].double())  # an orbit for each input
+    mean, _ = zoo.statistics.spread(GRAPH, "W1", train["W1"].double())  # an orbit for each input
     assert torch.allclose(mean, train["W1"].double().mean(dim=(0, 1)).expand(4, 2), atol=1e-12)
     normal = zoo.statistics.normalise(train)
     assert torch.allclose(normal["W1"].mean(dim=(0, 1)), torch.zeros(2), atol=1e-5)
@@ -112,8 +112,8 @@ def test_statistics_do_not_depend_on_batches_and_commute_with_the_group() -> Non
     other = orbit_statistics(GRAPH, [moved.act(weights)])
     for name in ("W1", "b1", "W2", "b2"):
         for statistics in (parts, other):
-            assert torch.allclose(whole.mean[name], statistics.mean[name], atol=1e-12)
-            assert torch.allclose(whole.std[name], statistics.std[name], atol=1e-12)
+            assert torch.allclose(whole.orbits[0][name].mean, statistics.orbits[0][name].mean, atol=1e-12)
+            assert torch.allclose(whole.orbits[0][name].std, statistics.orbits[0][name].std, atol=1e-12)
     left = moved.act(whole.normalise(weights)).flatten()
     assert torch.allclose(left, whole.normalise(moved.act(weights)).flatten(), atol=1e-12)
     constant = orbit_statistics(GRAPH, [weights.map(torch.ones_like)])
@@ -154,7 +154,8 @@ def reseal(zoo: Zoo, name: str, data: bytes) -> Path:
     file.write_bytes(data)
 
     def change(manifest: dict[str, Any]) -> None:
-        for entry in (manifest["graph"], manifest["table"], manifest["statistics"], *manifest["shards"]):
+        shelf = manifest["architectures"][0]
+        for entry in (shelf["graph"], manifest["table"], manifest["statistics"], *shelf["shards"]):
             if entry["name"] == name:
                 entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
@@ -215,8 +216,8 @@ def test_hostile_shards(tmp_path: Path) -> None:
         (struct.pack("<Q", 100000) + b"[" * 100000, "its header is damaged"),
         (shard_bytes({"a": {**entry, "shape": [3, 2]}}, 24), "tensor 'a' has shape 3x2, not 2x3"),
         (
-            shard_bytes({"a": {**entry, "dtype": "I64"}}, 48),
-            "tensor 'a' is of type 'I64'; a zoo holds F64, F32, F16, BF16",
+            shard_bytes({"a": {**entry, "dtype": "U64"}}, 48),
+            "tensor 'a' is of type 'U64'; a zoo holds F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL",
         ),
         (shard_bytes({"a": {**entry, "data_offsets": [4, 28]}}, 28), "tensor 'a' is not where it must be"),
         (shard_bytes({"a": {**entry, "data_offsets": "no"}}, 24), "its header is damaged"),
@@ -236,18 +237,31 @@ def test_hostile_manifests(zoo: Zoo) -> None:
     good = path.read_text()
 
     def name(value: object) -> Callable[[dict[str, Any]], object]:
-        return lambda data: data["shards"][0].update(name=value)
+        return lambda data: data["architectures"][0]["shards"][0].update(name=value)
 
     for change, message in (
-        (lambda data: data.update(version=2), "format version 2; this graphws reads version 1"),
+        (lambda data: data.update(version=3), "format version 3; this graphws reads versions 1 and 2"),
         (lambda data: data.update(format="zip"), "not the manifest of a zoo"),
         (lambda data: data.update(count=22), "damaged: its shards do not add up to 22 networks"),
         (lambda data: data.update(count=-1), "damaged: -1 is no count"),
         (lambda data: data.update(count=True), "damaged: True is no count"),
-        (lambda data: data.update(shards=[]), "damaged: its list of shards is empty or absurd"),
-        (lambda data: data.update(shards=[3]), "damaged: an entry is not an object"),
+        (lambda data: data["architectures"][0].update(shards=[]), "damaged: its list of shards is empty or absurd"),
+        (lambda data: data["architectures"][0].update(shards=[3]), "damaged: an entry is not an object"),
+        (lambda data: data.update(architectures=[]), "damaged: its list of architectures is empty or absurd"),
+        (lambda data: data.update(architectures=[3]), "damaged: an architecture is not an object"),
+        (
+            lambda data: data["architectures"][0].update(name="a\nb"),
+            "damaged: the name of an architecture is no text of one line",
+        ),
+        (
+            lambda data: data["architectures"].append(data["architectures"][0]),
+            "damaged: its shards do not add up to 23 networks",
+        ),
         (lambda data: data.pop("table"), "damaged: no 'table'"),
-        (lambda data: data["graph"].update(sha256="ff"), "damaged: the checksum of graph.json is none"),
+        (
+            lambda data: data["architectures"][0]["graph"].update(sha256="ff"),
+            "damaged: the checksum of graph.json is none",
+        ),
         (name("../../etc/passwd"), "damaged: '../../etc/passwd' is no file name inside the zoo"),
         (name("/etc/passwd"), "damaged: '/etc/passwd' is no file name inside the zoo"),
         (name("weights-00001.safetensors"), "damaged: it lists a file twice"),
@@ -428,9 +442,7 @@ def test_nan_weights_are_not_stored(tmp_path: Path) -> None:
     assert not (tmp_path / "zoo").exists()
 
 
-def test_whole_numbers_are_no_weights(tmp_path: Path) -> None:
+def test_complex_numbers_are_no_weights(tmp_path: Path) -> None:
     with pytest.raises(ZooError) as caught:
-        write_shard(tmp_path / "x.safetensors", {"a": torch.zeros(3, dtype=torch.int64)})
-    assert str(caught.value) == (
-        "tensor 'a' is of torch.int64; a zoo holds torch.float64, torch.float32, torch.float16, torch.bfloat16"
-    )
+        write_shard(tmp_path / "x.safetensors", {"a": torch.zeros(3, dtype=torch.complex64)})
+    assert str(caught.value).startswith("tensor 'a' is of torch.complex64; a zoo holds torch.float64, torch.float32, ")

@@ -19,7 +19,7 @@ from graphws_converters.analysis.families import take_apart
 from graphws_converters.analysis.interpreter import Analysis
 from graphws_converters.analysis.powers import Place, Powers, solve_powers
 from graphws_converters.analysis.wreath import companions_of, nesting
-from graphws_converters.assembly.naming import Names, module_of, name_of_free, role_of
+from graphws_converters.assembly.naming import Names, module_of, name_of_free
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,26 @@ class _Assembly:
     spaces: dict[str, Space] = field(default_factory=dict)
 
 
-def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
+@dataclass(frozen=True)
+class Assembled:
+    """A typed graph, still without its computation and without roles.
+
+    Attributes:
+        graph: Every number of the state dict belongs to one of its parameters.  Its computation is written by
+            `graphws_converters.assembly.operations`, its roles by `graphws_converters.assembly.roles`.
+        reads: For each parameter whether each of its axes reads from its space.
+    """
+
+    graph: NetworkGraph
+    reads: Mapping[str, tuple[bool, ...]]
+
+
+def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> Assembled:
     """The typed graph.
 
     Args:
         analysis: A program that was read.
         state: The tensors of the state dict, in order, each once.
-
-    Returns:
-        NetworkGraph: Every number of the state dict belongs to one of its parameters.  Its computation is written by
-        `graphws_converters.assembly.operations`.
     """
     engine = analysis.engine
     for key, stored in state.items():
@@ -103,7 +113,8 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> NetworkGraph:
         for atom, _, _ in sorted(_axes(made, piece.block), key=lambda axis: axis[1][0] not in made.read):
             _name_of(made, atom)
     parameters = [_parameter(made, piece) for piece in pieces]
-    return NetworkGraph(tuple(made.spaces.values()), tuple(parameters))
+    reads = {piece.name: tuple(place[0] in made.read for _, place, _ in _axes(made, piece.block)) for piece in pieces}
+    return Assembled(NetworkGraph(tuple(made.spaces.values()), tuple(parameters)), reads)
 
 
 def _tells_parent(block: StoredBlock, atom: Dim, parents: Mapping[Dim, Dim]) -> bool:
@@ -159,7 +170,7 @@ def _parameter(made: _Assembly, piece: _Piece) -> Parameter:
     bounds = None if piece.whole else piece.block.bounds
     kind = "buffer" if stored.buffer else "weight" if len(axes) > 1 else "bias" if "bias" in piece.key else "scale"
     place = Storage(piece.key, stored.shape, bounds, stored.aliases, view)
-    return Parameter(piece.name, axes, kind, role_of(piece.name), place)
+    return Parameter(piece.name, axes, kind, storage=place)
 
 
 def _power(made: _Assembly, atom: Dim, place: Place) -> int:
@@ -200,9 +211,8 @@ def _name_of(made: _Assembly, atom: Dim) -> str:
         key = writers[0] if writers else atom.label or "space"
         family, child = atom in made.parents.values(), parent is not None
         name = made.names.take(module_of(key) + ("/heads" if family else "/head" if child else ""))
-        role = "heads" if family else "head" if child else "residual" if len(writers) > 1 else "hidden"
         kind: Kind = "nested" if child else "set"
-        made.spaces[name] = Space(name, atom.size, kind, above, _action(made, atom), role, _why(made, atom))
+        made.spaces[name] = Space(name, atom.size, kind, above, _action(made, atom), reason=_why(made, atom))
         made.named[atom] = name
     return made.named[atom]
 

@@ -20,7 +20,9 @@ from graphws.operations import why_not
 from graphws.operations.labels import measure_labels
 from graphws_converters.analysis.interpreter import needed
 from graphws_converters.analysis.ir import Program
+from graphws_converters.assembly.assembly import Assembled
 from graphws_converters.assembly.operations import Batch, Fixed, Written, written
+from graphws_converters.assembly.roles import with_roles
 from graphws_converters.fronts import trace
 from graphws_converters.gate.self_run import (
     Arguments,
@@ -85,7 +87,7 @@ def of_chain(graph: NetworkGraph) -> Computation:
 
 
 def computations(
-    graph: NetworkGraph, program: Program, module: nn.Module, arguments: Arguments, generator: torch.Generator
+    assembled: Assembled, program: Program, module: nn.Module, arguments: Arguments, generator: torch.Generator
 ) -> Iterator[Computation]:
     """A graph with the operations of a program, as it may be written: for any length of the batch, then for one.
 
@@ -93,13 +95,13 @@ def computations(
     is special, two of longer batches.
 
     Args:
-        graph: Spaces and parameters.
+        assembled: Spaces and parameters.
         program: What the module computes on the example inputs.
         module: The module, in eval mode.
         arguments: The example inputs.
         generator: Source of the rows of other batches.
     """
-    parameters: dict[str, list[Parameter]] = {}
+    graph, parameters = assembled.graph, dict[str, list[Parameter]]()
     for parameter in graph.parameters:
         parameters.setdefault(parameter.storage.key if parameter.storage else parameter.name, []).append(parameter)
     types = [tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()]
@@ -120,8 +122,8 @@ def computations(
             found = written(one, parameters, graph, dtype, Batch(first, second, other))
         except (Fixed, GraphwsError):
             continue
-        yield _computation(graph, one, found, arguments, (second, 2 * first + 3, 3 * first))
-    yield _computation(graph, program, written(program, parameters, graph, dtype), arguments, ())
+        yield _computation(assembled, one, found, arguments, (second, 2 * first + 3, 3 * first))
+    yield _computation(assembled, program, written(program, parameters, graph, dtype), arguments, ())
 
 
 def chosen(
@@ -140,7 +142,7 @@ def chosen(
 
 
 def _computation(
-    graph: NetworkGraph, program: Program, found: Written, arguments: Arguments, batches: tuple[int, ...]
+    assembled: Assembled, program: Program, found: Written, arguments: Arguments, batches: tuple[int, ...]
 ) -> Computation:
     inputs = zip(found.inputs, tensors_in(arguments), strict=True)
     values = {value.name: value for value in found.values}
@@ -148,14 +150,14 @@ def _computation(
         if not tensor.is_floating_point() and not tensor.is_complex() and not tensor.is_meta and tensor.numel():
             values[name] = replace(values[name], highest=max(int(tensor.max()), _rows(program, found, name)))
     whole = replace(
-        graph,
+        assembled.graph,
         operations=found.operations,
         inputs=found.inputs,
         outputs=found.outputs,
         constants=found.constants,
         values=tuple(values.values()),
     )
-    return Computation(whole, found.leaves, program, found, batches)
+    return Computation(with_roles(whole, assembled.reads), found.leaves, program, found, batches)
 
 
 def _rows(program: Program, found: Written, name: str) -> int:

@@ -52,8 +52,3 @@ def name_of_free(reason: str, size: int, sizes: Iterable[int]) -> str:
     """A name that tells why a space is free, with its size where several differ."""
     stem = next((name for start, name in _FREE if reason.startswith(start)), "fixed")
     return f"{stem}{size}" if stem in ("kernel", "fixed", "pixels", "count") or len(set(sizes)) > 1 else stem
-
-
-def role_of(key: str) -> str:
-    """A key without the numbers of layers, so that like tensors of all layers have one role."""
-    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", key)

@@ -38,7 +38,7 @@ def cross_check(
         state: The tensors of its state dict.
     """
     try:
-        other = assemble(analyse(record_program(module, args, kwargs)), state)
+        other = assemble(analyse(record_program(module, args, kwargs)), state).graph
     except TraceFailure as failure:
         return f"not cross-checked: {failure}"
     if _plain(other) == _plain(graph) and other.parameters == graph.parameters:

@@ -91,7 +91,8 @@ def convert_module(
     path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
-    bare = assemble(analysis, stored)
+    assembled = assemble(analysis, stored)
+    bare = assembled.graph
     if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
         plain = None  # its trace shows more than a chain
     notes: tuple[str, ...] = ("a chain of linear layers",)
@@ -104,7 +105,7 @@ def convert_module(
         notes = _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
             notes += (cross_check(bare, twin, args, kwargs, stored),)
-        candidates = computations(bare, analysis.program, twin, (args, kwargs), generator)
+        candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
     if meta:
         graph = next(iter(candidates)).graph
         reason = "the weights are on the meta device: there are no numbers"
