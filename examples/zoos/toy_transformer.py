@@ -15,6 +15,7 @@ TASKS: dict[str, Callable[[Tensor], Tensor]] = {
     "rotate": lambda x: x.roll(1, -1),
     "swap": lambda x: x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2),
     "sort": lambda x: x.sort(-1).values,
+    "mirror": lambda x: x[..., [0, 1, 2, 2, 1, 0]],
     "shuffle": lambda x: x[..., [2, 4, 0, 5, 1, 3]],
 }
 """What is made of digits (…, LENGTH)."""

@@ -33,9 +33,9 @@ TASK, TRAINING, TEST, BATCH = "sort", 4096, 512, 32
 def recipe(generator: torch.Generator) -> Recipe:
     """A random one, from hopeless to good."""
     return Recipe(
-        lr=log_uniform(5e-4, 2e-2, generator),
+        lr=log_uniform(3e-4, 2e-2, generator),
         weight_decay=log_uniform(1e-4, 1.0, generator),
-        steps=round(log_uniform(30, 1500, generator)),
+        steps=round(log_uniform(8, 1500, generator)),
         share=log_uniform(0.01, 1.0, generator),
     )
 
