@@ -20,6 +20,9 @@ from graphws.graph.group import Group as Group
 from graphws.graph.group import GroupElement as GroupElement
 from graphws.graph.layout import IndexAxis as IndexAxis
 from graphws.graph.layout import Layout as Layout
+from graphws.graph.mixed import Mixed as Mixed
+from graphws.graph.mixed import change_each as change_each
+from graphws.graph.mixed import parts_of as parts_of
 from graphws.graph.network import NetworkGraph as NetworkGraph
 from graphws.graph.networkx_view import from_networkx as from_networkx
 from graphws.graph.networkx_view import to_networkx as to_networkx

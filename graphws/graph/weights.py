@@ -37,16 +37,16 @@ class Weights:
         for name in self.tensors:
             if name not in names:
                 raise WeightsError(f"no parameter {name!r} in the graph" + nearest(name, names))
-        batches = set()
+        batches = []  # no set: while a program is exported, lengths are symbols, which have no hash
         for name in names:
             if name not in self.tensors:
                 raise WeightsError(f"no tensor for parameter {name!r}")
             shape, wanted = tuple(self.tensors[name].shape), self.graph.shape(name)
             if shape[1:] != wanted or not shape:
                 raise WeightsError(f"parameter {name!r}: got shape {shape}, the graph needs (batch, *{wanted})")
-            batches.add(shape[0])
-        if len(batches) > 1:
-            raise WeightsError(f"tensors of different batch sizes: {sorted(batches)}")
+            batches.append(shape[0])
+        if any(batch != batches[0] for batch in batches):
+            raise WeightsError(f"tensors of different batch sizes: {sorted(set(batches))}")
         object.__setattr__(self, "tensors", {name: self.tensors[name] for name in names})
 
     @property
@@ -118,15 +118,18 @@ class Weights:
             raise WeightsError("weights of different graphs cannot be joined into one batch")
         return Weights(graph, {name: torch.cat([other[name] for other in batches]) for name in batches[0].tensors})
 
-    def check_finite(self) -> None:
-        """Raises `WeightsError` naming the first parameter that holds NaN or infinity."""
+    def check_finite(self, numbers: Tensor | None = None) -> None:
+        """Raises `WeightsError` naming the first parameter that holds NaN or infinity.
+
+        Args:
+            numbers: What each network is called; by its place in the batch where None.
+        """
         for name, tensor in self.items():
             bad = ~torch.isfinite(tensor)
             if bad.any():
                 network = int(bad.flatten(1).any(dim=1).nonzero()[0])
-                raise WeightsError(
-                    f"parameter {name!r} of network {network} holds {int(bad[network].sum())} NaN or inf"
-                )
+                called = network if numbers is None else int(numbers[network])
+                raise WeightsError(f"parameter {name!r} of network {called} holds {int(bad[network].sum())} NaN or inf")
 
     @staticmethod
     def from_state_dict(graph: NetworkGraph, state: Mapping[str, Tensor], *, copy: bool = True) -> Weights:

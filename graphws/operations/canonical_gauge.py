@@ -87,7 +87,7 @@ def _unit(weights: Weights, space: Space) -> Tensor:
         ]
         if squares:
             norms.append(torch.stack(squares).sum(0).sqrt())
-    scale = torch.ones(weights.batch, weights.graph.extent(space.name), dtype=weights.dtype, device=weights.device)
+    scale = torch.ones(weights.batch, weights.graph.extent(space.name), dtype=weights.floating, device=weights.device)
     for norm in reversed(norms):  # weights last: they decide wherever they can
         scale = torch.where(norm > 0, 1 / norm, scale)
     return scale
@@ -98,7 +98,7 @@ def _signs(weights: Weights) -> GroupElement:
     graph = weights.graph
     spaces = [space for space in graph.spaces if space.moves and space.action in _SIGNED]
     signs = {
-        space.name: torch.zeros(weights.batch, graph.extent(space.name), dtype=weights.dtype, device=weights.device)
+        space.name: torch.zeros(weights.batch, graph.extent(space.name), dtype=weights.floating, device=weights.device)
         for space in spaces
     }
     for space in spaces:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.comparison import Contender
+from graphws.runtime.files import checksum
 from graphws.runtime.learner import Transform
 from graphws.spec import HeadSection, ModelSection, Spec, Train
 
 
-def contenders(spec: Spec, graph: NetworkGraph, augment: Transform | None) -> list[Contender]:
+def contenders(spec: Spec, graphs: Sequence[NetworkGraph], augment: Transform | None) -> list[Contender]:
     """The spec's model and its baselines.
 
     Args:
         spec: With ``model`` and ``head``.
-        graph: Of the networks.
+        graphs: Of the networks: one, or those of each architecture.
         augment: What the spec does to training networks.
 
     Raises:
@@ -26,31 +30,45 @@ def contenders(spec: Spec, graph: NetworkGraph, augment: Transform | None) -> li
     assert head is not None
     taken = [baseline.name for baseline in spec.compare]
     name = next(name for name in (own.kind, spec.name, "model", "main") if name not in taken)
-    found = [_contender(name, own, head, spec.train, graph, augment)]
+    found = [_contender(name, own, head, spec.train, graphs, augment)]
     for baseline in spec.compare:
         model = baseline.model
         if baseline.match_parameters:
-            model = model.sized(graph, head, count_parameters(own, graph, head))
-        found.append(_contender(baseline.name, model, head, baseline.train or spec.train, graph, augment))
+            model = model.sized(given(graphs), head, count_parameters(own, graphs, head))
+        found.append(_contender(baseline.name, model, head, baseline.train or spec.train, graphs, augment))
     return found
 
 
-def count_parameters(model: ModelSection, graph: NetworkGraph, head: HeadSection) -> int:
+def count_parameters(model: ModelSection, graphs: Sequence[NetworkGraph], head: HeadSection) -> int:
     """How many numbers a model learns."""
-    return model.parameters(graph, head)
+    return model.parameters(given(graphs), head)
 
 
 def _contender(
-    name: str, model: ModelSection, head: HeadSection, train: Train, graph: NetworkGraph, augment: Transform | None
+    name: str,
+    model: ModelSection,
+    head: HeadSection,
+    train: Train,
+    graphs: Sequence[NetworkGraph],
+    augment: Transform | None,
 ) -> Contender:
-    description = {
+    description: dict[str, Any] = {
         "name": name,
         "model": model.model_dump(mode="json", by_alias=True),
         "head": head.model_dump(mode="json", by_alias=True),
-        "graph": graph.to_json(),
     }
+    texts = [graph.to_json() for graph in graphs]
+    if len(texts) == 1:
+        description["graph"] = texts[0]
+    else:  # thousands may be too long for the header of a file; the run keeps them
+        description["graphs"] = [checksum(text.encode()) for text in texts]
     transforms = [transform for transform in (augment, model.augmentation()) if transform is not None]
-    return Contender(name, lambda: model.build(graph, head), train, chain(transforms), description)
+    return Contender(name, lambda: model.build(given(graphs), head), train, chain(transforms), description)
+
+
+def given(graphs: Sequence[NetworkGraph]) -> Any:
+    """What a model is built on: the one graph, or all of them."""
+    return graphs[0] if len(graphs) == 1 else list(graphs)
 
 
 def chain(transforms: list[Transform]) -> Transform | None:

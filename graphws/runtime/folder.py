@@ -5,6 +5,7 @@
 ``spec.yaml``        the resolved spec
 ``versions.json``    what the run ran with
 ``trials/``          a folder for each training
+``preparation.*``    what the models need to answer without the zoo (`graphws.runtime.prepared_file`)
 ``models/``          the chosen model of each name: ``dwsnet.safetensors``
 ``metrics.csv``      every epoch of every training
 ``results.json``     the final table
@@ -38,7 +39,7 @@ from graphws.spec import load_spec
 FORMAT = "graphws-run-1"
 OURS = frozenset((
     "run.lock", "run.json", "spec.yaml", "versions.json", "trials", "models", "figures", "metrics.csv", "results.json",
-    "probes.safetensors", "report.html",
+    "probes.safetensors", "report.html", "preparation.json", "preparation.safetensors",
 ))  # fmt: skip
 """What a run makes in its folder."""
 FOLDERS = ("trials", "models", "figures")

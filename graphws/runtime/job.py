@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphws.errors import GraphwsError, RunError, UsageError, ZooError
+from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
@@ -22,6 +22,7 @@ from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
+from graphws.runtime.prepared_file import Prepared, read_prepared, write_prepared
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
@@ -29,6 +30,7 @@ from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
 from graphws.tasks import Answers, Task, TaskData
+from graphws.tasks.denoising import ONE_GRAPH
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
 from graphws.zoo.manifest import NAME
@@ -153,6 +155,7 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
         _record(ready.zoo, folder)
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
+        write_prepared(Prepared.of(spec, ready.zoo, ready.data, ready.preparation), folder.path)
         write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers)
     group.barrier()
     return results
@@ -166,7 +169,7 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
     comparison = Comparison(
-        contenders(spec, zoo.graph, preparation.augment),
+        contenders(spec, zoo.graphs, preparation.augment),
         task_of(spec, data, preparation.deviation),
         data,
         preparation.normalise,
@@ -184,10 +187,12 @@ def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
         deviation: Of each flat weight as the models see it: what noise is measured by.
 
     Raises:
-        DataError: On targets that cannot be learnt.
+        DataError: On targets that cannot be learnt; on networks of several graphs where networks are the answer.
     """
     assert spec.task is not None
     assert spec.head is not None
+    if spec.task.answers_networks and len(data.graphs) > 1:
+        raise DataError(f"{data.origin}: {ONE_GRAPH.format(len(data.graphs))}")
     return spec.task.build(spec.head, spec.augment, TaskData(data.targets, data.members["train"], deviation))
 
 
@@ -235,26 +240,70 @@ def evaluate_run(
         RunError: When the run has no kept model yet, or one of another architecture.
         UsageError: On a zoo of another architecture.
     """
-    status, altered = folder.status(), folder.altered()
     spec = spec_of(folder)
+    other = None if zoo is None else _labelled(Zoo.open(zoo), spec, folder)
     own = _ready(spec, folder, group, reporter)
     data = own.data
-    if zoo is not None:
-        other = Zoo.open(zoo)
-        if other.graph != own.zoo.graph:
-            raise UsageError(f"the zoo {zoo} holds networks of another architecture than those of {folder.path}")
+    if other is not None:
         assert spec.task is not None
-        data = in_gauge(load_data(other, spec.task.columns(), spec.task.classes), own.preparation.gauge)
+        known = {graph.structure for graph in own.zoo.graphs}
+        if getattr(spec.model, "share", "none") != "role" and not known.issuperset(g.structure for g in other.graphs):
+            raise UsageError(f"the zoo {zoo} holds networks of another architecture than those of {folder.path}")
+        columns, whole = spec.task.columns(), spec.task.classes
+        data = in_gauge(load_data(other, columns, whole, classes=own.data.classes), own.preparation.gauge)
     found = {}
     for contender in own.comparison.contenders:
-        path = folder.model(contender.name)
-        if not path.exists() and f"models/{path.name}" not in altered:
-            raise RunError(
-                f"{folder.path} is {status} and has no trained {contender.name!r} yet; "
-                f"finish it with: graphws train {folder.path}"
-            )
-        for name in {f"models/{path.name}"} & altered.keys():
-            raise RunError(f"{altered[name]}; make it again with: graphws train {folder.path}")
+        path = kept_model(folder, contender.name)
         task = own.comparison.task
         found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
     return found
+
+
+def kept_model(folder: RunFolder, name: str) -> Path:
+    """The file of a trained model of a run.
+
+    Raises:
+        RunError: When it is not there yet, or was altered.
+    """
+    path, altered = folder.model(name), folder.altered()
+    place = f"models/{path.name}"
+    if place in altered:
+        raise RunError(f"{altered[place]}; make it again with: graphws train {folder.path}")
+    if not path.exists():
+        raise RunError(
+            f"{folder.path} is {folder.status()} and has no trained {name!r} yet; "
+            f"finish it with: graphws train {folder.path}"
+        )
+    return path
+
+
+def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> Prepared:
+    """What is done to networks before the models of a run see them, from what it keeps; of older runs, from their zoo.
+
+    Raises:
+        RunError: When what the run keeps was altered or is damaged.
+        UsageError: When it is a run of no models.
+    """
+    altered = folder.altered()
+    for name in ("preparation.json", "preparation.safetensors"):
+        if name in altered:
+            raise RunError(f"{altered[name]}; make it again with: graphws train {folder.path}")
+    spec = spec_of(folder)
+    if spec.model is None or spec.task is None or spec.head is None:
+        raise UsageError(f"{folder.path} holds no models to ask: its spec trains none")
+    if (found := read_prepared(spec, folder.path)) is not None:
+        return found
+    ready = _ready(spec, folder, group, reporter)
+    return Prepared.of(spec, ready.zoo, ready.data, ready.preparation)
+
+
+def _labelled(zoo: Zoo, spec: Spec, folder: RunFolder) -> Zoo:
+    """A zoo that has the columns of the task."""
+    assert spec.task is not None
+    for name in spec.task.columns():
+        if name not in zoo.table:
+            raise UsageError(
+                f"the zoo {zoo.path} has no column {name!r}, so there is nothing to score; ask the models about its "
+                f"networks with: graphws predict {folder.path} {zoo.path}"
+            )
+    return zoo

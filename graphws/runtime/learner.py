@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from torchmetrics import MeanMetric
 
-from graphws.graph import Weights
+from graphws.graph import Mixed, Weights, change_each
 from graphws.runtime.batches import Batch
 from graphws.tasks import Task
 
@@ -67,7 +67,7 @@ class Learner(pl.LightningModule):
     """A model, a task and how to optimise.
 
     Args:
-        model: Takes `Weights` and gives what the task reads.
+        model: Takes `Weights`, or a list of those of several graphs, and gives what the task reads.
         task: Losses, predictions and metrics.
         optimisation: How the parameters move.
         augment: Changes training batches only.
@@ -91,7 +91,7 @@ class Learner(pl.LightningModule):
         self.val_metrics = task.metrics()
         self.trained = False  # whether a batch was learnt from since the learner was made
 
-    def forward(self, weights: Weights) -> Tensor:
+    def forward(self, weights: Mixed) -> Tensor:
         """The task's outputs for a batch of networks."""
         return self.task.apply(self.model, weights)
 
@@ -104,11 +104,11 @@ class Learner(pl.LightningModule):
 
     def answer(self, batch: Batch, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
         """Outputs for a batch, and what they should be."""
-        weights = batch.weights
-        if augment and self.augment is not None:
-            weights = self.augment(weights, generator)
+        weights, change = batch.weights, self.augment
+        if augment and change is not None:  # graph by graph, with one generator
+            weights = change_each(weights, lambda part: change(part, generator))
         if self.normalise is not None:
-            weights = self.normalise(weights)
+            weights = change_each(weights, self.normalise)
         weights, targets = self.task.prepare(weights, batch.targets, generator)
         return self(weights), targets
 

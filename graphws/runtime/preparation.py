@@ -7,22 +7,20 @@ of each orbit's deviation; every network is normalised last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from graphws.graph import Weights
+from graphws.errors import ZooError
+from graphws.graph import NetworkGraph, Weights, parts_of
 from graphws.operations.canonical_gauge import canonical_gauge
-from graphws.runtime.batches import Changed, Held
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
 from graphws.spec import Augment, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
-from graphws.zoo.augmentations import augmentation
-
-GAUGE_PART = 8192  # networks whose gauge is fixed at a time
+from graphws.zoo.augmentations import augmentation, first_layer
 
 Change = Callable[[Weights], Weights]
 
@@ -36,17 +34,22 @@ class Preparation:
 
     Attributes:
         data: The networks in the gauge that the spec asks for.
-        normalise: Done to every batch last; None for nothing.
-        augment: Done to training batches first; None for nothing.
-        deviation: Of every flat weight as the model sees it.
+        normalise: Done to every batch last, to the networks of each graph; None for nothing.
+        augment: Done to training batches first, to the networks of each graph; None for nothing.
         gauge: Fixes the gauge; None where the spec does not ask for it.
+        statistics: Moments of the training networks in that gauge.
     """
 
     data: Data
     normalise: Change | None
     augment: Transform | None
-    deviation: Tensor
     gauge: Change | None
+    statistics: Statistics
+
+    @property
+    def deviation(self) -> Tensor:
+        """Of every flat weight as the model sees it; of networks of several graphs, of those of the first."""
+        return deviation(self.statistics, self.data.graphs[0], self.normalise is not None)
 
 
 def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
@@ -55,34 +58,44 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     Raises:
         ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
     """
+    _check_signals(spec.augment, data.graphs)
     gauge = GAUGES[spec.preprocess.gauge]
     data = in_gauge(data, gauge)
     statistics = zoo.statistics if gauge is None else _statistics(data)
     normalise = statistics.normalise if spec.preprocess.normalize else None
     augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
-    return Preparation(data, normalise, augment, _deviation(statistics, normalise is not None), gauge)
+    return Preparation(data, normalise, augment, gauge, statistics)
 
 
 def in_gauge(data: Data, gauge: Change | None) -> Data:
     """The same networks in a gauge: fixed at once where they are held in memory, as they are drawn otherwise."""
-    if gauge is None:
-        return data
-    if not isinstance(data.collection, Held):
-        return replace(data, collection=Changed(data.collection, gauge))
-    networks = data.collection.networks
-    parts = torch.arange(networks.batch, device=networks.device).split(GAUGE_PART)
-    return replace(data, collection=Held(Weights.cat([gauge(networks.select(part)) for part in parts])))
+    return data if gauge is None else replace(data, collection=data.collection.changed(gauge))
+
+
+def deviation(statistics: Statistics, graph: NetworkGraph, normalised: bool) -> Tensor:
+    """Of every flat weight of networks of a graph, as a model sees them."""
+    if normalised:
+        return torch.ones(graph.numel)
+    like = torch.zeros(())
+    return torch.cat([statistics.spread(graph, p.name, like)[1].flatten() for p in graph.parameters])
+
+
+def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:
+    """Signals can be moved, and turned, where that is asked for."""
+    asked = [name for name in ("rotation", "translation", "scaling") if getattr(section, name)]
+    for graph in graphs if asked else ():
+        try:
+            weight, _ = first_layer(graph)
+            inputs = graph.shape(weight)[-1]
+            if section.rotation and inputs != 2:
+                raise ZooError(f"rotation needs signals on a plane; these networks have {inputs} inputs")
+        except ZooError as error:
+            raise ZooError(f"augment.{asked[0]} changes the signal that a network draws, but {error}") from None
 
 
 def _statistics(data: Data) -> Statistics:
-    return orbit_statistics(data.graph, (data.collection.weights(part) for part in data.members["train"].split(4096)))
-
-
-def _deviation(statistics: Statistics, normalised: bool) -> Tensor:
-    graph, like = statistics.graphs[0], torch.zeros(())
-    if normalised:
-        return torch.ones(graph.numel)
-    return torch.cat([statistics.spread(graph, parameter.name, like)[1].flatten() for parameter in graph.parameters])
+    drawn = (data.collection.draw(part)[0] for part in data.members["train"].split(4096))
+    return orbit_statistics(data.graphs, (weights for networks in drawn for weights in parts_of(networks)))
 
 
 def _augment(section: Augment, of_task: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from graphws.report import Page, Picture, Table, curves, html, png, scores
 from graphws.runtime.files import read_rows, write_bytes, write_text
@@ -11,6 +13,9 @@ from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
 from graphws.tasks import Answers, Figures, Task
 from graphws.zoo import Zoo
+
+NAMED = 8
+"""How many architectures a report names."""
 
 
 def write_report(
@@ -55,13 +60,22 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
 
 
 def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
-    graph = zoo.graph
-    facts = {
-        "networks": ", ".join(f"{count:,} {name}" for name, count in results.networks.items()),
-        "architecture": " → ".join(f"{space.name} ({space.size})" for space in graph.spaces),
-        "weights of a network": f"{graph.numel:,}",
-        "relabellings of a network": f"10^{graph.log10_order():.0f}",
-    }
+    counts = np.bincount(zoo.architecture, minlength=len(zoo.graphs)).tolist()
+    facts = {"networks": ", ".join(f"{count:,} {name}" for name, count in results.networks.items())}
+    if len(zoo.graphs) == 1:
+        facts["architecture"] = " → ".join(f"{space.name} ({space.size})" for space in zoo.graph.spaces)
+    else:
+        known = [f"{name} ({count:,})" for name, count in zip(zoo.names, counts, strict=True)]
+        more = f", and {len(known) - NAMED:,} more" if len(known) > NAMED else ""
+        facts["architectures"] = f"{len(known):,}: " + ", ".join(known[:NAMED]) + more
+    facts["weights of a network"] = _range([graph.numel for graph in zoo.graphs], "{:,}")
+    facts["relabellings of a network"] = _range([graph.log10_order() for graph in zoo.graphs], "10^{:.0f}")
     for name, value in zoo.provenance.get("summary", {}).items():
-        facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}"
+        facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}" if isinstance(value, int | float) else str(value)
     return facts | folder.versions()
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    """The least and the largest, or the only one."""
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"

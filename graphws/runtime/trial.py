@@ -33,6 +33,7 @@ from graphws.graph import Weights
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
+from graphws.runtime.fitted import SelfFitting, fit_once
 from graphws.runtime.files import brief, make_folder, read_json, read_rows, write_json
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
@@ -179,13 +180,30 @@ class Trial:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch_threads(self.train.threads):
             torch.manual_seed(self.seed)
             model = self.build()
-            result = self._train(model, group, reporter)
+            result = (self._fit if isinstance(model, SelfFitting) else self._train)(model, group, reporter)
         group.barrier()
         if group.first:
             write_json(self.folder / "trial.json", asdict(result))
             (self.folder / "last.ckpt").unlink(missing_ok=True)
         group.barrier()
         return result
+
+    def _fit(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
+        """A model that fits itself, once; the learning rate is its own affair."""
+        learner = Learner(model, self.task, Optimisation(seed=self.seed), 1, None, self.normalise)
+        best = self._best()
+        reporter.start(self.title, 1, "fit")
+        try:
+            history = self.folder / "metrics.csv"
+            seconds = fit_once(learner, self.training, self.validation, best, history, group.first)
+            reporter.step(1, best.values)
+        finally:
+            reporter.end()
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        rounded = round(seconds, 2)
+        return TrialResult(
+            self.name, self.lr, self.seed, parameters, 1, 1, best.values, rounded, None, self.folder.name
+        )
 
     def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
         train = self.train
@@ -208,7 +226,10 @@ class Trial:
         diverged = None
         try:
             with quiet():
-                trainer = pl.Trainer(**trainer_options(train, group), max_epochs=train.epochs, callbacks=callbacks)
+                several = len(self.training.collection.graphs) > 1
+                trainer = pl.Trainer(
+                    **trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks
+                )
                 checkpoint = str(last) if last.exists() else None
                 fit(trainer, learner, training, validation, checkpoint)
         except Diverged as error:
@@ -258,8 +279,13 @@ def check_devices(train: Train, group: Processes) -> None:
         )
 
 
-def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
+def trainer_options(train: Train, group: Processes, several: bool = False) -> dict[str, Any]:
     """Lightning's options for a device, a precision and a number of processes.
+
+    Args:
+        train: The section of the spec.
+        group: The processes.
+        several: Whether the networks have several graphs, so that a batch may leave parameters of a model unused.
 
     Raises:
         UsageError: As `check_devices`.
@@ -270,7 +296,7 @@ def trainer_options(train: Train, group: Processes) -> dict[str, Any]:
         "accelerator": "gpu" if gpu else "cpu",
         "devices": group.local_world,
         "num_nodes": group.nodes,
-        "strategy": DDPStrategy() if group.world > 1 else "auto",
+        "strategy": DDPStrategy(find_unused_parameters=several) if group.world > 1 else "auto",
         "precision": "32-true" if train.precision == "32" else train.precision,
         "max_time": timedelta(seconds=train.time_limit) if train.time_limit is not None else None,
         "plugins": [WholeCheckpoints()],

@@ -100,6 +100,10 @@ class RegressionTask(TaskSection):
         ONE_OR_LIST,
         Field(description="Column of the zoo's table that holds the property, or a list of columns."),
     ]
+    metric: Annotated[
+        Literal["mse", "mae", "r2", "kendall"],
+        Field(description="By which models are chosen and compared; kendall is Kendall's rank correlation, τ-b."),
+    ] = "mse"
 
     def columns(self) -> tuple[str, ...]:
         """The columns, also where the spec names only one."""
@@ -121,7 +125,7 @@ class RegressionTask(TaskSection):
         """Squared error of the targets, standardised over the training networks."""
         from graphws.tasks import Regression
 
-        return Regression.of(data.targets[data.training], self.columns())
+        return Regression.of(data.targets[data.training], self.columns(), self.metric)
 
 
 class WeightsTask(TaskSection):

@@ -3,13 +3,14 @@
 A task gives each network a loss (so that batches split over processes average correctly), names the validation metric
 by which a model is chosen, and turns outputs into predictions.
 
-=================  ==========================  ===========================  ==================
+=================  ==========================  ===========================  =====================
 task               target                      loss                         chosen by
-=================  ==========================  ===========================  ==================
+=================  ==========================  ===========================  =====================
 `Classification`   class index                 cross-entropy                accuracy (highest)
-`Regression`       one or more real numbers    squared error, standardised  mse (lowest)
+`Regression`       one or more real numbers    squared error, standardised  mse, mae (lowest),
+                                                                            r2, kendall (highest)
 `Denoising`        the weights without noise   squared error, standardised  mse (lowest)
-=================  ==========================  ===========================  ==================
+=================  ==========================  ===========================  =====================
 
 A section of a spec builds one (`graphws.spec.TaskSection`); other packages add tasks by entry points.
 """
@@ -18,6 +19,7 @@ from graphws.tasks.answers import Answers as Answers
 from graphws.tasks.classification import Classification as Classification
 from graphws.tasks.classification import class_targets as class_targets
 from graphws.tasks.denoising import Denoising as Denoising
+from graphws.tasks.kendall import KendallTau as KendallTau
 from graphws.tasks.regression import Regression as Regression
 from graphws.tasks.task import Figures as Figures
 from graphws.tasks.task import Metric as Metric

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -44,12 +45,24 @@ class Classification(Task):
         hits = MulticlassAccuracy(self.classes, average="micro", validate_args=False, sync_on_compute=together)
         return MetricCollection({"accuracy": hits}, compute_groups=False)
 
+    def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
+        """The class, its name where it is known and, if asked for, the probability of every class."""
+        numbers = self.predictions(outputs).tolist()
+        names = [f"class_{k}" for k in range(self.classes)] if classes is None else list(classes)
+        found: dict[str, list[Any]] = {"class": numbers}
+        if classes is not None:
+            found["name"] = [names[number] for number in numbers]
+        if probabilities:
+            shares = outputs.float().softmax(dim=-1).T.tolist()
+            found |= {f"probability of {name}": column for name, column in zip(names, shares, strict=True)}
+        return found
+
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """The confusion matrix of the run's own model; networks of pictures under its answers."""
         own, found = next(iter(answers.items()))
         matrix = confusion_matrix(found.targets.numpy(), found.predictions.numpy(), self.classes, f"{own}, test split")
         figures = {"confusion": (f"What {own} takes each class for.", matrix)}
-        if len(zoo.provenance.get("signal", {}).get("shape", ())) == 2:
+        if len(zoo.graphs) == 1 and len(zoo.provenance.get("signal", {}).get("shape", ())) == 2:
             caption = f"What {own} read: test networks as the pictures that they draw, under its answer for each."
             figures["networks"] = (caption, _networks(zoo, found))
         return figures

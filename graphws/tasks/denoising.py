@@ -10,8 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
-from graphws.graph import Weights
+from graphws.errors import DataError
+from graphws.graph import Mixed, Weights
 from graphws.tasks.task import Metric, Task
+
+ONE_GRAPH = "a task that gives networks back reads networks of one architecture, and these are of {}"
 
 
 class Denoising(Task):
@@ -31,8 +34,9 @@ class Denoising(Task):
     def __init__(self, deviation: Float[Tensor, " weights"], noise: float, dropout: float = 0.0) -> None:
         self.deviation, self.noise, self.dropout = deviation, noise, dropout
 
-    def prepare(self, weights: Weights, targets: Tensor, generator: torch.Generator) -> tuple[Weights, Tensor]:
+    def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """Noisy weights, and the clean ones as targets."""
+        weights = _of_one_graph(weights)
         clean = weights.flatten()
         noise = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
         noisy = clean + self.noise * self.deviation.to(clean) * noise
@@ -40,8 +44,9 @@ class Denoising(Task):
             noisy = noisy * (torch.rand(clean.shape, generator=generator, device=clean.device) >= self.dropout)
         return Weights.unflatten(weights.graph, noisy), clean
 
-    def apply(self, model: Callable[[Weights], Any], weights: Weights) -> Float[Tensor, "batch weights"]:
+    def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Float[Tensor, "batch weights"]:
         """The corrected weights, flat."""
+        weights = _of_one_graph(weights)
         noisy = weights.flatten()
         correction: Tensor = model(weights).flatten()
         return noisy + self.deviation.to(noisy) * correction
@@ -62,3 +67,10 @@ class Denoising(Task):
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
         metrics.update(self.losses(outputs.float(), targets))
+
+
+def _of_one_graph(weights: Mixed) -> Weights:
+    """Flat weights of several graphs would not stand in one tensor."""
+    if isinstance(weights, list):
+        raise DataError(ONE_GRAPH.format(len(weights)))
+    return weights

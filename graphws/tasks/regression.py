@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +14,17 @@ from torchmetrics.regression import MeanAbsoluteError
 from graphws.errors import DataError
 from graphws.report import predicted_against_true
 from graphws.tasks.answers import Answers
+from graphws.tasks.kendall import KendallTau
 from graphws.tasks.task import Figures, Metric, Task
 from graphws.zoo import Zoo
+
+METRICS: dict[str, tuple[Callable[..., Any], bool]] = {
+    "mse": (MeanSquaredError, False),
+    "mae": (MeanAbsoluteError, False),
+    "r2": (R2Score, True),
+    "kendall": (KendallTau, True),
+}
+"""What makes each, and whether more of it is better."""
 
 
 class Regression(Task):
@@ -24,17 +34,21 @@ class Regression(Task):
         mean: Of each target over the training split.
         deviation: Standard deviation of each target over the training split.
         names: Of the targets.
+        metric: By which models are chosen and compared, one of `METRICS`.
     """
 
-    chosen_by = Metric("mse", higher_is_better=False)
-
     def __init__(
-        self, mean: Float[Tensor, " outputs"], deviation: Float[Tensor, " outputs"], names: tuple[str, ...]
+        self,
+        mean: Float[Tensor, " outputs"],
+        deviation: Float[Tensor, " outputs"],
+        names: tuple[str, ...],
+        metric: str = "mse",
     ) -> None:
         self.mean, self.deviation, self.names = mean, deviation, names
+        self.chosen_by = Metric(metric, higher_is_better=METRICS[metric][1])
 
     @classmethod
-    def of(cls, targets: Float[Tensor, "networks outputs"], names: tuple[str, ...]) -> Regression:
+    def of(cls, targets: Float[Tensor, "networks outputs"], names: tuple[str, ...], metric: str = "mse") -> Regression:
         """The task with the standardisation of the given training targets.
 
         Raises:
@@ -44,12 +58,15 @@ class Regression(Task):
         for name, value in zip(names, deviation.tolist(), strict=True):
             if value == 0.0:
                 raise DataError(f"the target {name!r} is the same for every training network: nothing to learn")
-        return cls(targets.mean(dim=0), deviation, names)
+        return cls(targets.mean(dim=0), deviation, names, metric)
+
+    def wanted(self, targets: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """The targets, standardised."""
+        return (targets - self.mean.to(targets)) / self.deviation.to(targets)
 
     def losses(self, outputs: Float[Tensor, "batch outputs"], targets: Float[Tensor, "batch outputs"]) -> Tensor:
         """Mean squared error of the standardised targets."""
-        wanted = (targets - self.mean.to(targets)) / self.deviation.to(targets)
-        return (outputs - wanted).square().mean(dim=-1)
+        return (outputs - self.wanted(targets)).square().mean(dim=-1)
 
     def predictions(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """The targets in their own units."""
@@ -57,10 +74,13 @@ class Regression(Task):
         return outputs * self.deviation.to(outputs) + self.mean.to(outputs)
 
     def metrics(self, together: bool = True) -> MetricCollection:
-        """Mean squared error, mean absolute error and R²; of several targets, the average."""
-        kinds = {"mse": MeanSquaredError, "mae": MeanAbsoluteError, "r2": R2Score}
-        found = {name: kind(sync_on_compute=together) for name, kind in kinds.items()}
+        """Mean squared error, mean absolute error, R² and Kendall's τ; of several targets, the average."""
+        found = {name: kind(sync_on_compute=together) for name, (kind, _) in METRICS.items()}
         return MetricCollection(found, compute_groups=False)
+
+    def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
+        """A column a target, in its own units."""
+        return dict(zip(self.names, self.predictions(outputs).T.tolist(), strict=True))
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """Predictions of every model against the truth."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from graphws.graph import Weights
+from graphws.graph import Mixed
 from graphws.tasks.answers import Answers
 from graphws.zoo import Zoo
 
@@ -57,14 +57,18 @@ class Task(ABC):
 
     chosen_by: Metric
 
-    def prepare(self, weights: Weights, targets: Tensor, generator: torch.Generator) -> tuple[Weights, Tensor]:
+    def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """What the model sees and what it should answer; `generator` lives on the device of the weights."""
         return weights, targets
 
-    def apply(self, model: Callable[[Weights], Any], weights: Weights) -> Tensor:
+    def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Tensor:
         """The model's outputs as one tensor, a row a network."""
         outputs: Tensor = model(weights)
         return outputs
+
+    def wanted(self, targets: Tensor) -> Tensor:
+        """The outputs that a model should give for these targets: numbers, or whole numbers that name classes."""
+        return targets
 
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
@@ -81,6 +85,18 @@ class Task(ABC):
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
         metrics.update(self.predictions(outputs), targets)
+
+    def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
+        """Outputs as columns of a table, one row a network, in the units of the target.
+
+        Args:
+            outputs: Of the model.
+            classes: Names of the classes, where the target is one and they are known.
+            probabilities: Whether to give the probability of every class, where the target is one.
+        """
+        found = self.predictions(outputs)
+        columns = found.reshape(len(found), -1).T.tolist()
+        return {"prediction" if not k else f"prediction_{k}": column for k, column in enumerate(columns)}
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """What a report shows of the answers for the test split, beside the scores; nothing unless a task says so.

@@ -13,7 +13,7 @@ from graphws.errors import DataError, WeightsError
 from graphws.graph import Weights
 from graphws.operations import forward
 from graphws.operations.canonical_gauge import canonical_gauge
-from graphws.runtime.batches import Changed, Held, batches
+from graphws.runtime.batches import Changed, Held, Mapped, batches
 from graphws.runtime.contenders import contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
@@ -85,7 +85,7 @@ def test_columns_that_cannot_be_targets(zoo: Zoo) -> None:
     with pytest.raises(DataError) as caught:
         load_data(zoo, ("psnr",), whole_numbers=True)
     assert str(caught.value) == (
-        f"{where}: the column 'psnr' holds float64; the task needs whole numbers, one for each class"
+        f"{where}: the column 'psnr' holds float64; the task needs whole numbers or names, one for each class"
     )
     with pytest.raises(DataError) as caught:
         load_data(zoo, ("split",), whole_numbers=False)
@@ -102,7 +102,7 @@ def test_networks_with_nan_are_named(zoo: Zoo, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load_data(Zoo.open(copy), ("label",), whole_numbers=True)
     assert str(caught.value) == (
-        f"the zoo {copy}, counting from network 0: parameter 'b1' of network 7 holds 1 NaN or inf; fit or pack it again"
+        f"the zoo {copy}: parameter 'b1' of network 7 holds 1 NaN or inf; fit or pack it again"
     )
 
 
@@ -110,7 +110,7 @@ def test_networks_with_nan_are_named(zoo: Zoo, tmp_path: Path) -> None:
 def test_a_memory_mapped_zoo_gives_the_batches_of_one_in_memory(zoo: Zoo, gauge: str) -> None:
     spec = _spec(f"preprocess.gauge={gauge}")
     found = []
-    for limit, kind in ((1 << 30, Held), (0, Zoo if gauge == "none" else Changed)):
+    for limit, kind in ((1 << 30, Held), (0, Mapped if gauge == "none" else Changed)):
         prepared = prepare(spec, load_data(zoo, ("label",), True, limit=limit), zoo)
         assert isinstance(prepared.data.collection, kind)
         assert prepared.normalise is not None
@@ -180,7 +180,7 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     )
     spec = _spec(*overrides)
     data = load_data(zoo, ("label",), True)
-    own, flat, small = contenders(spec, zoo.graph, None)
+    own, flat, small = contenders(spec, zoo.graphs, None)
     assert [own.name, flat.name, small.name] == ["run", "flat", "dwsnet"]
     assert isinstance(task_of(spec, data, torch.ones(1)), Classification)
     sizes = [sum(p.numel() for p in each.build().parameters()) for each in (own, flat, small)]

@@ -1,0 +1,155 @@
+"""Networks to ask a model about: checkpoints, network files, model folders, zoos, folders of any of these.
+
+A bare state dict does not say what it computes; it is taken for a network of the run where its keys and shapes are
+those of one of the run's graphs.  Everything else, and a state dict that fits none, is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
+from graphws.converting import load_graph_file
+from graphws.errors import DataError, GraphwsError, UsageError, WeightsError
+from graphws.graph import NetworkGraph, Weights
+from graphws.zoo import Zoo
+from graphws.zoo.manifest import NAME as ZOO
+
+NETWORKS = (*SUFFIXES, ".onnx")
+"""Suffixes of files that hold a network."""
+PART = 256
+"""Networks of a zoo that are read at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Networks of one graph, and what each is called."""
+
+    names: tuple[str, ...]
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What holds no network that can be read, and why."""
+
+    name: str
+    error: GraphwsError
+
+
+def read_networks(
+    places: Sequence[str | Path], graphs: Sequence[NetworkGraph], names: Sequence[str]
+) -> Iterator[Named | Bad]:
+    """The networks at some places, in that order.
+
+    Args:
+        places: Files, model folders, zoos, and folders that hold such files.
+        graphs: Of the run.
+        names: Of these architectures.
+
+    Raises:
+        UsageError: On a folder without networks.
+        ZooError: On a damaged zoo.
+    """
+    for place in places:
+        path = Path(place)
+        if (path / ZOO).is_file():
+            yield from _of_zoo(path)
+        elif path.is_dir() and not (path / "config.json").is_file():
+            for file in _files(path):
+                yield _read(file, graphs, names)
+        else:
+            yield _read(path, graphs, names)
+
+
+def _files(folder: Path) -> list[Path]:
+    """What in a folder holds a network, in order of name."""
+    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    networks = [
+        path
+        for path in found
+        if (path.is_file() and path.name.endswith((*NETWORKS, INDEX))) or (path / "config.json").is_file()
+    ]
+    if not networks:
+        raise UsageError(f"{folder}: no networks in it; they are files ending in {', '.join(NETWORKS)}, or a zoo")
+    return networks
+
+
+def _of_zoo(path: Path) -> Iterator[Named]:
+    zoo = Zoo.open(path)
+    files = zoo.table.get("file")
+    for index in torch.arange(len(zoo)).split(PART):
+        for positions, weights in zoo.parts(index):
+            numbers = index[positions].tolist()
+            called = [f"{path}[{k}]" if files is None else f"{path}[{k}] {files[k]}" for k in numbers]
+            yield Named(tuple(called), weights)
+
+
+def _read(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> Named | Bad:
+    try:
+        weights = _network(file, graphs, names)
+        weights.check_finite()
+    except GraphwsError as error:
+        text = str(error)
+        return Bad(str(file), error if text.startswith(str(file)) else DataError(f"{file}: {text}"))
+    return Named((str(file),), weights)
+
+
+def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> Weights:
+    """The network in a file, on a graph of the run where it has one."""
+    if not file.exists():
+        raise DataError(f"{file}: no such file")
+    reason = ""
+    if file.is_file() and file.name.endswith((*SUFFIXES, INDEX)):
+        found, reason = fitting(read_checkpoint(file).state, graphs, names)
+        if found is not None:
+            return found
+    try:
+        conversion = load_graph_file(file)
+    except GraphwsError as error:
+        raise DataError(f"{file}: {reason}; and it cannot be converted: {error}" if reason else str(error)) from error
+    if conversion.weights is None:
+        raise DataError(f"{file}: a graph without weights; give a file that holds a network")
+    found, _ = fitting(conversion.weights.to_state_dict(), graphs, names)
+    return conversion.weights if found is None else found
+
+
+def fitting(
+    state: dict[str, Tensor], graphs: Sequence[NetworkGraph], names: Sequence[str]
+) -> tuple[Weights | None, str]:
+    """A state dict as a network of the first graph whose keys and shapes it has; else why it is none of any.
+
+    The graph that it misses least is named in the reason: the one with the most of its keys and shapes.
+    """
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    nearest, best = 0, -1
+    for number, graph in enumerate(graphs):
+        wanted = _shapes(graph)
+        shared = len(wanted.items() & shapes.items())
+        if len(wanted) > shared or len(shapes) < shared:
+            if shared > best:
+                nearest, best = number, shared
+            continue
+        try:
+            return Weights.from_state_dict(graph, state), ""
+        except WeightsError:  # tied tensors differ, or there are tensors that the graph does not know
+            nearest, best = number, shared
+    try:
+        Weights.from_state_dict(graphs[nearest], state)
+    except WeightsError as error:
+        many = f"it fits none of the run's {len(graphs)} architectures, the nearest being {names[nearest]!r}"
+        return None, f"{many if len(graphs) > 1 else 'it is no network like those of the run'}: {error}"
+    raise AssertionError("a state dict that fits a graph was not taken")
+
+
+def _shapes(graph: NetworkGraph) -> dict[str, tuple[int, ...]]:
+    """Keys and shapes that a state dict of a network must have."""
+    return {
+        p.storage.key if p.storage else p.name: p.storage.shape if p.storage else graph.shape(p.name)
+        for p in graph.parameters
+    }

@@ -1,0 +1,248 @@
+"""Asking a trained model about networks that it has never seen.
+
+>>> from graphws import Run                                                             # doctest: +SKIP
+>>> found = Run.load("runs/digits").predict(["mine.pt", "a/folder/of/checkpoints"])      # doctest: +SKIP
+>>> found.columns["class"]                                                              # doctest: +SKIP
+[3, 7, 7]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphws.errors import DataError, GraphwsError, UsageError, nearest
+from graphws.graph import NetworkGraph, Weights
+from graphws.runtime.contenders import contenders
+from graphws.runtime.environment import Processes
+from graphws.runtime.folder import RunFolder
+from graphws.runtime.job import kept_model, prepared_of
+from graphws.runtime.model_file import load_state, read_model
+from graphws.runtime.network_sources import Bad, Named, read_networks
+from graphws.runtime.prepared_file import Prepared
+from graphws.runtime.reporter import Reporter
+from graphws.tasks import Task
+
+BATCH = 256
+"""Networks of one graph that are asked about at a time."""
+
+What = str | Path | Weights | Sequence[str | Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model answered.
+
+    Attributes:
+        names: Of the networks: files, or numbers in a zoo or a batch.
+        columns: What was predicted, by name: one entry a network; empty where the answers are networks.
+        networks: For each network the one that the model gave back, a batch of one; empty where answers are numbers.
+        skipped: What held no network that the model can read, and why.
+    """
+
+    names: tuple[str, ...]
+    columns: dict[str, list[Any]]
+    networks: tuple[Weights, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping a network: ``file`` and the columns."""
+        return [
+            {"file": name, **{key: column[k] for key, column in self.columns.items()}}
+            for k, name in enumerate(self.names)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run whose models answer; make one with `Run.load`.
+
+    Attributes:
+        folder: Its folder.
+        prepared: How networks are prepared, and what answers mean.
+        builders: What makes each of its models, untrained; the run's own first.
+    """
+
+    folder: RunFolder
+    prepared: Prepared
+    builders: dict[str, Callable[[], nn.Module]]
+    _models: dict[str, nn.Module] = field(default_factory=dict)
+
+    @staticmethod
+    def load(folder: str | Path, reporter: Reporter | None = None) -> Run:
+        """The run in a folder; its zoo is not needed.
+
+        Args:
+            folder: That `graphws run` made.
+            reporter: Hears of a zoo that must be fitted again, for runs of older versions.
+
+        Raises:
+            RunError: When there is no run, or something of it is damaged.
+            UsageError: When it trains no models.
+        """
+        place = RunFolder(Path(folder))
+        prepared = prepared_of(place, Processes(), reporter or Reporter())
+        found = contenders(prepared.spec, prepared.graphs, None)
+        return Run(place, prepared, {contender.name: contender.build for contender in found})
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of its models, its own first."""
+        return tuple(self.builders)
+
+    @cached_property
+    def answers_networks(self) -> bool:
+        """Whether the answers are networks."""
+        assert self.prepared.spec.task is not None
+        return self.prepared.spec.task.answers_networks
+
+    def model(self, name: str | None = None) -> nn.Module:
+        """A trained model, in evaluation; the run's own where `name` is None.
+
+        Raises:
+            UsageError: On a name that no model has.
+            RunError: When it is not trained yet, or its file is damaged.
+        """
+        name = self.models[0] if name is None else name
+        if name not in self.builders:
+            raise UsageError(f"no model {name!r}; the run has {', '.join(self.models)}" + nearest(name, self.models))
+        if name not in self._models:
+            path = kept_model(self.folder, name)
+            state, _ = read_model(path)
+            with torch.random.fork_rng(devices=[]):
+                model = self.builders[name]()
+            load_state(model, state, path)
+            self._models[name] = model.eval().requires_grad_(False)
+        return self._models[name]
+
+    def predict(
+        self, what: What, model: str | None = None, *, probabilities: bool = False, skip_bad: bool = False
+    ) -> Predictions:
+        """What a model says of networks.
+
+        Args:
+            what: A file, a folder, a zoo, or several of these (`graphws.runtime.network_sources`); or `Weights`.
+            model: Which model of the run; its own where None.
+            probabilities: Whether to give the probability of every class.
+            skip_bad: Whether what cannot be read is left out and listed in `Predictions.skipped`.
+
+        Raises:
+            GraphwsError: On something that holds no network, or one that the model cannot read; it is named.
+        """
+        asked = self.model(model)
+        if isinstance(what, Weights):
+            found: Iterator[Named | Bad] = iter([Named(tuple(map(str, range(what.batch))), what)])
+        else:
+            places = [what] if isinstance(what, str | Path) else list(what)
+            found = read_networks(places, self.prepared.graphs, self.prepared.names)
+        asking = _Asking(self, asked, probabilities, skip_bad)
+        for item in found:
+            asking.take(item)
+        return asking.result()
+
+    def prepare(self, weights: Weights) -> Weights:
+        """Networks as the models see them: in the run's gauge, normalised."""
+        prepared = self.prepared
+        weights = weights.to(dtype=torch.float32)
+        weights = weights if prepared.gauge is None else prepared.gauge(weights)
+        return prepared.statistics.normalise(weights) if prepared.normalised else weights
+
+    def restore(self, weights: Weights) -> Weights:
+        """Networks that a model gave back, in their own units."""
+        return self.prepared.statistics.restore(weights) if self.prepared.normalised else weights
+
+
+class _Asking:
+    """Collects networks graph by graph, asks about whole batches, and keeps the order in which they came."""
+
+    def __init__(self, run: Run, model: nn.Module, probabilities: bool, skip_bad: bool) -> None:
+        self.run, self.model, self.probabilities, self.skip_bad = run, model, probabilities, skip_bad
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device)
+        self.tasks: dict[NetworkGraph, Task] = {}
+        self.waiting: dict[NetworkGraph, list[tuple[int, str, Weights]]] = {}
+        self.answers: dict[int, tuple[str, dict[str, Any], Weights | None]] = {}
+        self.skipped: dict[int, tuple[str, str]] = {}
+        self.count = 0
+
+    def take(self, item: Named | Bad) -> None:
+        """Networks, or something that is none."""
+        if isinstance(item, Bad):
+            self._refuse(self.count, item.name, item.error)
+            self.count += 1
+            return
+        graph = item.weights.graph
+        for k, name in enumerate(item.names):
+            self.waiting.setdefault(graph, []).append((self.count, name, item.weights.select([k])))
+            self.count += 1
+        if len(self.waiting[graph]) >= BATCH:
+            self._ask(graph)
+
+    def _refuse(self, number: int, name: str, error: GraphwsError) -> None:
+        if not self.skip_bad:
+            raise error
+        self.skipped[number] = (name, str(error))
+
+    def _ask(self, graph: NetworkGraph) -> None:
+        waiting = self.waiting.pop(graph)
+        try:
+            answers = self._answers(Weights.cat([_floats(weights) for _, _, weights in waiting]))
+        except GraphwsError as error:  # of the graph, hence of all of them
+            for number, name, _ in waiting:
+                self._refuse(number, name, DataError(f"{name}: the model cannot read it: {error}"))
+            return
+        for (number, name, weights), (row, network) in zip(waiting, answers, strict=True):
+            self.answers[number] = (name, row, None if network is None else _like(network, weights))
+
+    @torch.no_grad()
+    def _answers(self, weights: Weights) -> list[tuple[dict[str, Any], Weights | None]]:
+        graph = weights.graph
+        if graph not in self.tasks:
+            self.tasks[graph] = self.run.prepared.task(graph)
+        task = self.tasks[graph]
+        outputs: list[Tensor] = []
+        for part in torch.arange(weights.batch).split(BATCH):
+            seen = self.run.prepare(weights.select(part).to(self.device))
+            outputs.append(task.apply(self.model, seen).float().cpu())
+        joined = torch.cat(outputs)
+        if self.run.answers_networks:
+            networks = self.run.restore(Weights.unflatten(graph, joined))
+            return [({}, networks.select([k])) for k in range(weights.batch)]
+        columns = task.columns(joined, self.run.prepared.classes, self.probabilities)
+        return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]
+
+    def result(self) -> Predictions:
+        """All answers, in the order in which the networks came."""
+        for graph in list(self.waiting):
+            self._ask(graph)
+        found = [self.answers[number] for number in sorted(self.answers)]
+        names = list(found[0][1]) if found else []
+        return Predictions(
+            tuple(name for name, _, _ in found),
+            {name: [row[name] for _, row, _ in found] for name in names},
+            tuple(network for _, _, network in found if network is not None),
+            tuple(self.skipped[number] for number in sorted(self.skipped)),
+        )
+
+
+def _floats(weights: Weights) -> Weights:
+    """In single precision, whatever each file has; whole numbers as they are."""
+    return weights.to(dtype=torch.float32)
+
+
+def _like(network: Weights, source: Weights) -> Weights:
+    """A network in the types of the one that it was made from, whose counters and masks it keeps."""
+    tensors = {
+        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name]
+        for name, tensor in network.items()
+    }
+    return Weights(source.graph, tensors)
