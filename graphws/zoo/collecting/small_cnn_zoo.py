@@ -110,7 +110,7 @@ def read_variables(path: Path) -> tuple[Variable, ...]:
 @lru_cache(maxsize=4)
 def _rows(path: Path) -> np.ndarray:
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise ZooError(f"{path}: not a plain array of NumPy: {str(error).splitlines()[0][:200]}") from None
     if rows.ndim != 2 or rows.dtype not in (np.float32, np.float64, np.float16):
