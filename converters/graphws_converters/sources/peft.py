@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.errors import DataError
 from graphws.graph import Weights
@@ -147,6 +147,21 @@ def convert_adapter(folder: Path, hints: Hints) -> Conversion:
     if any("magnitude" in site.keys for site in sites):
         notes.append("DoRA: magnitudes scale what is added here; the norms that they replace are the base model's")
     return replace(_with_roles(made, sites), notes=(*notes, *made.notes))
+
+
+def read_adapter(folder: Path) -> Contents:
+    """The numbers of the adapter in a folder, and its sites with their scalings, which decide the graph.
+
+    Raises:
+        DataError: As `convert_adapter`.
+    """
+    config = _config(folder / CONFIG)
+    file = next(folder / name for name in WEIGHTS if (folder / name).is_file())
+    state = dict(read_checkpoint(file).state)
+    sites = [
+        (site.path, site.scaling, sorted(site.keys.items()), site.embedding) for site in _sites(file, state, config)
+    ]
+    return Contents(state, repr(sites))
 
 
 def _with_roles(made: Conversion, sites: tuple[Site, ...]) -> Conversion:
