@@ -136,6 +136,8 @@ def resolve(
         more = f" (and {len(misses) - 3} others)" if len(misses) > 3 else ""
         raise ZooError(f"{source.place}: {'; '.join(misses[:3])}{more}; add --like NETWORK for such networks")
     if layout.assumed is not None:
+        if "activation" not in dict(signature.stated):
+            raise UsageError(f"{source.place}: nothing says its activation: {layout.advice}; or {CURE}")
         given = layout.assumed(source.read(), signature.stated)
         if given is not None:
             found = convert(given[0], given[1], generator=generator)  # type: ignore[arg-type]
