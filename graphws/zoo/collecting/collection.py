@@ -97,7 +97,7 @@ class Collection:
             groups.setdefault(self._reason(number), []).append(number)
         shown = []
         for reason, numbers in list(groups.items())[:MOST_SHOWN]:
-            places = ", ".join(self.entries[number].source.place for number in numbers[:MOST_SHOWN])
+            places = ", ".join(self.entries[number].name for number in numbers[:MOST_SHOWN])
             more = f" and {len(numbers) - MOST_SHOWN} more" if len(numbers) > MOST_SHOWN else ""
             shown.append(f"{places}{more}: {reason}")
         others = f"; and {len(groups) - MOST_SHOWN} other reasons" if len(groups) > MOST_SHOWN else ""
