@@ -19,7 +19,6 @@ from torch.export import Dim
 
 from graphws.errors import GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.layers import EquivariantLinear, Invariants
 from graphws.runtime.files import write_bytes
 from graphws.runtime.prediction import Run
 
@@ -51,8 +50,8 @@ class Program(nn.Module):
         self.answers_networks, self.normalised = run.answers_networks, prepared.normalised
         self.model = copy.deepcopy(model).cpu().eval()
         for module in self.model.modules():
-            if isinstance(module, EquivariantLinear | Invariants):
-                module.fused = False  # by kernels of our own, which no file can hold
+            if hasattr(module, "fused"):  # kernels of our own, which no file can hold
+                module.fused = False  # type: ignore[assignment]
         for number, parameter in enumerate(graph.parameters if self.normalised else ()):
             mean, std = prepared.statistics.spread(graph, parameter.name, torch.zeros(()))
             self.register_buffer(f"mean{number}", mean)
