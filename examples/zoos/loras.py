@@ -73,7 +73,9 @@ def write_adapter(folder: Path, state: dict[str, Tensor]) -> None:
         "task_type": None,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file({f"base_model.model.{key}": tensor for key, tensor in state.items()}, folder / "adapter_model.safetensors")
+    save_file(
+        {f"base_model.model.{key}": tensor for key, tensor in state.items()}, folder / "adapter_model.safetensors"
+    )
 
 
 def main(out: Path, number: int = 200, seed: int = 0) -> None:
