@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from graphws.operations import mlp_graph as mlp_graph
     from graphws.operations import run_values as run_values
     from graphws.operations import verify as verify
+    from graphws.runtime.prediction import Run as Run
     from graphws.spec import load_spec as load_spec
     from graphws.zoo import Zoo as Zoo
 
@@ -71,6 +72,7 @@ _PLACES = {
     "EquivariantLinear": "graphws.layers",
     "DWSNet": "graphws.models",
     "FlatMLP": "graphws.models",
+    "Run": "graphws.runtime.prediction",
     "load_spec": "graphws.spec",
     "Zoo": "graphws.zoo",
 }

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.checkpoints.conversion import Conversion, Converter, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
 from graphws.checkpoints.network_file import is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEX
 from graphws.errors import DataError, UsageError
@@ -57,8 +57,8 @@ def convert(
 
     Args:
         source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
-            ``.safetensors`` or its index of shards), of a Hugging Face folder, of an ``.onnx`` file, or of a converted
-            network, whose gate is run again.
+            ``.safetensors`` or its index of shards), of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of
+            an ``.onnx`` file, or of a converted network, whose gate is run again.
         example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
             position, or a mapping by name.
         example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
@@ -85,6 +85,20 @@ def convert(
             return converter.convert(source, hints)
     what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
     raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
+
+
+def read_contents(source: object) -> Contents:
+    """The numbers of a source that holds a whole network, such as an ``.onnx`` file, without converting it.
+
+    Raises:
+        UsageError: Where no installed converter reads such a source.
+        DataError: Where it cannot be read.
+    """
+    for converter in converters().values():
+        if converter.accepts(source) and isinstance(converter, Reader):
+            return converter.read(source)
+    what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
+    raise UsageError(f"no installed converter reads {what} without converting it")
 
 
 def load_graph_file(
@@ -115,7 +129,7 @@ def load_graph_file(
         UsageError: Where a source needs a hint.
     """
     place = Path(path)
-    if place.is_dir() and not (place / "config.json").is_file():
+    if place.is_dir() and not any((place / name).is_file() for name in ("config.json", "adapter_config.json")):
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
         place = place / "graph.json"

@@ -1,9 +1,11 @@
 """Checkpoints: state dicts read inertly, converted networks in files, and what a conversion gives."""
 
 from graphws.checkpoints.conversion import ActionCheck as ActionCheck
+from graphws.checkpoints.conversion import Contents as Contents
 from graphws.checkpoints.conversion import Conversion as Conversion
 from graphws.checkpoints.conversion import Converter as Converter
 from graphws.checkpoints.conversion import Hints as Hints
+from graphws.checkpoints.conversion import Reader as Reader
 from graphws.checkpoints.example_inputs import example_inputs as example_inputs
 from graphws.checkpoints.example_inputs import example_outputs as example_outputs
 from graphws.checkpoints.network_file import is_network_file as is_network_file

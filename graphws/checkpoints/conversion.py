@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -180,6 +180,30 @@ class Hints:
     def random(self) -> torch.Generator:
         """The generator, or one seeded with 0."""
         return self.generator if self.generator is not None else torch.Generator().manual_seed(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The numbers of a source, read without converting it.
+
+    Law: sources of equal structure whose states have equal keys, shapes and types have the same graph.
+
+    Attributes:
+        state: The tensors, by the keys that the graph's storage has.
+        structure: A text of everything else that decides the graph: operations, constants, settings.
+    """
+
+    state: Mapping[str, Tensor]
+    structure: str
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What a converter may offer besides: the numbers of a source that it accepts, much sooner than a conversion."""
+
+    def read(self, source: object) -> Contents:
+        """What the source holds; a `GraphwsError` where it cannot be read."""
+        ...
 
 
 class Converter(Protocol):

@@ -23,7 +23,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -51,6 +51,8 @@ PREFIXES = ("module.", "_orig_mod.", "model.module.")
 """What wrappers (DataParallel, compile) put before every name."""
 NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "state")
 """Keys under which training scripts store the state dict among other things."""
+PLAIN = (bool, int, float, str)
+"""What is kept of that which stands beside a state dict."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +62,12 @@ class Checkpoint:
     Attributes:
         state: Its tensors, in stored order; tied tensors stay tied.
         story: What was picked and left out, where the file held more; nothing where it was the state dict itself.
+        beside: The numbers and texts that stood beside the state dict, or among its tensors where those were asked for.
     """
 
     state: dict[str, Tensor]
     story: str = ""
+    beside: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
 
 def read_state_dict(path: str | Path, limit: int = LARGEST_FILE) -> dict[str, Tensor]:
@@ -71,7 +75,14 @@ def read_state_dict(path: str | Path, limit: int = LARGEST_FILE) -> dict[str, Te
     return _read(Path(path), limit).state
 
 
-def read_checkpoint(path: str | Path, limit: int = LARGEST_FILE) -> Checkpoint:
+def read_checkpoint(
+    path: str | Path,
+    limit: int = LARGEST_FILE,
+    *,
+    prefixes: bool = False,
+    mixed: bool = False,
+    suffix: str | None = None,
+) -> Checkpoint:
     """The state dict in a checkpoint, on the CPU, without the prefixes that wrappers put before every name.
 
     Args:
@@ -80,13 +91,16 @@ def read_checkpoint(path: str | Path, limit: int = LARGEST_FILE) -> Checkpoint:
             ``model_state_dict``, ``model``, ``module``, ``net`` or ``state``, beside plain data and the tensors of an
             optimiser.
         limit: Most bytes that the file, and the sum of its tensors, may have.
+        prefixes: Whether the names keep them.
+        mixed: Whether numbers and texts may stand among the tensors; they are given beside them.
+        suffix: What the file is read as, where its name does not say so.
 
     Raises:
         DataError: Where the file is missing, damaged, too large, of another kind, or not what it claims to be.
     """
-    found = _read(Path(path), limit)
+    found = _read(Path(path), limit, mixed, suffix)
     state, story = found.state, [found.story] if found.story else []
-    again = True
+    again = not prefixes
     while again:
         again = False
         for prefix in PREFIXES:
@@ -94,12 +108,13 @@ def read_checkpoint(path: str | Path, limit: int = LARGEST_FILE) -> Checkpoint:
                 state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
                 story.append(f"the prefix {prefix!r} before every name is dropped")
                 again = True
-    return Checkpoint(state, "; ".join(story))
+    return Checkpoint(state, "; ".join(story), found.beside)
 
 
-def _read(file: Path, limit: int) -> Checkpoint:
+def _read(file: Path, limit: int, mixed: bool = False, suffix: str | None = None) -> Checkpoint:
     is_index = file.name.endswith(INDEX)
-    if file.suffix not in SUFFIXES and not is_index:
+    suffix = suffix or file.suffix
+    if suffix not in SUFFIXES and not is_index:
         raise DataError(
             f"{file.name}: a checkpoint ends in {', '.join(SUFFIXES)}; got {file.suffix or 'no suffix'!r}"
             + nearest(file.suffix, SUFFIXES)
@@ -110,11 +125,11 @@ def _read(file: Path, limit: int) -> Checkpoint:
         raise DataError(f"{file}: {size} bytes, at most {limit} are read")
     if is_index:
         return Checkpoint(_read_shards(file, limit))
-    if file.suffix == ".safetensors":
+    if suffix == ".safetensors":
         return Checkpoint(_read_safetensors(file, limit))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about old protocols and odd escapes, which are allowed or refused here
-        return _read_legacy(file, limit) if is_legacy(file) else _read_torch(file, limit)
+        return _read_legacy(file, limit, mixed) if is_legacy(file) else _read_torch(file, limit, mixed)
 
 
 def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
@@ -164,16 +179,16 @@ def _read_safetensors(file: Path, limit: int) -> dict[str, Tensor]:
     return _checked(file, state, limit)
 
 
-def _read_legacy(file: Path, limit: int) -> Checkpoint:
+def _read_legacy(file: Path, limit: int, mixed: bool) -> Checkpoint:
     try:
         content = read_legacy(file, min(LARGEST_PICKLE, limit))
     except (ValueError, RuntimeError, OverflowError, MemoryError, RecursionError) as error:
         raise _not_plain(file, _one_line(error)) from None
-    state, story = _state_dict(file, content)
-    return Checkpoint(_checked(file, state, limit), story)
+    found = _state_dict(file, content, mixed)
+    return replace(found, state=_checked(file, found.state, limit))
 
 
-def _read_torch(file: Path, limit: int) -> Checkpoint:
+def _read_torch(file: Path, limit: int, mixed: bool) -> Checkpoint:
     try:
         storages = _check_archive(file)
         _scan(file, storages)
@@ -183,8 +198,8 @@ def _read_torch(file: Path, limit: int) -> Checkpoint:
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError, AttributeError,
             IndexError, AssertionError, OverflowError, MemoryError, UnicodeDecodeError) as error:  # fmt: skip
         raise DataError(f"{file}: not a checkpoint of PyTorch: {_one_line(error)}") from None
-    state, story = _state_dict(file, content)
-    return Checkpoint(_checked(file, state, limit), story)
+    found = _state_dict(file, content, mixed)
+    return replace(found, state=_checked(file, found.state, limit))
 
 
 def _check_archive(file: Path) -> dict[str, int]:
@@ -229,23 +244,32 @@ def _not_plain(file: Path, reason: str) -> DataError:
     )
 
 
-def _state_dict(file: Path, content: object) -> tuple[dict[str, Tensor], str]:
-    """The mapping of names to tensors in what was loaded, and where it was."""
+def _state_dict(file: Path, content: object, mixed: bool) -> Checkpoint:
+    """The mapping of names to tensors in what was loaded, where it was, and what stood beside it."""
     places: dict[str, object] = {"": content}
     if isinstance(content, Mapping):
         places |= {key: content.get(key) for key in NESTED}
     found = {key: place for key, place in places.items() if isinstance(place, Mapping) and place}
     for key, place in found.items():
-        if all(isinstance(value, Tensor) for value in place.values()):
+        among = mixed and any(isinstance(value, Tensor) for value in place.values())
+        if all(isinstance(value, Tensor) or (among and isinstance(value, PLAIN)) for value in place.values()):
             for name in place:
                 if not isinstance(name, str):
                     raise DataError(f"{file}: names must be text, got {name!r}")
-            return dict(place), _story(key, content)
+            state = {name: value for name, value in place.items() if isinstance(value, Tensor)}
+            return Checkpoint(state, _story(key, content), _beside(content) | (_beside(place) if among else {}))
     for place in found.values():
         if any(isinstance(value, Tensor) for value in place.values()):
             name = next(name for name, value in place.items() if not isinstance(value, Tensor))
             raise DataError(f"{file}: entry {str(name)[:80]!r} of its state dict is no tensor")
     raise DataError(f"{file}: holds no state dict, neither itself nor under {', '.join(NESTED)}")
+
+
+def _beside(content: object) -> dict[str, bool | int | float | str]:
+    """The numbers and texts of a mapping, by their names."""
+    if not isinstance(content, Mapping):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, PLAIN)}
 
 
 def _story(key: str, content: object) -> str:

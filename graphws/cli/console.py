@@ -12,7 +12,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from graphws.printable import printable
@@ -118,6 +126,7 @@ class Bars(Reporter):
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}  {task.fields[values]}", markup=False),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=self.console,
             refresh_per_second=4,
         )

@@ -1,4 +1,4 @@
-"""``graphws zoo fit|pack|unpack|info``."""
+"""``graphws zoo fit|pack|unpack|export|info``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from graphws.cli.arguments import Overrides, SpecArgument
 from graphws.cli.console import Bars, output, table
 from graphws.errors import UsageError
 
-app = typer.Typer(help="Data sets of networks: fit, pack, unpack, look.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Data sets of networks: fit, pack, unpack, export, look.", no_args_is_help=True, rich_markup_mode=None
+)
 
 ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")]
 
@@ -37,44 +39,165 @@ def fit_command(spec: SpecArgument, overrides: Overrides = None) -> None:
         output().print(repr(zoo), markup=False)
 
 
+LikeOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--like",
+        metavar="NETWORK",
+        help="A network that says what state dicts are: a converted file, an .onnx file, a Hugging Face folder. "
+        "Repeatable.",
+    ),
+]
+
+
 @app.command("pack")
 def pack_command(
-    folder: Annotated[
-        Path, typer.Argument(help="Holds .pt, .pth or .safetensors state dicts of one MLP architecture.")
-    ],
+    folder: Annotated[Path, typer.Argument(help="Networks, in one of many layouts: see docs/zoos.md.")],
     out: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of the new zoo.")],
-    activation: Annotated[str, typer.Option(help="Of the hidden layers, which a state dict does not say.")] = "relu",
-    omega: Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")] = None,
+    layout: Annotated[str | None, typer.Option(help="How the networks lie in FOLDER; seen where not given.")] = None,
+    like: LikeOption = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Of the hidden layers of MLPs, which a state dict does not say; a,b one a layer.")
+    ] = None,
+    omega: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Frequency of sines, sin(omega x); 30,1 one a layer.")
+    ] = None,
+    slope: Annotated[float | None, typer.Option(help="Of leaky_relu below 0.")] = None,
+    exponent: Annotated[int | None, typer.Option(help="Of power.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet; labels.csv or labels.parquet in FOLDER where not given.")
+    ] = None,
+    file_column: Annotated[str, typer.Option(help="Its column that names the networks.")] = "file",
+    split_column: Annotated[str, typer.Option(help="Its column that says the split.")] = "split",
+    splits: Annotated[Path | None, typer.Option(help="File of splits of a layout that has one.")] = None,
+    split_at: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Of numbered samples: below A train, below B validation.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only networks with this value. Repeatable.")
+    ] = None,
     validation: Annotated[float, typer.Option(help="Share of the networks kept for choosing models.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share kept for the final score.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Decides which network is in which split.")] = 0,
+    check: Annotated[float, typer.Option(help="Share of each architecture that is put through the gate.")] = 0.02,
+    workers: Annotated[int, typer.Option(help="Processes that read.")] = 1,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out, and list, what cannot be packed.")] = False,
 ) -> None:
-    """Make a zoo of a folder of checkpoints. Labels and splits come from its labels.csv, if there is one."""
+    """Make a zoo of a folder of networks. A stopped pack goes on: run the same command again."""
     from graphws.zoo import SplitOptions
     from graphws.zoo.pack import pack
 
     bars = Bars()
-    started = False
+    work = ""
 
-    def tell(done: int, total: int) -> None:
-        nonlocal started
-        if not started:
-            bars.start(f"packing {folder}", total, "files")
-            started = True
+    def tell(now: str, done: int, total: int) -> None:
+        nonlocal work
+        if now != work:
+            bars.end()
+            bars.start(f"{now} {folder}", total, "networks")
+            work = now
         bars.step(done, {})
 
     try:
         zoo = pack(
             folder,
             out,
-            activation=activation,
-            omega=omega,
+            layout=layout,
+            like=like or (),
+            activation=_one_or_several(activation, str, "--activation"),
+            omega=_one_or_several(omega, float, "--omega"),
+            slope=slope,
+            exponent=exponent,
+            labels=labels,
+            file_column=file_column,
+            split_column=split_column,
+            splits=splits,
+            split_at=_points(split_at),
+            where=[_pair(text) for text in where or ()],
             split=SplitOptions(validation, test, seed),
+            check=check,
+            workers=workers,
+            skip_bad=skip_bad,
             progress=tell,
         )
     finally:
         bars.end()
-    output().print(repr(zoo), markup=False)
+    console = output()
+    console.print(repr(zoo), markup=False)
+    for line in _story(zoo.provenance):
+        console.print(line, markup=False)
+
+
+MOST_LINES = 20
+
+
+def _story(provenance: Any) -> list[str]:
+    """What was checked and left out, in lines."""
+    lines = []
+    figures = provenance.get("check", {})
+    for name, found in list(figures.items())[:MOST_LINES]:
+        size = f"error {found['error']:.0e}, control {found['control']:.0e}" if "error" in found else ""
+        reason = f"others: {found['reason']}" if "reason" in found else ""
+        details = "; ".join(text for text in (size, reason) if text)
+        lines.append(
+            f"{name}: {found['networks']:,} networks, {found['verified']} of {found['tried']} tried are verified"
+            + (f" ({details})" if details else "")
+        )
+    if len(figures) > MOST_LINES:
+        lines.append(f"and {len(figures) - MOST_LINES} architectures more")
+    skipped = provenance.get("skipped", [])
+    if skipped:
+        lines.append(f"left out: {len(skipped):,} networks")
+        lines += [f"  {each['file']}: {each['reason']}" for each in skipped[:MOST_LINES]]
+    return lines
+
+
+def _one_or_several(text: str | None, kind: Any, option: str) -> Any:
+    """A value, or a list of them between commas."""
+    if text is None:
+        return None
+    try:
+        values = [kind(part.strip()) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{option} takes a number, or one a layer as in 30,1; got {text!r}") from None
+    return values[0] if len(values) == 1 else values
+
+
+def _points(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--split-at takes two numbers as in 45000,50000; got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--where takes COLUMN=VALUE; got {text!r}")
+    return name, value
+
+
+@app.command("export")
+def export_command(
+    path: ZooArgument,
+    out: Annotated[Path, typer.Argument(help="Folder, empty or new.")],
+    layout: Annotated[
+        str, typer.Option(help="state-dicts, dwsnets, nfn, neural-graphs or small-cnn-zoo.")
+    ] = "state-dicts",
+) -> None:
+    """Write a zoo in the layout of a publication, bit for bit as `graphws zoo pack` reads it."""
+    from graphws.zoo import Zoo
+    from graphws.zoo.export import export
+
+    zoo, bars = Zoo.open(path), Bars()
+    bars.start(f"exporting {path}", len(zoo), "networks")
+    try:
+        export(zoo, out, layout, progress=lambda done, total: bars.step(done, {}))
+    finally:
+        bars.end()
+    output().print(f"{len(zoo):,} networks in {out}", markup=False)
 
 
 @app.command("unpack")
@@ -89,7 +212,7 @@ def unpack_command(
 ) -> None:
     """Write networks of a zoo as state dicts, bit for bit as they were."""
     from graphws.zoo import Zoo
-    from graphws.zoo.pack import unpack
+    from graphws.zoo.unpack import unpack
 
     files = unpack(Zoo.open(path), out, network, suffix=suffix)
     output().print(f"{len(files):,} state dicts in {out}" if len(files) != 1 else str(files[0]), markup=False)

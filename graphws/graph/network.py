@@ -313,6 +313,11 @@ class NetworkGraph:
         axes = self.parameter(parameter).axes
         return tuple(self.space(a.space).size if a.inner else self.extent(a.space) for a in axes)
 
+    def stored_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The keys of a network's state dict, each tied tensor once, with their shapes, in order."""
+        stored = [(p.name, p.storage) for p in self.parameters]
+        return {s.key if s else name: s.shape if s else self.shape(name) for name, s in stored}
+
     def host(self, parameter: Parameter, axis: int) -> int | None:
         """The axis that says which parent an inner axis is inside of: the only earlier one that runs over parents.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from graphws.errors import GraphError
 from graphws.graph.network import NetworkGraph
@@ -124,13 +125,19 @@ def orbit_count(graph: NetworkGraph, parameter: str) -> int:
     free = math.prod(space.size for space in chains if not space.moves)
     of_axes = {space.name: space for axis in axes for space in graph.lineage(axis.space)}  # parents first
     small = tuple(
-        replace(space, size=min(space.size, max(1, indices[space.name])) if space.moves else 1)
+        replace(space, size=min(space.size, max(1, indices[space.name])) if space.moves else 1, role="", reason="")
         for space in of_axes.values()
     )
     sizes = {space.name: space.size for space in small}
     if (entries := math.prod(sizes[space.name] for space in chains)) > MOST_ENTRIES:
         raise GraphError(f"parameter {parameter!r}: its orbits are too many to be counted ({entries:.0e} patterns)")
-    return free * int(orbits(NetworkGraph(small, (Parameter(parameter, axes),)), parameter).max() + 1)
+    return free * _patterns(small, axes)
+
+
+@lru_cache(maxsize=4096)
+def _patterns(spaces: tuple[Space, ...], axes: tuple[Axis, ...]) -> int:
+    """Orbits on the entries of a tensor of few entries; graphs of one kind ask for the same ones again and again."""
+    return int(orbits(NetworkGraph(spaces, (Parameter("W", axes),)), "W").max() + 1)
 
 
 def _space_row(graph: NetworkGraph, space: Space, factor: str) -> SpaceRow:

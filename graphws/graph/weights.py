@@ -127,7 +127,7 @@ class Weights:
         for name, tensor in self.items():
             bad = ~torch.isfinite(tensor)
             if bad.any():
-                network = int(bad.flatten(1).any(dim=1).nonzero()[0])
+                network = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
                 called = network if numbers is None else int(numbers[network])
                 raise WeightsError(f"parameter {name!r} of network {called} holds {int(bad[network].sum())} NaN or inf")
 
@@ -143,23 +143,40 @@ class Weights:
         Raises:
             WeightsError: On a missing, left-over or wrongly shaped tensor, and on tied tensors that differ.
         """
-        left = set(state)
+        return Weights.from_stacked(graph, {key: x.unsqueeze(0) for key, x in state.items()}, copy=copy)
+
+    @staticmethod
+    def from_stacked(graph: NetworkGraph, states: Mapping[str, Tensor], *, copy: bool = True) -> Weights:
+        """A batch from the state dicts of several networks, stacked.
+
+        Args:
+            graph: The graph.
+            states: For each key of the state dicts the tensors of all networks, (batch, *shape).
+            copy: As for `from_state_dict`.
+
+        Raises:
+            WeightsError: As `from_state_dict` does.
+        """
+        left = set(states)
         tensors = {}
         for parameter in graph.parameters:
             storage = parameter.storage
             key = storage.key if storage else parameter.name
             shape = storage.shape if storage else graph.shape(parameter.name)
-            if key not in state:
-                raise WeightsError(f"state dict has no {key!r} (shape {shape})" + nearest(key, state))
-            if tuple(state[key].shape) != shape:
-                raise WeightsError(f"{key!r} has shape {tuple(state[key].shape)}, the graph needs {shape}")
+            if key not in states:
+                raise WeightsError(f"state dict has no {key!r} (shape {shape})" + nearest(key, states))
+            held = states[key]
+            if tuple(held.shape[1:]) != shape:
+                raise WeightsError(f"{key!r} has shape {tuple(held.shape[1:])}, the graph needs {shape}")
             for alias in storage.aliases if storage else ():
-                if alias in state and not _same(state[alias], state[key]):
+                if alias in states and not _same(states[alias], held):
                     raise WeightsError(f"{alias!r} and {key!r} should be one tensor (tied weights), but differ")
             left -= {key, *(storage.aliases if storage else ())}
-            block = state[key].reshape(storage.seen)[storage.index] if storage and storage.block else state[key]
+            block = held
+            if storage and storage.block:
+                block = held.reshape(held.shape[0], *storage.seen)[(slice(None), *storage.index)]
             block = block.detach().clone() if copy else block.detach()
-            tensors[parameter.name] = block.reshape(1, *graph.shape(parameter.name))
+            tensors[parameter.name] = block.reshape(held.shape[0], *graph.shape(parameter.name))
         if left:
             raise WeightsError(f"state dict holds {sorted(left)[0]!r}, which the graph does not know")
         return Weights(graph, tensors)

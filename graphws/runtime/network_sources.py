@@ -129,7 +129,7 @@ def fitting(
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     nearest, best = 0, -1
     for number, graph in enumerate(graphs):
-        wanted = _shapes(graph)
+        wanted = graph.stored_shapes()
         shared = len(wanted.items() & shapes.items())
         if len(wanted) > shared or len(shapes) < shared:
             if shared > best:
@@ -145,11 +145,3 @@ def fitting(
         many = f"it fits none of the run's {len(graphs)} architectures, the nearest being {names[nearest]!r}"
         return None, f"{many if len(graphs) > 1 else 'it is no network like those of the run'}: {error}"
     raise AssertionError("a state dict that fits a graph was not taken")
-
-
-def _shapes(graph: NetworkGraph) -> dict[str, tuple[int, ...]]:
-    """Keys and shapes that a state dict of a network must have."""
-    return {
-        p.storage.key if p.storage else p.name: p.storage.shape if p.storage else graph.shape(p.name)
-        for p in graph.parameters
-    }

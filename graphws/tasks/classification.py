@@ -45,6 +45,10 @@ class Classification(Task):
         hits = MulticlassAccuracy(self.classes, average="micro", validate_args=False, sync_on_compute=together)
         return MetricCollection({"accuracy": hits}, compute_groups=False)
 
+    def answer(self, outputs: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+        """The probability of each class."""
+        return outputs.float().softmax(dim=-1)
+
     def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
         """The class, its name where it is known and, if asked for, the probability of every class."""
         numbers = self.predictions(outputs).tolist()
@@ -53,7 +57,7 @@ class Classification(Task):
         if classes is not None:
             found["name"] = [names[number] for number in numbers]
         if probabilities:
-            shares = outputs.float().softmax(dim=-1).T.tolist()
+            shares = self.answer(outputs).T.tolist()
             found |= {f"probability of {name}": column for name, column in zip(names, shares, strict=True)}
         return found
 

@@ -86,6 +86,10 @@ class Task(ABC):
         """Add a batch to the accumulators."""
         metrics.update(self.predictions(outputs), targets)
 
+    def answer(self, outputs: Tensor) -> Tensor:
+        """Outputs as an exported model gives them: the predictions, in the units of the target."""
+        return self.predictions(outputs)
+
     def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
         """Outputs as columns of a table, one row a network, in the units of the target.
 

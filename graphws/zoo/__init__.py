@@ -21,7 +21,6 @@ from graphws.zoo.fit import fit_networks as fit_networks
 from graphws.zoo.fit_job import Progress as Progress
 from graphws.zoo.fit_job import fit_zoo as fit_zoo
 from graphws.zoo.pack import pack as pack
-from graphws.zoo.pack import unpack as unpack
 from graphws.zoo.sources import Samples as Samples
 from graphws.zoo.sources import load_cifar10 as load_cifar10
 from graphws.zoo.sources import load_digits as load_digits
@@ -34,3 +33,4 @@ from graphws.zoo.split import split_samples as split_samples
 from graphws.zoo.statistics import Statistics as Statistics
 from graphws.zoo.statistics import orbit_statistics as orbit_statistics
 from graphws.zoo.store import Zoo as Zoo
+from graphws.zoo.unpack import unpack as unpack

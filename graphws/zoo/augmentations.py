@@ -210,7 +210,7 @@ def _check(name: str, value: float, limit: float) -> None:
 def _spread(weights: Weights, name: str) -> Tensor:
     """Deviation of each entry's orbit over the batch."""
     tensor, labels = weights[name], orbits(weights.graph, name).to(weights.device)
-    flat, flat_labels = tensor.detach().flatten(1), labels.flatten()
+    flat, flat_labels = tensor.detach().reshape(len(tensor), -1), labels.flatten()
     count = torch.bincount(flat_labels).to(flat) * len(flat)
     mean = flat.new_zeros(len(count)).index_add_(0, flat_labels, flat.sum(0)) / count
     squares = (flat - mean[flat_labels]).square().sum(0)

@@ -35,7 +35,7 @@ from graphws.zoo.architecture import Architecture
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.fit import FitOptions, Fitted, Interrupted, fit_networks
 from graphws.zoo.manifest import NAME
-from graphws.zoo.shards import read_shard, write_shard
+from graphws.zoo.shards import FLOATS, read_shard, write_shard
 from graphws.zoo.sources import Samples
 from graphws.zoo.split import SplitOptions, split_samples
 from graphws.zoo.store import Zoo
@@ -216,7 +216,7 @@ class _Job:
         graph = self.architecture.graph()
         shapes = {p.name: (high - low, *graph.shape(p.name)) for p in graph.parameters}
         quality = dict.fromkeys(("fit.loss", "fit.psnr", "fit.steps"), (high - low,))
-        return read_shard(self.file(part), {**shapes, **quality})
+        return read_shard(self.file(part), {**shapes, **quality}, tuple(FLOATS))
 
     def _missing(self, parts: list[int]) -> list[int]:
         """Those that are not there; a damaged one is removed, and so counts as missing."""

@@ -1,65 +1,94 @@
-"""``labels.csv``: what the networks of a folder are, one line a file."""
+"""Labels: what the networks of a folder are, one row a network, in a CSV or a Parquet file."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from graphws.errors import ZooError, nearest
 from graphws.zoo.files import read_bounded
+from graphws.zoo.table import read_columns
 
 LABELS = "labels.csv"
+NAMES = (LABELS, "labels.parquet")
+"""What a folder's own labels are called."""
 LARGEST = 256 << 20
 """Bytes of a table that is read."""
 
 
-def read_labels(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The columns but ``file``: whole numbers where all are, else numbers, else text.
+def read_labels(path: Path, names: Sequence[str], column: str = "file") -> dict[str, np.ndarray]:
+    """The columns but the one that names the networks: whole numbers where all are, else numbers, else text.
 
     Args:
-        path: The table.
-        names: The files; rows come in their order.
+        path: A ``.parquet`` file, or a CSV file in UTF-8.
+        names: The networks; rows come in their order.  A row may name a network by the last part of its name, with or
+            without its suffix, where only one has it.
+        column: Names the networks.
 
     Raises:
-        ZooError: Where it is no table in UTF-8, its columns have no names of their own, or it does not name each file
-            once and no other.
+        ZooError: Where it is no table, its columns have no names of their own, or it does not name each network once
+            and no other.
     """
-    try:
-        text = read_bounded(path, LARGEST).decode("utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ZooError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    rows = [row for row in rows if row]
-    header = rows[0] if rows else []
-    if "file" not in header or len(set(header)) < len(header) or "view" in header:
-        raise ZooError(f"{path}: its first line must name the columns: 'file' and others, each once, none 'view'")
-    found: dict[str, list[str]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(header):
-            raise ZooError(f"{path}: row {number} has {len(row)} fields, the first line {len(header)}")
-        name = row[header.index("file")]
+    parquet = path.suffix == ".parquet"
+    table = read_columns(path) if parquet else _read_csv(path, column)
+    if column not in table or "view" in table:
+        raise ZooError(
+            f"{path}: its first line must name the columns: {column!r} and others, each once, none 'view'"
+            if not parquet
+            else f"{path}: it needs a column {column!r} and none called 'view'; has {', '.join(table)[:200]}"
+        )
+    known, short = set(names), _short_names(names)
+    found: dict[str, int] = {}
+    for row, text in enumerate(map(str, table[column])):
+        name = text if text in known else short.get(text, text)
         if name in found:
-            raise ZooError(f"{path}: row {number} names {name!r} again")
+            raise ZooError(f"{path}: row {row + 2 - parquet} names {text!r} again")
         found[name] = row
     for name in names:
         if name not in found:
             raise ZooError(f"{path}: no row for {name!r}" + nearest(name, found))
-    known = set(names)
     for name in found:
         if name not in known:
             raise ZooError(f"{path}: no file {name!r} in the folder" + nearest(name, names))
-    columns = {}
-    for k, column in enumerate(header):
-        if column != "file":
-            columns[column] = _numbers([found[name][k] for name in names])
-    return columns
+    rows = np.array([found[name] for name in names], dtype=np.int64)
+    return {key: values[rows] for key, values in table.items() if key != column}
 
 
-def _numbers(texts: Sequence[str]) -> np.ndarray:
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """The last part of each name, with and without its suffix, where only one has it."""
+    found: list[tuple[str, str]] = []
+    for name in names:
+        path = PurePosixPath(name)
+        found += [(short, name) for short in {path.name, path.stem}]
+    counts = Counter(short for short, _ in found)
+    return {short: name for short, name in found if counts[short] == 1}
+
+
+def _read_csv(path: Path, column: str) -> dict[str, np.ndarray]:
+    try:
+        text = read_bounded(path, LARGEST).decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ZooError(f"{path}: not a CSV file in UTF-8: {error}") from error
+    header = rows[0] if rows else []
+    if len(set(header)) < len(header) or column not in header:
+        raise ZooError(f"{path}: its first line must name the columns: {column!r} and others, each once, none 'view'")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise ZooError(f"{path}: row {number} has {len(row)} fields, the first line {len(header)}")
+    texts = {name: [row[k] for row in rows[1:]] for k, name in enumerate(header)}
+    return {
+        name: np.array(values, dtype=object) if name == column else numbers(values) for name, values in texts.items()
+    }
+
+
+def numbers(texts: Sequence[str]) -> np.ndarray:
+    """Whole numbers where all are, else numbers, else text."""
     for kind in (np.int64, np.float64):
         try:
             return np.array([kind(text) for text in texts])

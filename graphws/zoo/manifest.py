@@ -104,8 +104,10 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Writes zoo.json into `folder`, atomically."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True)
-        write_whole(folder / NAME, [text.encode() + b"\n"])
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True).encode() + b"\n"
+        if len(text) > MAX_BYTES:
+            raise ZooError(f"{folder / NAME}: {len(self.files)} files are too many for a zoo; make larger shards")
+        write_whole(folder / NAME, [text])
 
     @staticmethod
     def read(folder: Path) -> Manifest:
@@ -135,7 +137,7 @@ class Manifest:
                 tuple(_shelf(path, shelf) for shelf in shelves),
                 _entry(data["table"]),
                 _entry(data["statistics"]),
-                _provenance(data["provenance"]),
+                provenance_from(data["provenance"]),
                 version,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -181,8 +183,8 @@ def _whole(value: object) -> int:
     return value
 
 
-def _provenance(value: object) -> dict[str, Any]:
-    """How the zoo was made: free, but for what reports read of it."""
+def provenance_from(value: object) -> dict[str, Any]:
+    """How a zoo was made: free, but for what reports read of it; `ValueError` where that is not as they read it."""
     if not isinstance(value, dict):
         raise ValueError("its provenance is not an object")
     summary, signal = value.get("summary", {}), value.get("signal", {"shape": [], "peak": 1.0, "classes": []})

@@ -2,8 +2,8 @@
 
 The format (8 bytes with the header's length, a JSON header, the data) is written here chunk by chunk, so that a shard
 never stands in memory as a whole a second time; it is read by the safetensors library, memory-mapped, after the header
-has been checked here against what it must be: exactly the expected names, one type, the expected shapes, data without
-gaps or overlaps that ends where the file ends.
+has been checked here against what it must be: exactly the expected names, types that zoos hold, the expected shapes,
+data without gaps or overlaps that ends where the file ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +71,20 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, str]:
     return write_whole(path, chunks())
 
 
-def read_shard(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def read_shard(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], types: Collection[str] = tuple(DTYPES)
+) -> dict[str, Tensor]:
     """The memory-mapped tensors of a shard; nothing is read until it is used.
 
     Args:
         path: The file.
         shapes: The names and shapes that it must hold, no more and no less.
+        types: Those of `DTYPES` that it may hold.
 
     Raises:
         ZooError: Where the file is missing, cut off, or holds anything else.
     """
-    _check_header(path, shapes)
+    _check_header(path, shapes, types)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in shapes}
@@ -111,7 +114,7 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
     return header, size - 8 - length
 
 
-def _check_header(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_header(path: Path, shapes: Mapping[str, tuple[int, ...]], types: Collection[str]) -> None:
     header, held = read_header(path)
     if set(header) != set(shapes):
         odd = sorted(set(header) ^ set(shapes))[0]
@@ -124,9 +127,9 @@ def _check_header(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
             if tuple(entry["shape"]) != tuple(shapes[name]):
                 wanted = "x".join(map(str, shapes[name]))
                 raise ZooError(f"{path}: tensor {name!r} has shape {'x'.join(map(str, entry['shape']))}, not {wanted}")
-            if entry["dtype"] not in DTYPES:
-                known = ", ".join(DTYPES)
-                raise ZooError(f"{path}: tensor {name!r} is of type {entry['dtype']!r}; a zoo holds {known}")
+            if entry["dtype"] not in types:
+                known = ", ".join(types)
+                raise ZooError(f"{path}: tensor {name!r} is of type {entry['dtype']!r}; it may hold {known}")
             size = math.prod(shapes[name]) * DTYPES[entry["dtype"]].itemsize
             if list(entry["data_offsets"]) != [offset, offset + size]:
                 raise ZooError(f"{path}: tensor {name!r} is not where it must be")

@@ -37,10 +37,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if not bool(tensor.isfinite().all()):
             raise ZooError(f"{path}: {name!r} holds NaN or inf")
     if path.suffix == ".safetensors":
-        return {name: state[name] for name in sorted(state, key=_natural)}
+        return {name: state[name] for name in sorted(state, key=natural)}
     return state
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Sorts layer 10 behind layer 2: safetensors files forget the order of their tensors."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

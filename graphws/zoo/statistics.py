@@ -12,7 +12,7 @@ Where parameters of a role have as many orbits each (one for each tap of a kerne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,10 @@ from torch import Tensor
 
 from graphws.errors import ZooError, nearest
 from graphws.graph import NetworkGraph, Weights, orbits
+from graphws.graph.summary import orbit_count
+
+MOST_LABELS = 1 << 26
+"""Numbers of networks whose orbits are remembered; then all are forgotten."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Statistics:
     graphs: tuple[NetworkGraph, ...]
     orbits: tuple[Mapping[str, Moments], ...]
     roles: Mapping[str, Moments]
-    _entries: dict[NetworkGraph, dict[str, tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    _labels: dict[tuple[NetworkGraph, str], Tensor] = field(default_factory=dict)
 
     def spread(self, graph: NetworkGraph, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each entry of a parameter, of the graph's shape; a constant orbit has deviation 1.
@@ -58,20 +62,24 @@ class Statistics:
         Raises:
             ZooError: Where the parameter has a role that no network of the zoo has.
         """
-        mean, std = self._of(graph, name)
+        moments = self._moments(graph, name)
         dtype = like.dtype if like.is_floating_point() else torch.float32
-        return mean.to(like.device, dtype), std.to(like.device, dtype)
+        std = torch.where(moments.std > 1e-12 * (1 + moments.mean.abs()), moments.std, 1.0).to(like.device, dtype)
+        mean = moments.mean.to(like.device, dtype)
+        if len(mean) == 1:
+            shape = graph.shape(name)
+            return mean.reshape([1] * len(shape)).expand(shape), std.reshape([1] * len(shape)).expand(shape)
+        labels = self._of(graph.structure, name).to(like.device)
+        return mean[labels], std[labels]
 
-    def _of(self, graph: NetworkGraph, name: str) -> tuple[Tensor, Tensor]:
-        known = self._entries.setdefault(graph.structure, {})
-        if name not in known:
-            moments = self._moments(graph, name)
+    def _of(self, graph: NetworkGraph, name: str) -> Tensor:
+        """The orbit of each entry, which takes a while to find."""
+        if (graph, name) not in self._labels:
             labels = orbits(graph, name)
-            if len(moments.mean) == 1:
-                labels = torch.zeros_like(labels)
-            std = torch.where(moments.std > 1e-12 * (1 + moments.mean.abs()), moments.std, 1.0)
-            known[name] = moments.mean[labels], std[labels]
-        return known[name]
+            if sum(known.numel() for known in self._labels.values()) + labels.numel() > MOST_LABELS:
+                self._labels.clear()
+            self._labels[graph, name] = labels
+        return self._labels[graph, name]
 
     def _moments(self, graph: NetworkGraph, name: str) -> Moments:
         if len(self.graphs) == 1 and self.graphs[0].structure == graph.structure:
@@ -82,7 +90,7 @@ class Statistics:
                 f"parameter {name!r} has the role {role!r}, of which the zoo has no statistics; it knows "
                 f"{', '.join(sorted(self.roles))}" + nearest(role, self.roles)
             )
-        moments, number = self.roles[role], int(orbits(graph, name).max()) + 1
+        moments, number = self.roles[role], orbit_count(graph, name)
         if len(moments.mean) not in (1, number):
             raise ZooError(
                 f"parameter {name!r} of role {role!r} has {number} orbits, those of the zoo have {len(moments.mean)}"
@@ -92,15 +100,15 @@ class Statistics:
     def normalise(self, weights: Weights) -> Weights:
         """Every orbit, or role, with mean 0 and deviation 1; whole numbers become floats."""
         moved = {}
-        for name, tensor in weights.items():
+        for name, tensor in _floats(weights):
             mean, std = self.spread(weights.graph, name, tensor)
             moved[name] = (tensor - mean) / std
         return Weights(weights.graph, moved)
 
     def restore(self, weights: Weights) -> Weights:
-        """The inverse of `normalise`."""
+        """The inverse of `normalise`, but for the type of whole numbers."""
         moved = {}
-        for name, tensor in weights.items():
+        for name, tensor in _floats(weights):
             mean, std = self.spread(weights.graph, name, tensor)
             moved[name] = tensor * std + mean
         return Weights(weights.graph, moved)
@@ -156,7 +164,14 @@ def role_of(graph: NetworkGraph, parameter: str) -> str:
 
 def _numbers(graph: NetworkGraph) -> dict[str, int]:
     """How many orbits each parameter has."""
-    return {p.name: int(orbits(graph, p.name).max()) + 1 for p in graph.parameters}
+    return {p.name: orbit_count(graph, p.name) for p in graph.parameters}
+
+
+def _floats(weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, counters and masks as floats of the type that the others have."""
+    kind = weights.floating if weights.floating.is_floating_point else torch.float32
+    for name, tensor in weights.items():
+        yield name, tensor if tensor.is_floating_point() else tensor.to(kind)
 
 
 def _role_numbers(graphs: Sequence[NetworkGraph]) -> dict[str, int]:
@@ -169,33 +184,38 @@ def _role_numbers(graphs: Sequence[NetworkGraph]) -> dict[str, int]:
 
 
 class Accumulator:
-    """Moments of each entry of the networks of one graph, batch by batch."""
+    """Moments of each orbit of the networks of one graph, batch by batch."""
 
     def __init__(self, graph: NetworkGraph) -> None:
-        self.graph, self.count = graph, 0
-        self.mean = {p.name: torch.zeros(graph.shape(p.name), dtype=torch.float64) for p in graph.parameters}
-        self.squares = {name: torch.zeros_like(tensor) for name, tensor in self.mean.items()}
+        self.graph, self.networks = graph, 0
+        self.sums: dict[str, Sums] = {}
+        self._labels: dict[str, Tensor] = {}
 
     def add(self, batch: Weights) -> None:
         """Takes a batch in."""
-        for name, tensor in batch.items():
-            values = tensor.detach().cpu().double()
-            here = values.mean(dim=0)
-            difference = here - self.mean[name]
-            total = self.count + len(values)
-            self.squares[name] += ((values - here) ** 2).sum(dim=0) + difference**2 * (self.count * len(values) / total)
-            self.mean[name] += difference * (len(values) / total)
-        self.count += batch.batch
+        for name, tensor in batch.items() if batch.batch else ():
+            if name not in self._labels:
+                self._labels[name] = orbits(self.graph, name).flatten()
+            here = _sums(tensor.detach().cpu().double().reshape(batch.batch, -1), self._labels[name])
+            self.sums[name] = _merged([self.sums[name], here]) if name in self.sums else here
+        self.networks += batch.batch
 
-    def sums(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """For each orbit of a parameter its number of entries in all networks, their mean and their variance."""
-        labels = orbits(self.graph, name).flatten()
-        entries = torch.bincount(labels).double()
-        flat = self.mean[name].flatten()
-        middle = torch.zeros_like(entries).index_add_(0, labels, flat) / entries
-        spread = self.squares[name].flatten() / self.count + (flat - middle[labels]) ** 2
-        variance = torch.zeros_like(entries).index_add_(0, labels, spread) / entries
-        return entries * self.count, middle, variance
+    def rest(self) -> None:
+        """Forgets what is quickly found again: the next networks are of another graph."""
+        self._labels.clear()
+
+
+Sums = tuple[Tensor, Tensor, Tensor]
+"""For each orbit how many numbers there are, their mean and their variance, (orbits) each."""
+
+
+def _sums(values: Tensor, labels: Tensor) -> Sums:
+    """Of values (networks, entries) and the orbit of each entry."""
+    entries = torch.bincount(labels).double()
+    counts = entries * len(values)
+    mean = torch.zeros_like(entries).index_add_(0, labels, values.sum(0)) / counts
+    squares = (values - mean[labels]).square().sum(0)
+    return counts, mean, torch.zeros_like(entries).index_add_(0, labels, squares) / counts
 
 
 def orbit_statistics(graph: NetworkGraph | Sequence[NetworkGraph], batches: Iterable[Weights]) -> Statistics:
@@ -207,26 +227,33 @@ def orbit_statistics(graph: NetworkGraph | Sequence[NetworkGraph], batches: Iter
             deviation 1.
 
     Raises:
-        ZooError: Where there is no network at all.
+        ZooError: Where there is no network at all, or one of another graph.
     """
     graphs = (graph,) if isinstance(graph, NetworkGraph) else tuple(graph)
-    places = {one.structure: k for k, one in enumerate(graphs)}
     found = [Accumulator(one) for one in graphs]
+    places = {one.graph.structure: one for one in reversed(found)} | {one.graph: one for one in reversed(found)}
+    last = found[0]
     for batch in batches:
-        found[places[batch.graph.structure] if batch.graph not in graphs else graphs.index(batch.graph)].add(batch)
-    if not any(one.count for one in found):
+        one = places.get(batch.graph) or places.get(batch.graph.structure)
+        if one is None:
+            raise ZooError("statistics: these networks are of a graph that is none of those given")
+        if one is not last:
+            last.rest()
+        last = one
+        one.add(batch)
+    if not any(one.networks for one in found):
         raise ZooError("statistics of no networks: the training split is empty")
     roles = _role_moments(graphs, found)
     orbit_moments = []
-    for one in found:
+    for one in (places[each] for each in graphs):
         moments = {}
-        for parameter in one.graph.parameters:
-            if one.count:
-                _, mean, variance = one.sums(parameter.name)
-                moments[parameter.name] = Moments(mean, variance.sqrt())
+        for name, number in _numbers(one.graph).items():
+            if one.networks:
+                _, mean, variance = one.sums[name]
+                moments[name] = Moments(mean, variance.sqrt())
             else:
-                role, number = role_of(one.graph, parameter.name), int(orbits(one.graph, parameter.name).max()) + 1
-                moments[parameter.name] = Moments(roles[role].mean.expand(number), roles[role].std.expand(number))
+                role = roles[role_of(one.graph, name)]
+                moments[name] = Moments(role.mean.expand(number), role.std.expand(number))
         orbit_moments.append(moments)
     return Statistics(graphs, tuple(orbit_moments), roles)
 
@@ -234,27 +261,30 @@ def orbit_statistics(graph: NetworkGraph | Sequence[NetworkGraph], batches: Iter
 def _role_moments(graphs: Sequence[NetworkGraph], found: Sequence[Accumulator]) -> dict[str, Moments]:
     """The moments of all parameters of each role together."""
     numbers = _role_numbers(graphs)
-    parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {role: [] for role in numbers}
+    parts: dict[str, list[Sums]] = {role: [] for role in numbers}
     for one in found:
-        for parameter in one.graph.parameters if one.count else ():
-            role = role_of(one.graph, parameter.name)
-            parts[role].append(_merged([one.sums(parameter.name)], together=numbers[role] == 1))
+        for name, sums in one.sums.items():
+            role = role_of(one.graph, name)
+            parts[role].append(_together(sums) if numbers[role] == 1 else sums)
     moments = {}
-    for role, sums in parts.items():
-        if not sums:  # no training network has it
+    for role, sums_of_role in parts.items():
+        if not sums_of_role:  # no training network has it
             moments[role] = Moments(torch.zeros(numbers[role]).double(), torch.ones(numbers[role]).double())
             continue
-        _, mean, variance = _merged(sums, together=False)
+        _, mean, variance = _merged(sums_of_role)
         moments[role] = Moments(mean, variance.sqrt())
     return moments
 
 
-def _merged(parts: Sequence[tuple[Tensor, Tensor, Tensor]], together: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, means and variances of several as one; with ``together`` all orbits as one, too."""
+def _together(sums: Sums) -> Sums:
+    """All orbits as one."""
+    counts, means, variances = (each.reshape(-1, 1) for each in sums)
+    return _merged(list(zip(counts, means, variances, strict=True)))
+
+
+def _merged(parts: Sequence[Sums]) -> Sums:
+    """The sums of several sets of numbers together (Chan, Golub and LeVeque 1979, for any number of sets)."""
     counts, means, variances = (torch.stack(each) for each in zip(*parts, strict=True))
-    if together:
-        counts, means, variances = (each.reshape(-1, 1) for each in (counts, means, variances))
     total = counts.sum(0)
     mean = (counts * means).sum(0) / total
-    variance = (counts * (variances + (means - mean) ** 2)).sum(0) / total
-    return total, mean, variance
+    return total, mean, (counts * (variances + (means - mean) ** 2)).sum(0) / total

@@ -39,6 +39,7 @@ from graphws.zoo.table import SPLITS, read_table
 MAX_GRAPH_BYTES = 16 << 20
 MAX_ALL_GRAPHS = 256 << 20
 """Bytes of the graphs of all architectures together."""
+STATISTICS_TYPES = ("F64",)
 ARCHITECTURE = "architecture"
 """The column of the table that names each network's architecture."""
 
@@ -91,15 +92,8 @@ class Zoo:
         if sum(shelf.graph.bytes for shelf in manifest.architectures) > MAX_ALL_GRAPHS:
             raise ZooError(f"{folder}: its graphs have more than {MAX_ALL_GRAPHS} bytes together")
         graphs = tuple(_read_graph(folder / shelf.graph.name) for shelf in manifest.architectures)
-        shards = []
-        for graph, shelf in zip(graphs, manifest.architectures, strict=True):
-            shapes = {p.name: graph.shape(p.name) for p in graph.parameters}
-            shards.append(
-                tuple(
-                    read_shard(folder / entry.name, {name: (entry.count, *shape) for name, shape in shapes.items()})
-                    for entry in shelf.shards
-                )
-            )
+        shelves = zip(graphs, manifest.architectures, strict=True)
+        shards = tuple(_read_shards(folder, graph, shelf.shards) for graph, shelf in shelves)
         zoo = Zoo(
             folder,
             graphs,
@@ -107,7 +101,7 @@ class Zoo:
             read_table(folder / manifest.table.name, manifest.count),
             _read_statistics(folder / manifest.statistics.name, graphs, manifest.version),
             manifest,
-            tuple(shards),
+            shards,
         )
         zoo._check_architectures()
         return zoo
@@ -138,8 +132,7 @@ class Zoo:
     def _ranks(self) -> np.ndarray:
         """The place of each network among those of its architecture, (networks)."""
         ranks = np.empty(len(self), dtype=np.int64)
-        for number in range(len(self.names)):
-            mine = np.flatnonzero(self.architecture == number)
+        for mine in rows_of(self.architecture, len(self.names)):
             ranks[mine] = np.arange(len(mine))
         return ranks
 
@@ -279,16 +272,51 @@ class Zoo:
         return f"Zoo({str(self.path)!r}: {len(self)} networks of {numbers} numbers{several}; {counts})"
 
 
+def rows_of(architecture: np.ndarray, count: int) -> list[np.ndarray]:
+    """For each of `count` architectures the rows of its networks, ascending.
+
+    Args:
+        architecture: The number of each row's architecture, (networks), int64.
+        count: How many architectures there are.
+    """
+    order = np.argsort(architecture, kind="stable")
+    ends = np.bincount(architecture, minlength=count).cumsum()
+    return np.split(order, ends[:-1])
+
+
 def _read_graph(file: Path) -> NetworkGraph:
     try:
-        return NetworkGraph.from_json(read_bounded(file, MAX_GRAPH_BYTES).decode())
+        graph = NetworkGraph.from_json(read_bounded(file, MAX_GRAPH_BYTES).decode())
     except (GraphError, UnicodeDecodeError) as error:
         raise ZooError(f"{file}: damaged: {error}") from error
+    if not graph.parameters:
+        raise ZooError(f"{file}: a graph without parameters is of no network")
+    return graph
+
+
+def _read_shards(folder: Path, graph: NetworkGraph, entries: Sequence[Entry]) -> tuple[dict[str, Tensor], ...]:
+    """The shards of one architecture, whose tensors go on in one another."""
+    shapes = {p.name: graph.shape(p.name) for p in graph.parameters}
+    shards: list[dict[str, Tensor]] = []
+    for entry in entries:
+        shard = read_shard(folder / entry.name, {name: (entry.count, *shape) for name, shape in shapes.items()})
+        shards.append(shard)
+        for name, tensor in shard.items():
+            if tensor.dtype != (first := shards[0][name].dtype):
+                types = [str(dtype).removeprefix("torch.") for dtype in (tensor.dtype, first)]
+                raise ZooError(
+                    f"{folder / entry.name}: tensor {name!r} is of {types[0]}, that of {entries[0].name} of {types[1]}"
+                )
+    return tuple(shards)
 
 
 def _read_statistics(file: Path, graphs: tuple[NetworkGraph, ...], version: int) -> Statistics:
-    shapes = Statistics.shapes_of_version_1(graphs[0]) if version == 1 else Statistics.shapes(graphs)
-    tensors = {name: tensor.clone() for name, tensor in read_shard(file, shapes).items()}  # nothing small stays a map
+    try:
+        shapes = Statistics.shapes_of_version_1(graphs[0]) if version == 1 else Statistics.shapes(graphs)
+    except GraphError as error:
+        raise ZooError(f"{file.parent}: damaged: {error}") from error
+    found = read_shard(file, shapes, STATISTICS_TYPES)
+    tensors = {name: tensor.clone() for name, tensor in found.items()}  # nothing small stays a map
     if version == 1:
         return Statistics.from_version_1(graphs[0], tensors)
     return Statistics.from_tensors(graphs, tensors)

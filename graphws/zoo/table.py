@@ -1,8 +1,9 @@
 """The table of a zoo: one row a network, as a Parquet file.
 
 Columns that every zoo has: ``sample`` and ``view`` (which signal the network represents, and which of its several
-networks this is; a packed folder has view 0 throughout) and ``split`` (``train``, ``validation``, ``test``).  A fitted
-zoo adds ``psnr``, ``loss``, ``steps``; a source adds labels and targets.
+networks this is; a packed folder has view 0 throughout) and ``split`` (``train``, ``validation``, ``test``).  Zoos of
+version 2 have ``architecture``, the name of each network's graph in zoo.json.  A fitted zoo adds ``psnr``, ``loss``,
+``steps``; a source adds labels and targets.
 """
 
 from __future__ import annotations
@@ -30,15 +31,26 @@ Table = Mapping[str, np.ndarray]
 
 
 def write_table(path: Path, table: Table) -> tuple[int, str]:
-    """Writes the columns atomically; returns the file's bytes and SHA-256."""
+    """Writes the columns atomically; returns the file's bytes and SHA-256.
+
+    Raises:
+        ZooError: On a column that no Parquet file can hold, and where the file cannot be written.
+    """
     columns = {}
     for name, column in table.items():
-        if column.dtype == object or column.dtype.kind in "US":
-            columns[name] = pa.array([str(value) for value in column], type=pa.string())
-        else:
-            columns[name] = pa.array(column)
+        try:
+            if column.dtype == object or column.dtype.kind in "US":
+                texts = [None if value is None else str(value) for value in column]
+                columns[name] = pa.array(texts, type=pa.string())
+            else:
+                columns[name] = pa.array(column)
+        except (pa.ArrowException, UnicodeEncodeError) as error:
+            raise ZooError(f"{path}: the column {name!r} cannot be written: {error}") from error
     sink = pa.BufferOutputStream()  # Arrow's own memory: see `read_table`
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    try:
+        pq.write_table(pa.table(columns), sink, compression="zstd")
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        raise ZooError(f"{path}: the table cannot be written: {error}") from error
     return write_whole(path, [memoryview(sink.getvalue())])
 
 
@@ -52,11 +64,32 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
         ZooError: Where the file is missing or damaged, has not `count` rows, lacks ``sample``, ``view`` or ``split``,
             or claims sizes or types that no table of a zoo has.
     """
+    columns = read_columns(path, count)
+    for name in ("sample", "view", "split"):
+        if name not in columns:
+            raise ZooError(f"{path}: no column {name!r}")
+    try:
+        check_splits(columns["split"])
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}") from None
+    return columns
+
+
+def read_columns(path: Path, count: int | None = None) -> dict[str, np.ndarray]:
+    """The columns of a Parquet file that may come from anywhere, as `read_table` gives them.
+
+    Args:
+        path: The file.
+        count: How many rows it must have, where that is known.
+
+    Raises:
+        ZooError: As `read_table`, whatever its columns are.
+    """
     data = read_bounded(path, MAX_BYTES)
     try:
         with pq.ParquetFile(str(path), memory_map=False) as file:
             about = file.metadata
-            if about.num_rows != count:
+            if count is not None and about.num_rows != count:
                 raise ZooError(f"{path}: {about.num_rows} rows for {count} networks")
             _check_size(path, data, about)
             texts = _check_types(path, file.schema_arrow)
@@ -66,15 +99,8 @@ def read_table(path: Path, count: int) -> dict[str, np.ndarray]:
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ZooError(f"{path}: not a readable Parquet file: {reason}") from error
-    if table.num_rows != count:
+    if count is not None and table.num_rows != count:
         raise ZooError(f"{path}: {table.num_rows} rows for {count} networks")
-    for name in ("sample", "view", "split"):
-        if name not in columns:
-            raise ZooError(f"{path}: no column {name!r}")
-    try:
-        check_splits(columns["split"])
-    except ZooError as error:
-        raise ZooError(f"{path}: {error}") from None
     return columns
 
 

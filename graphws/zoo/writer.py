@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from graphws.files import sweep, sync_folder, write_error
 from graphws.graph import NetworkGraph, Weights
 from graphws.locks import held
 from graphws.zoo.files import write_whole
-from graphws.zoo.manifest import LONGEST_NAME, MAX_ARCHITECTURES, NAME, Entry, Manifest, Shelf
-from graphws.zoo.shards import write_shard
+from graphws.zoo.manifest import NAME, Entry, Manifest, Shelf
+from graphws.zoo.requirements import check_graphs, check_provenance, complete_table
+from graphws.zoo.shards import DTYPES, write_shard
 from graphws.zoo.statistics import orbit_statistics
-from graphws.zoo.store import ARCHITECTURE, MAX_ALL_GRAPHS, MAX_GRAPH_BYTES
-from graphws.zoo.table import Table, check_splits, write_table
+from graphws.zoo.store import ARCHITECTURE, Zoo, rows_of
+from graphws.zoo.table import Table, read_table, write_table
 
+HELD = tuple(DTYPES.values())
+"""Types of tensors."""
 LOCK = "zoo.lock"
 SHARD_BYTES = 512 << 20
 """About how large the shards of a finished zoo are."""
@@ -67,8 +70,10 @@ def finish(
 ) -> None:
     """Writes the final files into the partial folder of `path`, drops everything else in it and renames it.
 
-    Statistics are those of the training split; of all networks where that is empty.  What is written here can be
-    opened: what cannot is refused before anything is written.
+    Statistics are those of the training split; of all networks where that is empty.
+
+    Law: what is written can be opened.  What could not be is refused, and where the arguments tell, before anything is
+    written.
 
     Args:
         path: The zoo's final name.
@@ -80,44 +85,49 @@ def finish(
         shard_bytes: About how large shards become.
 
     Raises:
-        ZooError: Where the columns do not fit each other or the architectures, networks are not finite, a disk is full,
-            or something already has the final name.
+        ZooError: Where the columns do not fit each other or the architectures, networks are of another graph, a disk is
+            full, or something already has the final name.
+        WeightsError: On networks that are not finite.
     """
     folder = partial_folder(path)
     if not (folder / NAME).is_file():
         whole = complete_table(table, list(graphs))
-        texts = {name: graph.to_json().encode() for name, graph in graphs.items()}
-        _check_graphs(texts)
-        table_entry = _entry(folder, "table.parquet", lambda file: write_table(file, whole))
+        texts = check_graphs(graphs)
+        check_provenance(provenance)
+        count = len(whole["split"])
+        try:
+            table_entry = _entry(folder, "table.parquet", lambda file: write_table(file, whole))
+            read_table(folder / "table.parquet", count)
+        except ZooError:
+            (folder / "table.parquet").unlink(missing_ok=True)
+            raise
         train = np.asarray(whole["split"] == "train")
         train = train if train.any() else np.ones_like(train)
+        places = {name: number for number, name in enumerate(graphs)}
+        rows = rows_of(np.array([places[name] for name in whole[ARCHITECTURE]], dtype=np.int64), len(places))
         shelves: list[Shelf] = []
 
         def written() -> Iterator[Weights]:
+            """Writes architecture after architecture; gives the networks that count."""
             for number, (name, graph) in enumerate(graphs.items()):
-                many = len(graphs) > 1
-                graph_name = f"graph-{number:05d}.json" if many else "graph.json"
-                graph_entry = _entry(folder, graph_name, lambda file, text=texts[name]: write_whole(file, [text]))  # type: ignore[misc]
-                chosen = torch.from_numpy(train[np.asarray(whole[ARCHITECTURE]) == name])
+                tail = f"-{number:05d}" if len(graphs) > 1 else ""
+                text, chosen = texts[name], torch.from_numpy(train[rows[number]])
+                graph_entry = _entry(folder, f"graph{tail}.json", lambda file, text=text: write_whole(file, [text]))  # type: ignore[misc]
                 shards: list[Entry] = []
-                size = max(1, shard_bytes // (4 * graph.numel))
-                for low in range(0, len(chosen), size):
-                    part = weights(name, low, min(low + size, len(chosen)))
-                    part.check_finite()
-                    stem = f"weights-{number:05d}-{len(shards):05d}" if many else f"weights-{len(shards):05d}"
-                    file_name = f"{stem}.safetensors"
-                    entry = _entry(folder, file_name, lambda file, p=part: write_shard(file, p.tensors), part.batch)  # type: ignore[misc]
+                for low, part in _portions(name, graph, weights, len(chosen), shard_bytes):
+                    file_name = f"weights{tail}-{len(shards):05d}.safetensors"
+                    tensors = part.tensors
+                    entry = _entry(folder, file_name, lambda file, t=tensors: write_shard(file, t), len(part))  # type: ignore[misc]
                     shards.append(entry)
-                    here = chosen[low : low + size]
+                    here = chosen[low : low + len(part)]
                     if bool(here.any()):
                         yield part.select(here)
                 shelves.append(Shelf(name, graph_entry, tuple(shards)))
 
         moments = orbit_statistics(list(graphs.values()), written()).tensors()
         statistics_entry = _entry(folder, "statistics.safetensors", lambda file: write_shard(file, moments))
-        count = len(whole["split"])
         Manifest(count, tuple(shelves), table_entry, statistics_entry, provenance).write(folder)
-    kept = {NAME, *(entry.name for entry in Manifest.read(folder).files)}
+    kept = {NAME, *(entry.name for entry in Zoo.open(folder).manifest.files)}
     try:
         for child in folder.iterdir():
             if child.name not in kept:
@@ -131,54 +141,28 @@ def finish(
         raise write_error(path, error, ZooError) from error
 
 
-def complete_table(table: Table, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The table with the columns that every zoo has.
-
-    Args:
-        table: Columns of one entry a network.
-        names: The architectures; the only one is everybody's.
-
-    Raises:
-        ZooError: On no networks, on columns of different lengths, on sample or view numbers that are none, on unknown
-            splits, and where the architectures are not those of the networks.
-    """
-    lengths = {name: len(column) for name, column in table.items()}
-    if not lengths or min(lengths.values()) == 0:
-        raise ZooError("a zoo needs networks; there are none")
-    count = next(iter(lengths.values()))
-    for name, length in lengths.items():
-        if length != count:
-            raise ZooError(f"the column {name!r} has {length} entries, others have {count}")
-    usual = {
-        ARCHITECTURE: np.full(count, names[0], dtype=object),
-        "sample": np.arange(count),
-        "view": np.zeros(count, dtype=np.int64),
-        "split": np.full(count, "train", dtype=object),
-    }
-    whole = {name: np.asarray(table.get(name, column)) for name, column in usual.items()} | dict(table)
-    for name in ("sample", "view"):
-        if whole[name].dtype.kind not in "iu":
-            raise ZooError(f"the column {name!r} must hold whole numbers")
-    check_splits(whole["split"])
-    if ARCHITECTURE not in table and len(names) > 1:
-        raise ZooError(f"the table needs a column {ARCHITECTURE!r}: there are {len(names)} of them")
-    met = dict.fromkeys(whole[ARCHITECTURE].tolist())
-    if odd := next(iter(met.keys() ^ set(names)), None):
-        raise ZooError(
-            f"architecture {odd!r} is " + ("named in the table, but has no graph" if odd in met else "of no network")
-        )
-    return whole
-
-
-def _check_graphs(texts: Mapping[str, bytes]) -> None:
-    """What `Zoo.open` would refuse."""
-    for name, text in texts.items():
-        if len(text) > MAX_GRAPH_BYTES:
-            raise ZooError(f"the graph of architecture {name!r} takes {len(text)} bytes, at most {MAX_GRAPH_BYTES} are")
-        if not name.isprintable() or len(name) > LONGEST_NAME:
-            raise ZooError(f"architecture {name[:80]!r}: a name is printable and has at most {LONGEST_NAME} characters")
-    if len(texts) > MAX_ARCHITECTURES or sum(map(len, texts.values())) > MAX_ALL_GRAPHS:
-        raise ZooError(f"{len(texts)} architectures are too many for a zoo, or their graphs too large")
+def _portions(
+    name: str, graph: NetworkGraph, weights: Callable[[str, int, int], Weights], count: int, shard_bytes: int
+) -> Iterator[tuple[int, Weights]]:
+    """The networks of an architecture, a shard at a time, with the number of the first; each is what it should be."""
+    size, types = max(1, shard_bytes // (4 * graph.numel)), None
+    for low in range(0, count, size):
+        high = min(low + size, count)
+        part = weights(name, low, high)
+        if part.graph != graph:
+            raise ZooError(f"architecture {name!r}: its networks from {low} to {high} are of another graph")
+        if part.batch != high - low:
+            raise ZooError(f"architecture {name!r}: got {part.batch} networks where {high - low} were asked for")
+        part.check_finite()
+        here = {key: tensor.dtype for key, tensor in part.items()}
+        types = here if types is None else types
+        for key, dtype in here.items():
+            if dtype not in HELD or dtype != types[key]:
+                raise ZooError(
+                    f"architecture {name!r}: {key!r} is of {dtype} in its networks from {low} to {high}; a zoo holds "
+                    + (", ".join(map(str, HELD)) if dtype not in HELD else f"one type, here {types[key]}")
+                )
+        yield low, part
 
 
 def _entry(folder: Path, name: str, write: Callable[[Path], tuple[int, str]], count: int = 0) -> Entry:

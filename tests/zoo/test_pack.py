@@ -20,6 +20,9 @@ from graphws.zoo.state_dicts import read_state
 from graphws.zoo.writer import building
 
 
+CURE = "; say what these networks are with --like NETWORK (a converted file, an .onnx file, a Hugging Face folder)"
+
+
 def mlp(seed: int, widths: tuple[int, ...] = (2, 5, 4, 3), bias: bool = True) -> dict[str, Tensor]:
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
@@ -132,23 +135,22 @@ def with_other(tmp_path: Path, state: object) -> tuple[Path, str]:
     return file, str(caught.value)
 
 
-def test_another_architecture(tmp_path: Path) -> None:
-    file, message = with_other(tmp_path, mlp(0, (2, 6, 4, 3)))
-    assert message == (
-        f"{file}: another architecture than n0.safetensors: '0.weight' has shape (6, 2), the graph needs (5, 2)"
-    )
-
-
-def test_another_depth(tmp_path: Path) -> None:
-    file, message = with_other(tmp_path, mlp(0, (2, 5, 4, 3, 3)))
-    assert message == (
-        f"{file}: another architecture than n0.safetensors: state dict holds '6.bias', which the graph does not know"
-    )
-
-
-def test_another_type(tmp_path: Path) -> None:
-    file, message = with_other(tmp_path, {name: tensor.double() for name, tensor in mlp(0).items()})
-    assert message == f"{file}: '0.weight' is of float64, the weights of n0.safetensors of float32"
+def test_several_architectures(tmp_path: Path) -> None:
+    """Widths, depths and types of their own are architectures of their own, in one zoo."""
+    states = {f"n{k}": state for k, state in enumerate(folder_of(tmp_path / "in", count=2))}
+    states |= {
+        "a": mlp(0, (2, 6, 4, 3)),
+        "b": mlp(0, (2, 5, 4, 3, 3)),
+        "c": {name: tensor.double() for name, tensor in mlp(0).items()},
+    }
+    for name in "abc":
+        torch.save(states[name], tmp_path / "in" / f"{name}.pt")
+    zoo = pack(tmp_path / "in", tmp_path / "zoo")
+    assert zoo.names == ("2-6-4-3", "2-5-4-3-3", "2-5-4-3", "2-5-4-3-float32")
+    assert zoo.table["architecture"].tolist() == ["2-6-4-3", "2-5-4-3-3", "2-5-4-3"] + ["2-5-4-3-float32"] * 2
+    for file in unpack(zoo, tmp_path / "out", suffix=".pt"):
+        back = torch.load(file, weights_only=True)
+        assert all(back[key].dtype == x.dtype and torch.equal(back[key], x) for key, x in states[file.stem].items())
 
 
 def test_nan(tmp_path: Path) -> None:
@@ -175,17 +177,17 @@ def test_not_an_mlp(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     file = tmp_path / "in" / "x.pt"
     for state, message in (
-        ({"c.weight": torch.zeros(4, 3, 3, 3)}, "not an MLP of linear layers: 'c.weight' has shape 4x3x3x3"),
-        ({"scale": torch.zeros(())}, "not an MLP of linear layers: 'scale' has shape no axes"),
-        ({"c.bias": torch.zeros(3)}, "not an MLP of linear layers: it has no weights"),
+        ({"c.weight": torch.zeros(4, 3, 3, 3)}, "not an MLP of linear layers: 'c.weight' has shape 4x3x3x3" + CURE),
+        ({"scale": torch.zeros(())}, "not an MLP of linear layers: 'scale' has shape no axes" + CURE),
+        ({"c.bias": torch.zeros(3)}, "not an MLP of linear layers: it has no weights" + CURE),
         ({"weight": torch.zeros(3, 3)}, "the keys need a layer's name, as in '0.weight'; got 'weight'"),
         (
             {"a.weight": torch.zeros(4, 3), "b.weight": torch.zeros(2, 5)},
-            "not an MLP: 'b.weight' reads 5 numbers, 'a.weight' gives 4",
+            "not an MLP: 'b.weight' reads 5 numbers, 'a.weight' gives 4" + CURE,
         ),
         (
             {"a.weight": torch.zeros(4, 3), "a.bias": torch.zeros(4), "b.weight": torch.zeros(2, 4)},
-            "2 weights and 1 biases; every layer has one, or none has",
+            "2 weights and 1 biases; every layer has one, or none has" + CURE,
         ),
         (
             {"a.weight": torch.zeros(4, 3), "b.bias": torch.zeros(4)},
@@ -205,7 +207,10 @@ def test_wrong_requests(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError) as caught:
         pack(tmp_path / "empty", tmp_path / "zoo")
-    assert str(caught.value) == f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors)"
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors), and nothing else that is known"
+    )
     folder_of(tmp_path / "in", count=2)
     zoo = pack(tmp_path / "in", tmp_path / "zoo")
     with pytest.raises(ZooError) as caught:

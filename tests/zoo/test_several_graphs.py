@@ -166,10 +166,10 @@ def test_whole_numbers_are_kept_and_normalised_as_floats(tmp_path: Path) -> None
     ("changes", "text"),
     [
         ({"view": np.full(10, "a", dtype=object)}, "the column 'view' must hold whole numbers"),
-        ({"label": np.arange(9)}, "the column 'label' has 9 entries, others have 10"),
+        ({"label": np.arange(9)}, "the column 'label' has 9 entries, 'architecture' has 10"),
         ({"split": np.full(10, "training", dtype=object)}, "unknown split 'training'; there are"),
         ({ARCHITECTURE: None}, "the table needs a column 'architecture': there are 3 of them"),
-        ({ARCHITECTURE: np.array(["deep"] * 10, dtype=object)}, "of no network"),
+        ({ARCHITECTURE: np.array(["deep"] * 10, dtype=object)}, "'shallow' has a graph, but no row of the table"),
         ({ARCHITECTURE: np.array([*ORDER[:9], "odd"], dtype=object)}, "architecture 'odd' is named in the table, but"),
     ],
 )

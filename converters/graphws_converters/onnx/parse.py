@@ -2,8 +2,9 @@
 
 ONNX knows only constants.  Which of them are weights is decided by form: a floating array of more than one number,
 stored as an initialiser, in a Constant node or as one number with a stored shape (ConstantOfShape), is a *parameter*,
-unless all that reads it takes it as a setting (the scales of a Resize).  Single numbers and whole numbers are *known*
-values.  Parameters keep their names.
+unless all that reads it takes it as a setting (the scales of a Resize).  Single numbers are too where all that reads
+them takes them as weights (the bias of a layer with one output); others, and whole numbers, are *known* values.
+Parameters keep their names.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ SETTINGS: dict[str, tuple[int, ...]] = {
     "QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2),
 }  # fmt: skip
 """Inputs of operators that set something and are no weights."""
+WEIGHTS: dict[str, tuple[int, ...]] = {
+    "Gemm": (1, 2), "MatMul": (1,), "Conv": (1, 2), "ConvTranspose": (1, 2), "BatchNormalization": (1, 2, 3, 4),
+}  # fmt: skip
+"""Inputs of operators that are weights, also where they are one number: the bias of a layer with one output."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,24 @@ class Graph:
     parameters: dict[str, Tensor]
     keys: dict[str, str] = field(default_factory=dict)
 
+    def texts(self) -> Iterator[bytes]:
+        """Everything but the numbers of parameters, in an order of its own: what two graphs share that differ in these.
+
+        Each part ends where the next begins, since lengths stand before what may be of any length.
+        """
+        yield repr((self.inputs, self.outputs, sorted(self.keys.items()), len(self.nodes), len(self.known))).encode()
+        for name, array in sorted(self.known.items()):
+            yield from _array_texts(name, array)
+        for node in self.nodes:
+            yield repr((node.kind, node.inputs, node.outputs, len(node.attributes))).encode()
+            for name, value in sorted(node.attributes.items()):
+                if isinstance(value, Graph):
+                    yield from value.texts()
+                elif isinstance(value, np.ndarray):
+                    yield from _array_texts(name, value)
+                else:
+                    yield repr((name, value)).encode()
+
     def subgraphs(self) -> Iterator[Graph]:
         """This graph and all inside it."""
         yield self
@@ -77,6 +100,11 @@ class Graph:
             for value in node.attributes.values():
                 if isinstance(value, Graph):
                     yield from value.subgraphs()
+
+
+def _array_texts(name: str, array: NDArray[Any]) -> Iterator[bytes]:
+    yield repr((name, str(array.dtype), array.shape)).encode()
+    yield np.ascontiguousarray(array).tobytes()
 
 
 def parse(model: ModelProto) -> Graph:
@@ -195,15 +223,17 @@ def _fill(graph: Graph) -> None:
 
 def _divide(graph: Graph) -> None:
     """Moves the weights among the known values of all graphs to their parameters."""
-    settings, readers = Counter[str](), Counter[str]()
+    settings, readers, weights = Counter[str](), Counter[str](), Counter[str]()
     for inner in graph.subgraphs():
         for node in inner.nodes:
             for place, name in enumerate(node.inputs):
                 readers[name] += 1
                 settings[name] += place in SETTINGS.get(node.kind, ())
+                weights[name] += place in WEIGHTS.get(node.kind, ())
     for inner in graph.subgraphs():
         for name, array in list(inner.known.items()):
-            if array.size > 1 and not (readers[name] and readers[name] == settings[name]):
+            several = array.size > 1 or (array.ndim > 0 and readers[name] and readers[name] == weights[name])
+            if several and not (readers[name] and readers[name] == settings[name]):
                 tensor = _floating(array)
                 if tensor is not None:
                     inner.parameters[name] = tensor

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import INDEX, read_checkpoint
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws_converters.modules.conversion import convert_module
@@ -26,6 +27,8 @@ from graphws_converters.sources.config import bounded_building, read_config
 from graphws_converters.sources.sample import sample_inputs
 
 WEIGHTS = ("model.safetensors", f"model{INDEX}", "pytorch_model.bin")
+PASSING = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+"""Entries of a config that decide nothing about the graph."""
 
 
 def convert_folder(folder: Path, hints: Hints) -> Conversion:
@@ -45,6 +48,27 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     elif weights is None:
         inputs = _on_meta(inputs)
     return convert_module(model, inputs, generator=hints.random, hints=hints)
+
+
+def read_folder(folder: Path) -> Contents:
+    """The numbers in a folder under the keys of the model's own state dict, and its config.
+
+    Raises:
+        UsageError: Where transformers is missing.
+        DataError: Where config or weights cannot be read, do not fit each other, or the weights are missing.
+    """
+    if find_spec("transformers") is None:
+        raise UsageError("reading Hugging Face folders needs the package transformers: pip install 'graphws[hf]'")
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise DataError(f"{folder}: no weights in it ({', '.join(WEIGHTS)})")
+    held = read_checkpoint(weights).state
+    state = {}
+    for key, tensor in build(folder, held).state_dict().items():
+        own = held.get(key, tensor)  # in the type that the file has
+        state[key] = own if own.shape == tensor.shape else tensor.detach()
+    config = {key: value for key, value in read_config(folder / "config.json").items() if key not in PASSING}
+    return Contents(state, json.dumps(config, sort_keys=True))
 
 
 def build(folder: Path, state: Mapping[str, Tensor] | None) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.scan import MOST_AXES
 from graphws.errors import UsageError
 from graphws_converters.modules.conversion import convert_module
@@ -37,6 +38,26 @@ def convert_onnx(path: Path, hints: Hints) -> Conversion:
         declared = {value.name: value.type.tensor_type for value in model.graph.input}
         inputs = tuple(_made_up(path, name, declared[name], hints.random) for name in module.inputs)
     return convert_module(module, inputs, generator=hints.random, front="recorder", hints=hints)
+
+
+def read_onnx(path: Path) -> Contents:
+    """The parameters of an ONNX model, and a digest of everything else in it.
+
+    Raises:
+        UsageError: Where the package onnx is missing.
+        DataError: Where the file cannot be read, or has operators without a rule.
+    """
+    if find_spec("onnx") is None:
+        raise UsageError("reading ONNX files needs the package onnx: pip install 'graphws[onnx]'")
+    from graphws_converters.onnx import OnnxModule, read_model
+
+    model = read_model(path)
+    module = OnnxModule(model)
+    declared = [(value.name, str(value.type)) for value in model.graph.input]
+    total = hashlib.sha256(repr((module.opset, str(module.native), declared)).encode())
+    for part in module.graph.texts():
+        total.update(part)
+    return Contents(module.state_dict(), total.hexdigest())
 
 
 def _given(path: Path, names: tuple[str, ...], hints: Hints) -> tuple[Any, ...] | None:

@@ -313,8 +313,13 @@ def _meeting(plan: Plan, product: Product, stacks: Mapping[str, StackName]) -> M
 
 @dataclass
 class _Gathering:
-    """A junction as it is found: keys of all networks, and for each place who meets there, from which block on."""
+    """A junction as it is found: keys of all networks, and for each place who meets there, from which block on.
 
+    Elements of a key are numbered with its spaces in the order `turned`, that in which the first target has them: where
+    it is alone, its entries are then the key's elements as they stand.
+    """
+
+    turned: tuple[int, ...]
     sizes: list[tuple[int, ...]] = field(default_factory=list)
     reads: dict[int, list[tuple[Read, int, Member]]] = field(default_factory=dict)
     writes: dict[int, list[tuple[Write, int, Member]]] = field(default_factory=dict)
@@ -324,9 +329,12 @@ def _junctions(union: Union, recipes: Sequence[Recipe], shapes: Mapping[str, tup
     meetings: dict[str, _Gathering] = {}
     for number, (steps, count) in enumerate(zip(recipes, union.counts, strict=True)):
         for step in steps:
-            found = meetings.setdefault(step.matrix, _Gathering())
+            if step.matrix not in meetings:
+                order = step.writes[0].order
+                meetings[step.matrix] = _Gathering(tuple(sorted(range(len(order)), key=order.__getitem__)))
+            found = meetings[step.matrix]
             first = len(found.sizes)
-            found.sizes.extend([step.sizes] * count)
+            found.sizes.extend([tuple(step.sizes[k] for k in found.turned)] * count)
             for read in step.reads:
                 found.reads.setdefault(read.place, []).append((read, first, union.member(number, read.parameter)))
             for write in step.writes:
@@ -337,15 +345,21 @@ def _junctions(union: Union, recipes: Sequence[Recipe], shapes: Mapping[str, tup
         yield Junction(
             matrix,
             keys.total,
-            tuple(_row_group(union, keys, meeting.reads[k]) if k in meeting.reads else None for k in range(rows)),
             tuple(
-                _column_group(union, keys, meeting.writes[k]) if k in meeting.writes else None for k in range(columns)
+                _row_group(union, keys, meeting.turned, meeting.reads[k]) if k in meeting.reads else None
+                for k in range(rows)
+            ),
+            tuple(
+                _column_group(union, keys, meeting.turned, meeting.writes[k]) if k in meeting.writes else None
+                for k in range(columns)
             ),
         )
 
 
-def _row_group(union: Union, keys: Blocks, reads: Sequence[tuple[Read, int, Member]]) -> RowGroup:
-    source, order = reads[0][0].source, reads[0][0].order
+def _row_group(
+    union: Union, keys: Blocks, turned: Sequence[int], reads: Sequence[tuple[Read, int, Member]]
+) -> RowGroup:
+    source, order = reads[0][0].source, [reads[0][0].order[k] for k in turned]
     level = union.stacks[source.stack].level(source.pattern, source.kept)
     turns = 1 + max(read.turn for read, _, _ in reads)
     lists = [[-1] * len(keys.sizes) for _ in range(turns)]
@@ -363,8 +377,11 @@ def _row_group(union: Union, keys: Blocks, reads: Sequence[tuple[Read, int, Memb
     )
 
 
-def _column_group(union: Union, keys: Blocks, writes: Sequence[tuple[Write, int, Member]]) -> ColumnGroup:
-    _, stack, pattern, order, _ = writes[0][0]
+def _column_group(
+    union: Union, keys: Blocks, turned: Sequence[int], writes: Sequence[tuple[Write, int, Member]]
+) -> ColumnGroup:
+    _, stack, pattern, given_order, _ = writes[0][0]
+    order = [given_order[k] for k in turned]
     kept = tuple(sorted(order))
     level = union.stacks[stack].level(pattern, kept)
     given = [-1] * len(level.sizes)

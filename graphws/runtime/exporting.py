@@ -1,0 +1,172 @@
+"""A trained model as one file that PyTorch alone loads (`torch.export`).
+
+The program takes state dicts, stacked: for each key of the networks' own state dict a tensor (networks, *shape).  It
+fixes the gauge, normalises, runs the model and gives its answer in the units of the target, for any number of networks.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from graphws.errors import GraphwsError, UsageError, nearest
+from graphws.graph import NetworkGraph, Weights
+from graphws.layers import EquivariantLinear, Invariants
+from graphws.runtime.files import write_bytes
+from graphws.runtime.prediction import Run
+
+SUFFIX = ".pt2"
+FACTS = "graphws.json"
+"""The extra file inside: keys and shapes that the program takes, in order, and what its answer is."""
+Change = Callable[[Tensor, Tensor, Tensor], Tensor]
+EXAMPLES = 3
+"""Networks that the model is traced with; 1 would be taken for a constant."""
+
+
+class Program(nn.Module):
+    """What is exported: from stacked state dicts to answers.
+
+    Args:
+        run: The run.
+        graph: Of the networks that come.
+        model: A trained model of the run.
+
+    Shapes:
+        {key: (batch, *shape)} -> (batch, outputs) in the units of the target, the probability of each class, or
+        {key: (batch, *shape)} where the answer is a network.
+    """
+
+    def __init__(self, run: Run, graph: NetworkGraph, model: nn.Module) -> None:
+        super().__init__()
+        prepared = run.prepared
+        self.graph, self.gauge, self.task = graph, prepared.gauge, prepared.task(graph)
+        self.answers_networks, self.normalised = run.answers_networks, prepared.normalised
+        self.model = copy.deepcopy(model).cpu().eval()
+        for module in self.model.modules():
+            if isinstance(module, EquivariantLinear | Invariants):
+                module.fused = False  # by kernels of our own, which no file can hold
+        for number, parameter in enumerate(graph.parameters if self.normalised else ()):
+            mean, std = prepared.statistics.spread(graph, parameter.name, torch.zeros(()))
+            self.register_buffer(f"mean{number}", mean)
+            self.register_buffer(f"std{number}", std)
+
+    def forward(self, state: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """The answers."""
+        weights = self._weights(state)
+        weights = weights if self.gauge is None else self.gauge(weights)
+        if self.normalised:
+            weights = self._each(weights, lambda tensor, mean, std: (tensor - mean) / std)
+        outputs = self.task.apply(self.model, weights).float()
+        if not self.answers_networks:
+            return self.task.answer(outputs)
+        network = Weights.unflatten(self.graph, outputs)
+        if self.normalised:
+            network = self._each(network, lambda tensor, mean, std: tensor * std + mean)
+        return self._state(network)
+
+    def _each(self, weights: Weights, change: Change) -> Weights:
+        moments = [(getattr(self, f"mean{k}"), getattr(self, f"std{k}")) for k in range(len(self.graph.parameters))]
+        found = {
+            name: change(tensor, mean, std)
+            for (name, tensor), (mean, std) in zip(weights.items(), moments, strict=True)
+        }
+        return Weights(self.graph, found)
+
+    def _weights(self, state: dict[str, Tensor]) -> Weights:
+        tensors = {}
+        for parameter in self.graph.parameters:
+            storage = parameter.storage
+            tensor = state[parameter.name if storage is None else storage.key].float()
+            if storage is not None and storage.block is not None:
+                tensor = tensor.reshape(-1, *storage.seen)[(slice(None), *storage.index)]
+            tensors[parameter.name] = tensor.reshape(-1, *self.graph.shape(parameter.name))
+        return Weights(self.graph, tensors)
+
+    def _state(self, weights: Weights) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = {}
+        for parameter in self.graph.parameters:
+            tensor, storage = weights[parameter.name], parameter.storage
+            if storage is None or storage.block is None:
+                shape = self.graph.shape(parameter.name) if storage is None else storage.shape
+                state[parameter.name if storage is None else storage.key] = tensor.reshape(-1, *shape)
+                continue
+            whole = state.get(storage.key)
+            if whole is None:
+                whole = tensor.new_zeros(tensor.shape[0], *storage.seen)
+            whole = whole.reshape(-1, *storage.seen).clone()
+            whole[(slice(None), *storage.index)] = tensor.reshape(-1, *storage.block_shape)
+            state[storage.key] = whole.reshape(-1, *storage.shape)
+        return state
+
+
+def export_model(
+    run: Run, path: Path, model: str | None = None, architecture: str | None = None, batch: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Write a model of a run as a program.
+
+    Args:
+        run: The run.
+        path: A ``.pt2`` file.
+        model: Which model; the run's own where None.
+        architecture: For which of the run's architectures; a program takes networks of one.
+        batch: How many networks the program takes at once; any number where None.
+
+    Returns:
+        dict[str, tuple[int, ...]]: The keys that the program takes, with their shapes, in order.
+
+    Raises:
+        UsageError: On another suffix, an architecture that is unknown or not named among several, and on a model that
+            PyTorch cannot export.
+        RunError: When the file cannot be written.
+    """
+    if path.suffix != SUFFIX:
+        raise UsageError(f"{path}: an exported model ends in {SUFFIX}; name it {path.stem}{SUFFIX}")
+    graph = _graph(run, architecture)
+    program = Program(run, graph, run.model(model)).eval()
+    shapes = graph.stored_shapes()
+    count = EXAMPLES if batch is None else batch
+    draw = torch.Generator().manual_seed(0)
+    example = {key: torch.randn(count, *shape, generator=draw) for key, shape in shapes.items()}
+    dynamic = None if batch is not None else ({key: {0: Dim.DYNAMIC} for key in example},)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            exported = torch.export.export(program, (example,), dynamic_shapes=dynamic, strict=False)
+    except GraphwsError:
+        raise
+    except Exception as error:  # PyTorch has no one kind for what it cannot export
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        cure = "; try a fixed number of networks: --batch 1" if batch is None else ""
+        raise UsageError(f"PyTorch cannot export this model: {reason}{cure}") from error
+    facts = {
+        "keys": {key: list(shape) for key, shape in shapes.items()},
+        "classes": None if run.prepared.classes is None else list(run.prepared.classes),
+        "batch": "any" if batch is None else batch,
+    }
+    content = io.BytesIO()
+    torch.export.save(exported, content, extra_files={FACTS: json.dumps(facts)})
+    write_bytes(path, content.getvalue())
+    return shapes
+
+
+def _graph(run: Run, architecture: str | None) -> NetworkGraph:
+    names, graphs = run.prepared.names, run.prepared.graphs
+    some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    if architecture is None:
+        if len(graphs) > 1:
+            raise UsageError(
+                f"the run has {len(graphs)} architectures, and an exported model takes one; choose with "
+                f"--architecture NAME: {some}"
+            )
+        return graphs[0]
+    if architecture not in names:
+        raise UsageError(f"no architecture {architecture!r}; the run has {some}" + nearest(architecture, names))
+    return graphs[names.index(architecture)]
