@@ -57,7 +57,7 @@ def test_a_zoo_of_checkpoints(
     assert rows == labels(tmp_path / "b")  # the same seed, the same zoo
     like = [load_network(path) for path in sorted((tmp_path / "a" / "like").iterdir())]
     assert len(like) == 2
-    assert all(network.verification is not None for network in like)
+    assert all(network.verified for network in like)
     for row in rows:
         state = load_file(tmp_path / "a" / row["file"])
         fits = [network.graph for network in like if _fits(network.graph, state)]
