@@ -2,9 +2,9 @@
 
     python examples/zoos/loras.py OUT [--number 200] [--seed 0]
 
-OUT gets the base (``base/model.safetensors``), an adapter a folder as PEFT writes it (``lora-0000/adapter_config.json`` and
-``adapter_model.safetensors``), and ``labels.csv`` with each adapter's task and its accuracy on digits that it never
-saw.
+OUT gets the base (``base/model.safetensors``), an adapter a folder as PEFT writes it (``adapter_config.json`` and
+``adapter_model.safetensors`` in ``lora-0000`` and so on), and ``labels.csv`` with each adapter's task and its accuracy
+on digits that it never saw.
 """
 
 from __future__ import annotations
