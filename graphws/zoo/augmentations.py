@@ -216,8 +216,8 @@ def first_layer(graph: NetworkGraph) -> tuple[str, str | None]:
     for name in (weight, *bias):
         if name not in own:
             raise ZooError(
-                f"only networks whose first layer has a weight of its own can have their signal transformed; {name!r} is "
-                "made of other parameters"
+                "only networks whose first layer has a weight of its own can have their signal transformed; "
+                f"{name!r} is made of other parameters"
             )
         if (places := len(graph.readers(name))) > 1:
             raise ZooError(f"the signal cannot be transformed: {name!r} is read in {places} places")

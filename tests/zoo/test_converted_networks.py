@@ -124,8 +124,8 @@ def test_signals_of_converted_networks(name: str) -> None:
          "read by conv2d"),
         ("write into a slice", "only networks whose first layer has a weight of its own can have their signal "
          "transformed; 'first.weight~' is made of other parameters"),
-        ("weight norm", "only networks whose first layer has a weight of its own can have their signal transformed; 'x1' "
-         "is made of other parameters"),
+        ("weight norm", "only networks whose first layer has a weight of its own can have their signal transformed; "
+         "'x1' is made of other parameters"),
     ],
 )  # fmt: skip
 def test_networks_without_a_signal_say_why_not(name: str, text: str) -> None:
