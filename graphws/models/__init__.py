@@ -5,3 +5,5 @@ from graphws.models.dwsnet import InvariantReadout as InvariantReadout
 from graphws.models.flat import FlatMLP as FlatMLP
 from graphws.models.flat import width_for as width_for
 from graphws.models.readout import perceptron as perceptron
+from graphws.models.statistics import WeightStatistics as WeightStatistics
+from graphws.models.trees import BoostedTrees as BoostedTrees

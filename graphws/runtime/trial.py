@@ -34,6 +34,7 @@ from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import brief, make_folder, read_json, read_rows, write_json
+from graphws.runtime.fitted import SelfFitting, fit_once
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter
@@ -179,13 +180,30 @@ class Trial:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch_threads(self.train.threads):
             torch.manual_seed(self.seed)
             model = self.build()
-            result = self._train(model, group, reporter)
+            result = (self._fit if isinstance(model, SelfFitting) else self._train)(model, group, reporter)
         group.barrier()
         if group.first:
             write_json(self.folder / "trial.json", asdict(result))
             (self.folder / "last.ckpt").unlink(missing_ok=True)
         group.barrier()
         return result
+
+    def _fit(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
+        """A model that fits itself, once; the learning rate is its own affair."""
+        learner = Learner(model, self.task, Optimisation(seed=self.seed), 1, None, self.normalise)
+        best = self._best()
+        reporter.start(self.title, 1, "fit")
+        try:
+            history = self.folder / "metrics.csv"
+            seconds = fit_once(learner, self.training, self.validation, best, history, group.first)
+            reporter.step(1, best.values)
+        finally:
+            reporter.end()
+        parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        rounded = round(seconds, 2)
+        return TrialResult(
+            self.name, self.lr, self.seed, parameters, 1, 1, best.values, rounded, None, self.folder.name
+        )
 
     def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
         train = self.train

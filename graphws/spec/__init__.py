@@ -55,6 +55,7 @@ from graphws.spec.tasks import TaskSection as TaskSection
 from graphws.spec.tasks import WeightsTask as WeightsTask
 from graphws.spec.train import Optimizer as Optimizer
 from graphws.spec.train import Train as Train
+from graphws.spec.trees import TreesModel as TreesModel
 from graphws.spec.violations import Violation as Violation
 from graphws.spec.zoo import FitSection as FitSection
 from graphws.spec.zoo import NetworkSection as NetworkSection

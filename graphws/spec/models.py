@@ -13,7 +13,6 @@ from graphws.errors import UsageError, nearest
 from graphws.messages import Family, Message, expand_blocks
 from graphws.pooling import Pool, learned_pooling
 from graphws.spec.heads import HeadSection
-from graphws.spec.kinds import Kinds
 from graphws.spec.layer_messages import MessageSection
 from graphws.spec.networks import SpaceSketch
 from graphws.spec.section import Activation, Count, Flag, Positive, Probability, Section
@@ -315,6 +314,3 @@ class MlpModel(ModelSection):
         from graphws.zoo.augmentations import RandomElement
 
         return RandomElement() if self.group_augment else None
-
-
-MODELS = Kinds("graphws.models", ModelSection, DwsnetModel, MlpModel)

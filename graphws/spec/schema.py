@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, Field, Strict
 from graphws.spec.experiment import SymmetryExperiment
 from graphws.spec.heads import HEADS, HeadSection
 from graphws.spec.inputs import INPUTS, InputSection
-from graphws.spec.models import MODELS, ModelSection
+from graphws.spec.model_kinds import MODELS
+from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment, Preprocess
 from graphws.spec.section import Flag, Section, Text
 from graphws.spec.sources import SOURCES

@@ -60,10 +60,13 @@ class Regression(Task):
                 raise DataError(f"the target {name!r} is the same for every training network: nothing to learn")
         return cls(targets.mean(dim=0), deviation, names, metric)
 
+    def wanted(self, targets: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """The targets, standardised."""
+        return (targets - self.mean.to(targets)) / self.deviation.to(targets)
+
     def losses(self, outputs: Float[Tensor, "batch outputs"], targets: Float[Tensor, "batch outputs"]) -> Tensor:
         """Mean squared error of the standardised targets."""
-        wanted = (targets - self.mean.to(targets)) / self.deviation.to(targets)
-        return (outputs - wanted).square().mean(dim=-1)
+        return (outputs - self.wanted(targets)).square().mean(dim=-1)
 
     def predictions(self, outputs: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """The targets in their own units."""

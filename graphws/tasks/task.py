@@ -66,6 +66,10 @@ class Task(ABC):
         outputs: Tensor = model(weights)
         return outputs
 
+    def wanted(self, targets: Tensor) -> Tensor:
+        """The outputs that a model should give for these targets: numbers, or whole numbers that name classes."""
+        return targets
+
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
         """One loss a network."""

@@ -26,7 +26,8 @@ from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
-from graphws_converters.sources.peft import convert_adapter, is_adapter
+from graphws_converters.sources.peft import CONFIG as ADAPTER
+from graphws_converters.sources.peft import convert_adapter, is_adapter, read_adapter
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
 
 CONFIG = "config.json"
@@ -60,11 +61,13 @@ class NetworkConverter:
         raise UsageError(f"a network is a module, a state dict or a path; got a {type(source).__name__}")
 
     def read(self, source: object) -> Contents:
-        """The numbers of an ``.onnx`` file or a Hugging Face folder; see `graphws.converting.read_contents`."""
+        """The numbers of an ``.onnx`` file, a Hugging Face folder or an adapter's; see `read_contents`."""
         if isinstance(source, str | Path) and Path(source).suffix == ".onnx":
             from graphws_converters.sources.onnx_file import read_onnx
 
             return read_onnx(Path(source))
+        if isinstance(source, str | Path) and (Path(source) / ADAPTER).is_file():
+            return read_adapter(Path(source))
         if isinstance(source, str | Path) and Path(source).is_dir():
             from graphws_converters.sources.huggingface import read_folder
 

@@ -13,6 +13,7 @@ Stabilization Scaling Factor for Fine-Tuning with LoRA*, 2023; Liu et al., *DoRA
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.errors import DataError
 from graphws.graph import Weights
@@ -136,10 +137,7 @@ def convert_adapter(folder: Path, hints: Hints) -> Conversion:
     Raises:
         DataError: Where config or weights cannot be read, are no LoRA's, or do not fit each other.
     """
-    config = _config(folder / CONFIG)
-    file = next(folder / name for name in WEIGHTS if (folder / name).is_file())
-    state = dict(read_checkpoint(file).state)
-    sites = tuple(_sites(file, state, config))
+    state, sites = _read(folder)
     rng = hints.random
     module, inputs = Adapter(state, sites), tuple(site.inputs(rng) for site in sites)
     made = convert_module(module, inputs, generator=rng, hints=replace(hints, example_inputs=inputs))
@@ -147,6 +145,25 @@ def convert_adapter(folder: Path, hints: Hints) -> Conversion:
     if any("magnitude" in site.keys for site in sites):
         notes.append("DoRA: magnitudes scale what is added here; the norms that they replace are the base model's")
     return replace(_with_roles(made, sites), notes=(*notes, *made.notes))
+
+
+def read_adapter(folder: Path) -> Contents:
+    """The tensors of the adapter in a folder, and what its sites are.
+
+    Raises:
+        DataError: As `convert_adapter`.
+    """
+    state, sites = _read(folder)
+    return Contents(state, json.dumps([[site.path, site.scaling, dict(site.keys)] for site in sites]))
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], tuple[Site, ...]]:
+    config = _config(folder / CONFIG)
+    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise DataError(f"{folder}: no weights in it ({', '.join(WEIGHTS)})")
+    state = dict(read_checkpoint(file).state)
+    return state, tuple(_sites(file, state, config))
 
 
 def _with_roles(made: Conversion, sites: tuple[Site, ...]) -> Conversion:

@@ -1,0 +1,9 @@
+"""The kinds of ``model``."""
+
+from __future__ import annotations
+
+from graphws.spec.kinds import Kinds
+from graphws.spec.models import DwsnetModel, MlpModel, ModelSection
+from graphws.spec.trees import TreesModel
+
+MODELS = Kinds("graphws.models", ModelSection, DwsnetModel, MlpModel, TreesModel)
