@@ -39,7 +39,7 @@ def contenders(spec: Spec, graphs: Sequence[NetworkGraph], augment: Transform | 
     return found
 
 
-def count_parameters(model: ModelSection, graphs: Sequence[NetworkGraph], head: HeadSection) -> int:
+def count_parameters(model: ModelSection, graphs: NetworkGraph | Sequence[NetworkGraph], head: HeadSection) -> int:
     """How many numbers a model learns."""
     return model.parameters(given(graphs), head)
 
@@ -66,8 +66,10 @@ def _contender(
     return Contender(name, lambda: model.build(given(graphs), head), train, chain(transforms), description)
 
 
-def given(graphs: Sequence[NetworkGraph]) -> Any:
+def given(graphs: NetworkGraph | Sequence[NetworkGraph]) -> NetworkGraph | list[NetworkGraph]:
     """What a model is built on: the one graph, or all of them."""
+    if isinstance(graphs, NetworkGraph):
+        return graphs
     return graphs[0] if len(graphs) == 1 else list(graphs)
 
 
