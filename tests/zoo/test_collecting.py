@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import graphws
+from graphws.checkpoints.network_file import save_network
 from graphws.errors import UsageError, ZooError
 from graphws.zoo import SplitOptions, pack
 from graphws.zoo.collecting import architectures, check, parts
@@ -55,6 +56,24 @@ def test_like_networks(tmp_path: Path) -> None:
         back = zoo[k][0].to_state_dict()
         assert all(back[key].dtype == x.dtype and torch.equal(back[key], x) for key, x in net.state_dict().items())
     assert [each["verified"] for each in zoo.provenance["check"].values()] == [1, 1]
+
+
+def test_examples_of_equal_shapes_and_other_graphs_are_not_chosen_between(tmp_path: Path) -> None:
+    write(tmp_path / "in", 4)
+    tanh = cnn(99)
+    tanh[2] = nn.Tanh()
+    like = [graphws.convert(net, PICTURE) for net in (cnn(98), tanh)]
+    with pytest.raises(ZooError, match="could be 'like-1' and 'like-2', whose keys and shapes are the same"):
+        pack(tmp_path / "in", tmp_path / "zoo", like=like)
+    assert len(pack(tmp_path / "in", tmp_path / "zoo", like=[like[0], like[0]])) == 4
+
+
+def test_a_folder_of_examples(tmp_path: Path) -> None:
+    write(tmp_path / "in", 4, 4, 7)
+    (tmp_path / "like").mkdir()
+    for width in (4, 7):
+        save_network(graphws.convert(cnn(98, width), PICTURE), tmp_path / f"like/w{width}.safetensors")
+    assert pack(tmp_path / "in", tmp_path / "zoo", like=[tmp_path / "like"]).names == ("w4", "w7")
 
 
 def test_no_like_network(tmp_path: Path) -> None:

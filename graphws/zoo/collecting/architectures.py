@@ -126,12 +126,21 @@ def resolve(
         return _fitting(first, signature, Like(_short(PurePosixPath(first.name).name), made.graph, made.run))
     if FLAT in signature.shapes:
         return _flat(first, signature, likes)
-    misses = []
+    misses, fitting = [], list[Like]()
     for like in likes:
         missing = difference(signature.shapes, like.graph) or _other_activation(signature, like.graph)
-        if not missing:
-            return like
-        misses.append(f"unlike {like.name!r}: {missing}")
+        if missing:
+            misses.append(f"unlike {like.name!r}: {missing}")
+        elif not any(like.graph == other.graph for other in fitting):
+            fitting.append(like)
+    if len(fitting) > 1:
+        names = " and ".join(repr(like.name) for like in fitting[:3])
+        raise ZooError(
+            f"{source.place}: could be {names}, whose keys and shapes are the same and whose graphs are not; pack the "
+            "networks of each from a folder of their own"
+        )
+    if fitting:
+        return fitting[0]
     if likes and attributes.activation is None:
         more = f" (and {len(misses) - 3} others)" if len(misses) > 3 else ""
         raise ZooError(f"{source.place}: {'; '.join(misses[:3])}{more}; add --like NETWORK for such networks")
