@@ -73,6 +73,12 @@ def given(graphs: NetworkGraph | Sequence[NetworkGraph]) -> NetworkGraph | list[
     return graphs[0] if len(graphs) == 1 else list(graphs)
 
 
+def section_of(spec: Spec, name: str) -> ModelSection:
+    """The section of the model of a name: a baseline's, or the spec's own."""
+    assert spec.model is not None
+    return next((baseline.model for baseline in spec.compare if baseline.name == name), spec.model)
+
+
 def chain(transforms: list[Transform]) -> Transform | None:
     """One after the other; None for none."""
     if len(transforms) < 2:

@@ -28,6 +28,7 @@ class Data:
         members: For each of `SPLITS`, which networks are in it.
         origin: Where the data come from, for errors and reports.
         classes: Names of the classes, where the target is one and they are known.
+        needed: Splits that must have networks.
 
     Raises:
         DataError: On an empty split or a target that is NaN or infinite.
@@ -38,9 +39,10 @@ class Data:
     members: dict[str, Tensor]
     origin: str
     classes: tuple[str, ...] | None = None
+    needed: tuple[str, ...] = SPLITS
 
     def __post_init__(self) -> None:
-        for name in SPLITS:
+        for name in self.needed:
             if not len(self.members.get(name, ())):
                 raise DataError(f"{self.origin} has no networks in the {name} split; change zoo.split")
         if not torch.isfinite(self.targets).all():
@@ -69,6 +71,7 @@ def load_data(
     device: torch.device | str = "cpu",
     limit: int = HELD_BYTES,
     classes: tuple[str, ...] | None = None,
+    splits: tuple[str, ...] = SPLITS,
 ) -> Data:
     """A zoo with some columns of its table as targets.
 
@@ -79,6 +82,7 @@ def load_data(
         device: Where to hold networks that fit in memory.
         limit: Bytes up to which the networks are held in memory.
         classes: Names of the classes, where they are known already; else a column of names counts its own, sorted.
+        splits: Those that must have networks; all for a training.
 
     Raises:
         DataError: On a column that is missing or does not hold (whole) numbers, an empty split, a bad target.
@@ -97,7 +101,7 @@ def load_data(
                 raise WeightsError(f"{origin}: {error}; fit or pack it again") from None
     members = {name: zoo.split(name) for name in SPLITS}
     names = (classes or _classes(zoo, columns[0])) if whole_numbers and columns else None
-    return Data(collection, _targets(zoo, columns, whole_numbers, names, origin), members, origin, names)
+    return Data(collection, _targets(zoo, columns, whole_numbers, names, origin), members, origin, names, splits)
 
 
 def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkCollection:

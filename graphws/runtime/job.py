@@ -15,14 +15,14 @@ from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import contenders
+from graphws.runtime.contenders import contenders, section_of
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
-from graphws.runtime.prepared_file import Prepared, read_prepared, write_prepared
+from graphws.runtime.prepared_file import Prepared, read_prepared, unfit, write_prepared
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
@@ -73,7 +73,7 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
         return folder
     own = dump_spec(spec_of(folder))
-    if folder.edited(own):
+    if folder.edited(own) and folder.edited(folder.spec.read_text(encoding="utf-8")):  # older specs lack newer keys
         raise RunError(
             f"{folder.spec} was edited after the run was started; put it back, or start a run of what it is now: "
             f"graphws run {folder.spec} --folder ANOTHER-FOLDER"
@@ -234,29 +234,47 @@ def evaluate_run(
         split: ``train``, ``validation`` or ``test``.
         group: The processes; only a world of one evaluates.
         reporter: Hears of a zoo that must be fitted again.
-        zoo: Another zoo of the same architecture, instead of the run's own.
+        zoo: Another zoo whose networks the models can read, instead of the run's own, which may then be gone.
 
     Raises:
         RunError: When the run has no kept model yet, or one of another architecture.
-        UsageError: On a zoo of another architecture.
+        UsageError: On a zoo without the targets, or of networks that a model cannot read.
     """
     spec = spec_of(folder)
-    other = None if zoo is None else _labelled(Zoo.open(zoo), spec, folder)
+    if zoo is not None:
+        return _evaluate_other(spec, folder, split, _labelled(Zoo.open(zoo), spec, folder), group, reporter)
     own = _ready(spec, folder, group, reporter)
-    data = own.data
-    if other is not None:
-        assert spec.task is not None
-        known = {graph.structure for graph in own.zoo.graphs}
-        if getattr(spec.model, "share", "none") != "role" and not known.issuperset(g.structure for g in other.graphs):
-            raise UsageError(f"the zoo {zoo} holds networks of another architecture than those of {folder.path}")
-        columns, whole = spec.task.columns(), spec.task.classes
-        data = in_gauge(load_data(other, columns, whole, classes=own.data.classes), own.preparation.gauge)
     found = {}
     for contender in own.comparison.contenders:
-        path = kept_model(folder, contender.name)
-        task = own.comparison.task
-        found[contender.name] = answer(contender.build, path, task, data, own.preparation.normalise, split, 0)
+        path, task = kept_model(folder, contender.name), own.comparison.task
+        found[contender.name] = answer(contender.build, path, task, own.data, own.preparation.normalise, split, 0)
     return found
+
+
+def _evaluate_other(
+    spec: Spec, folder: RunFolder, split: str, zoo: Zoo, group: Processes, reporter: Reporter
+) -> dict[str, Answers]:
+    """The answers of a run's models for another zoo; the run's own may be gone."""
+    prepared = prepared_of(folder, group, reporter)
+    assert spec.task is not None
+    models = contenders(spec, prepared.graphs, None)
+    for contender in models:
+        for name, graph in zip(zoo.names, zoo.graphs, strict=True):
+            if reason := unfit(prepared, section_of(spec, contender.name), graph):
+                which = f", architecture {name!r}" if len(zoo.names) > 1 else ""
+                raise UsageError(
+                    f"the zoo {zoo.path}{which}: {contender.name!r} of {folder.path} cannot read it: {reason}"
+                )
+    if spec.task.answers_networks and len(zoo.graphs) > 1:
+        raise UsageError(f"the zoo {zoo.path}: {ONE_GRAPH.format(len(zoo.graphs))}")
+    columns, whole = spec.task.columns(), spec.task.classes
+    data = in_gauge(load_data(zoo, columns, whole, classes=prepared.classes, splits=(split,)), prepared.gauge)
+    normalise = prepared.statistics.normalise if prepared.normalised else None
+    task = prepared.task(zoo.graphs[0])
+    return {
+        contender.name: answer(contender.build, kept_model(folder, contender.name), task, data, normalise, split, 0)
+        for contender in models
+    }
 
 
 def kept_model(folder: RunFolder, name: str) -> Path:

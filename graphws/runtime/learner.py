@@ -103,8 +103,9 @@ class Learner(pl.LightningModule):
         return torch.Generator(device=self.device).manual_seed(seed)
 
     def answer(self, batch: Batch, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
-        """Outputs for a batch, and what they should be."""
-        weights, change = batch.weights, self.augment
+        """Outputs for a batch, and what they should be; networks of any floating type are read in the model's."""
+        dtype = next((p.dtype for p in self.model.parameters()), torch.get_default_dtype())
+        weights, change = change_each(batch.weights, lambda part: part.to(dtype=dtype)), self.augment
         if augment and change is not None:  # graph by graph, with one generator
             weights = change_each(weights, lambda part: change(part, generator))
         if self.normalise is not None:

@@ -6,8 +6,8 @@ those of one of the run's graphs.  Everything else, and a state dict that fits n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.converting import load_graph_file
 from graphws.errors import DataError, GraphwsError, UsageError, WeightsError
-from graphws.graph import NetworkGraph, Weights
+from graphws.graph import NetworkGraph, Storage, Weights
 from graphws.zoo import Zoo
 from graphws.zoo.manifest import NAME as ZOO
 
@@ -127,8 +127,43 @@ def fitting(
 ) -> tuple[Weights | None, str]:
     """A state dict as a network of the first graph whose keys and shapes it has; else why it is none of any.
 
+    Keys may all have one prefix more, or less: the network of a larger module, or one taken out of it.
     The graph that it misses least is named in the reason: the one with the most of its keys and shapes.
     """
+    found, reason = _exactly(state, graphs, names)
+    if found is not None:
+        return found, ""
+    for graph in graphs:
+        moved = _renamed(graph, state)
+        if moved is not None and (under := _exactly(state, [moved], [""])[0]) is not None:
+            return under, ""
+    return None, reason
+
+
+def _renamed(graph: NetworkGraph, state: Mapping[str, Tensor]) -> NetworkGraph | None:
+    """The graph under the keys of a state dict that differ by one prefix of all; None where they differ otherwise."""
+    mine = list(graph.stored_shapes())
+    longer, shorter = (state, mine) if max(map(len, state), default=0) > max(map(len, mine)) else (mine, state)
+    first = min(shorter, default="")
+    prefix = next((key.removesuffix(first) for key in sorted(longer) if key.endswith(f".{first}")), "")
+    if not prefix or any(not key.startswith(prefix) for key in longer):
+        return None
+
+    def key(name: str) -> str:
+        return prefix + name if longer is state else name.removeprefix(prefix)
+
+    parameters = []
+    for parameter in graph.parameters:
+        storage = parameter.storage or Storage(parameter.name, graph.shape(parameter.name))
+        moved = replace(storage, key=key(storage.key), aliases=tuple(map(key, storage.aliases)))
+        parameters.append(replace(parameter, storage=moved))
+    return NetworkGraph(graph.spaces, tuple(parameters))
+
+
+def _exactly(
+    state: dict[str, Tensor], graphs: Sequence[NetworkGraph], names: Sequence[str]
+) -> tuple[Weights | None, str]:
+    """The same for keys as they are."""
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     nearest, best = 0, -1
     for number, graph in enumerate(graphs):

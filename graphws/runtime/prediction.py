@@ -19,14 +19,16 @@ from torch import Tensor, nn
 
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.runtime.contenders import contenders
+from graphws.operations.canonical_gauge import canonical_element
+from graphws.runtime.contenders import contenders, section_of
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
-from graphws.runtime.prepared_file import Prepared
+from graphws.runtime.prepared_file import Prepared, unfit
 from graphws.runtime.reporter import Reporter
+from graphws.spec import ModelSection
 from graphws.tasks import Task
 
 BATCH = 256
@@ -138,13 +140,13 @@ class Run:
         Raises:
             GraphwsError: On something that holds no network, or one that the model cannot read; it is named.
         """
-        asked = self.model(model)
+        asked, section = self.model(model), section_of(self.prepared.spec, model or self.models[0])
         if isinstance(what, Weights):
             found: Iterator[Named | Bad] = iter([Named(tuple(map(str, range(what.batch))), what)])
         else:
             places = [what] if isinstance(what, str | Path) else list(what)
             found = read_networks(places, self.prepared.graphs, self.prepared.names)
-        asking = _Asking(self, asked, probabilities, skip_bad)
+        asking = _Asking(self, asked, section, probabilities, skip_bad)
         for item in found:
             asking.take(item)
         return asking.result()
@@ -156,15 +158,17 @@ class Run:
         weights = weights if prepared.gauge is None else prepared.gauge(weights)
         return prepared.statistics.normalise(weights) if prepared.normalised else weights
 
-    def restore(self, weights: Weights) -> Weights:
-        """Networks that a model gave back, in their own units."""
-        return self.prepared.statistics.restore(weights) if self.prepared.normalised else weights
+    def restore(self, weights: Weights, source: Weights) -> Weights:
+        """Networks that a model gave back, in the units and the gauge of those that it was asked about."""
+        weights = self.prepared.statistics.restore(weights) if self.prepared.normalised else weights
+        return weights if self.prepared.gauge is None else canonical_element(source).inverse().act(weights)
 
 
 class _Asking:
     """Collects networks graph by graph, asks about whole batches, and keeps the order in which they came."""
 
-    def __init__(self, run: Run, model: nn.Module, probabilities: bool, skip_bad: bool) -> None:
+    def __init__(self, run: Run, model: nn.Module, section: ModelSection, probabilities: bool, skip_bad: bool) -> None:
+        self.section = section
         self.run, self.model, self.probabilities, self.skip_bad = run, model, probabilities, skip_bad
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
@@ -208,6 +212,8 @@ class _Asking:
     def _answers(self, weights: Weights) -> list[tuple[dict[str, Any], Weights | None]]:
         graph = weights.graph
         if graph not in self.tasks:
+            if reason := unfit(self.run.prepared, self.section, graph):
+                raise UsageError(reason)
             self.tasks[graph] = self.run.prepared.task(graph)
         task = self.tasks[graph]
         outputs: list[Tensor] = []
@@ -216,7 +222,7 @@ class _Asking:
             outputs.append(task.apply(self.model, seen).float().cpu())
         joined = torch.cat(outputs)
         if self.run.answers_networks:
-            networks = self.run.restore(Weights.unflatten(graph, joined))
+            networks = self.run.restore(Weights.unflatten(graph, joined), weights)
             return [({}, networks.select([k])) for k in range(weights.batch)]
         columns = task.columns(joined, self.run.prepared.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]

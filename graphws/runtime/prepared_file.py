@@ -19,10 +19,11 @@ from torch import Tensor
 
 from graphws.errors import GraphwsError, RunError
 from graphws.graph import NetworkGraph
+from graphws.layers.differences import difference
 from graphws.runtime.data import Data
 from graphws.runtime.files import read_json, write_bytes, write_json
 from graphws.runtime.preparation import GAUGES, Change, Preparation, deviation
-from graphws.spec import Spec
+from graphws.spec import ModelSection, Spec
 from graphws.tasks import Task, TaskData
 from graphws.tensor_bytes import tensor_bytes
 from graphws.zoo import Statistics, Zoo
@@ -79,6 +80,19 @@ class Prepared:
         )
         known = TaskData(self.targets, torch.arange(len(self.targets)), spread)
         return self.spec.task.build(self.spec.head, self.spec.augment, known)
+
+
+def unfit(prepared: Prepared, section: ModelSection, graph: NetworkGraph) -> str:
+    """Why a trained model cannot read networks of a graph, as far as spaces and parameters tell; empty where it can.
+
+    Keys of the state dict, activations and frequencies make no difference.  A model whose weights are shared by role
+    may read any graph; which roles it knows it says itself.
+    """
+    known = prepared.graphs
+    if getattr(section, "share", "none") == "role" or any(graph.structure == one.structure for one in known):
+        return ""
+    what = difference(known[0], graph)
+    return f"it is of another architecture: {what}; train a model with `model.share: role` to read several"
 
 
 def write_prepared(prepared: Prepared, folder: Path) -> None:

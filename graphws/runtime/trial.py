@@ -42,6 +42,9 @@ from graphws.spec.train import Train
 from graphws.tasks import Task
 from graphws.threads import torch_threads
 
+WHOLE_MB = 1 << 14
+"""More than the gradients of any model take."""
+
 
 @dataclass(frozen=True)
 class TrialResult:
@@ -296,7 +299,7 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
         "accelerator": "gpu" if gpu else "cpu",
         "devices": group.local_world,
         "num_nodes": group.nodes,
-        "strategy": DDPStrategy(find_unused_parameters=several) if group.world > 1 else "auto",
+        "strategy": _over_processes(several) if group.world > 1 else "auto",
         "precision": "32-true" if train.precision == "32" else train.precision,
         "max_time": timedelta(seconds=train.time_limit) if train.time_limit is not None else None,
         "plugins": [WholeCheckpoints()],
@@ -307,6 +310,14 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
         "enable_model_summary": False,
         "enable_checkpointing": True,
     }
+
+
+def _over_processes(several: bool) -> DDPStrategy:
+    """How gradients are averaged; in one piece where networks are of several graphs.
+
+    Then parameters may be unused, other ones in each process, and pieces would be sent in another order by each.
+    """
+    return DDPStrategy(find_unused_parameters=True, bucket_cap_mb=WHOLE_MB) if several else DDPStrategy()
 
 
 def fit(trainer: pl.Trainer, learner: Learner, training: Any, validation: Any, checkpoint: str | None) -> None:
