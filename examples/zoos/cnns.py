@@ -27,7 +27,19 @@ from ensembles import Examples, Recipe, accuracy, bar, log_uniform, spread, trai
 from graphws import convert
 from graphws.checkpoints.network_file import save_network
 
-ARCHITECTURES = ((8,), (16,), (6, 8), (8, 8), (8, 16), (12, 12), (16, 8), (6, 8, 12), (8, 8, 8), (8, 12, 16), (12, 12, 12))
+ARCHITECTURES = (
+    (8,),
+    (16,),
+    (6, 8),
+    (8, 8),
+    (8, 16),
+    (12, 12),
+    (16, 8),
+    (6, 8, 12),
+    (8, 8, 8),
+    (8, 12, 16),
+    (12, 12, 12),
+)
 """Channels of the convolutions of each."""
 TRAINING, BATCH = 1200, 32
 

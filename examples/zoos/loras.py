@@ -2,9 +2,9 @@
 
     python examples/zoos/loras.py OUT [--number 200] [--seed 0]
 
-OUT gets the base (``base/model.safetensors``), an adapter a folder as PEFT writes it (``lora-0000/adapter_config.json`` and
-``adapter_model.safetensors``), and ``labels.csv`` with each adapter's task and its accuracy on digits that it never
-saw.
+OUT gets the base (``base/model.safetensors``), an adapter a folder as PEFT writes it (``adapter_config.json`` and
+``adapter_model.safetensors`` in ``lora-0000`` and so on), and ``labels.csv`` with each adapter's task and its accuracy
+on digits that it never saw.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def write_adapter(folder: Path, state: dict[str, Tensor]) -> None:
         "task_type": None,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file({f"base_model.model.{key}": tensor for key, tensor in state.items()}, folder / "adapter_model.safetensors")
+    save_file(
+        {f"base_model.model.{key}": tensor for key, tensor in state.items()}, folder / "adapter_model.safetensors"
+    )
 
 
 def main(out: Path, number: int = 200, seed: int = 0) -> None:

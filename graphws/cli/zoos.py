@@ -248,5 +248,6 @@ def _range(column: Any) -> str:
     values = set(column.tolist())
     if column.dtype.kind in "iuf" and len(values) > 12:
         return f"{column.min():.4g} to {column.max():.4g}"
-    shown = ", ".join(str(value) for value in sorted(values)[:12])
+    ordered = sorted(values, key=lambda value: (value is None, value))
+    shown = ", ".join("(none)" if value is None else str(value) for value in ordered[:12])
     return shown + (", ..." if len(values) > 12 else "")

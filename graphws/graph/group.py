@@ -51,11 +51,11 @@ class GroupElement:
         """
         if weights.graph != self.graph:
             raise GraphError("this group element belongs to another graph than the weights")
-        batches = {element.batch for element in self.maps.values() if element.batch is not None}
-        if batches - {weights.batch}:
+        batches = [element.batch for element in self.maps.values() if element.batch is not None]
+        others = [batch for batch in batches if batch != weights.batch]  # no sets: exported lengths have no hash
+        if others:
             raise GraphError(
-                f"this group element is one for each of {max(batches - {weights.batch})} networks, "
-                f"the weights hold {weights.batch}"
+                f"this group element is one for each of {max(others)} networks, the weights hold {weights.batch}"
             )
         tensors = {}
         for parameter in self.graph.parameters:

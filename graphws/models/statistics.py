@@ -69,7 +69,9 @@ class WeightStatistics:
             name = self._name(parameter)
             if name not in numbers:
                 what = "role" if self._by_role else "parameter"
-                raise WeightsError(f"no network that these statistics know has a {what} {name!r}{nearest(name, numbers)}")
+                raise WeightsError(
+                    f"no network that these statistics know has a {what} {name!r}{nearest(name, numbers)}"
+                )
             numbers[name].append(weights[parameter.name].detach().float().flatten(1))
         none = torch.zeros(weights.batch, len(STATISTICS), device=weights.device)
         rows = [statistics(torch.cat(found, dim=1)) if found else none for found in numbers.values()]

@@ -64,12 +64,12 @@ class BoostedTrees(nn.Module):
         self.constant: Tensor
         self.feature: Tensor
         self.threshold: Tensor
-        self.children: Tensor
+        self.successors: Tensor
         self.value: Tensor
         self.register_buffer("constant", torch.zeros(outputs, dtype=torch.float64))
         self.register_buffer("feature", torch.zeros(shape, dtype=torch.int64))
         self.register_buffer("threshold", torch.zeros(shape, dtype=torch.float64))
-        self.register_buffer("children", torch.arange(nodes)[:, None].expand(*shape, 2).clone())  # of a leaf: itself
+        self.register_buffer("successors", torch.arange(nodes)[:, None].expand(*shape, 2).clone())  # of a leaf: itself
         self.register_buffer("value", torch.zeros(shape, dtype=torch.float64))
 
     def fit(self, weights: Weights | Sequence[Weights], targets: Tensor) -> None:
@@ -114,7 +114,9 @@ class BoostedTrees(nn.Module):
         if len(found) < 2:
             raise DataError("trees tell classes apart, but all training networks are of one class")
         if int(found.min()) < 0 or int(found.max()) >= len(self.constant):
-            raise DataError(f"trees with {len(self.constant)} outputs got classes {int(found.min())} to {int(found.max())}")
+            raise DataError(
+                f"trees with {len(self.constant)} outputs got classes {int(found.min())} to {int(found.max())}"
+            )
         grown = GradientBoostingClassifier(**options).fit(rows, wanted.numpy())
         self.constant.fill_(UNSEEN)
         if len(found) == 2:  # one score, the log-odds of the second class
@@ -128,7 +130,7 @@ class BoostedTrees(nn.Module):
 
     def _clear(self) -> None:
         """Makes every tree a leaf of value 0."""
-        self.children.copy_(torch.arange(self.children.shape[2])[:, None])
+        self.successors.copy_(torch.arange(self.successors.shape[2])[:, None])
         for buffer in (self.constant, self.feature, self.threshold, self.value):
             buffer.zero_()
 
@@ -139,7 +141,7 @@ class BoostedTrees(nn.Module):
             count = tree.node_count
             inner = torch.from_numpy(tree.children_left >= 0)
             for side, children in enumerate((tree.children_left, tree.children_right)):
-                kept = self.children[at][:count, side]
+                kept = self.successors[at][:count, side]
                 kept.copy_(torch.where(inner, torch.from_numpy(children), kept.cpu()))
             self.feature[at][:count] = torch.from_numpy(tree.feature).clamp(min=0).to(self.feature)
             self.threshold[at][:count] = torch.from_numpy(tree.threshold).to(self.threshold)
@@ -155,9 +157,9 @@ class BoostedTrees(nn.Module):
         tree = torch.arange(outputs * estimators, device=rows.device) * nodes
         at = tree.expand(len(rows), -1)  # (batch, trees): the node in which each network is, among those of all trees
         feature, threshold = self.feature.flatten(), self.threshold.flatten()
-        children = self.children.reshape(-1, 2)
+        successors = self.successors.reshape(-1, 2)
         for _ in range(self.depth):
             right = rows.gather(1, feature[at]).double() > threshold[at]
-            at = tree + children[at].gather(2, right.long()[..., None])[..., 0]
+            at = tree + successors[at].gather(2, right.long()[..., None])[..., 0]
         values = self.value.flatten()[at].view(len(rows), outputs, estimators).sum(dim=-1)
         return (self.constant + values).float()

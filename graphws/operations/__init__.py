@@ -22,6 +22,7 @@ from graphws.operations.builders.mlp import mlp_graph as mlp_graph
 from graphws.operations.builders.mlp import mlp_widths as mlp_widths
 from graphws.operations.builders.multihead import multihead_graph as multihead_graph
 from graphws.operations.canonical_gauge import canonical_gauge as canonical_gauge
+from graphws.operations.canonical_gauge import gauge_left as gauge_left
 from graphws.operations.intertwiners import action_of as action_of
 from graphws.operations.intertwiners import measure_intertwiners as measure_intertwiners
 from graphws.operations.latents import latents as latents

@@ -16,7 +16,12 @@ layers, and it is the same for all networks of one gauge class.
 
 A sum over the neurons of another space means something only once that space's own signs are fixed.  So biases decide
 first, everywhere; then the remaining neurons in the order of the graph's spaces, from sums over fixed spaces alone.
-A parameter that a space labels twice (a residual d × d weight) decides nothing: its diagonal does not feel signs.
+A parameter that a space labels twice (a residual d × d weight) decides nothing: its diagonal does not feel signs.  Nor
+do counters and masks, which are no floats.
+
+A space of a *linear* action (the keys of a head, a bottleneck without activation) is left as it is: a representative
+of all invertible matrices would not commute with permutations, so equivariant layers could not follow.
+`graphws.operations.gauge_left` says which spaces these are.
 """
 
 from __future__ import annotations
@@ -39,9 +44,15 @@ def canonical_gauge(weights: Weights) -> Weights:
     """The same functions, in the canonical gauge.
 
     Laws: ``forward`` is unchanged; ``canonical_gauge`` of the result is the result; it commutes with permutations;
-    networks that differ by a rich element without permutation get the same weights (all to rounding).
+    networks that differ by signs and scales that the group allows get the same weights (all to rounding).  Matrices of
+    linear spaces are not among these: see `gauge_left`.
     """
     return canonical_element(weights).act(weights)
+
+
+def gauge_left(graph: NetworkGraph) -> tuple[str, ...]:
+    """Names of the spaces whose action is richer than permutations and that `canonical_gauge` leaves as they are."""
+    return tuple(space.name for space in graph.spaces if space.moves and space.action is Action.LINEAR)
 
 
 def canonical_element(weights: Weights) -> GroupElement:
@@ -61,10 +72,12 @@ def _monomial(graph: NetworkGraph, space: Space, scale: Tensor) -> Monomial:
     return Monomial(perm.expand(scale.shape), scale)
 
 
-def _touching(graph: NetworkGraph, space: Space) -> list[tuple[Parameter, int, int]]:
-    """Parameters that the whole space labels once, with the position and power of that axis."""
+def _touching(weights: Weights, space: Space) -> list[tuple[Parameter, int, int]]:
+    """Parameters of floats that the whole space labels once, with the position and power of that axis."""
     found = []
-    for parameter in graph.parameters:
+    for parameter in weights.graph.parameters:
+        if not weights[parameter.name].is_floating_point():
+            continue
         places = [k for k, axis in enumerate(parameter.axes) if axis.space == space.name and not axis.inner]
         if len(places) == 1:
             found.append((parameter, places[0], parameter.axes[places[0]].power))
@@ -82,7 +95,7 @@ def _unit(weights: Weights, space: Space) -> Tensor:
     for kind in ("weight", "bias"):
         squares = [
             _neurons(weights[parameter.name], axis).square().sum(2)
-            for parameter, axis, power in _touching(weights.graph, space)
+            for parameter, axis, power in _touching(weights, space)
             if power == 1 and (parameter.kind == "bias") == (kind == "bias")
         ]
         if squares:
@@ -102,10 +115,10 @@ def _signs(weights: Weights) -> GroupElement:
         for space in spaces
     }
     for space in spaces:
-        for parameter, axis, power in _touching(graph, space):
+        for parameter, axis, power in _touching(weights, space):
             if parameter.kind == "bias" and power % 2 and not _others(graph, parameter, space):
                 _decide(signs[space.name], _neurons(weights[parameter.name], axis).sum(2))
-    unfixed = {space.name for space in spaces if bool((signs[space.name] == 0).any())}
+    unfixed = {space.name for space in spaces if _undecided(signs[space.name], space, graph)}
     for space in spaces:
         if space.name not in unfixed:
             continue
@@ -113,12 +126,23 @@ def _signs(weights: Weights) -> GroupElement:
             graph, {name: _monomial(graph, graph.space(name), _or_one(s)) for name, s in signs.items()}
         )
         here = fixed.act(weights)
-        touching = [entry for entry in _touching(graph, space) if entry[0].kind != "bias" and entry[2] % 2]
+        touching = [entry for entry in _touching(weights, space) if entry[0].kind != "bias" and entry[2] % 2]
         for parameter, axis, _ in sorted(touching, key=lambda entry: entry[2] < 0):  # incoming first
             if not _others(graph, parameter, space) & unfixed:
                 _decide(signs[space.name], _neurons(here[parameter.name], axis).sum(2))
         unfixed.discard(space.name)
     return GroupElement(graph, {space.name: _monomial(graph, space, _or_one(signs[space.name])) for space in spaces})
+
+
+def _undecided(signs: Tensor, space: Space, graph: NetworkGraph) -> bool:
+    """Whether biases leave a sign of a space open.
+
+    A program that is exported cannot look: it takes a space for decided where biases can decide it.
+    """
+    if torch.compiler.is_exporting():
+        touching = _touching(graph, space)
+        return not any(p.kind == "bias" and k % 2 and not _others(graph, p, space) for p, _, k in touching)
+    return bool((signs == 0).any())
 
 
 def _others(graph: NetworkGraph, parameter: Parameter, space: Space) -> set[str]:

@@ -51,7 +51,7 @@ class Program(nn.Module):
         self.model = copy.deepcopy(model).cpu().eval()
         for module in self.model.modules():
             if hasattr(module, "fused"):  # kernels of our own, which no file can hold
-                module.fused = False
+                module.fused = False  # type: ignore[assignment]
         for number, parameter in enumerate(graph.parameters if self.normalised else ()):
             mean, std = prepared.statistics.spread(graph, parameter.name, torch.zeros(()))
             self.register_buffer(f"mean{number}", mean)

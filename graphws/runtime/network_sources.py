@@ -28,10 +28,11 @@ PART = 256
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """Networks of one graph, and what each is called."""
+    """Networks of one graph, what each is called, and why they are of no graph of the run, where that was tried."""
 
     names: tuple[str, ...]
     weights: Weights
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,39 +85,41 @@ def _of_zoo(path: Path) -> Iterator[Named]:
     zoo = Zoo.open(path)
     files = zoo.table.get("file")
     for index in torch.arange(len(zoo)).split(PART):
+        found = {}
         for positions, weights in zoo.parts(index):
-            numbers = index[positions].tolist()
-            called = [f"{path}[{k}]" if files is None else f"{path}[{k}] {files[k]}" for k in numbers]
-            yield Named(tuple(called), weights)
+            for row, number in enumerate(index[positions].tolist()):
+                name = f"{path}[{number}]" if files is None else f"{path}[{number}] {files[number]}"
+                found[number] = Named((name,), weights.select([row]))
+        yield from (found[number] for number in sorted(found))
 
 
 def _read(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> Named | Bad:
     try:
-        weights = _network(file, graphs, names)
+        weights, why = _network(file, graphs, names)
         weights.check_finite()
     except GraphwsError as error:
         text = str(error)
         return Bad(str(file), error if text.startswith(str(file)) else DataError(f"{file}: {text}"))
-    return Named((str(file),), weights)
+    return Named((str(file),), weights, why)
 
 
-def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> Weights:
-    """The network in a file, on a graph of the run where it has one."""
+def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -> tuple[Weights, str]:
+    """The network in a file, on a graph of the run where it has one; else why it has none."""
     if not file.exists():
         raise DataError(f"{file}: no such file")
     reason = ""
     if file.is_file() and file.name.endswith((*SUFFIXES, INDEX)):
         found, reason = fitting(read_checkpoint(file).state, graphs, names)
         if found is not None:
-            return found
+            return found, ""
     try:
         conversion = load_graph_file(file)
     except GraphwsError as error:
         raise DataError(f"{file}: {reason}; and it cannot be converted: {error}" if reason else str(error)) from error
     if conversion.weights is None:
         raise DataError(f"{file}: a graph without weights; give a file that holds a network")
-    found, _ = fitting(conversion.weights.to_state_dict(), graphs, names)
-    return conversion.weights if found is None else found
+    found, reason = fitting(conversion.weights.to_state_dict(), graphs, names)
+    return (conversion.weights, reason) if found is None else (found, "")
 
 
 def fitting(

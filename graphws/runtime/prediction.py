@@ -169,7 +169,7 @@ class _Asking:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
         self.tasks: dict[NetworkGraph, Task] = {}
-        self.waiting: dict[NetworkGraph, list[tuple[int, str, Weights]]] = {}
+        self.waiting: dict[NetworkGraph, list[tuple[int, str, Weights, str]]] = {}
         self.answers: dict[int, tuple[str, dict[str, Any], Weights | None]] = {}
         self.skipped: dict[int, tuple[str, str]] = {}
         self.count = 0
@@ -182,7 +182,7 @@ class _Asking:
             return
         graph = item.weights.graph
         for k, name in enumerate(item.names):
-            self.waiting.setdefault(graph, []).append((self.count, name, item.weights.select([k])))
+            self.waiting.setdefault(graph, []).append((self.count, name, item.weights.select([k]), item.why))
             self.count += 1
         if len(self.waiting[graph]) >= BATCH:
             self._ask(graph)
@@ -195,12 +195,13 @@ class _Asking:
     def _ask(self, graph: NetworkGraph) -> None:
         waiting = self.waiting.pop(graph)
         try:
-            answers = self._answers(Weights.cat([_floats(weights) for _, _, weights in waiting]))
+            answers = self._answers(Weights.cat([_floats(weights) for _, _, weights, _ in waiting]))
         except GraphwsError as error:  # of the graph, hence of all of them
-            for number, name, _ in waiting:
-                self._refuse(number, name, DataError(f"{name}: the model cannot read it: {error}"))
+            for number, name, _, why in waiting:
+                reason = f"{why}; and the model cannot read it" if why else "the model cannot read it"
+                self._refuse(number, name, DataError(f"{name}: {reason}: {error}"))
             return
-        for (number, name, weights), (row, network) in zip(waiting, answers, strict=True):
+        for (number, name, weights, _), (row, network) in zip(waiting, answers, strict=True):
             self.answers[number] = (name, row, None if network is None else _like(network, weights))
 
     @torch.no_grad()

@@ -33,8 +33,8 @@ from graphws.graph import Weights
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
-from graphws.runtime.fitted import SelfFitting, fit_once
 from graphws.runtime.files import brief, make_folder, read_json, read_rows, write_json
+from graphws.runtime.fitted import SelfFitting, fit_once
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
 from graphws.runtime.reporter import Reporter

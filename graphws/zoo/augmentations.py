@@ -6,6 +6,10 @@ nothing but the first layer.  If x′ = Ax + t, the transformed signal is f(A⁻
 
     W₁ ← W₁A⁻¹,    b₁ ← b₁ - W₁A⁻¹t.
 
+Noise, dropout and group elements are for networks of every graph.  Noise and dropout leave alone what was not trained:
+counters and masks, and the other buffers (a running variance with noise could be negative).  Signals are those of
+networks that read coordinates by one linear layer, as implicit neural representations do; other networks are refused.
+
 Every network of a batch gets draws of its own from the generator.  Nothing is changed in place.  Coordinates of a
 picture are (y, x) with y downwards (`graphws.zoo.sources.picture_grid`): a positive angle turns the picture
 counterclockwise to the eye.
@@ -23,7 +27,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import ZooError
-from graphws.graph import NetworkGraph, Weights, orbits
+from graphws.graph import NetworkGraph, Operation, Weights, orbits
 from graphws.zoo.statistics import Statistics
 
 
@@ -36,11 +40,11 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class GaussianNoise:
-    """Adds independent normal noise to every weight.
+    """Adds independent normal noise to every weight; buffers stay.
 
     Args:
         std: Deviation of the noise, relative to the deviation of each orbit.
-        statistics: Where that deviation comes from; the batch itself where None.
+        statistics: Where that deviation comes from, by orbit or by role; the batch itself where None.
     """
 
     std: float
@@ -53,7 +57,7 @@ class GaussianNoise:
         """Noisy networks."""
         moved = {}
         for name, tensor in weights.items():
-            if not tensor.is_floating_point():  # a counter, a mask
+            if not _trained(weights, name):
                 moved[name] = tensor
                 continue
             known = self.statistics
@@ -64,7 +68,7 @@ class GaussianNoise:
 
 @dataclass(frozen=True)
 class DropoutNoise:
-    """Sets each weight to 0 with probability `rate`; what stays is not scaled up."""
+    """Sets each weight to 0 with probability `rate`; what stays is not scaled up, and buffers stay."""
 
     rate: float
 
@@ -74,7 +78,7 @@ class DropoutNoise:
     def __call__(self, weights: Weights, generator: torch.Generator) -> Weights:
         """Networks with holes."""
         moved = {
-            name: tensor * (_uniform(tensor, generator) >= self.rate) if tensor.is_floating_point() else tensor
+            name: tensor * (_uniform(tensor, generator) >= self.rate) if _trained(weights, name) else tensor
             for name, tensor in weights.items()
         }
         return Weights(weights.graph, moved)
@@ -174,7 +178,7 @@ def transform_signal(weights: Weights, matrix: Tensor, shift: Tensor) -> Weights
         shift: t, (batch, d).
 
     Raises:
-        ZooError: Where the graph has no first layer that alone reads the input, or a shift meets one without bias.
+        ZooError: Where no linear layer alone reads the input (see `first_layer`), or a shift meets one without bias.
     """
     weight, bias = first_layer(weights.graph)
     moved = weights[weight] @ torch.linalg.inv(matrix)
@@ -193,18 +197,47 @@ def rotation_matrix(angle: Tensor) -> Tensor:
 
 
 def first_layer(graph: NetworkGraph) -> tuple[str, str | None]:
-    """Weight and bias of the one linear layer that reads the input; `ZooError` where there is no such layer."""
+    """Weight and bias of the one linear layer that reads the input.
+
+    Raises:
+        ZooError: Where the input is read otherwise, or the layer's weight is no parameter of its own: put together of
+            several, computed from others, or read elsewhere too.
+    """
     readers = [op for op in graph.operations if set(op.inputs) & set(graph.inputs)]
     if len(graph.inputs) != 1 or len(readers) != 1 or readers[0].kind != "linear":
-        raise ZooError("only networks whose input is read by one linear layer can have their signal transformed")
+        raise ZooError(
+            "only networks whose input is read by one linear layer can have their signal transformed"
+            + (f"; here it is read by {_named(readers)}" if readers else "")
+        )
     _, weight, *bias = readers[0].inputs
+    own = {
+        parameter.name for parameter in graph.parameters if len(parameter.axes) == (1 if parameter.name in bias else 2)
+    }
+    for name in (weight, *bias):
+        if name not in own:
+            raise ZooError(
+                "only networks whose first layer has a weight of its own can have their signal transformed; "
+                f"{name!r} is made of other parameters"
+            )
+        if (places := len(graph.readers(name))) > 1:
+            raise ZooError(f"the signal cannot be transformed: {name!r} is read in {places} places")
     return weight, bias[0] if bias else None
+
+
+def _named(operations: list[Operation]) -> str:
+    kinds = list(dict.fromkeys(operation.kind for operation in operations))
+    return ", ".join(kinds[:4]) + (", ..." if len(kinds) > 4 else "")
 
 
 def _check(name: str, value: float, limit: float) -> None:
     if not (math.isfinite(value) and 0 <= value <= limit):
         bound = "" if math.isinf(limit) else f" and at most {limit:g}"
         raise ZooError(f"augmentation: {name} must be at least 0{bound}, got {value!r}")
+
+
+def _trained(weights: Weights, name: str) -> bool:
+    """Whether a parameter is one that training moves: of floats, and no buffer."""
+    return weights[name].is_floating_point() and weights.graph.parameter(name).kind != "buffer"
 
 
 def _spread(weights: Weights, name: str) -> Tensor:

@@ -116,9 +116,8 @@ def finish(
                 shards: list[Entry] = []
                 for low, part in _portions(name, graph, weights, len(chosen), shard_bytes):
                     file_name = f"weights{tail}-{len(shards):05d}.safetensors"
-                    entry = _entry(
-                        folder, file_name, lambda file, part=part: write_shard(file, part.tensors), len(part)
-                    )  # type: ignore[misc]
+                    tensors = part.tensors
+                    entry = _entry(folder, file_name, lambda file, t=tensors: write_shard(file, t), len(part))  # type: ignore[misc]
                     shards.append(entry)
                     here = chosen[low : low + len(part)]
                     if bool(here.any()):

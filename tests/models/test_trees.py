@@ -142,7 +142,7 @@ def test_a_state_dict_holds_the_whole_model() -> None:
 
 def test_the_order_of_neurons_does_not_matter() -> None:
     model, weights = fitted(torch.randn(40, 1), 1)
-    moved = GRAPH.group.sample(40, generator=torch.Generator().manual_seed(0)).act(weights)
+    moved = GRAPH.group().random(torch.Generator().manual_seed(0), 40).act(weights)
     assert torch.allclose(model(moved), model(weights), atol=1e-4)
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 
 from graphws.errors import DataError
 from graphws.graph import Weights
-from graphws.tasks import Classification, Denoising, Metric, Regression, class_targets
+from graphws.tasks import Classification, Denoising, KendallTau, Metric, Regression, class_targets
 from tests.runtime import standin
 
 
@@ -84,3 +86,37 @@ def test_labels_must_fit_the_head() -> None:
 def test_shapes_in_annotations_are_checked_while_tests_run() -> None:
     with pytest.raises(TypeCheckError, match="targets"):
         Classification(3).losses(torch.zeros(4, 3), torch.zeros(5, dtype=torch.int64))
+
+
+def test_kendall_counts_pairs_in_the_right_order() -> None:
+    metric = KendallTau()
+    metric.update(torch.tensor([[1.0, 4.0], [2.0, 3.0]]), torch.tensor([[10.0, 1.0], [20.0, 2.0]]))
+    metric.update(torch.tensor([[3.0, 2.0], [5.0, 1.0]]), torch.tensor([[40.0, 3.0], [30.0, 4.0]]))
+    assert float(metric.compute()) == pytest.approx(((5 - 1) / 6 - 1) / 2)  # of two targets, the average
+    tied, targets = torch.tensor([[1.0], [1.0], [2.0]]), torch.tensor([[1.0], [2.0], [3.0]])
+    metric.reset()
+    metric.update(tied, targets)
+    assert float(metric.compute()) == pytest.approx(2 / (2 * 3) ** 0.5)  # τ-b: one pair is tied
+    for constant in (torch.ones(3, 1), torch.full((3, 1), float("nan"))):
+        metric.reset()
+        metric.update(constant, targets)
+        value = float(metric.compute())
+        assert value == 0.0 if constant[0] == 1 else value != value
+
+
+@pytest.mark.parametrize(("metric", "higher"), [("mse", False), ("mae", False), ("r2", True), ("kendall", True)])
+def test_a_regression_is_chosen_by_the_metric_that_is_asked_for(metric: str, higher: bool) -> None:
+    task = Regression.of(torch.tensor([[1.0], [2.0]]), ("a",), metric)
+    assert task.chosen_by == Metric(metric, higher)
+    assert metric in task.metrics()
+
+
+def test_answers_become_columns() -> None:
+    outputs = torch.tensor([[0.0, 2.0], [3.0, 0.0]])
+    task = Classification(2)
+    assert task.columns(outputs, None, False) == {"class": [1, 0]}
+    named = task.columns(outputs, ("cat", "dog"), True)
+    assert (named["class"], named["name"]) == ([1, 0], ["dog", "cat"])
+    assert named["probability of cat"] == pytest.approx([1 / (1 + math.e**2), 1 / (1 + math.e**-3)])
+    heights = Regression.of(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), ("height", "age"))
+    assert heights.columns(outputs, None, False) == {"height": [2.0, 5.0], "age": [6.0, 2.0]}

@@ -99,7 +99,8 @@ def test_networks_whose_input_is_read_twice() -> None:
     with pytest.raises(ZooError) as caught:
         first_layer(twice)
     assert str(caught.value) == (
-        "only networks whose input is read by one linear layer can have their signal transformed"
+        "only networks whose input is read by one linear layer can have their signal transformed; here it is read by "
+        "linear, add"
     )
 
 

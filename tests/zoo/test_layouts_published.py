@@ -269,7 +269,7 @@ def test_model_zoos(tmp_path: Path) -> None:
             states[name] = cnn().state_dict()
             (folder / name).parent.mkdir()
             torch.save(states[name], folder / name)
-    with pytest.raises(ZooError, match="6 of 6|6 networks cannot be packed.*--like NETWORK"):
+    with pytest.raises(ZooError, match=r"6 of 6 networks cannot be packed: .*--like NETWORK"):
         pack(folder, tmp_path / "zoo")
     zoo = pack(folder, tmp_path / "zoo", like=[(cnn(), torch.randn(2, 1, 8, 8))], split=SplitOptions(0.3, 0.3))
     assert zoo.provenance["layout"] == "model-zoos"
@@ -297,7 +297,7 @@ def test_stable_baselines(tmp_path: Path) -> None:
             archive.writestr("data", '{"policy_class": {":serialized:": "gASV"}}')
             archive.write(tmp_path / "policy.pth", "policy.pth")
             archive.writestr("../../evil", "x")
-    with pytest.raises(GraphwsError, match="--activation tanh|--like"):
+    with pytest.raises(UsageError, match=r"ppo0\.zip: nothing says its activation: .* --activation tanh; or say"):
         pack(folder, tmp_path / "zoo")
     zoo = pack(folder, tmp_path / "zoo", activation="tanh")
     assert zoo.provenance["layout"] == "sb3"
@@ -332,11 +332,11 @@ def test_estool(tmp_path: Path) -> None:
 
 def test_a_layout_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    with pytest.raises(UsageError, match="no layout 'dwsnet'; there are .*; did you mean 'dwsnets'"):
+    with pytest.raises(UsageError, match=r"no layout 'dwsnet'; there are .*; did you mean 'dwsnets'"):
         pack(tmp_path / "in", tmp_path / "zoo", layout="dwsnet")
     write_dwsnets(tmp_path / "nets")
     zoo = pack(tmp_path / "nets", tmp_path / "zoo", **SINE)
-    with pytest.raises(UsageError, match="no layout 'nfm' to write; .*; did you mean 'nfn'"):
+    with pytest.raises(UsageError, match=r"no layout 'nfm' to write; .*; did you mean 'nfn'"):
         export(zoo, tmp_path / "out", "nfm")
     with pytest.raises(ZooError, match="holds something already; export into an empty folder"):
         export(zoo, tmp_path / "nets", "nfn")

@@ -19,7 +19,6 @@ from graphws.zoo import SplitOptions, pack, unpack
 from graphws.zoo.state_dicts import read_state
 from graphws.zoo.writer import building
 
-
 CURE = "; say what these networks are with --like NETWORK (a converted file, an .onnx file, a Hugging Face folder)"
 
 
@@ -207,9 +206,9 @@ def test_wrong_requests(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ZooError) as caught:
         pack(tmp_path / "empty", tmp_path / "zoo")
-    assert (
-        str(caught.value)
-        == f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors), and nothing else that is known"
+    assert str(caught.value) == (
+        f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors), "
+        "and nothing else that is known"
     )
     folder_of(tmp_path / "in", count=2)
     zoo = pack(tmp_path / "in", tmp_path / "zoo")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.checkpoints.conversion import Conversion
+from graphws.checkpoints.network_file import is_network_file
 from graphws.converting import convert
 from graphws.errors import GraphwsError, UsageError, ZooError
 from graphws.graph import NetworkGraph, Weights
@@ -18,6 +19,7 @@ from graphws.operations import mlp_graph
 from graphws.printable import printable
 from graphws.zoo.collecting.attributes import Attributes
 from graphws.zoo.collecting.entry import Entry, Whole
+from graphws.zoo.collecting.folders import files_in
 from graphws.zoo.collecting.layout import Layout
 from graphws.zoo.collecting.policies import FLAT, unflattened
 from graphws.zoo.collecting.signature import Signature, difference
@@ -61,7 +63,7 @@ def likes_of(sources: Sequence[Alike], seed: int = 0) -> list[Like]:
     if len(sources) > MOST_LIKES:
         raise UsageError(f"{len(sources)} networks to compare with; at most {MOST_LIKES}")
     found = []
-    for number, source in enumerate(sources):
+    for number, source in enumerate(each for given in sources for each in _inside(given)):
         name = f"like-{number + 1}"
         generator = torch.Generator().manual_seed(seed)
         if isinstance(source, Conversion):
@@ -72,9 +74,22 @@ def likes_of(sources: Sequence[Alike], seed: int = 0) -> list[Like]:
         else:
             if not Path(source).exists():
                 raise ZooError(f"{source}: no such file or folder")
-            made, name = convert(source, generator=generator), _short(Path(source).name)
+            made, name = convert(source, generator=generator), _short(_called(Path(source)))
         found.append(Like(name, made.graph, made.run))
     return found
+
+
+def _called(path: Path) -> str:
+    """What an example is called: its file without the suffix, its folder."""
+    return path.name if path.is_dir() else path.stem
+
+
+def _inside(source: Alike) -> Sequence[Alike]:
+    """The networks in a folder of files that say what they are; the source itself where it is no such folder."""
+    if isinstance(source, Conversion | tuple) or not Path(source).is_dir():
+        return [source]
+    files = [file for file in files_in(Path(source)) if file.suffix == ".onnx" or is_network_file(file)]
+    return files or [source]
 
 
 def shapes_of(graph: NetworkGraph) -> dict[str, tuple[int, ...]]:
@@ -121,6 +136,8 @@ def resolve(
         more = f" (and {len(misses) - 3} others)" if len(misses) > 3 else ""
         raise ZooError(f"{source.place}: {'; '.join(misses[:3])}{more}; add --like NETWORK for such networks")
     if layout.assumed is not None:
+        if "activation" not in dict(signature.stated):
+            raise UsageError(f"{source.place}: nothing says its activation: {layout.advice}; or {CURE}")
         given = layout.assumed(source.read(), signature.stated)
         if given is not None:
             found = convert(given[0], given[1], generator=generator)  # type: ignore[arg-type]

@@ -90,14 +90,22 @@ class Collection:
         self._make_table()
 
     def _refusal(self) -> ZooError:
-        reasons = [self.bad[number] for number in sorted(self.bad)]
-        if len(reasons) == 1:
-            return ZooError(reasons[0])
-        shown = "; ".join(reasons[:MOST_SHOWN])
-        more = f"; and {len(reasons) - MOST_SHOWN} more" if len(reasons) > MOST_SHOWN else ""
-        cure = " (--skip-bad leaves them out)" if len(reasons) < len(self.entries) else ""
+        if len(self.bad) == 1:
+            return ZooError(next(iter(self.bad.values())))
+        groups: dict[str, list[int]] = {}
+        for number in sorted(self.bad):
+            groups.setdefault(self._reason(number), []).append(number)
+        shown = []
+        for reason, numbers in list(groups.items())[:MOST_SHOWN]:
+            places = ", ".join(self.entries[number].name for number in numbers[:MOST_SHOWN])
+            more = f" and {len(numbers) - MOST_SHOWN} more" if len(numbers) > MOST_SHOWN else ""
+            shown.append(f"{places}{more}: {reason}")
+        others = f"; and {len(groups) - MOST_SHOWN} other reasons" if len(groups) > MOST_SHOWN else ""
         count = len(self.entries)
-        return ZooError(f"{self.folder}: {len(reasons)} of {count} networks cannot be packed{cure}: {shown}{more}")
+        cure = " (--skip-bad leaves them out)" if len(self.bad) < count else ""
+        return ZooError(
+            f"{self.folder}: {len(self.bad)} of {count} networks cannot be packed{cure}: {'; '.join(shown)}{others}"
+        )
 
     def _resolve(self, likes: Sequence[Like]) -> None:
         """Finds what the networks of each signature are; marks those of which that fails."""

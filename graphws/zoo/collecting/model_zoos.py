@@ -79,7 +79,7 @@ def _collect(folder: Path, choices: Choices) -> Collected:
         stated = (("activation", nlin),) if isinstance(nlin, str) else ()
         for epoch, file in _checkpoints(trial):
             entries.append(Entry(name_of(file, folder), StateFile(file, file.stat().st_size, stated, ".pt")))
-            own = {"sample": sample, "epoch": epoch, "trial": trial.name}
+            own: dict[str, Plain] = {"sample": sample, "epoch": epoch, "trial": trial.name}
             rows.append({**params, **results.get(epoch, {}), **own})
     if not entries:
         raise ZooError(f"{folder}: no trials with checkpoints in it (TRIAL/checkpoint_000001/{STATE})")

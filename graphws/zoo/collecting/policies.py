@@ -178,6 +178,6 @@ SB3 = Layout(
     lambda folder: any(_has_policy(file) for file in _zips(folder)[:1]),
     _sb3,
     assumed=_assumed,
-    advice="Stable-Baselines3's MlpPolicy of PPO and A2C is --activation tanh",
+    advice="Stable-Baselines3's PPO and A2C have --activation tanh",
 )
 ESTOOL = Layout("estool", "NAME.json with a list of numbers, as estool", _is_lists, _estool)

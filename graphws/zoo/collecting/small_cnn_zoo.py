@@ -110,7 +110,7 @@ def read_variables(path: Path) -> tuple[Variable, ...]:
 @lru_cache(maxsize=4)
 def _rows(path: Path) -> np.ndarray:
     try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise ZooError(f"{path}: not a plain array of NumPy: {str(error).splitlines()[0][:200]}") from None
     if rows.ndim != 2 or rows.dtype not in (np.float32, np.float64, np.float16):
@@ -163,7 +163,9 @@ def _collect(folder: Path, choices: Choices) -> Collected:
     if "modeldir" in columns:  # all checkpoints of one training
         columns["sample"] = np.unique(columns["modeldir"].astype(str), return_inverse=True)[1].astype(np.int64)
     named = columns.get("config.activation")
-    stated = [(("activation", str(named[k])),) if named is not None else () for k in range(len(rows))]
+    said = choices.attributes.activation
+    kinds = [str(kind) for kind in named] if named is not None else [said if isinstance(said, str) else ""] * len(rows)
+    stated = [(("activation", kind),) if kind else () for kind in kinds]
     entries = [Entry(f"row-{k:07d}", Row(folder / WEIGHTS, k, variables, stated[k])) for k in range(len(rows))]
     about = {"variables": [[each.name, list(each.shape), each.start] for each in variables]}
     return Collected(entries, columns, about=about)
@@ -199,5 +201,5 @@ SMALL_CNN_ZOO = Layout(
     lambda folder: (folder / WEIGHTS).is_file() and (folder / VARIABLES).is_file(),
     _collect,
     assumed=_assumed,
-    advice="the activation is the column config.activation of metrics.csv.gz",
+    advice="it is the column config.activation of metrics.csv.gz, or --activation",
 )
