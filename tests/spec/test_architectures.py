@@ -80,5 +80,5 @@ def test_explain_says_which_roles_the_architectures_have(tmp_path: Path) -> None
         "role: bias.hidden in 3 of 3",
         "role: weight.last in 3 of 3",
         "role: bias.last in 3 of 3",
-        "role: weight.hidden in 2 of 3",
+        "role: weight.hidden in 1 of 3",
     ]
