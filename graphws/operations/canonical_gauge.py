@@ -118,7 +118,7 @@ def _signs(weights: Weights) -> GroupElement:
         for parameter, axis, power in _touching(weights, space):
             if parameter.kind == "bias" and power % 2 and not _others(graph, parameter, space):
                 _decide(signs[space.name], _neurons(weights[parameter.name], axis).sum(2))
-    unfixed = {space.name for space in spaces if _undecided(signs[space.name], space, graph)}
+    unfixed = {space.name for space in spaces if _undecided(signs[space.name], space, weights)}
     for space in spaces:
         if space.name not in unfixed:
             continue
@@ -134,14 +134,14 @@ def _signs(weights: Weights) -> GroupElement:
     return GroupElement(graph, {space.name: _monomial(graph, space, _or_one(signs[space.name])) for space in spaces})
 
 
-def _undecided(signs: Tensor, space: Space, graph: NetworkGraph) -> bool:
+def _undecided(signs: Tensor, space: Space, weights: Weights) -> bool:
     """Whether biases leave a sign of a space open.
 
     A program that is exported cannot look: it takes a space for decided where biases can decide it.
     """
     if torch.compiler.is_exporting():
-        touching = _touching(graph, space)
-        return not any(p.kind == "bias" and k % 2 and not _others(graph, p, space) for p, _, k in touching)
+        biases = [entry for entry in _touching(weights, space) if entry[0].kind == "bias"]
+        return not any(power % 2 and not _others(weights.graph, bias, space) for bias, _, power in biases)
     return bool((signs == 0).any())
 
 
