@@ -4,8 +4,8 @@
 
 OUT gets a checkpoint a network (``transformer-0000.safetensors``, …), ``labels.csv`` with each network's accuracy on
 digits that none of them saw, and ``like/`` with one converted network an architecture, which says what the checkpoints
-are. Layers (1 to 3), width and heads differ by architecture; learning rate, weight decay, steps and the share of the
-training examples differ by network.
+are.  Layers (1 to 3), width and heads (16 and 2, or 24 and 4) differ by architecture; learning rate, weight decay,
+steps and the share of the training examples differ by network.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from toy_transformer import ToyTransformer, digits
 from graphws import convert
 from graphws.checkpoints.network_file import save_network
 
-ARCHITECTURES = tuple((layers, *shape) for layers in (1, 2, 3) for shape in ((16, 2), (16, 4), (24, 2), (24, 4)))
-"""Layers, width and heads of each."""
+ARCHITECTURES = tuple((layers, *shape) for layers in (1, 2, 3) for shape in ((16, 2), (24, 4)))
+"""Layers, width and heads of each; the width tells the heads, which show in no shape of a checkpoint."""
 TASK, TRAINING, TEST, BATCH = "sort", 4096, 512, 32
 
 

@@ -57,7 +57,7 @@ def test_a_zoo_of_checkpoints(
     assert rows == labels(tmp_path / "b")  # the same seed, the same zoo
     like = [load_network(path) for path in sorted((tmp_path / "a" / "like").iterdir())]
     assert len(like) == 2
-    assert all(network.verified for network in like)
+    assert all(network.verification is not None for network in like)
     for row in rows:
         state = load_file(tmp_path / "a" / row["file"])
         fits = [network.graph for network in like if _fits(network.graph, state)]
@@ -69,6 +69,16 @@ def test_a_zoo_of_checkpoints(
 def _fits(graph: object, state: dict[str, torch.Tensor]) -> bool:
     found = {p.storage.key: tuple(p.storage.shape) for p in graph.parameters}
     return found == {key: tuple(tensor.shape) for key, tensor in state.items()}
+
+
+@pytest.mark.parametrize("script", ["transformers"], indirect=True)
+def test_shapes_tell_the_architectures_of_transformers_apart(script: ModuleType) -> None:
+    """Heads show in no shape: two numbers of heads at one width would be taken for one architecture."""
+    shapes = [
+        tuple((key, tuple(tensor.shape)) for key, tensor in script.ToyTransformer(*how).state_dict().items())
+        for how in script.ARCHITECTURES
+    ]
+    assert len(set(shapes)) == len(shapes)
 
 
 @pytest.mark.parametrize("script", ["loras"], indirect=True)
