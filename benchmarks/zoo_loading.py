@@ -87,7 +87,8 @@ def main() -> None:
                 if turn:  # the first round warms up
                     rates[way].append(count / (time.process_time() - begin))
         reference = statistics.median(rates["torch.load"])
-        print(f"{len(zoo)} networks of {zoo.graph.numel} numbers, {len(zoo.shards)} shard(s), batches of {BATCH}")
+        shards = len(zoo.manifest.shards)
+        print(f"{len(zoo)} networks of {zoo.graph.numel} numbers, {shards} shard(s), batches of {BATCH}")
         for way, values in rates.items():
             middle = statistics.median(values)
             print(f"{way:<15} {middle:>12,.0f} samples/s  x{middle / reference:7.1f}")

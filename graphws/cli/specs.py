@@ -35,7 +35,7 @@ def check_command(
 
 def _size(spec: Spec) -> Iterator[str]:
     """How large the model is, where its networks are there to tell."""
-    from graphws.runtime.model_explanation import graphs_of, size_warning
+    from graphws.runtime.model_explanation import graphs_of, parts_of, size_warning
 
     if spec.model is None or spec.head is None or spec.input is None:
         return
@@ -46,7 +46,10 @@ def _size(spec: Spec) -> Iterator[str]:
     except GraphwsError:  # data that are still to come
         return
     count = spec.model.parameters(graphs if len(graphs) > 1 else graphs[0], spec.head)
-    yield f"its model learns {count:,} numbers"
+    parts = {part.name: part.parameters for part in parts_of(spec, graphs)}
+    mapped = sum(parts.get(name, 0) for name in ("reduce", "expand"))
+    share = f", {mapped:,} of them ({mapped / count:.0%}) in the maps of free axes" if mapped else ""
+    yield f"its model learns {count:,} numbers{share}"
     if warning := size_warning(spec, graphs):
         yield f"warning: {warning}"
 
@@ -70,6 +73,7 @@ def explain_command(
     figure: Annotated[Path | None, typer.Option(help="Draw the layer's block matrix into this .png file.")] = None,
 ) -> None:
     """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
+    from graphws.layers.explain import roles_of
     from graphws.report.block_matrix import draw_block_matrix
     from graphws.report.figures import png
     from graphws.runtime.model_explanation import explain_model, size_warning
@@ -91,6 +95,9 @@ def explain_command(
             console.print(f"warning: {warning}", markup=False)
     if len(found.graphs) > 1:
         console.print(f"{len(found.graphs)} architectures; layers are shown on the first, counted over all")
+        for use in roles_of(found.graphs):
+            free = f", {use.free:,} free entries" if use.free > 1 else ""
+            console.print(f"role: {use.role} in {use.graphs} of {len(found.graphs)}{free}", markup=False)
     for line in found.reductions:
         console.print(f"reduce: {line}", markup=False)
     for place, each in enumerate(found.layers, start=1):

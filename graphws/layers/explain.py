@@ -170,6 +170,30 @@ class Explanation:
         return "\n".join(self.lines())
 
 
+@dataclass(frozen=True)
+class RoleUse:
+    """A role among the graphs that a model with shared weights is built for.
+
+    Attributes:
+        role: The role.
+        free: Free entries of its parameters.
+        graphs: How many of the graphs have it.
+    """
+
+    role: str
+    free: int
+    graphs: int
+
+
+def roles_of(graphs: Sequence[NetworkGraph]) -> tuple[RoleUse, ...]:
+    """The roles of all graphs, those of the first graph first."""
+    found: dict[tuple[str, int], int] = {}
+    for graph in graphs:
+        for each in dict.fromkeys((role(graph, p.name), graph.layout(p.name).free) for p in graph.parameters):
+            found[each] = found.get(each, 0) + 1
+    return tuple(RoleUse(name, free, count) for (name, free), count in found.items())
+
+
 def explain(
     graph: NetworkGraph,
     messages: Sequence[Message] | None = None,

@@ -10,7 +10,7 @@ of matrices serves every layer of the input network and networks of any depth; s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -200,10 +200,35 @@ class RoleTable:
         return matrix_key(key, ",".join(map(str, audience)))
 
 
+def _order_by_role(graph: NetworkGraph, places: Mapping[str, int], key: Key) -> tuple[int, ...]:
+    """The nodes of a key by their roles, parents first: an order that does not depend on the names of spaces.
+
+    Nodes of one role come as their spaces stand in the graph.
+    """
+
+    def path(node: int) -> tuple[tuple[str, int, int], ...]:
+        space, parent = key[node]
+        above = () if parent is None else path(parent)
+        return (*above, (graph.space(space).role or space, places[space], node))
+
+    return tuple(sorted(range(len(key)), key=path))
+
+
+def _reordered(slot: Slot, order: tuple[int, ...]) -> Slot:
+    """The slot with the nodes of its key in another order."""
+    nodes = (slot.key[node] for node in order)
+    key = tuple((space, None if parent is None else order.index(parent)) for space, parent in nodes)
+    return Slot(slot.parameter, slot.pattern, tuple(slot.kept[node] for node in order), key)
+
+
 def _by_role(graph: NetworkGraph, messages: Sequence[Message]) -> Iterator[tuple[Junction, Row, Column, Pair]]:
     """Every basis map with its place in the shared matrices."""
-    for pair in basis(graph, messages, exact=False):
-        source, target = pair.source, pair.target
+    places = {space.name: k for k, space in enumerate(graph.spaces)}
+    for found in basis(graph, messages, exact=False):
+        source, target = found.source, found.target
+        order = _order_by_role(graph, places, target.key)
+        source, target = PooledSlot(_reordered(source.slot, order), source.pool), _reordered(target, order)
+        pair = Pair(source, target)
         key = tuple((graph.space(space).role or space, parent) for space, parent in target.key)
         kind, via = graph.parameter(target.parameter).kind, level(target.key)
         audience = tuple(k for k, m in enumerate(messages) if m.via == via and m.reaches(kind))

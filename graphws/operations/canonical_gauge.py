@@ -140,8 +140,8 @@ def _undecided(signs: Tensor, space: Space, weights: Weights) -> bool:
     A program that is exported cannot look: it takes a space for decided where biases can decide it.
     """
     if torch.compiler.is_exporting():
-        touching = _touching(weights, space)
-        return not any(p.kind == "bias" and k % 2 and not _others(weights.graph, p, space) for p, _, k in touching)
+        biases = [entry for entry in _touching(weights, space) if entry[0].kind == "bias"]
+        return not any(power % 2 and not _others(weights.graph, bias, space) for bias, _, power in biases)
     return bool((signs == 0).any())
 
 

@@ -72,12 +72,17 @@ def explain_model(spec: Spec) -> ModelExplanation:
     if spec.model is None:
         raise UsageError("the spec has no model; add `model: {kind: dwsnet}` or another one")
     graphs, section = graphs_of(spec), spec.model
-    parts: tuple[Part, ...] = ()
-    if spec.head is not None:
-        with torch.device("meta"):  # counted, never made: a large one would not fit into memory
-            parts = tuple(_parts(section.build(graphs if len(graphs) > 1 else graphs[0], spec.head)))
+    parts = parts_of(spec, graphs)
     layers = section.explanations(graphs, spec.head)
     return ModelExplanation(section.kind, graphs, layers, parts, tuple(_reductions(section, graphs)))
+
+
+def parts_of(spec: Spec, graphs: Sequence[NetworkGraph]) -> tuple[Part, ...]:
+    """What a spec's model consists of; nothing where the spec has no model or no head."""
+    if spec.model is None or spec.head is None:
+        return ()
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # counted, never made: a large one would not fit
+        return tuple(_parts(spec.model.build(graphs if len(graphs) > 1 else graphs[0], spec.head)))
 
 
 def size_warning(spec: Spec, graphs: Sequence[NetworkGraph]) -> str:

@@ -165,7 +165,7 @@ FAMILIES: dict[str, Family] = {
         lambda: [
             cnn([2, 3, 3], kernels=(1, 3, 5)),
             cnn([3] * 4, kernels=(1, 3, 5, 1)),
-            cnn([4] * 5, kernels=(1, 5, 3)),
+            cnn([4] * 7, kernels=(1, 5, 3)),
         ],
         _normal(2, 1, 12, 12),
     ),
@@ -174,7 +174,7 @@ FAMILIES: dict[str, Family] = {
         _normal(2, 1, 12, 12),
     ),
     "ResNet": (
-        lambda: [ResNet([1, 2], [4, 6]), ResNet([2, 2], [3, 5]), ResNet([3, 2], [3, 4])],
+        lambda: [ResNet([1, 2], [4, 6]), ResNet([2, 2], [3, 5]), ResNet([3, 2, 2], [3, 4, 5])],
         _normal(2, 3, 8, 8),
     ),
     "GPT": (lambda: [GPT(1, 8, 2), GPT(2, 12, 3), GPT(4, 10, 2)], _ids(7, 4)),

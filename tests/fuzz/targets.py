@@ -256,23 +256,23 @@ def _read_config(folder: Path) -> object:
     return read_config(folder / "config.json")
 
 
-def _zoo(folder: Path) -> dict[str, bytes]:
-    from tests.zoo.test_store import make
-
-    make(folder / "zoo")
-    return {f"zoo/{file.name}": file.read_bytes() for file in sorted((folder / "zoo").iterdir())}
-
-
 def _zoos(folder: Path) -> list[Files]:
-    return [_zoo(folder)]
+    from tests.zoo import test_several_graphs, test_store
+
+    test_store.make(folder / "one"), test_several_graphs.make(folder / "several")
+    return [
+        {f"zoo/{file.name}": file.read_bytes() for file in sorted((folder / name).iterdir())}
+        for name in ("one", "several")
+    ]
 
 
 def _zoo_edited(rng: Random, files: Files) -> Files:
     changed = _ZOO(rng, files)
     if rng.random() < 0.7 and "zoo/zoo.json" in changed and changed["zoo/zoo.json"] == files["zoo/zoo.json"]:
         manifest = json.loads(files["zoo/zoo.json"])
-        shelf = manifest["architectures"][0]
-        for entry in (shelf["graph"], manifest["table"], manifest["statistics"], *shelf["shards"]):
+        shelves = manifest["architectures"]
+        files = [entry for shelf in shelves for entry in (shelf["graph"], *shelf["shards"])]
+        for entry in (manifest["table"], manifest["statistics"], *files):
             entry["bytes"] = len(changed["zoo/" + entry["name"]])
         changed = {**changed, "zoo/zoo.json": json.dumps(manifest).encode()}
     return changed
@@ -289,7 +289,8 @@ _ZOO = by_suffix({".json": _json, ".safetensors": header_like, ".parquet": _tabl
 
 def _open_zoo(folder: Path) -> object:
     zoo = Zoo.open(folder / "zoo")
-    zoo.weights([0]).check_finite() if len(zoo) else None
+    for weights in zoo.batches(7) if len(zoo) else ():
+        weights.check_finite(), zoo.statistics.normalise(weights)
     return repr(zoo), zoo.split("test")
 
 

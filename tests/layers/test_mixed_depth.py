@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from graphws.errors import GraphError, UsageError
-from graphws.layers import EquivariantLinear, expand_blocks
+from graphws.graph import NetworkGraph
+from graphws.layers import EquivariantLinear, Features, expand_blocks
 from graphws.messages import FAMILIES
 from graphws.operations import mlp_graph
 from graphws.pooling import POOLINGS
@@ -42,6 +45,25 @@ def test_its_size_does_not_grow_with_depth() -> None:
     three = EquivariantLinear([mlp_graph([2, 4, 4, 4, 4, 3])], 2, 2, share="role")
     many = EquivariantLinear([mlp_graph([2, *[4] * 9, 3])], 2, 2, share="role")
     assert sum(p.numel() for p in three.parameters()) == sum(p.numel() for p in many.parameters())
+
+
+def test_the_names_of_spaces_do_not_count() -> None:
+    """hidden10 comes before hidden9 in the alphabet, and not in the network."""
+    layer = EquivariantLinear([mlp_graph([2, 4, 4, 4, 3])], 2, 2, expand_blocks(pool="mean"), share="role").double()
+    perturb(layer, rng(5))
+    graph = mlp_graph([2, *[3] * 11, 3])
+    features = random_features(graph, 2, 2, rng(1))
+    order = [graph.space(name) for name in sorted((s.name for s in graph.spaces), reverse=True)]
+    names = {space.name: f"s{k}" for k, space in enumerate(order)}
+    spaces = tuple(replace(space, name=names[space.name]) for space in graph.spaces)
+    parameters = tuple(
+        replace(p, axes=tuple(replace(axis, space=names[axis.space]) for axis in p.axes)) for p in graph.parameters
+    )
+    renamed = NetworkGraph(spaces, parameters)
+    found = layer(features)
+    other = layer(Features(renamed, dict(features.tensors), 2))
+    for name, x in found.tensors.items():
+        torch.testing.assert_close(other.tensors[name], x)
 
 
 def test_a_depth_that_it_has_not_seen_is_fine_if_its_roles_are_known() -> None:

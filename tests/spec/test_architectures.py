@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from graphws.cli import app
 from graphws.errors import UsageError
 from graphws.operations import mlp_graph
 from graphws.spec import InvalidSpec, MlpModel, load_spec
@@ -63,3 +65,20 @@ def test_the_flat_baseline_reads_one_architecture() -> None:
     graphs = [mlp_graph([2, 4, 1]), mlp_graph([2, 5, 1])]
     with pytest.raises(UsageError, match="a model of the kind 'mlp' reads networks of one architecture, these have 2"):
         MlpModel(kind="mlp").build(graphs, InvariantHead(kind="invariant", outputs=1))
+
+
+def test_explain_says_which_roles_the_architectures_have(tmp_path: Path) -> None:
+    make(tmp_path / "zoo")
+    path = tmp_path / "a.yaml"
+    path.write_text(SPEC.format(zoo=tmp_path / "zoo").replace("share: none", "share: role").split("compare:")[0])
+    result = CliRunner().invoke(app, ["explain", str(path)])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    start = lines.index("3 architectures; layers are shown on the first, counted over all")
+    assert lines[start + 1 : start + 6] == [
+        "role: weight.first in 3 of 3, 2 free entries",
+        "role: bias.hidden in 3 of 3",
+        "role: weight.last in 3 of 3",
+        "role: bias.last in 3 of 3",
+        "role: weight.hidden in 1 of 3",
+    ]
