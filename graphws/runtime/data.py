@@ -71,6 +71,7 @@ def load_data(
     device: torch.device | str = "cpu",
     limit: int = HELD_BYTES,
     classes: tuple[str, ...] | None = None,
+    *,
     splits: tuple[str, ...] = SPLITS,
 ) -> Data:
     """A zoo with some columns of its table as targets.

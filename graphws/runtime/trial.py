@@ -30,6 +30,7 @@ from torch import nn
 
 from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
+from graphws.layers import OrbitNorm
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
@@ -209,7 +210,9 @@ class Trial:
         )
 
     def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
-        train = self.train
+        train, several = self.train, len(self.training.collection.graphs) > 1
+        if several and group.world > 1:
+            _check_norms(model)
         training = batches(self.training, train.batch_size, group, self.seed, train.workers)
         validation = batches(self.validation, max(train.batch_size, 1024), group, None)
         optimisation = Optimisation(
@@ -229,7 +232,6 @@ class Trial:
         diverged = None
         try:
             with quiet():
-                several = len(self.training.collection.graphs) > 1
                 trainer = pl.Trainer(
                     **trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks
                 )
@@ -310,6 +312,15 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
         "enable_model_summary": False,
         "enable_checkpointing": True,
     }
+
+
+def _check_norms(model: nn.Module) -> None:
+    """Statistics over a batch are exchanged role by role, and processes may have met other roles."""
+    if any(isinstance(module, OrbitNorm) and module.kind == "batch" for module in model.modules()):
+        raise UsageError(
+            "networks of several architectures are trained with batch norm in one process only; "
+            "set model.norm to layer, or start without torchrun"
+        )
 
 
 def _over_processes(several: bool) -> DDPStrategy:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +12,21 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from graphws.errors import DataError, WeightsError, ZooError
+from graphws.errors import DataError, UsageError, WeightsError, ZooError
 from graphws.graph import Weights, change_each, parts_of
+from graphws.models import DWSNet
 from graphws.operations import mlp_graph
 from graphws.runtime import job
 from graphws.runtime.batches import Batch, Changed, HeldMixed, Mapped, batches
 from graphws.runtime.data import SPLITS, Data, load_data
 from graphws.runtime.environment import Processes
+from graphws.runtime.files import read_rows
 from graphws.runtime.preparation import prepare
 from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
-from tests.runtime import mixed
+from tests.processes import ROOT
+from tests.runtime import mixed, standin
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +185,33 @@ def test_a_mixed_zoo_trains_the_same_from_memory_and_map(
         assert "3: shallow (" in folder.report.read_text()
         found.append(results.scores[0].test[0])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_batch_statistics_of_several_architectures_are_for_one_process(zoo: Zoo, tmp_path: Path) -> None:
+    """Processes may have met other roles, and would wait for each other."""
+    data = load_data(zoo, ("size",), whole_numbers=False)
+    trial = standin.trial(tmp_path, training=data.split("train"), validation=data.split("validation"))
+    model = DWSNet(zoo.graphs, 3, layers=2, channels=2, share="role", norm="batch")
+    with pytest.raises(UsageError) as caught:
+        trial._train(model, Processes(0, 2, 2), Reporter())
+    assert str(caught.value) == (
+        "networks of several architectures are trained with batch norm in one process only; "
+        "set model.norm to layer, or start without torchrun"
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_follow_the_loss_curve_of_one(zoo: Zoo, tmp_path: Path) -> None:
+    spec = tmp_path / "mixed.yaml"
+    spec.write_text(mixed.TEXT.format(zoo=zoo.path))
+    curves = []
+    for name, start in (("one", ["-m"]), ("two", ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"])):
+        command = [sys.executable, *start, "graphws", "train", str(spec), "--folder", str(tmp_path / name)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        curves.append(
+            [row["train_loss"] for row in read_rows(next((tmp_path / name / "trials").iterdir()) / "metrics.csv")]
+        )
+    assert len(curves[0]) == 3
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)

@@ -22,9 +22,11 @@ from graphws.operations import mlp_graph
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
+from graphws.runtime.folder import RunFolder
 from graphws.runtime.prepared_file import FACTS, TENSORS
 from graphws.runtime.reporter import Reporter
 from graphws.spec import parse_spec
+from graphws.tasks.denoising import ONE_GRAPH
 from tests.cli.runs import run as command
 from tests.runtime import mixed
 
@@ -84,6 +86,17 @@ def test_predictions_are_those_of_the_evaluation(place: Path, tmp_path: Path) ->
     del state["files"][FACTS], state["files"][TENSORS]
     (folder / "run.json").write_text(json.dumps({**state, "zoo": str(place / "moved")}))
     assert Run.load(folder).predict(place / "moved").columns["size"] == pytest.approx(whole, rel=1e-5)
+
+
+def test_another_zoo_is_scored_where_the_run_s_own_is_gone(place: Path, tmp_path: Path) -> None:
+    zoo = mixed.make(tmp_path / "other", seed=5)
+    answers = job.evaluate_run(RunFolder(place / "run"), "test", Processes(), Reporter(), zoo.path)["dwsnet"]
+    asked = dict(enumerate(Run.load(place / "run").predict(zoo.path).columns["size"]))
+    wanted = [asked[int(number)] for number in answers.index]
+    assert answers.predictions[:, 0].tolist() == pytest.approx(wanted, rel=1e-4)
+    with pytest.raises(UsageError) as caught:
+        job.evaluate_run(RunFolder(place / "clean"), "test", Processes(), Reporter(), zoo.path)
+    assert str(caught.value) == f"the zoo {zoo.path}: {ONE_GRAPH.format(3)}"
 
 
 def test_a_depth_that_was_never_met_is_read_where_roles_are_shared(place: Path) -> None:
