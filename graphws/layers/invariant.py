@@ -22,8 +22,8 @@ from graphws.layers.plan import PooledSlot, role
 from graphws.layers.schedule import EdgeReading, summary_readings
 from graphws.layers.summaries import Summaries, module_for
 from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.junctions import Source
 from graphws.layers.union.summaries import UnionSummaries
-from graphws.layers.union.union import Source
 from graphws.pooling import LearnedPooling, learned_pooling, pooling_named
 
 

@@ -30,8 +30,8 @@ from graphws.layers.pattern import Slot, orbit_slots
 from graphws.layers.plan import Plan, PooledSlot, Product, RoleTable, plan_by_name, plan_by_role, role, role_table
 from graphws.layers.schedule import Schedule, ScheduledProduct, make_schedule
 from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.junctions import Recipe, Source, junctions_of, recipe
 from graphws.layers.union.running import UnionAssembly, run_union
-from graphws.layers.union.union import Recipe, Source, recipe
 from graphws.messages import Message, expand_blocks
 from graphws.pooling import LearnedPooling
 
@@ -259,7 +259,7 @@ class EquivariantLinear(nn.Module):
                 [free * self.in_channels for free in rows.values()],
                 [free * self.out_channels for free in columns.values()],
             )
-        junctions = union.junctions(self.messages, [self._recipe(graph) for graph in union.graphs], shapes)
+        junctions = junctions_of(union, self.messages, [self._recipe(graph) for graph in union.graphs], shapes)
         assemblies = {name: UnionAssembly(s, name.free * self.out_channels) for name, s in union.stacks.items()}
         if self.biases:
             for stack in union.stacks.values():

@@ -86,3 +86,8 @@ def strides(sizes: Tensor) -> Tensor:
         return sizes
     after = torch.cat([sizes[:, 1:], torch.ones_like(sizes[:, :1])], dim=1)
     return after.flip(1).cumprod(1).flip(1)
+
+
+def whole_numbers(rows: Sequence[tuple[int, ...]], axes: int) -> Tensor:
+    """Sizes of blocks (blocks, axes)."""
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), axes)

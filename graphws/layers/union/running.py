@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.junctions import ColumnGroup, Junction, RowGroup, Source
 from graphws.layers.union.segments import assemble
 from graphws.layers.union.summaries import UnionSummaries
-from graphws.layers.union.union import ColumnGroup, Junction, Kept, RowGroup, Source, Stack, StackName
+from graphws.layers.union.union import Kept, Stack, StackName
 
 
 class UnionAssembly:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from graphws.layers.union.features import UnionFeatures
+from graphws.layers.union.junctions import Source
 from graphws.layers.union.segments import Segments
-from graphws.layers.union.union import Kept, Source, StackName
+from graphws.layers.union.union import Kept, StackName
 from graphws.pooling import FixedPooling
 
 
