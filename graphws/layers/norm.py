@@ -41,6 +41,10 @@ class OrbitNorm(nn.Module):
         share: ``none``: one set of statistics a parameter; ``role``: one a role.
         momentum: Weight of the newest batch in the running statistics.
         eps: Added to variances.
+
+    Raises:
+        UsageError: On another kind; in training, on batch statistics over several processes of networks of several
+            architectures.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class OrbitNorm(nn.Module):
         if kind not in ("batch", "layer"):
             raise UsageError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
         self.kind, self.share, self.momentum, self.eps = kind, share, momentum, eps
+        self._mixed = len({graph.structure for graph in graphs}) > 1
         self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
         for graph in graphs:
             for parameter in graph.parameters:
@@ -141,6 +146,11 @@ class OrbitNorm(nn.Module):
             members: For each name its tensors, with their moments where they are known.
             union: All are stacks of unions.
         """
+        if self.training and self._mixed and _several():
+            raise UsageError(
+                "batch norm over several processes needs networks of one architecture: a process may meet a role that "
+                "another does not; train with `norm: layer` or `norm: none`, or in one process"
+            )
         running_means = [self.get_buffer(f"mean_{name}") for name in members]
         running_variances = [self.get_buffer(f"variance_{name}") for name in members]
         if self.training:

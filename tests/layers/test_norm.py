@@ -118,3 +118,14 @@ def test_activations_commute(name: str) -> None:
         return features.replace({n: ACTIVATIONS[name](x) for n, x in features.tensors.items()})  # type: ignore[attr-defined]
 
     check_equivariance(apply, NETWORK, rng(), channels=2)
+
+
+def test_several_processes_do_not_wait_for_roles_that_one_of_them_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = [NETWORK, mlp_graph([2, 5, 6, 4, 2])]
+    states = [random_features(graph, 1, 8, rng(k)) for k, graph in enumerate(graphs)]
+    monkeypatch.setattr("graphws.layers.norm._several", lambda: True)
+    norm = OrbitNorm(graphs, 1, share="role").double()
+    with pytest.raises(UsageError, match="batch norm over several processes needs networks of one architecture"):
+        norm(states)
+    assert len(norm.eval()(states)) == 2
+    assert len(OrbitNorm(graphs, 1, "layer", share="role").double()(states)) == 2
