@@ -19,6 +19,7 @@ from torch.export import Dim
 
 from graphws.errors import GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
+from graphws.operations.canonical_gauge import canonical_element
 from graphws.runtime.files import write_bytes
 from graphws.runtime.prediction import Run
 
@@ -60,6 +61,7 @@ class Program(nn.Module):
     def forward(self, state: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """The answers."""
         weights = self._weights(state)
+        source = weights
         weights = weights if self.gauge is None else self.gauge(weights)
         if self.normalised:
             weights = self._each(weights, lambda tensor, mean, std: (tensor - mean) / std)
@@ -69,6 +71,8 @@ class Program(nn.Module):
         network = Weights.unflatten(self.graph, outputs)
         if self.normalised:
             network = self._each(network, lambda tensor, mean, std: tensor * std + mean)
+        if self.gauge is not None:  # each in the gauge in which it came
+            network = canonical_element(source).inverse().act(network)
         return self._state(network)
 
     def _each(self, weights: Weights, change: Change) -> Weights:

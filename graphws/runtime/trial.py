@@ -30,7 +30,6 @@ from torch import nn
 
 from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
-from graphws.layers import OrbitNorm
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
@@ -211,8 +210,6 @@ class Trial:
 
     def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
         train, several = self.train, len(self.training.collection.graphs) > 1
-        if several and group.world > 1:
-            _check_norms(model)
         training = batches(self.training, train.batch_size, group, self.seed, train.workers)
         validation = batches(self.validation, max(train.batch_size, 1024), group, None)
         optimisation = Optimisation(
@@ -312,15 +309,6 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
         "enable_model_summary": False,
         "enable_checkpointing": True,
     }
-
-
-def _check_norms(model: nn.Module) -> None:
-    """Statistics over a batch are exchanged role by role, and processes may have met other roles."""
-    if any(isinstance(module, OrbitNorm) and module.kind == "batch" for module in model.modules()):
-        raise UsageError(
-            "networks of several architectures are trained with batch norm in one process only; "
-            "set model.norm to layer, or start without torchrun"
-        )
 
 
 def _over_processes(several: bool) -> DDPStrategy:

@@ -28,17 +28,24 @@ train: {{optimizer: {{lr: 1e-2}}, epochs: 3, batch_size: 16}}
 """
 
 
-def make(path: Path, networks: int = 60, names: tuple[str, ...] = tuple(GRAPHS), seed: int = 0) -> Zoo:
+def make(
+    path: Path,
+    networks: int = 60,
+    names: tuple[str, ...] = tuple(GRAPHS),
+    seed: int = 0,
+    graphs: dict[str, NetworkGraph] | None = None,
+) -> Zoo:
     """A zoo in which every third network is of another architecture."""
     draw = torch.Generator().manual_seed(seed)
-    names = tuple(name for name in GRAPHS if name in names)
+    known = graphs or GRAPHS
+    names = tuple(name for name in known if name in names)
     order = [names[int(k)] for k in torch.randint(len(names), (networks,), generator=draw)]
     scale = torch.rand(networks, generator=draw) + 0.5
     found = {}
     for name in names:
         mine = torch.tensor([k for k in range(networks) if order[k] == name])
-        flat = torch.randn(len(mine), GRAPHS[name].numel, generator=draw) * scale[mine, None]
-        found[name] = Weights.unflatten(GRAPHS[name], flat)
+        flat = torch.randn(len(mine), known[name].numel, generator=draw) * scale[mine, None]
+        found[name] = Weights.unflatten(known[name], flat)
     splits = ["train", "train", "train", "validation", "test"]
     table: dict[str, np.ndarray] = {
         "architecture": np.array(order, dtype=object),
@@ -46,7 +53,7 @@ def make(path: Path, networks: int = 60, names: tuple[str, ...] = tuple(GRAPHS),
         "size": scale.numpy().astype(np.float64),
         "group": np.array(["large" if one > 1 else "small" for one in scale.tolist()], dtype=object),
     }
-    graphs: dict[str, NetworkGraph] = {name: GRAPHS[name] for name in names}
+    chosen: dict[str, NetworkGraph] = {name: known[name] for name in names}
     partial_folder(path).mkdir(parents=True)
-    finish(path, graphs, lambda name, low, high: found[name].select(slice(low, high)), table, {})
+    finish(path, chosen, lambda name, low, high: found[name].select(slice(low, high)), table, {})
     return Zoo.open(path)

@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from graphws.errors import DataError, UsageError, WeightsError, ZooError
+from graphws.errors import DataError, WeightsError, ZooError
 from graphws.graph import Weights, change_each, parts_of
-from graphws.models import DWSNet
 from graphws.operations import mlp_graph
 from graphws.runtime import job
 from graphws.runtime.batches import Batch, Changed, HeldMixed, Mapped, batches
@@ -26,7 +25,7 @@ from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
 from tests.processes import ROOT
-from tests.runtime import mixed, standin
+from tests.runtime import mixed
 
 
 @pytest.fixture(scope="module")
@@ -185,19 +184,6 @@ def test_a_mixed_zoo_trains_the_same_from_memory_and_map(
         assert "3: shallow (" in folder.report.read_text()
         found.append(results.scores[0].test[0])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
-
-
-def test_batch_statistics_of_several_architectures_are_for_one_process(zoo: Zoo, tmp_path: Path) -> None:
-    """Processes may have met other roles, and would wait for each other."""
-    data = load_data(zoo, ("size",), whole_numbers=False)
-    trial = standin.trial(tmp_path, training=data.split("train"), validation=data.split("validation"))
-    model = DWSNet(zoo.graphs, 3, layers=2, channels=2, share="role", norm="batch")
-    with pytest.raises(UsageError) as caught:
-        trial._train(model, Processes(0, 2, 2), Reporter())
-    assert str(caught.value) == (
-        "networks of several architectures are trained with batch norm in one process only; "
-        "set model.norm to layer, or start without torchrun"
-    )
 
 
 @pytest.mark.slow

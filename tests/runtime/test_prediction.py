@@ -213,3 +213,21 @@ def test_pytorch_alone_gets_the_same_numbers(place: Path, tmp_path: Path, folder
     found = run.predict(files, probabilities=True)
     wanted = [c for name, c in found.columns.items() if name == "size" or name.startswith("probability")]
     torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), torch.tensor(wanted).T, rtol=1e-6, atol=1e-6)
+
+
+def test_an_exported_gauge_gives_networks_back_in_their_own(tmp_path: Path) -> None:
+    """Signs of tanh neurons, turned for the model and turned back."""
+    graphs = {"tanh": mlp_graph([2, 3, 1], activation="tanh", keys=["0", "2"])}
+    zoo = mixed.make(tmp_path / "zoo", names=("tanh",), graphs=graphs)
+    noise = ("augment.noise=0.1", "task={kind: weights}", "head={kind: equivariant}", "preprocess.gauge=canonical")
+    run = Run.load(_train(tmp_path / "run", zoo, *noise))
+    weights = zoo.weights(slice(0, 8))
+    found = run.predict(weights).networks
+    assert all(bool((one["b1"].sign() == weights["b1"][k].sign()).all()) for k, one in enumerate(found))
+    assert bool((weights["b1"] < 0).any())  # or else there was nothing to turn
+    export_model(run, tmp_path / "model.pt2")
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    keys = {"0.weight": "W1", "0.bias": "b1", "2.weight": "W2", "2.bias": "b2"}
+    given = program({key: weights[name] for key, name in keys.items()})
+    for key, name in keys.items():
+        torch.testing.assert_close(given[key], torch.cat([one[name] for one in found]), atol=1e-5, rtol=1e-5)
