@@ -32,6 +32,7 @@ class FreeAxes(nn.Module):
         super().__init__()
         self.reduction, self.back = reduction, back
         self.maps = nn.ParameterDict()
+        self._owners = {owner(g, p.name, reduction.share) for g in graphs for p in g.parameters}
         for graph in graphs:
             for parameter in graph.parameters:
                 for key, (rows, columns) in self._shapes(graph, parameter.name).items():
@@ -97,7 +98,7 @@ class FreeAxes(nn.Module):
         name = owner(graph, parameter, self.reduction.share)
         start = state_key(f"{name}:")
         seen = sorted({m.shape[self.back] for key, m in self.maps.items() if key.startswith(start)})
-        said = f", with {' and '.join(map(str, seen))}" if seen else ""
+        said = f", with {' and '.join(map(str, seen))}" if seen else f"; it knows {', '.join(sorted(self._owners))}"
         what = f"{name!r} with {shape[self.back]} free entries"
         return f"parameter {parameter!r} is of {what}, which this model was not built for{said}"
 
