@@ -312,7 +312,9 @@ def _wrong(kind: str, seed: int) -> str | None:
     wrong = None
     if kind in SPACES:
         with contextlib.suppress(GraphError):  # a graph that cannot be is no claim
-            wrong = SPACES[kind](assemble(analyse(program), conversion._stored(module)), rng)
+            right = assemble(analyse(program), conversion._stored(module))
+            spoilt = SPACES[kind](right.graph, rng)
+            wrong = None if spoilt is None else replace(right, graph=spoilt)
         if wrong is None:
             return None
     rules = {}

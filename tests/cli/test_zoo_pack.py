@@ -29,7 +29,7 @@ def test_pack_like_a_converted_file_and_export(tmp_path: Path, monkeypatch: pyte
     shares = ["--validation", "0", "--test", "0"]
     done = CliRunner().invoke(app, ["pack", "in", "zoo", "--like", "like.safetensors", "--skip-bad", *shares])
     assert done.exit_code == 0, done.output
-    assert "like.safetensors: 5 networks, 1 of 1 tried are verified (error " in done.output
+    assert "like: 5 networks, 1 of 1 tried are verified (error " in done.output
     assert "left out: 1 networks" in done.output
     assert "  bad.pt: " in done.output
     done = CliRunner().invoke(app, ["export", "zoo", "out"])

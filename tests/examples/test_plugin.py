@@ -56,7 +56,7 @@ def test_mistakes_in_them_are_told_like_any_other(tmp_path: Path, environment: d
         "--set 1:1:12: unknown key 'cuont' in zoo.source; did you mean 'count'?\n"
         "  zoo.source.cuont=3\n"
         "             ^\n"
-        "--set 2:1:12: model.kind must be 'dwsnet', 'mlp' or 'moments', got 'moment'; did you mean 'moments'?\n"
+        "--set 2:1:12: model.kind must be 'dwsnet', 'mlp', 'moments' or 'trees', got 'moment'; did you mean 'moments'?\n"
         "  model.kind=moment\n"
         "             ^\n"
     )
@@ -75,7 +75,7 @@ def test_an_input_is_explained_and_cannot_be_trained_on(tmp_path: Path, environm
     assert "layer 2: 32 -> 32 channels" in done.stdout
     refusal = "training needs networks, but the spec has the input kind 'siren'; use `input: {kind: zoo}`"
     done = graphws(tmp_path, environment, "check", SPEC, *siren)
-    assert done.stdout == f"{SPEC} is fine, but graphws run would refuse it: {refusal}\n"
+    assert done.stdout == f"{SPEC} is fine, but graphws run would refuse it: {refusal}\nits model learns 19 numbers\n"
     done = graphws(tmp_path, environment, "run", SPEC, *siren)
     assert (done.returncode, done.stderr) == (2, f"error: {refusal}\n")
 
