@@ -377,6 +377,10 @@ class NetworkGraph:
         found.__dict__["structure"] = found
         return found
 
+    def role_of(self, parameter: str) -> str:
+        """What a parameter goes by wherever roles are shared: its role, or its name."""
+        return self.parameter(parameter).role or parameter
+
     def group(self) -> Group:
         """The weight-space symmetry group."""
         from graphws.graph.group import Group

@@ -171,7 +171,7 @@ def plan_by_name(graph: NetworkGraph, messages: Sequence[Message]) -> Plan:
 
 def role(graph: NetworkGraph, parameter: str) -> str:
     """What the parameter goes by when weights are shared: its role, or its name."""
-    return graph.parameter(parameter).role or parameter
+    return graph.role_of(parameter)
 
 
 Junction = tuple[tuple[tuple[str, int | None], ...], tuple[int, ...]]

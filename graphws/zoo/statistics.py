@@ -84,7 +84,7 @@ class Statistics:
     def _moments(self, graph: NetworkGraph, name: str) -> Moments:
         if len(self.graphs) == 1 and self.graphs[0].structure == graph.structure:
             return self.orbits[0][name]
-        role = role_of(graph, name)
+        role = graph.role_of(name)
         if role not in self.roles:
             raise ZooError(
                 f"parameter {name!r} has the role {role!r}, of which the zoo has no statistics; it knows "
@@ -152,14 +152,9 @@ class Statistics:
     def from_version_1(graph: NetworkGraph, tensors: Mapping[str, Tensor]) -> Statistics:
         """What a zoo of version 1 knows: orbits, and roles as far as one parameter has each."""
         found = {p.name: Moments(tensors[f"mean.{p.name}"], tensors[f"std.{p.name}"]) for p in graph.parameters}
-        roles = [role_of(graph, p.name) for p in graph.parameters]
-        alone = {role_of(graph, name): moments for name, moments in found.items()}
+        roles = [graph.role_of(p.name) for p in graph.parameters]
+        alone = {graph.role_of(name): moments for name, moments in found.items()}
         return Statistics((graph,), (found,), {role: m for role, m in alone.items() if roles.count(role) == 1})
-
-
-def role_of(graph: NetworkGraph, parameter: str) -> str:
-    """What statistics of a parameter go by across graphs: its role, or its name."""
-    return graph.parameter(parameter).role or parameter
 
 
 def _numbers(graph: NetworkGraph) -> dict[str, int]:
@@ -179,7 +174,7 @@ def _role_numbers(graphs: Sequence[NetworkGraph]) -> dict[str, int]:
     found: dict[str, set[int]] = {}
     for graph in graphs:
         for name, number in _numbers(graph).items():
-            found.setdefault(role_of(graph, name), set()).add(number)
+            found.setdefault(graph.role_of(name), set()).add(number)
     return {role: max(numbers) if len(numbers) == 1 else 1 for role, numbers in sorted(found.items())}
 
 
@@ -252,7 +247,7 @@ def orbit_statistics(graph: NetworkGraph | Sequence[NetworkGraph], batches: Iter
                 _, mean, variance = one.sums[name]
                 moments[name] = Moments(mean, variance.sqrt())
             else:
-                role = roles[role_of(one.graph, name)]
+                role = roles[one.graph.role_of(name)]
                 moments[name] = Moments(role.mean.expand(number), role.std.expand(number))
         orbit_moments.append(moments)
     return Statistics(graphs, tuple(orbit_moments), roles)
@@ -264,7 +259,7 @@ def _role_moments(graphs: Sequence[NetworkGraph], found: Sequence[Accumulator]) 
     parts: dict[str, list[Sums]] = {role: [] for role in numbers}
     for one in found:
         for name, sums in one.sums.items():
-            role = role_of(one.graph, name)
+            role = one.graph.role_of(name)
             parts[role].append(_together(sums) if numbers[role] == 1 else sums)
     moments = {}
     for role, sums_of_role in parts.items():

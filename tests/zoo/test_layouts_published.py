@@ -67,7 +67,7 @@ def write_dwsnets(folder: Path) -> dict[str, dict[str, Tensor]]:
             (folder / name).parent.mkdir(parents=True)
             states[name] = inr(k)
             torch.save(states[name], folder / name)
-            document[split]["path"].append(f"/home/someone/experiments/mnist/dataset/{name}")
+            document[split]["path"].append(f"experiments/mnist/dataset/{name}")
             document[split]["label"].append(str(k % 3))
             document[split].setdefault("score", []).append(k / 4)
     (folder / "mnist_splits.json").write_text(json.dumps(document))
