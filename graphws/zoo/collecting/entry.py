@@ -19,6 +19,18 @@ from graphws.checkpoints.conversion import Conversion
 Plain = bool | int | float | str
 
 
+class AtPath:
+    """A source that messages call by its path."""
+
+    __slots__ = ()
+    path: Path
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return str(self.path)
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What a network's files hold.

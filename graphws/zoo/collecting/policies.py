@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from graphws.checkpoints.zip_members import zip_members
 from graphws.errors import DataError, ZooError
-from graphws.zoo.collecting.entry import Collected, Entry, Reading
+from graphws.zoo.collecting.entry import AtPath, Collected, Entry, Reading
 from graphws.zoo.collecting.folders import files_in, json_document, name_of
 from graphws.zoo.collecting.layout import Choices, Layout
 from graphws.zoo.collecting.sources import Member
@@ -106,7 +106,7 @@ def _linear(state: Mapping[str, Tensor], name: str) -> nn.Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class FlatList:
+class FlatList(AtPath):
     """All numbers of a network in a JSON file.
 
     Args:
@@ -118,11 +118,6 @@ class FlatList:
     path: Path
     bytes: int
     stated: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def place(self) -> str:
-        """The path."""
-        return str(self.path)
 
     def read(self) -> Reading:
         """The numbers, in float64 as JSON has them."""

@@ -18,7 +18,7 @@ from graphws.checkpoints.state_dict import Checkpoint, read_checkpoint
 from graphws.checkpoints.zip_members import CROOKED, zip_members
 from graphws.converting import EFFORT, convert, read_contents
 from graphws.errors import DataError, GraphwsError, ZooError
-from graphws.zoo.collecting.entry import Reading
+from graphws.zoo.collecting.entry import AtPath, Reading
 from graphws.zoo.state_dicts import MAX_BYTES, natural
 
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ LARGEST_TEXT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class StateFile:
+class StateFile(AtPath):
     """A state dict in a file of its own.
 
     Args:
@@ -42,11 +42,6 @@ class StateFile:
     stated: tuple[tuple[str, str], ...] = ()
     suffix: str | None = None
 
-    @property
-    def place(self) -> str:
-        """The path."""
-        return str(self.path)
-
     def read(self) -> Reading:
         """The tensors in stored order, those of a safetensors file in natural order."""
         found = read_checkpoint(self.path, MAX_BYTES, prefixes=True, mixed=True, suffix=self.suffix)
@@ -56,7 +51,7 @@ class StateFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(AtPath):
     """A state dict in a member of a zip archive.
 
     Args:
@@ -70,11 +65,6 @@ class Member:
     member: str
     bytes: int
     stated: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def place(self) -> str:
-        """The archive's path."""
-        return str(self.path)
 
     def read(self) -> Reading:
         """The tensors in stored order; nothing else of the archive is unpacked."""
@@ -90,7 +80,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignNetwork:
+class ForeignNetwork(AtPath):
     """A file or folder that says what its network computes, read by a converter: ``.onnx``, Hugging Face.
 
     Args:
@@ -100,11 +90,6 @@ class ForeignNetwork:
 
     path: Path
     bytes: int
-
-    @property
-    def place(self) -> str:
-        """The path."""
-        return str(self.path)
 
     @property
     def stated(self) -> tuple[tuple[str, str], ...]:
@@ -122,7 +107,7 @@ class ForeignNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvertedNetwork:
+class ConvertedNetwork(AtPath):
     """A file that ``graphws convert -o`` wrote.
 
     Args:
@@ -132,11 +117,6 @@ class ConvertedNetwork:
 
     path: Path
     bytes: int
-
-    @property
-    def place(self) -> str:
-        """The path."""
-        return str(self.path)
 
     @property
     def stated(self) -> tuple[tuple[str, str], ...]:
