@@ -16,6 +16,7 @@ from torch.nn import functional
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.acting.entry import Entry
+from graphws.layers.acting.exit import Exit
 from graphws.layers.acting.grades import Symmetry
 from graphws.layers.acting.layer import ActingLayer
 from graphws.layers.acting.operands import operands
@@ -33,7 +34,8 @@ class GradedNet(nn.Module):
 
     Args:
         graph: Graph of the networks that come, or several with ``share="role"``.
-        outputs: Length of the answer, or what makes the module that reads the invariants, from their number.
+        outputs: Length of the answer, or what makes the module that reads the invariants, from their number; None:
+            networks of the same graph.
         layers: Layers.
         channels: Channels of every feature.
         symmetry: ``rich`` or ``permutation``.
@@ -43,15 +45,18 @@ class GradedNet(nn.Module):
         share: ``none`` or ``role``.
         probes: At how many inputs the networks are run; 0: not at all, weights only.
         learned: Whether these inputs are learned.
+        networks: How many networks are returned for one, where networks are.
+        init_scale: Factor on what a new model adds to the networks that it returns.
 
     Shapes:
-        Weights (batch) -> (batch, outputs); a list of Weights of different graphs gives their rows one after another.
+        Weights (batch) -> (batch, outputs), or Weights (batch · networks), those for one network next to each other.  A
+        list of Weights of different graphs gives one result, in the order of the list.
     """
 
     def __init__(
         self,
         graph: NetworkGraph | Sequence[NetworkGraph],
-        outputs: int | MakeReadout,
+        outputs: int | MakeReadout | None,
         layers: int = 3,
         channels: int = 64,
         symmetry: Symmetry = "rich",
@@ -61,6 +66,8 @@ class GradedNet(nn.Module):
         share: str = "none",
         probes: int = 0,
         learned: bool = True,
+        networks: int = 1,
+        init_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if layers < 1 or channels < 1:
@@ -76,8 +83,12 @@ class GradedNet(nn.Module):
         self.layers = nn.ModuleList(ActingLayer(plans, channels, dropout, network) for _ in range(layers))
         self.sites = tuple(dict.fromkeys(plan.owners.space(site) for plan in plans for site in plan.sites))
         width = channels * (2 * len(self.sites) - 1) + spoken
-        self.norm = BatchNorm(width)
-        self.readout = readout_of(outputs)(width)
+        self.exit: Exit | None = None
+        if outputs is None:
+            self.exit = Exit(plans, channels, networks, init_scale)
+        else:
+            self.norm = BatchNorm(width)
+            self.readout = readout_of(outputs)(width)
 
     def plan(self, graph: NetworkGraph) -> Plan:
         """What the layers do on a graph."""
@@ -119,9 +130,12 @@ class GradedNet(nn.Module):
         parts = [torch.stack(found[site]).mean(0) if site in found else missing[site] for site in self.sites]
         return torch.cat(parts if answers is None else [*parts, answers.outputs], -1)
 
-    def forward(self, weights: Weights | Sequence[Weights]) -> Tensor:
+    def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
+        if self.exit is not None:
+            found = [self.exit(self.features(batch)[0], batch, self.plan(batch.graph)) for batch in batches]
+            return found[0] if isinstance(weights, Weights) else found
         rows = torch.cat([self.invariants(batch) for batch in batches])
         result: Tensor = self.readout(self.norm(rows))
         return result
