@@ -154,7 +154,7 @@ class _Job:
         self.split = split_samples(len(samples), split, labels=samples.table.get("label"), test=samples.test)
         self.settings: dict[str, Any] = {
             "source": {"kind": samples.source, "samples": len(samples), "sha256": samples.digest()},
-            "architecture": {**asdict(architecture), "widths": list(architecture.widths)},
+            "architecture": architecture.settings(),
             "options": options.settings(),
             "split": asdict(split),
             "dtype": str(dtype).removeprefix("torch."),
