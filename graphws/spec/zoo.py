@@ -180,7 +180,7 @@ class ZooSection(Section):
             return FilePath(self.path)
         content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}})
         for section, keys in LATER.items():
-            usual = getattr(self, section).model_fields
+            usual = type(getattr(self, section)).model_fields
             for key in keys:
                 if content[section][key] == usual[key].default:
                     del content[section][key]
