@@ -101,7 +101,7 @@ def mlp_graph(
             operations.append(follows[m - 1].step(value, f"x{m}"))
             value = f"x{m}"
     if offset:
-        operations.append(Operation("add", (value,), ("y",), {"other": float(offset)}))
+        operations.append(Operation("add", (value,), ("y",), (("other", float(offset)),)))
         value = "y"
     points = Value("x0", ("n", widths[0]), (None, Axis("input")))
     return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,), values=(points,))
