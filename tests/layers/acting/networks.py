@@ -46,9 +46,7 @@ class Experts(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.gate = nn.Linear(4, 3)
-        self.experts = nn.ModuleList(
-            nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)) for _ in range(3)
-        )
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         weights = torch.softmax(self.gate(x), -1)
