@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import contenders, section_of
+from graphws.runtime.contenders import contenders, models
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import brief, read_json
@@ -169,10 +169,14 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
     comparison = Comparison(
-        contenders(spec, zoo.graphs, preparation.augment),
-        task_of(spec, data, preparation.deviation),
+        contenders(
+            spec,
+            zoo.graphs,
+            preparation.augment,
+            preparation.scale,
+            lambda section: task_of(spec, data, preparation.scale(section).deviation(data.graphs[0])),
+        ),
         data,
-        preparation.normalise,
         folder,
     )
     return _Ready(zoo, data, preparation, comparison)
@@ -244,11 +248,10 @@ def evaluate_run(
     if zoo is not None:
         return _evaluate_other(spec, folder, split, _labelled(Zoo.open(zoo), spec, folder), group, reporter)
     own = _ready(spec, folder, group, reporter)
-    found = {}
-    for contender in own.comparison.contenders:
-        path, task = kept_model(folder, contender.name), own.comparison.task
-        found[contender.name] = answer(contender.build, path, task, own.data, own.preparation.normalise, split, 0)
-    return found
+    return {
+        contender.name: answer(contender, kept_model(folder, contender.name), own.data, split, 0)
+        for contender in own.comparison.contenders
+    }
 
 
 def _evaluate_other(
@@ -257,23 +260,20 @@ def _evaluate_other(
     """The answers of a run's models for another zoo; the run's own may be gone."""
     prepared = prepared_of(folder, group, reporter)
     assert spec.task is not None
-    models = contenders(spec, prepared.graphs, None)
-    for contender in models:
+    for model, section in models(spec, prepared.graphs).items():
         for name, graph in zip(zoo.names, zoo.graphs, strict=True):
-            if reason := unfit(prepared, section_of(spec, contender.name), graph):
+            if reason := unfit(prepared, section, graph):
                 which = f", architecture {name!r}" if len(zoo.names) > 1 else ""
-                raise UsageError(
-                    f"the zoo {zoo.path}{which}: {contender.name!r} of {folder.path} cannot read it: {reason}"
-                )
+                raise UsageError(f"the zoo {zoo.path}{which}: {model!r} of {folder.path} cannot read it: {reason}")
     if spec.task.answers_networks and len(zoo.graphs) > 1:
         raise UsageError(f"the zoo {zoo.path}: {ONE_GRAPH.format(len(zoo.graphs))}")
     columns, whole = spec.task.columns(), spec.task.classes
     data = in_gauge(load_data(zoo, columns, whole, classes=prepared.classes, splits=(split,)), prepared.gauge)
-    normalise = prepared.statistics.normalise if prepared.normalised else None
-    task = prepared.task(zoo.graphs[0])
+    asked = contenders(
+        spec, prepared.graphs, None, prepared.scale, lambda section: prepared.task(zoo.graphs[0], section)
+    )
     return {
-        contender.name: answer(contender.build, kept_model(folder, contender.name), task, data, normalise, split, 0)
-        for contender in models
+        contender.name: answer(contender, kept_model(folder, contender.name), data, split, 0) for contender in asked
     }
 
 

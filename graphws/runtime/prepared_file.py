@@ -22,7 +22,8 @@ from graphws.graph import NetworkGraph
 from graphws.layers.differences import difference
 from graphws.runtime.data import Data
 from graphws.runtime.files import read_json, write_bytes, write_json
-from graphws.runtime.preparation import GAUGES, Change, Preparation, deviation
+from graphws.runtime.preparation import GAUGES, Preparation
+from graphws.runtime.scaling import Change, Scale
 from graphws.spec import ModelSection, Spec
 from graphws.tasks import Task, TaskData
 from graphws.tensor_bytes import tensor_bytes
@@ -66,18 +67,15 @@ class Prepared:
         """Fixes the gauge; None where the spec does not ask for it."""
         return GAUGES[self.spec.preprocess.gauge]
 
-    @property
-    def normalised(self) -> bool:
-        """Whether models see normalised weights."""
-        return self.spec.preprocess.normalize
+    def scale(self, section: ModelSection) -> Scale:
+        """How networks are scaled for a model."""
+        return Scale.of(section, self.spec.preprocess, self.statistics)
 
-    def task(self, graph: NetworkGraph) -> Task:
-        """The task of the run for networks of a graph: in its units, with its noise."""
+    def task(self, graph: NetworkGraph, section: ModelSection) -> Task:
+        """The task of the run for networks of a graph as a model sees them: in its units, with its noise."""
         assert self.spec.task is not None
         assert self.spec.head is not None
-        spread = (
-            deviation(self.statistics, graph, self.normalised) if self.spec.task.answers_networks else torch.ones(0)
-        )
+        spread = self.scale(section).deviation(graph) if self.spec.task.answers_networks else torch.ones(0)
         known = TaskData(self.targets, torch.arange(len(self.targets)), spread)
         return self.spec.task.build(self.spec.head, self.spec.augment, known)
 
@@ -85,11 +83,11 @@ class Prepared:
 def unfit(prepared: Prepared, section: ModelSection, graph: NetworkGraph) -> str:
     """Why a trained model cannot read networks of a graph, as far as spaces and parameters tell; empty where it can.
 
-    Keys of the state dict, activations and frequencies make no difference.  A model whose weights are shared by role
-    may read any graph; which roles it knows it says itself.
+    Keys of the state dict, activations and frequencies make no difference.  A model that reads networks of any graph
+    (`ModelSection.reads_others`) says itself which ones it cannot.
     """
     known = prepared.graphs
-    if getattr(section, "share", "none") == "role" or any(graph.structure == one.structure for one in known):
+    if section.reads_others or any(graph.structure == one.structure for one in known):
         return ""
     what = difference(known[0], graph)
     return f"it is of another architecture: {what}; train a model with `model.share: role` to read several"
@@ -108,7 +106,7 @@ def write_prepared(prepared: Prepared, folder: Path) -> None:
     facts = {
         "format": FORMAT,
         "gauge": prepared.spec.preprocess.gauge,
-        "normalize": prepared.normalised,
+        "normalize": prepared.spec.preprocess.normalize,
         "architectures": list(prepared.names),
         "roles": roles,
         "target": list(prepared.spec.task.columns()) if prepared.spec.task is not None else [],

@@ -24,10 +24,12 @@ from graphws.spec.kinds import Kinds as Kinds
 from graphws.spec.layer_messages import MessageSection as MessageSection
 from graphws.spec.load import load_spec as load_spec
 from graphws.spec.load import parse_spec as parse_spec
+from graphws.spec.models import Access as Access
 from graphws.spec.models import Blocks as Blocks
 from graphws.spec.models import DwsnetModel as DwsnetModel
 from graphws.spec.models import MlpModel as MlpModel
 from graphws.spec.models import ModelSection as ModelSection
+from graphws.spec.models import Scaling as Scaling
 from graphws.spec.networks import SpaceSketch as SpaceSketch
 from graphws.spec.preparation import Augment as Augment
 from graphws.spec.preparation import Preprocess as Preprocess
