@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.models.points import Points, on_a_plane
+from graphws.models.points import Points
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
+from graphws.operations.query_points import on_a_plane
 from graphws.operations.runner import outputs_of
 from graphws.operations.sampling import random_weights
 
@@ -72,6 +73,8 @@ class Queries(nn.Module):
         self.norm = BatchNorm(self.length)
         if readout == "cnn":
             side = math.isqrt(points)
+            if self.length % points:
+                raise UsageError(f"a cnn reads as many numbers of each point, got {self.length} at {points} points")
             self.read: nn.Module = Convolutions(self.length // points, side, layers, width)
         else:
             widths = [self.length, *[width] * layers]
@@ -144,7 +147,7 @@ class Convolutions(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """The features."""
-        x = rows.unflatten(1, (self.side, self.side, -1)).movedim(-1, 1)
+        x: Tensor = rows.unflatten(1, (self.side, self.side, -1)).movedim(-1, 1)
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             if number and x.shape[-1] >= 4:
                 x = functional.avg_pool2d(x, 2)

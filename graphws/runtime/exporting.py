@@ -41,7 +41,7 @@ class Program(nn.Module):
 
     Shapes:
         {key: (batch, *shape)} -> (batch, outputs) in the units of the target, the probability of each class, or
-        {key: (batch, *shape)} where the answer is a network.
+        {key: (batch, *shape)} where the answer is a network; {key: (batch, networks, *shape)} where it is several.
     """
 
     def __init__(self, run: Run, graph: NetworkGraph, name: str | None) -> None:
@@ -50,6 +50,8 @@ class Program(nn.Module):
         section = run.section(name)
         scale = prepared.scale(section)
         self.graph, self.gauge, self.task = graph, prepared.gauge, prepared.task(graph, section)
+        assert prepared.spec.head is not None
+        self.answers = prepared.spec.head.answers
         self.answers_networks, self.scaled = run.answers_networks, scale.change is not None
         self.model = copy.deepcopy(run.model(name)).cpu().eval()
         for module in self.model.modules():
@@ -71,12 +73,15 @@ class Program(nn.Module):
         outputs = self.task.apply(self.model, weights).float()
         if not self.answers_networks:
             return self.task.answer(outputs)
-        network = Weights.unflatten(self.graph, outputs)
+        network = Weights.unflatten(self.graph, outputs.reshape(-1, self.graph.numel))
+        if self.answers > 1:
+            source = source.map(lambda x: x.repeat_interleave(self.answers, 0))
         if self.scaled:
             network = self._each(network, lambda tensor, shift, factor: tensor * factor + shift)
         if self.gauge is not None:  # each in the gauge in which it came
             network = canonical_element(source).inverse().act(network)
-        return self._state(network)
+        state = self._state(network)
+        return {key: x.unflatten(0, (-1, self.answers)) for key, x in state.items()} if self.answers > 1 else state
 
     def _each(self, weights: Weights, change: Change) -> Weights:
         count = len(self.graph.parameters)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
@@ -22,14 +21,15 @@ from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
-from graphws.runtime.prepared_file import Prepared, read_prepared, unfit, write_prepared
+from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
+from graphws.runtime.scaling import Scale
 from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
-from graphws.tasks import Answers, Task, TaskData
+from graphws.tasks import Answers, Task
 from graphws.tasks.denoising import ONE_GRAPH
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
@@ -174,7 +174,7 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
             zoo.graphs,
             preparation.augment,
             preparation.scale,
-            lambda section: task_of(spec, data, preparation.scale(section).deviation(data.graphs[0])),
+            lambda section: task_of(spec, data, preparation.scale(section)),
         ),
         data,
         folder,
@@ -182,13 +182,13 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     return _Ready(zoo, data, preparation, comparison)
 
 
-def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
+def task_of(spec: Spec, data: Data, scale: Scale) -> Task:
     """The task of a spec on its data.
 
     Args:
         spec: With ``task`` and ``head``.
         data: Its targets.
-        deviation: Of each flat weight as the models see it: what noise is measured by.
+        scale: From the networks to what a model sees of them.
 
     Raises:
         DataError: On targets that cannot be learnt; on networks of several graphs where networks are the answer.
@@ -197,7 +197,8 @@ def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
     assert spec.head is not None
     if spec.task.answers_networks and len(data.graphs) > 1:
         raise DataError(f"{data.origin}: {ONE_GRAPH.format(len(data.graphs))}")
-    return spec.task.build(spec.head, spec.augment, TaskData(data.targets, data.members["train"], deviation))
+    known = task_data(spec.task, data.targets, data.members["train"], data.graphs[0], scale)
+    return spec.task.build(spec.head, spec.augment, known)
 
 
 def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:

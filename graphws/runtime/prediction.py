@@ -44,7 +44,8 @@ class Predictions:
     Attributes:
         names: Of the networks: files, or numbers in a zoo or a batch.
         columns: What was predicted, by name: one entry a network; empty where the answers are networks.
-        networks: For each network the one that the model gave back, a batch of one; empty where answers are numbers.
+        networks: For each network those that the model gave back, a batch of one, or of as many as `head.networks`
+            says: then the answer is the mean of their outputs.  Empty where answers are numbers.
         skipped: What held no network that the model can read, and why.
     """
 
@@ -229,8 +230,10 @@ class _Asking:
             outputs.append(task.apply(self.model, seen).float().cpu())
         joined = torch.cat(outputs)
         if self.run.answers_networks:
-            networks = self.run.restore(Weights.unflatten(graph, joined), weights, self.name)
-            return [({}, networks.select([k])) for k in range(weights.batch)]
+            count = joined.shape[1] // graph.numel
+            sources = weights.select(torch.arange(weights.batch).repeat_interleave(count))
+            networks = self.run.restore(Weights.unflatten(graph, joined.reshape(-1, graph.numel)), sources, self.name)
+            return [({}, networks.select(slice(k * count, (k + 1) * count))) for k in range(weights.batch)]
         columns = task.columns(joined, self.run.prepared.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]
 
@@ -254,9 +257,9 @@ def _floats(weights: Weights) -> Weights:
 
 
 def _like(network: Weights, source: Weights) -> Weights:
-    """A network in the types of the one that it was made from, whose counters and masks it keeps."""
+    """Networks in the types of the one that they were made from, whose counters and masks they keep."""
     tensors = {
-        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name]
+        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name].expand_as(tensor)
         for name, tensor in network.items()
     }
     return Weights(source.graph, tensors)

@@ -24,7 +24,7 @@ from graphws.runtime.data import Data
 from graphws.runtime.files import read_json, write_bytes, write_json
 from graphws.runtime.preparation import GAUGES, Preparation
 from graphws.runtime.scaling import Change, Scale
-from graphws.spec import ModelSection, Spec
+from graphws.spec import ModelSection, Spec, TaskSection
 from graphws.tasks import Task, TaskData
 from graphws.tensor_bytes import tensor_bytes
 from graphws.zoo import Statistics, Zoo
@@ -75,9 +75,24 @@ class Prepared:
         """The task of the run for networks of a graph as a model sees them: in its units, with its noise."""
         assert self.spec.task is not None
         assert self.spec.head is not None
-        spread = self.scale(section).deviation(graph) if self.spec.task.answers_networks else torch.ones(0)
-        known = TaskData(self.targets, torch.arange(len(self.targets)), spread)
+        members = torch.arange(len(self.targets))
+        known = task_data(self.spec.task, self.targets, members, graph, self.scale(section))
         return self.spec.task.build(self.spec.head, self.spec.augment, known)
+
+
+def task_data(task: TaskSection, targets: Tensor, members: Tensor, graph: NetworkGraph, scale: Scale) -> TaskData:
+    """What a task looks at when it is made.
+
+    Args:
+        task: Of the spec.
+        targets: One row a network.
+        members: Which of them are for training.
+        graph: Of the networks; of several, the first.
+        scale: From the networks to what a model sees of them.
+    """
+    if not task.answers_networks:
+        return TaskData(targets, members, torch.ones(0))
+    return TaskData(targets, members, scale.deviation(graph), graph, scale.restore)
 
 
 def unfit(prepared: Prepared, section: ModelSection, graph: NetworkGraph) -> str:

@@ -82,7 +82,7 @@ class ModelSection(Section):
         """A model with fresh parameters from torch's generator.
 
         It reads `graphws.graph.Weights` and returns the head's answer (batch, …), or `Weights` of the same graph where
-        ``head.size()`` is None.
+        ``head.size()`` is None: ``head.answers`` networks for each, next to each other.
 
         Args:
             graph: Of the networks; several only where `architecture_violations` has nothing against it, and then the
@@ -246,6 +246,7 @@ class DwsnetModel(ModelSection):
             share=self.share,
             heads=self.heads,
             init_scale=self.init_scale,
+            networks=head.answers,
         )
 
     def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
@@ -254,7 +255,8 @@ class DwsnetModel(ModelSection):
         from graphws.layers.explain import explain
 
         reduction = reduction_of(graphs, self.reduce, self.channels, self.share)
-        last = reduction.channels if head is not None and head.size() is None else self.channels
+        returned = reduction.channels * head.answers if head is not None and head.size() is None else None
+        last = self.channels if returned is None else returned
         channels = [reduction.channels, *[self.channels] * (self.layers - 1), last]
         inner = [reduction.inner(graph) for graph in graphs]
         return tuple(
@@ -322,6 +324,7 @@ class MlpModel(ModelSection):
             activation=self.activation,
             norm=self.norm,
             dropout=self.dropout,
+            networks=head.answers,
         )
 
     def sized(self, graph: Networks, head: HeadSection, parameters: int) -> MlpModel:

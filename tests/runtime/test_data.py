@@ -167,7 +167,7 @@ def test_the_noise_of_a_denoising_task_is_the_tasks(zoo: Zoo) -> None:
     data = load_data(zoo, (), False)
     prepared = prepare(spec, data, zoo)
     assert prepared.augment is None
-    task = task_of(spec, data, prepared.scale(spec.model).deviation(zoo.graph))
+    task = task_of(spec, data, prepared.scale(spec.model))
     assert isinstance(task, Denoising)
     assert task.noise == 0.5
 
@@ -182,7 +182,7 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     prepared = prepare(spec, data, zoo)
     own, flat, small = contenders(spec, zoo.graphs, None, prepared.scale, lambda section: Classification(2))
     assert [own.name, flat.name, small.name] == ["run", "flat", "dwsnet"]
-    assert isinstance(task_of(spec, data, torch.ones(1)), Classification)
+    assert isinstance(task_of(spec, data, prepared.scale(spec.model)), Classification)
     sizes = [sum(p.numel() for p in each.build().parameters()) for each in (own, flat, small)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
     assert sizes[2] < sizes[0]
