@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError, UsageError
-from graphws.graph import NetworkGraph, Operation, Parameter, Space, Value, Weights
+from graphws.graph import Axis, NetworkGraph, Operation, Parameter, Space, Value, Weights
 from graphws.models import Points, Queries
 from graphws.models.queries import LARGEST
 from graphws.operations import forward, mlp_graph
@@ -20,13 +20,13 @@ DEEPER = mlp_graph([2, 4, 3, 1], activation="tanh")
 WIDE = mlp_graph([3, 4, 2], activation="relu")
 TOKENS = NetworkGraph(
     (Space("token", 7, "free"), Space("d", 3, "set"), Space("out", 2, "free")),
-    (Parameter("E", ("token", "d"), "weight"), Parameter("W", ("out", "-d"), "weight")),
-    (Operation("embedding", ("ids", "E"), ("e",)), Operation("linear", ("e", "W"), ("y",))),
+    (Parameter("E", (Axis("token"), Axis("d")), "weight"), Parameter("W", (Axis("out"), Axis("d", -1)), "weight")),
+    (Operation("embedding", ("E", "ids"), ("e",)), Operation("linear", ("e", "W"), ("y",))),
     ("ids",),
     ("y",),
     values=(Value("ids", ("n", 4), dtype="int64", highest=6),),
 )
-SILENT = NetworkGraph((Space("d", 3, "set"),), (Parameter("W", ("d",), "weight"),))
+SILENT = NetworkGraph((Space("d", 3, "set"),), (Parameter("W", (Axis("d"),), "weight"),))
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -55,7 +55,9 @@ def test_it_reads_what_a_loop_over_the_networks_gives(readout: str, learned: boo
     wanted = regular_grid(16) if grid else random_inputs(PICTURE, 16, rng(0), torch.float32)["x0"]
     torch.testing.assert_close(model(parts), by_hand(model, parts, wanted.double()))
     torch.testing.assert_close(model(parts[0]), model(parts)[:6])
-    assert (model(parts) - by_hand(model, parts, wanted.double() + 0.3)).abs().max() > 1e-3  # other points, other answers
+    assert (
+        model(parts) - by_hand(model, parts, wanted.double() + 0.3)
+    ).abs().max() > 1e-3  # other points, other answers
 
 
 def test_a_cnn_is_what_it_says() -> None:

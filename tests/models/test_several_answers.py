@@ -15,7 +15,6 @@ from graphws.operations.sampling import random_weights
 from graphws.runtime.scaling import Scale
 from graphws.spec import Augment, DwsnetModel, EquivariantHead, MlpModel, WeightsTask
 from graphws.tasks import Denoising, FunctionDenoising, TaskData
-from graphws.testing import random_elements
 from graphws.zoo import orbit_statistics
 
 GRAPH = mlp_graph([2, 4, 3, 1], activation="tanh")
@@ -33,7 +32,7 @@ def test_every_answer_of_a_dwsnet_follows_the_group(graph: object, reduce: str) 
     used = GRAPH if graph is GRAPH else LARGE
     model = DWSNet(used, None, 2, 6, reduce=reduce, networks=3).double().eval()
     weights = random_weights(used, 4, rng())
-    element = random_elements(used, 4, rng(1))
+    element = used.group().random(rng(1), batch=4, dtype=torch.float64)
     found = model(weights)
     assert isinstance(found, Weights)
     assert found.batch == 12
