@@ -30,15 +30,20 @@ def models(spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, ModelSection
     own, head = spec.model, spec.head
     assert own is not None
     assert head is not None
-    taken = [baseline.name for baseline in spec.compare]
-    name = next(name for name in (own.kind, spec.name, "model", "main") if name not in taken)
-    found = {name: own}
+    found = named_sections(spec)
     for baseline in spec.compare:
-        model = baseline.model
         if baseline.match_parameters:
-            model = model.sized(given(graphs), head, count_parameters(own, graphs, head))
-        found[baseline.name] = model
+            count = count_parameters(own, graphs, head)
+            found[baseline.name] = baseline.model.sized(given(graphs), head, count)
     return found
+
+
+def named_sections(spec: Spec) -> dict[str, ModelSection]:
+    """The sections of the spec's model and of its baselines as they are written, by their names, its own first."""
+    assert spec.model is not None
+    taken = [baseline.name for baseline in spec.compare]
+    name = next(name for name in (spec.model.kind, spec.name, "model", "main") if name not in taken)
+    return {name: spec.model, **{baseline.name: baseline.model for baseline in spec.compare}}
 
 
 def contenders(

@@ -112,10 +112,14 @@ class Results:
             rows.append([*row, f"{score.lr:g}", f"{score.seconds:.0f}"])
         return columns, rows
 
+    def label(self, score: Score) -> str:
+        """The name of a model, with its access where that is not the same for all."""
+        return f"{score.name} ({score.access})" if len({each.access for each in self.scores}) > 1 else score.name
+
     def sentence(self) -> str:
         """The outcome in one sentence."""
         name = self.metric.name
-        parts = [f"{score.name} reaches {in_words(name, score.values(name))}" for score in self.scores]
+        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name))}" for score in self.scores]
         return f"Test {name} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
 
 

@@ -1,4 +1,4 @@
-"""Runs whose models see outputs, or answer with several networks: tables, reports, answers about new networks, programs."""
+"""Runs whose models see outputs, or answer with several networks: tables, predictions, programs."""
 
 from __future__ import annotations
 
