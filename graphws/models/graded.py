@@ -21,9 +21,9 @@ from graphws.layers.acting.grades import Symmetry
 from graphws.layers.acting.layer import ActingLayer
 from graphws.layers.acting.operands import operands
 from graphws.layers.acting.plan import Plan, make_plan
-from graphws.layers.acting.probes import Answers, Probes
-from graphws.layers.acting.state import State
+from graphws.layers.acting.state import Answers, State
 from graphws.layers.acting.units import Measure, Units
+from graphws.models.probes import Probes
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
 
@@ -78,7 +78,7 @@ class GradedNet(nn.Module):
         plans = [self.plan(each) for each in graphs]
         self.probes = Probes(graphs, probes, learned) if probes else None
         self.units = Units([plan.owners for plan in plans]) if probes else None
-        spoken = 0 if self.probes is None else self.probes.width(graphs[0])
+        spoken = 0 if self.probes is None else self.probes.width
         self.entry = Entry(plans, channels, probes, spoken)
         self.layers = nn.ModuleList(ActingLayer(plans, channels, dropout, network) for _ in range(layers))
         self.sites = tuple(dict.fromkeys(plan.owners.space(site) for plan in plans for site in plan.sites))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from graphws.errors import UsageError
@@ -14,6 +15,8 @@ from graphws.graph import NetworkGraph
 from graphws.graph.value import Value
 from graphws.kinds.attributes import WEIGHTS
 from graphws.operations.query_points import fixed_points, floating, values_of
+from graphws.operations.runner import outputs_of
+from graphws.operations.sampling import random_weights
 
 Signature = tuple[tuple[tuple[int | str, ...], str, int | None], ...]
 """Shape, type and largest whole number of each input."""
@@ -63,6 +66,27 @@ class Points(nn.Module):
             shapes = ", ".join(_words(value) for value in values_of(graph))
             raise UsageError(f"there are no points for networks that read {shapes}; the model was built for other ones")
         return {name: getattr(self, place) for name, place in zip(graph.inputs, found, strict=True)}
+
+
+@torch.no_grad()
+def common_length(graphs: Sequence[NetworkGraph], points: Points) -> int:
+    """How many numbers networks give at all points.
+
+    Raises:
+        UsageError: Where some give more than others.
+    """
+    lengths = []
+    for graph in graphs:
+        with torch.device("cpu"):
+            one = random_weights(graph, 1, torch.Generator().manual_seed(0), torch.float32)
+            lengths.append(outputs_of(graph, one, points.of(graph)).numel())
+    if len(set(lengths)) > 1:
+        known = ", ".join(map(str, sorted(set(lengths))))
+        raise UsageError(
+            f"queries read outputs of one length, and these networks give {known} numbers at the points; "
+            "take networks with outputs alike"
+        )
+    return lengths[0]
 
 
 def _signature(graph: NetworkGraph) -> Signature:

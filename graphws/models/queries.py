@@ -17,11 +17,10 @@ from torch.nn import functional
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.models.points import Points
+from graphws.models.points import Points, common_length
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 from graphws.operations.query_points import on_a_plane
 from graphws.operations.runner import outputs_of
-from graphws.operations.sampling import random_weights
 
 LARGEST = 1e6
 """Outputs beyond it, and infinite ones, are read as it; what is no number as 0."""
@@ -69,7 +68,7 @@ class Queries(nn.Module):
         if readout == "cnn":
             _check_pictures(graphs, grid, learned)
         self.points = Points(graphs, points, grid, learned, seed)
-        self.length = self._common_length(graphs)
+        self.length = common_length(graphs, self.points)
         self.norm = BatchNorm(self.length)
         if readout == "cnn":
             side = math.isqrt(points)
@@ -105,22 +104,6 @@ class Queries(nn.Module):
             what = f"these networks give {found.shape[1]} numbers at the points"
             raise UsageError(f"{what}, the model reads {self.length}")
         return torch.nan_to_num(found, 0.0, LARGEST, -LARGEST).clamp(-LARGEST, LARGEST)
-
-    @torch.no_grad()
-    def _common_length(self, graphs: Sequence[NetworkGraph]) -> int:
-        """How many numbers networks give at all points."""
-        lengths = []
-        for graph in graphs:
-            with torch.device("cpu"):
-                one = random_weights(graph, 1, torch.Generator().manual_seed(0), torch.float32)
-                lengths.append(outputs_of(graph, one, self.points.of(graph)).numel())
-        if len(set(lengths)) > 1:
-            known = ", ".join(map(str, sorted(set(lengths))))
-            raise UsageError(
-                f"queries read outputs of one length, and these networks give {known} numbers at the points; "
-                "take networks with outputs alike"
-            )
-        return lengths[0]
 
 
 class Convolutions(nn.Module):

@@ -67,13 +67,22 @@ class Statistics:
         return self._entries(graph, name, moments.mean, like), self._entries(graph, name, std, like)
 
     def root_mean_square(self, graph: NetworkGraph, name: str, like: Tensor) -> Tensor:
-        """√(mean² + deviation²) of each entry's orbit, of the parameter's shape; 1 for an orbit of zeros.
+        """The root mean square of all entries of a parameter, or role, one number; 1 where all are zeros.
+
+        One figure for all its orbits: a matrix whose diagonal is measured in other units is another matrix.
 
         Type and device as in `spread`, and the same error.
         """
         moments = self._moments(graph, name)
-        found = (moments.mean.square() + moments.std.square()).sqrt()
-        return self._entries(graph, name, torch.where(found > 1e-12, found, 1.0), like)
+        squares = moments.mean.square() + moments.std.square()
+        dtype = like.dtype if like.is_floating_point() else torch.float32
+        if len(squares) > 1:
+            counts = torch.bincount(self._of(graph.structure, name).flatten().cpu()).double()
+            squares = (squares * counts).sum() / counts.sum()
+        found = squares.reshape(()).sqrt()
+        return torch.where(found > 1e-12, found, 1.0).to(
+            like.device, dtype if dtype.is_floating_point else torch.float32
+        )
 
     def _entries(self, graph: NetworkGraph, name: str, numbers: Tensor, like: Tensor) -> Tensor:
         """A number of each orbit, given to the orbit's entries."""

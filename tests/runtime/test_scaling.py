@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphws.graph import Weights
+from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws.operations import mlp_graph
 from graphws.runtime.scaling import Scale
 from graphws.spec import MlpModel, Preprocess, Scaling
@@ -48,11 +48,16 @@ def test_unit_divides_by_the_root_mean_square_and_never_shifts() -> None:
     weights = _networks()
     seen = Scale(_statistics(), "unit").apply(weights)
     for name in ("W1", "W2", "b2"):
-        found = orbit_statistics(GRAPH, [seen]).orbits[0][name]
-        torch.testing.assert_close((found.mean**2 + found.std**2).sqrt(), torch.ones_like(found.mean))
-        assert bool((seen[name].sign() == weights[name].sign()).all())
-    rms = weights["W2"].square().mean().sqrt()  # one orbit
-    torch.testing.assert_close(seen["W2"], weights["W2"] / rms)
+        torch.testing.assert_close(seen[name], weights[name] / weights[name].square().mean().sqrt())
+
+
+def test_a_diagonal_has_no_unit_of_its_own() -> None:
+    """A matrix of any basis, its diagonal measured apart, would be another matrix."""
+    graph = NetworkGraph((Space("d", 3),), (Parameter("A", "d d*"),))  # type: ignore[arg-type]
+    drawn = torch.randn(40, 9, dtype=torch.float64) + 5 * torch.eye(3, dtype=torch.float64).flatten()
+    weights = Weights.unflatten(graph, drawn)
+    seen = Scale(orbit_statistics(graph, [weights]), "unit").apply(weights)
+    torch.testing.assert_close(seen["A"], weights["A"] / weights["A"].square().mean().sqrt())
 
 
 def test_unit_commutes_with_signs_and_scales_and_normalisation_does_not() -> None:

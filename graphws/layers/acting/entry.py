@@ -11,8 +11,7 @@ from graphws.layers.acting.inlets import Inlet, inlets
 from graphws.layers.acting.operands import Operands
 from graphws.layers.acting.owners import Modules
 from graphws.layers.acting.plan import Plan
-from graphws.layers.acting.probes import Answers
-from graphws.layers.acting.state import State, Sum
+from graphws.layers.acting.state import Answers, State, Sum
 
 MOST_PRODUCTS = 256
 """Numbers a neuron of products of what it says with what reads it, at most; more are not made."""

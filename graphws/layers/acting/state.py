@@ -79,3 +79,16 @@ def up(grades: Grading, x: Tensor, space: str, target: str | None) -> Tensor:
 def signed_log(x: Tensor) -> Tensor:
     """sign(x) · log(1 + |x|): for invariants that may span many orders."""
     return torch.sign(x) * torch.log1p(x.abs())
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What networks say at some points.
+
+    Args:
+        neurons: For each spot (batch, *indices of the space, points).
+        outputs: (batch, numbers).
+    """
+
+    neurons: Mapping[Spot, Tensor]
+    outputs: Tensor
