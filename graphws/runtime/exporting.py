@@ -60,8 +60,10 @@ class Program(nn.Module):
         for number, parameter in enumerate(graph.parameters):
             if (moments := scale.moments(graph, parameter.name, torch.zeros(()))) is not None:
                 shift, factor = moments
-                self.register_buffer(f"shift{number}", torch.zeros_like(factor) if shift is None else shift)
-                self.register_buffer(f"factor{number}", factor)
+                self.register_buffer(
+                    f"shift{number}", (torch.zeros_like(factor) if shift is None else shift).contiguous()
+                )
+                self.register_buffer(f"factor{number}", factor.contiguous())
 
     def forward(self, state: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """The answers."""

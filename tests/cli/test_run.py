@@ -35,8 +35,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_ends_with_a_table_and_says_where_the_report_is(finished: Path) -> None:
     text = (finished / "stdout.txt").read_text()
     assert re.search(r"^model +access +parameters +test accuracy +lr +seconds *$", text, re.MULTILINE)
-    assert re.search(r"^dwsnet +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
-    assert re.search(r"^mlp +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
+    assert re.search(r"^dwsnet +weights +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
+    assert re.search(r"^mlp +weights +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
     assert text.strip().endswith("report: runs/quick/report.html")
 
 
@@ -90,7 +90,7 @@ def test_eval_repeats_the_scores(place: Path) -> None:
     result = run("eval", "runs/quick")
     assert result.exit_code == 0, result.output
     assert re.search(
-        rf"^dwsnet +{score['test'][0]['loss']:.3g} +{score['test'][0]['accuracy'] * 100:.1f} % *$",
+        rf"^dwsnet +weights +{score['test'][0]['loss']:.3g} +{score['test'][0]['accuracy'] * 100:.1f} % *$",
         result.stdout,
         re.MULTILINE,
     )
