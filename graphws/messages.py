@@ -17,7 +17,7 @@ blocks diagonal).  The four block families of paper D (figure 2) are presets tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -110,6 +110,27 @@ def weight_faults(source: Sequence[str], target: Sequence[str], pairs: str) -> d
 def names_neurons(messages: Iterable[Message]) -> bool:
     """Whether some message names features of neurons, so that the layers have them."""
     return any(NEURON in (*message.source, *message.target) for message in messages)
+
+
+def no_start(messages: Sequence[Message], kinds: Collection[str] = ("weight", "bias")) -> str | None:
+    """What is wrong where features of neurons have nothing to start from; None where they have."""
+    if any(message.reaches(NEURON) and any(map(message.sends, kinds)) for message in messages if not message.acts):
+        return None
+    return (
+        "nothing reaches the neurons but what starts from neurons; add "
+        "`{from: [weight, bias], via: neuron, to: neuron}`"
+    )
+
+
+def lost_outputs(messages: Sequence[Message], kinds: Collection[str] = ("weight", "bias")) -> str | None:
+    """What is wrong where the output is networks and some kind of their parameters receives nothing, or None."""
+    lost = [kind for kind in kinds if not any(message.reaches(kind) for message in messages)]
+    if not lost:
+        return None
+    return (
+        f"the output is a network, and nothing reaches its parameters of the kind {' and '.join(lost)}; add "
+        f"`{{from: neuron, via: neuron, to: [{', '.join(lost)}]}}`"
+    )
 
 
 def expand_blocks(blocks: Mapping[str, str] | None = None, pool: str = "max") -> tuple[Message, ...]:

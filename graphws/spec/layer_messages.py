@@ -45,7 +45,8 @@ class MessageSection(Section):
     model_config = ConfigDict(populate_by_name=True)
 
     sources: Annotated[
-        Kinds, Field(
+        Kinds,
+        Field(
             alias="from",
             description="What sends: weight, bias, neuron (features of neurons), a list, or any; any takes in neurons "
             "only where some message names them.",
@@ -58,9 +59,7 @@ class MessageSection(Section):
             "for each shared neuron; network, one for all; or weight: the networks' weights carry features of neurons."
         ),
     ]
-    targets: Annotated[
-        Kinds, Field(alias="to", description="What receives: weight, bias, neuron, a list, or any.")
-    ]
+    targets: Annotated[Kinds, Field(alias="to", description="What receives: weight, bias, neuron, a list, or any.")]
     pool: Annotated[Pool | None, Field(description="How the summary is made; null: as `model.pooling` says.")] = None
     pairs: Annotated[
         Pairs, Field(description="all: every pair of parameters; sharing: only pairs that share a set of neurons.")

@@ -47,7 +47,10 @@ def test_a_message_knows_whom_it_serves() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"via": "edges"}, "message via must be one of edge, neuron, network; got 'edges'; did you mean 'edge'?"),
+        (
+            {"via": "edges"},
+            "message via must be one of edge, neuron, network, weight; got 'edges'; did you mean 'edge'?",
+        ),
         (
             {"pool": "maxx"},
             f"message pool must be one of {', '.join(POOLINGS)}; got 'maxx'; did you mean 'max'?",

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from graphws.errors import GraphError, UsageError
 from graphws.graph import Axis, NetworkGraph, Parameter
-from graphws.messages import NEURON, Message, names_neurons
+from graphws.messages import NEURON, Message, lost_outputs, names_neurons, no_start
 
 
 def neurons_of(graph: NetworkGraph) -> dict[str, str]:
@@ -135,24 +135,3 @@ def _between(message: Message, sources: Collection[str], targets: Collection[str
     source = tuple(kind for kind in sources if message.sends(kind))
     target = tuple(kind for kind in targets if message.reaches(kind))
     return replace(message, source=source, target=target) if source and target else None
-
-
-def no_start(messages: Sequence[Message], kinds: Collection[str] = ("weight", "bias")) -> str | None:
-    """What is wrong where features of neurons have nothing to start from; None where they have."""
-    if any(message.reaches(NEURON) and any(map(message.sends, kinds)) for message in messages if not message.acts):
-        return None
-    return (
-        "nothing reaches the neurons but what starts from neurons; add "
-        "`{from: [weight, bias], via: neuron, to: neuron}`"
-    )
-
-
-def lost_outputs(messages: Sequence[Message], kinds: Collection[str] = ("weight", "bias")) -> str | None:
-    """What is wrong where the output is networks and some kind of their parameters receives nothing, or None."""
-    lost = [kind for kind in kinds if not any(message.reaches(kind) for message in messages)]
-    if not lost:
-        return None
-    return (
-        f"the output is a network, and nothing reaches its parameters of the kind {' and '.join(lost)}; add "
-        f"`{{from: neuron, via: neuron, to: [{', '.join(lost)}]}}`"
-    )

@@ -126,7 +126,7 @@ def _writes(grades: Grading, parameter: str, width: int, names: dict[str, str]) 
         two = [places[number] for number in pair]
         way = "&".join(map(str, pair))
         readings = tuple(
-            Reading(names[place.space], place, f"{way}@{number}", width) for number, place in zip(pair, two, strict=True)
+            Reading(names[place.space], place, f"{way}@{k}", width) for k, place in zip(pair, two, strict=True)
         )
         words = " times ".join(_name(grades, parameter, place) for place in two)
         yield Term("pair", parameter, parameter, letters, readings, beside, entries, None, f"{words} onto {parameter}")
