@@ -16,18 +16,19 @@ The grades are those of the graph's own axes: of power p on a signed space p mod
 >>> from graphws.operations import mlp_graph
 >>> for place in grading(mlp_graph([2, 4, 3, 1], activation="sine"), "rich").places("W2"):
 ...     print(place)
-Place(space='hidden2', letters='a', grade=1)
-Place(space='hidden1', letters='b', grade=1)
+Place(space='hidden2', letters='a', grade=1, power=1)
+Place(space='hidden1', letters='b', grade=1, power=-1)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 from graphws.errors import UsageError, nearest
-from graphws.graph import NetworkGraph
+from graphws.graph import NetworkGraph, Parameter
 from graphws.graph.space import Action
 
 Symmetry = Literal["permutation", "rich"]
@@ -45,11 +46,13 @@ class Place:
         space: The space; where it does not move itself, the parent that it moves with.
         letters: Its index axes and those of the parents, root first; one letter for each index axis of the parameter.
         grade: See `graphws.layers.acting.grades`.
+        power: That of the axis; 0 where the space does not move itself.
     """
 
     space: str
     letters: str
     grade: int
+    power: int
 
 
 @dataclass(frozen=True)
@@ -109,35 +112,46 @@ class Grading:
 
     def letters(self, parameter: str) -> str:
         """A letter for each index axis of the folded parameter."""
-        return "".join(chr(ord("a") + k) for k in range(len(self.graph.layout(parameter).index)))
+        return "".join(_letter(k) for k in range(len(self.graph.layout(parameter).index)))
+
+    def axes(self, parameter: str) -> tuple[Place, ...]:
+        """The spaces that index a parameter, in the order of its axes."""
+        return self._axes[parameter]
 
     def places(self, parameter: str) -> tuple[Place, ...]:
-        """The spaces that index a parameter, in the order of its axes, without those that others are nested in."""
+        """The same without those that others of them are nested in."""
         return self._places[parameter]
 
     @cached_property
-    def _places(self) -> dict[str, tuple[Place, ...]]:
-        return {parameter.name: self._of(parameter.name) for parameter in self.graph.parameters}
+    def _axes(self) -> dict[str, tuple[Place, ...]]:
+        return {parameter.name: tuple(self._of(parameter)) for parameter in self.graph.parameters}
 
-    def _of(self, name: str) -> tuple[Place, ...]:
-        graph, layout = self.graph, self.graph.layout(name)
-        found: list[Place] = []
+    @cached_property
+    def _places(self) -> dict[str, tuple[Place, ...]]:
+        return {
+            name: tuple(place for place in axes if not any(set(place.letters) < set(other.letters) for other in axes))
+            for name, axes in self._axes.items()
+        }
+
+    def _of(self, parameter: Parameter) -> Iterator[Place]:
+        index = self.graph.layout(parameter.name).index
         start = 0
-        for axis in graph.parameter(name).axes:
-            lineage = graph.lineage(axis.space)
+        for axis in parameter.axes:
+            lineage = self.graph.lineage(axis.space)
             moving = [space for space in (lineage[-1:] if axis.inner else lineage) if space.moves]
             if not moving:
                 continue
-            stop = start + len(moving)
-            letters = "".join(chr(ord("a") + k) for k in range(start, stop))
-            parent = layout.index[start].parent
-            while parent is not None:
-                letters = chr(ord("a") + parent) + letters
-                parent = layout.index[parent].parent
+            positions = list(range(start, start + len(moving)))
+            while (parent := index[positions[0]].parent) is not None:
+                positions.insert(0, parent)
+            start += len(moving)
             own = moving[-1].name
-            found.append(Place(own, letters, self.grade(own, axis.power) if own == axis.space else 0))
-            start = stop
-        return tuple(place for place in found if not any(set(place.letters) < set(other.letters) for other in found))
+            power = axis.power if own == axis.space else 0
+            yield Place(own, "".join(_letter(k) for k in positions), self.grade(own, power), power)
+
+
+def _letter(position: int) -> str:
+    return chr(ord("a") + position)
 
 
 @lru_cache(maxsize=256)

@@ -84,20 +84,26 @@ def _of(grades: Grading, parameter: str) -> Iterator[Route]:
     graded = any(place.grade for place in places)
     linear = any(grades.linear(place.space) for place in places)
     for (t, target), (s, source) in permutations(enumerate(places), 2):
-
-        def route(reads: int, writes: int, power: int) -> Route:
-            square = power == 2
-            words = grades.word(source.space, reads), grades.word(target.space, writes)
-            text = f"{parameter}{' squared' if square else ''}: {words[0]} -> {words[1]}"
-            way = f"{s}>{t}" + ("^2" if square else "")
-            return Route(
-                parameter, letters, source, target, reads, writes, square, layout.sizes, layout.free, way, text
-            )
-
+        ways: list[tuple[int, int, bool]] = []
         if not any(place.grade for k, place in enumerate(places) if k not in (s, t)):
-            yield route(grades.dual(source), target.grade, 1)
+            ways.append((grades.dual(source), target.grade, False))
         if graded and not linear:
-            yield route(0, 0, 2)
+            ways.append((0, 0, True))
+        for reads, writes, squared in ways:
+            words = grades.word(source.space, reads), grades.word(target.space, writes)
+            yield Route(
+                parameter,
+                letters,
+                source,
+                target,
+                reads,
+                writes,
+                squared,
+                layout.sizes,
+                layout.free,
+                way=f"{s}>{t}" + ("^2" if squared else ""),
+                text=f"{parameter}{' squared' if squared else ''}: {words[0]} -> {words[1]}",
+            )
 
 
 def carry(route: Route, weight: Tensor, features: Tensor) -> Tensor:
