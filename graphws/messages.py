@@ -94,8 +94,9 @@ def weight_faults(source: Sequence[str], target: Sequence[str], pairs: str) -> d
     Only neurons send, only neurons and weights receive, and the weight itself says which of them meet.
     """
     found = {}
-    if tuple(source) != (NEURON,):
-        found["source"] = f"only neurons are sent along weights, not {' and '.join(source)}; write `from: neuron`"
+    wrong = [kind for kind in source if kind != NEURON]
+    if wrong:
+        found["source"] = f"weights carry neurons only, not {' and '.join(wrong)}; write `from: neuron`"
     wrong = [kind for kind in target if kind not in (NEURON, "weight")]
     if wrong:
         found["target"] = (
