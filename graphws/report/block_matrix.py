@@ -65,7 +65,12 @@ def draw_block_matrix(explanation: Explanation) -> Figure:
     cell = max(0.42, min(0.72, 7.5 / side))
     biased = any(explanation.biases)
     figure, axes = _page(cell, side + (1.5 if biased else 0.0), side, max(map(len, names), default=0))
-    largest = max((one.parameters for one in (*explanation.blocks, *explanation.acts)), default=0)
+    counts = {
+        (block.source, block.target): block.parameters
+        + sum(one.parameters for one in explanation.acting(block.source, block.target))
+        for block in explanation.blocks
+    }
+    largest = max(counts.values(), default=0)
     size = min(10.0, 72 * cell * 0.8 / max(len(f"{largest:,}"), 3) / 0.6)
     used: dict[Rule | None, None] = {}
     for row, target in enumerate(names):
@@ -74,8 +79,7 @@ def draw_block_matrix(explanation: Explanation) -> Figure:
             kind, acts = rule(block), acting_rule(explanation, block)
             shown = kind or acts
             used |= dict.fromkeys([shown] if acts is None else [shown, acts])
-            count = block.parameters + sum(one.parameters for one in explanation.acting(source, target))
-            _cell(axes, place[column], place[row], colour(shown), f"{count:,}" if shown else "", size)
+            _cell(axes, place[column], place[row], colour(shown), f"{counts[source, target]:,}" if shown else "", size)
             if kind is not None and acts is not None:
                 _corner(axes, place[column], place[row], colour(acts))
         bias = explanation.biases[explanation.tensors.index(target)]

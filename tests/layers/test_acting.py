@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 from collections.abc import Callable
 from itertools import combinations, permutations, product
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from graphws.errors import GraphError, UsageError
 from graphws.graph import NetworkGraph, Parameter, Space
 from graphws.layers import EquivariantLinear, Features
+from graphws.layers.acting import neurons, terms
 from graphws.layers.acting.acting import Acting
 from graphws.layers.acting.neurons import neurons_of, with_neurons
 from graphws.layers.keys import state_key
@@ -209,3 +212,8 @@ def test_a_linear_layer_takes_no_message_of_rule_3() -> None:
     with pytest.raises(UsageError) as caught:
         EquivariantLinear(CASES["mlp"].graph, 1, 1, [CARRY])
     assert str(caught.value) == ("a message via weight is not linear; a DWSNet takes it, an EquivariantLinear does not")
+
+
+@pytest.mark.parametrize("module", [neurons, terms])
+def test_doctests(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
