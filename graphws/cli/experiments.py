@@ -65,6 +65,7 @@ def eval_command(
     ] = None,
 ) -> None:
     """Score the trained models of a run on a split of its zoo, or of another zoo."""
+    from graphws.runtime.contenders import named_sections
     from graphws.runtime.data import SPLITS
     from graphws.runtime.environment import processes
     from graphws.runtime.folder import RunFolder
@@ -75,14 +76,19 @@ def eval_command(
     if split not in SPLITS:
         raise UsageError(f"no split {split!r}; there are {', '.join(SPLITS)}" + nearest(split, SPLITS))
     folder = RunFolder(Path(target) if Path(target).is_dir() else _latest(load_spec(target)))
-    if _spec_of(folder.path).experiment is not None:
+    spec = _spec_of(folder.path)
+    if spec.experiment is not None:
         raise UsageError(f"{folder.path} holds an experiment, whose figures are in {folder.report}; eval is for models")
     answers = evaluate_run(folder, split, processes(), Bars(), zoo)
     metrics = list(next(iter(answers.values())).metrics)
-    rows = [[name, *(in_words(m, [found.metrics[m]]) for m in metrics)] for name, found in answers.items()]
+    sections = named_sections(spec)
+    rows = [
+        [name, sections[name].access, *(in_words(m, [found.metrics[m]]) for m in metrics)]
+        for name, found in answers.items()
+    ]
     count = len(next(iter(answers.values())).index)
     where = zoo or folder.path
-    output().print(table(["model", *metrics], rows, title=f"{where}, {split} split, {count:,} networks"))
+    output().print(table(["model", "access", *metrics], rows, title=f"{where}, {split} split, {count:,} networks"))
 
 
 def _execute(spec: Spec, path: Path | None) -> None:

@@ -61,7 +61,9 @@ def predict_command(
     if asked.answers_networks:
         assert out is not None
         written = _write_networks(found, out)
-        output().print(f"{written:,} networks in {out}")
+        each = written // max(1, len(found.networks))
+        more = f": {each} for each, of which the mean of the outputs is the answer" if each > 1 else ""
+        output().print(f"{written:,} networks in {out}{more}")
     elif out is not None:
         _write_table(found, out)
         output().print(f"{len(found):,} networks in {out}")
@@ -126,7 +128,10 @@ def _write_table(found: Predictions, out: Path) -> None:
 
 
 def _write_networks(found: Predictions, out: Path) -> int:
-    """Each network as a state dict, under the name of its file; in the format of that file where it has one."""
+    """Each network as a state dict, under the name of its file; in the format of that file where it has one.
+
+    Several answers for one have their number behind the name.  Returns how many files there are.
+    """
     import torch
     from safetensors.torch import save
 
@@ -142,10 +147,12 @@ def _write_networks(found: Predictions, out: Path) -> int:
         if stem + suffix in taken:
             stem = f"{stem}-{number:06d}"
         taken.add(stem + suffix)
-        state = network.to_state_dict()
-        with whole_file(out / (stem + suffix)) as file:
-            if suffix == ".safetensors":
-                file.write(save({key: tensor.clone() for key, tensor in state.items()}))
-            else:
-                torch.save(state, file)
-    return len(found.networks)
+        for answer in range(network.batch):
+            state = network.to_state_dict(answer)
+            name = stem + suffix if network.batch == 1 else f"{stem}.answer-{answer + 1}{suffix}"
+            with whole_file(out / name) as file:
+                if suffix == ".safetensors":
+                    file.write(save({key: tensor.clone() for key, tensor in state.items()}))
+                else:
+                    torch.save(state, file)
+    return sum(network.batch for network in found.networks)

@@ -63,11 +63,12 @@ class DWSNet(nn.Module):
         share: ``none`` or ``role``.
         heads: Heads of attention pooling.
         init_scale: Factor on the initial weights of the last layer of an equivariant output; 1 for all others.
+        networks: How many networks an equivariant output has for one: so many times the channels of the last layer.
 
     Shapes:
-        Weights (batch) -> (batch, outputs), or Weights (batch) of the same graph.  A list of Weights of different
-        graphs (``share="role"``) gives one result, in the order of the list; with features of neurons the graphs run
-        one after another.
+        Weights (batch) -> (batch, outputs), or Weights (batch · networks) of the same graph, those for one network next
+        to each other.  A list of Weights of different graphs (``share="role"``) gives one result, in the order of the
+        list; with features of neurons the graphs run one after another.
 
     Raises:
         UsageError: On options that do not go together, and on messages that leave neurons without a start, or an output
@@ -93,20 +94,23 @@ class DWSNet(nn.Module):
         share: str = "none",
         heads: int = 1,
         init_scale: float = 1.0,
+        networks: int = 1,
     ) -> None:
         super().__init__()
         graphs = [graph] if isinstance(graph, NetworkGraph) else list(graph)
         if layers < 1:
             raise UsageError(f"a DWSNet needs at least one layer, got {layers}")
+        if networks < 1:
+            raise UsageError(f"a DWSNet returns at least one network, got {networks}")
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
-        self._batch_norm = norm == "batch"
+        self._batch_norm, self.networks = norm == "batch", networks
         self.activation, self.dropout, self.residual = activation, dropout, residual
         reduction = reduction_of(graphs, reduce, channels, share)
         inner = [reduction.inner(each) for each in graphs]
         self.reduce = None if reduction.empty else FreeAxes(graphs, reduction)
         used = tuple(messages) if messages is not None else expand_blocks(blocks, pooling)
-        last = channels if outputs is not None else reduction.channels
+        last = channels if outputs is not None else networks * reduction.channels
         widths = [reduction.channels, *[channels] * (layers - 1), last]
         self._neurons = names_neurons(used)
         found = stages(inner, used, layers, networks=outputs is None)
@@ -170,12 +174,20 @@ class DWSNet(nn.Module):
             return _in_order(answers, [batches[position].batch for position in places], places)
         parts = [part for state in states for part in (state.split() if isinstance(state, UnionFeatures) else [state])]
         features = [part for _, part in sorted(zip(places, parts, strict=True), key=lambda pair: pair[0])]
-        if self.expand is not None:
-            features = [self.expand(state, batch.graph) for batch, state in zip(batches, features, strict=True)]
-        outputs = [
-            Features(batch.graph, state.tensors, 1).to_weights() for batch, state in zip(batches, features, strict=True)
-        ]
+        outputs = [self._leave(state, batch.graph) for batch, state in zip(batches, features, strict=True)]
         return outputs[0] if isinstance(weights, Weights) else outputs
+
+    def _leave(self, state: Features, graph: NetworkGraph) -> Weights:
+        """The networks of the last layer's features; of several, each has its share of the channels."""
+        each = state.channels // self.networks
+        answers = []
+        for part in [state] if self.networks == 1 else [_share(state, k * each, each) for k in range(self.networks)]:
+            widened = part if self.expand is None else self.expand(part, graph)
+            answers.append(Features(graph, widened.tensors, 1).to_weights())
+        if len(answers) == 1:
+            return answers[0]
+        names = [parameter.name for parameter in graph.parameters]
+        return Weights(graph, {n: torch.stack([one[n] for one in answers], 1).flatten(0, 1) for n in names})
 
     def _enter(self, states: list[Features]) -> State:
         """What the layers see: one graph's features as they are, those of several as a union."""
@@ -196,6 +208,16 @@ class DWSNet(nn.Module):
         if not (self.dropout and self.training):
             return state
         return state.map(lambda x: functional.dropout(x, self.dropout))
+
+
+def _share(state: Features, start: int, channels: int) -> Features:
+    """Some of the channels of features, which are folded behind the free entries."""
+    state = state.settled
+    kept = {
+        name: x.unflatten(-1, (-1, state.channels))[..., start : start + channels].flatten(-2)
+        for name, x in state.tensors.items()
+    }
+    return state.replace(kept, channels)
 
 
 def _in_order(answers: Sequence[Tensor], counts: Sequence[int], places: Sequence[int]) -> Tensor:

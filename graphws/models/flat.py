@@ -43,9 +43,10 @@ class FlatMLP(nn.Module):
         activation: One of `graphws.layers.ACTIVATIONS`.
         norm: ``batch``, ``layer`` or ``none``.
         dropout: Share of features set to zero in training.
+        networks: How many networks are returned for one, where networks are.
 
     Shapes:
-        Weights (batch) -> (batch, outputs), or Weights (batch).
+        Weights (batch) -> (batch, outputs), or Weights (batch · networks), those for one network next to each other.
     """
 
     def __init__(
@@ -57,10 +58,13 @@ class FlatMLP(nn.Module):
         activation: str = "relu",
         norm: str = "batch",
         dropout: float = 0.0,
+        networks: int = 1,
     ) -> None:
         super().__init__()
         if layers < 1 or width < 1:
             raise UsageError(f"an MLP needs at least one layer and a width of at least 1, got {layers} and {width}")
+        if networks < 1:
+            raise UsageError(f"an MLP returns at least one network, got {networks}")
         if activation not in ACTIVATIONS:
             raise UsageError(f"unknown activation {activation!r}" + nearest(activation, ACTIVATIONS))
         if norm not in _NORMS:
@@ -70,13 +74,15 @@ class FlatMLP(nn.Module):
         modules: list[nn.Module] = []
         for a, b in pairwise(widths):
             modules += [nn.Linear(a, b), *_NORMS[norm](b), _Pointwise(activation), nn.Dropout(dropout)]
-        modules.append(nn.Linear(widths[-1], graph.numel) if outputs is None else readout_of(outputs)(widths[-1]))
+        modules.append(
+            nn.Linear(widths[-1], networks * graph.numel) if outputs is None else readout_of(outputs)(widths[-1])
+        )
         self.layers = nn.Sequential(*modules)
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Applies the network; see the class for shapes."""
         output: Tensor = self.layers(weights.flatten())
-        return Weights.unflatten(self.graph, output) if self.equivariant else output
+        return Weights.unflatten(self.graph, output.reshape(-1, self.graph.numel)) if self.equivariant else output
 
 
 def width_for(count: Callable[[int], int], parameters: int) -> int:

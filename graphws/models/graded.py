@@ -15,63 +15,27 @@ from torch.nn import functional
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
+from graphws.layers.acting.entry import Entry
+from graphws.layers.acting.exit import Exit
 from graphws.layers.acting.grades import Symmetry
-from graphws.layers.acting.inlets import inlets
-from graphws.layers.acting.layer import ActingLayer, Plan, make_plan
-from graphws.layers.acting.operands import Operands, operands
-from graphws.layers.acting.owners import Modules
-from graphws.layers.acting.state import State, Sum
+from graphws.layers.acting.layer import ActingLayer
+from graphws.layers.acting.operands import operands
+from graphws.layers.acting.plan import Plan, make_plan
+from graphws.layers.acting.probes import Answers, Probes
+from graphws.layers.acting.state import State
+from graphws.layers.acting.units import Measure, Units
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
-
-
-class Entry(nn.Module):
-    """First features of neurons, from the weights (`graphws.layers.acting.inlets`).
-
-    Args:
-        plans: One for each graph that may come.
-        channels: Channels of every feature.
-
-    Shapes:
-        Operands -> State.
-    """
-
-    def __init__(self, plans: Sequence[Plan], channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        self.reads, self.evens, self.starts = Modules(), Modules(), nn.ParameterDict()
-        for plan in plans:
-            for inlet in inlets(plan.grades):
-                name = f"{plan.owners.parameter(inlet.parameter)}:{inlet.name}"
-                self.reads.make(name, lambda inlet=inlet: nn.Linear(inlet.free, channels, bias=not inlet.grade))
-            for space, grade in plan.graded:
-                if not plan.grades.linear(space):
-                    self.evens.make(plan.spot(space, grade), lambda: nn.Linear(channels, channels))
-
-    def forward(self, weights: Operands, plan: Plan) -> State:
-        """The features."""
-        total = Sum()
-        for inlet in inlets(plan.grades):
-            if inlet.parameter in weights.tensors:
-                name = f"{plan.owners.parameter(inlet.parameter)}:{inlet.name}"
-                total.add(inlet.space, inlet.grade, self.reads.find(name)(inlet.read(weights[inlet.parameter])))
-        for space, grade in plan.graded:
-            x = total.tensors.get((space, grade))
-            if x is not None and not plan.grades.linear(space):
-                total.add(space, 0, self.evens.find(plan.spot(space, grade))(x.abs()))
-        like = next(iter(weights.tensors.values()))
-        for site in plan.sites:
-            sizes = () if site is None else plan.grades.sizes(site)
-            if (site, 0) not in total.tensors:
-                total.add(site, 0, like.new_zeros(weights.batch, *sizes, self.channels))
-        return State(plan.grades, total.tensors)
 
 
 class GradedNet(nn.Module):
     """A network on weight spaces in which weights act.
 
+    It reads weights in units (`graphws.layers.acting.units`).
+
     Args:
         graph: Graph of the networks that come, or several with ``share="role"``.
-        outputs: Length of the answer, or what makes the module that reads the invariants, from their number.
+        outputs: Length of the answer, or what makes the module that reads the invariants, from their number; None:
+            networks of the same graph.
         layers: Layers.
         channels: Channels of every feature.
         symmetry: ``rich`` or ``permutation``.
@@ -79,15 +43,20 @@ class GradedNet(nn.Module):
         network: Whether all neurons meet in features of the network.
         dropout: Share of invariants set to zero in training.
         share: ``none`` or ``role``.
+        probes: At how many inputs the networks are run; 0: not at all, weights only.
+        learned: Whether these inputs are learned.
+        networks: How many networks are returned for one, where networks are.
+        init_scale: Factor on what a new model adds to the networks that it returns.
 
     Shapes:
-        Weights (batch) -> (batch, outputs); a list of Weights of different graphs gives their rows one after another.
+        Weights (batch) -> (batch, outputs), or Weights (batch · networks), those for one network next to each other.  A
+        list of Weights of different graphs gives one result, in the order of the list.
     """
 
     def __init__(
         self,
         graph: NetworkGraph | Sequence[NetworkGraph],
-        outputs: int | MakeReadout,
+        outputs: int | MakeReadout | None,
         layers: int = 3,
         channels: int = 64,
         symmetry: Symmetry = "rich",
@@ -95,6 +64,10 @@ class GradedNet(nn.Module):
         network: bool = True,
         dropout: float = 0.0,
         share: str = "none",
+        probes: int = 0,
+        learned: bool = True,
+        networks: int = 1,
+        init_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if layers < 1 or channels < 1:
@@ -103,12 +76,19 @@ class GradedNet(nn.Module):
         self.symmetry, self.share, self.acts, self.channels = symmetry, share, acts, channels
         self._plans: dict[NetworkGraph, Plan] = {}
         plans = [self.plan(each) for each in graphs]
-        self.entry = Entry(plans, channels)
+        self.probes = Probes(graphs, probes, learned) if probes else None
+        self.units = Units([plan.owners for plan in plans]) if probes else None
+        spoken = 0 if self.probes is None else self.probes.width(graphs[0])
+        self.entry = Entry(plans, channels, probes, spoken)
         self.layers = nn.ModuleList(ActingLayer(plans, channels, dropout, network) for _ in range(layers))
         self.sites = tuple(dict.fromkeys(plan.owners.space(site) for plan in plans for site in plan.sites))
-        width = channels * (2 * len(self.sites) - 1)
-        self.norm = BatchNorm(width)
-        self.readout = readout_of(outputs)(width)
+        width = channels * (2 * len(self.sites) - 1) + spoken
+        self.exit: Exit | None = None
+        if outputs is None:
+            self.exit = Exit(plans, channels, networks, init_scale)
+        else:
+            self.norm = BatchNorm(width)
+            self.readout = readout_of(outputs)(width)
 
     def plan(self, graph: NetworkGraph) -> Plan:
         """What the layers do on a graph."""
@@ -116,35 +96,46 @@ class GradedNet(nn.Module):
             self._plans[graph] = make_plan(graph, self.symmetry, self.share, self.acts)
         return self._plans[graph]
 
-    def invariants(self, weights: Weights) -> Tensor:
-        """(batch, width): mean and maximum of the features of every site, and those of the network."""
+    def calibrate(self, measure: Measure) -> None:
+        """Learns the units of the training networks, which probes need."""
+        if self.units is not None:
+            self.units.calibrate(measure)
+
+    def features(self, weights: Weights) -> tuple[State, Answers | None]:
+        """Features of neurons after all layers, and what the networks say at the probes."""
         plan = self.plan(weights.graph)
-        acting = operands(weights, plan.grades)
-        state = self.entry(acting, plan)
+        acting, answers = operands(weights, plan.grades), None
+        if self.probes is not None and self.units is not None:
+            answers = self.probes(self.units(weights, plan.owners), acting)
+        state: State = self.entry(acting, plan, answers)
         for layer in self.layers:
-            state = layer(state, acting, plan)
+            state = layer(state, plan)
+        return state, answers
+
+    def invariants(self, weights: Weights) -> Tensor:
+        """(batch, width): mean and maximum of the invariants of every site, those of the network, and the answers."""
+        owners = self.plan(weights.graph).owners
+        state, answers = self.features(weights)
         found: dict[str, list[Tensor]] = {}
         for site, x in state.invariants:
-            rows = functional.relu(x).flatten(1, -2) if site is not None else functional.relu(x)
-            pooled = rows if site is None else torch.cat([rows.mean(1), rows.amax(1)], -1)
-            found.setdefault(plan.owners.space(site), []).append(pooled)
-        parts = []
-        for name in self.sites:
-            width = self.channels * (1 if name == "network" else 2)
-            values = found.get(name)
-            parts.append(
-                torch.stack(values).mean(0) if values else weights_like(weights).new_zeros(weights.batch, width)
-            )
-        return torch.cat(parts, -1)
+            rows = functional.relu(x)
+            if site is not None:
+                rows = rows.flatten(1, -2)
+                rows = torch.cat([rows.mean(1), rows.amax(1)], -1)
+            found.setdefault(owners.space(site), []).append(rows)
+        like = next(iter(state.tensors.values()))
+        missing = {
+            site: like.new_zeros(len(like), self.channels * (1 if site == "network" else 2)) for site in self.sites
+        }
+        parts = [torch.stack(found[site]).mean(0) if site in found else missing[site] for site in self.sites]
+        return torch.cat(parts if answers is None else [*parts, answers.outputs], -1)
 
-    def forward(self, weights: Weights | Sequence[Weights]) -> Tensor:
+    def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
+        if self.exit is not None:
+            found = [self.exit(self.features(batch)[0], batch, self.plan(batch.graph)) for batch in batches]
+            return found[0] if isinstance(weights, Weights) else found
         rows = torch.cat([self.invariants(batch) for batch in batches])
         result: Tensor = self.readout(self.norm(rows))
         return result
-
-
-def weights_like(weights: Weights) -> Tensor:
-    """A floating tensor of the weights."""
-    return next(x for _, x in weights.items() if x.is_floating_point())

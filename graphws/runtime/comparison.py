@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from graphws.runtime.model_file import load_state, read_model, save_model
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score
 from graphws.runtime.trial import Trial, TrialResult
+from graphws.spec import Access
 from graphws.spec.train import Train
 from graphws.tasks import Answers, Task
 
@@ -41,6 +43,9 @@ class Contender:
         train: Learning rates, seeds and the rest.
         augment: Changes its training batches.
         description: Kept with its weights.
+        task: What is to be learnt, in the units of the weights that the model sees.
+        normalise: Done to every batch, last of all; None for nothing.
+        access: What the model has of a network.
     """
 
     name: str
@@ -48,6 +53,9 @@ class Contender:
     train: Train
     augment: Transform | None
     description: dict[str, Any]
+    task: Task
+    normalise: Callable[[Weights], Weights] | None = None
+    access: Access = "weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +64,18 @@ class Comparison:
 
     Attributes:
         contenders: The run's own model first.
-        task: What is to be learnt.
         data: From which networks.
-        normalise: Done to every batch, last of all.
         folder: Where everything goes.
     """
 
     contenders: Sequence[Contender]
-    task: Task
     data: Data
-    normalise: Callable[[Weights], Weights] | None
     folder: RunFolder
+
+    @property
+    def task(self) -> Task:
+        """The task of the run's own model; those of others differ from it in units of the weights only."""
+        return self.contenders[0].task
 
     def run(self, group: Processes, reporter: Reporter) -> tuple[Results, dict[str, Answers]]:
         """Train and score every model.
@@ -101,11 +110,11 @@ class Comparison:
             folder=self.folder.trial(f"{contender.name}-lr{lr:g}-seed{seed}"),
             train=contender.train,
             build=contender.build,
-            task=self.task,
+            task=contender.task,
             training=self.data.split("train"),
             validation=self.data.split("validation"),
             augment=contender.augment,
-            normalise=self.normalise,
+            normalise=contender.normalise,
             description={**contender.description, "lr": lr, "seed": seed},
         )
 
@@ -143,12 +152,13 @@ class Comparison:
             test=tuple(answer.metrics for answer in answers),
             seconds=sum(trial.seconds for trial in trials),
             chosen=chosen,
+            access=contender.access,
         )
         return score, answers[chosen]
 
     def _ask(self, contender: Contender, trial: TrialResult) -> Answers:
         path = self.folder.trial(trial.folder) / "best.safetensors"
-        return answer(contender.build, path, self.task, self.data, self.normalise, "test", trial.seed)
+        return answer(contender, path, self.data, "test", trial.seed)
 
     def _join_histories(self) -> None:
         rows: list[dict[str, Any]] = []
@@ -161,25 +171,17 @@ class Comparison:
         write_csv(self.folder.path / "metrics.csv", columns, rows)
 
 
-def answer(
-    build: Callable[[], nn.Module],
-    path: Any,
-    task: Task,
-    data: Data,
-    normalise: Callable[[Weights], Weights] | None,
-    split: str,
-    seed: int,
-) -> Answers:
-    """The answers of a saved model for a split.
+def answer(contender: Contender, path: Path, data: Data, split: str, seed: int) -> Answers:
+    """The answers of a model, saved at `path`, for a split.
 
     Raises:
         RunError: When the file is missing, damaged or of another architecture.
     """
     with torch.random.fork_rng(devices=[]):
-        model = build()
+        model = contender.build()
     state, _ = read_model(path)
     load_state(model, state, path)
-    learner = Learner(model, task, Optimisation(seed=seed), 1, None, normalise)
+    learner = Learner(model, contender.task, Optimisation(seed=seed), 1, None, contender.normalise)
     return evaluate(learner, data.split(split), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.comparison import Contender
 from graphws.runtime.files import checksum
 from graphws.runtime.learner import Transform
-from graphws.spec import HeadSection, ModelSection, Spec, Train
+from graphws.runtime.scaling import Scale
+from graphws.spec import HeadSection, ModelSection, Spec
+from graphws.tasks import Task
 
 
-def contenders(spec: Spec, graphs: Sequence[NetworkGraph], augment: Transform | None) -> list[Contender]:
-    """The spec's model and its baselines.
+def models(spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, ModelSection]:
+    """The sections of the spec's model and of its baselines by their names, its own first, in the sizes that they have.
 
     Args:
         spec: With ``model`` and ``head``.
         graphs: Of the networks: one, or those of each architecture.
-        augment: What the spec does to training networks.
 
     Raises:
         UsageError: When a model cannot be built on these networks.
@@ -28,15 +30,65 @@ def contenders(spec: Spec, graphs: Sequence[NetworkGraph], augment: Transform | 
     own, head = spec.model, spec.head
     assert own is not None
     assert head is not None
-    taken = [baseline.name for baseline in spec.compare]
-    name = next(name for name in (own.kind, spec.name, "model", "main") if name not in taken)
-    found = [_contender(name, own, head, spec.train, graphs, augment)]
+    found = named_sections(spec)
     for baseline in spec.compare:
-        model = baseline.model
         if baseline.match_parameters:
-            model = model.sized(given(graphs), head, count_parameters(own, graphs, head))
-        found.append(_contender(baseline.name, model, head, baseline.train or spec.train, graphs, augment))
+            count = count_parameters(own, graphs, head)
+            found[baseline.name] = baseline.model.sized(given(graphs), head, count)
     return found
+
+
+def named_sections(spec: Spec) -> dict[str, ModelSection]:
+    """The sections of the spec's model and of its baselines as they are written, by their names, its own first."""
+    assert spec.model is not None
+    taken = [baseline.name for baseline in spec.compare]
+    name = next(name for name in (spec.model.kind, spec.name, "model", "main") if name not in taken)
+    return {name: spec.model, **{baseline.name: baseline.model for baseline in spec.compare}}
+
+
+def contenders(
+    spec: Spec,
+    graphs: Sequence[NetworkGraph],
+    augment: Transform | None,
+    scale: Callable[[ModelSection], Scale],
+    task: Callable[[ModelSection], Task],
+) -> list[Contender]:
+    """The spec's model and its baselines.
+
+    Args:
+        spec: With ``model`` and ``head``.
+        graphs: Of the networks: one, or those of each architecture.
+        augment: What the spec does to training networks.
+        scale: How networks are scaled for a model.
+        task: What a model is to learn, in the units of the weights that it sees.
+
+    Raises:
+        UsageError: When a model cannot be built on these networks.
+    """
+    found = []
+    trained = {baseline.name: baseline.train for baseline in spec.compare}
+    for name, section in models(spec, graphs).items():
+        transforms = [transform for transform in (augment, section.augmentation()) if transform is not None]
+        found.append(
+            Contender(
+                name,
+                builder(section, spec, graphs),
+                trained.get(name) or spec.train,
+                chain(transforms),
+                _description(name, section, spec, graphs),
+                task(section),
+                scale(section).change,
+                section.access,
+            )
+        )
+    return found
+
+
+def builder(section: ModelSection, spec: Spec, graphs: Sequence[NetworkGraph]) -> Callable[[], nn.Module]:
+    """What makes a model, untrained, with the head of the spec."""
+    head = spec.head
+    assert head is not None
+    return lambda: section.build(given(graphs), head)
 
 
 def count_parameters(model: ModelSection, graphs: NetworkGraph | Sequence[NetworkGraph], head: HeadSection) -> int:
@@ -44,26 +96,20 @@ def count_parameters(model: ModelSection, graphs: NetworkGraph | Sequence[Networ
     return model.parameters(given(graphs), head)
 
 
-def _contender(
-    name: str,
-    model: ModelSection,
-    head: HeadSection,
-    train: Train,
-    graphs: Sequence[NetworkGraph],
-    augment: Transform | None,
-) -> Contender:
+def _description(name: str, model: ModelSection, spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, Any]:
+    """What is kept with the weights of a model."""
+    assert spec.head is not None
     description: dict[str, Any] = {
         "name": name,
         "model": model.model_dump(mode="json", by_alias=True),
-        "head": head.model_dump(mode="json", by_alias=True),
+        "head": spec.head.model_dump(mode="json", by_alias=True),
     }
     texts = [graph.to_json() for graph in graphs]
     if len(texts) == 1:
         description["graph"] = texts[0]
     else:  # thousands may be too long for the header of a file; the run keeps them
         description["graphs"] = [checksum(text.encode()) for text in texts]
-    transforms = [transform for transform in (augment, model.augmentation()) if transform is not None]
-    return Contender(name, lambda: model.build(given(graphs), head), train, chain(transforms), description)
+    return description
 
 
 def given(graphs: NetworkGraph | Sequence[NetworkGraph]) -> NetworkGraph | list[NetworkGraph]:
@@ -71,12 +117,6 @@ def given(graphs: NetworkGraph | Sequence[NetworkGraph]) -> NetworkGraph | list[
     if isinstance(graphs, NetworkGraph):
         return graphs
     return graphs[0] if len(graphs) == 1 else list(graphs)
-
-
-def section_of(spec: Spec, name: str) -> ModelSection:
-    """The section of the model of a name: a baseline's, or the spec's own."""
-    assert spec.model is not None
-    return next((baseline.model for baseline in spec.compare if baseline.name == name), spec.model)
 
 
 def chain(transforms: list[Transform]) -> Transform | None:

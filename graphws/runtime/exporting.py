@@ -1,7 +1,7 @@
 """A trained model as one file that PyTorch alone loads (`torch.export`).
 
 The program takes state dicts, stacked: for each key of the networks' own state dict a tensor (networks, *shape).  It
-fixes the gauge, normalises, runs the model and gives its answer in the units of the target, for any number of networks.
+fixes the gauge, scales, runs the model and gives its answer in the units of the target, for any number of networks.
 """
 
 from __future__ import annotations
@@ -37,49 +37,58 @@ class Program(nn.Module):
     Args:
         run: The run.
         graph: Of the networks that come.
-        model: A trained model of the run.
+        name: Of a trained model of the run; its own where None.
 
     Shapes:
         {key: (batch, *shape)} -> (batch, outputs) in the units of the target, the probability of each class, or
-        {key: (batch, *shape)} where the answer is a network.
+        {key: (batch, *shape)} where the answer is a network; {key: (batch, networks, *shape)} where it is several.
     """
 
-    def __init__(self, run: Run, graph: NetworkGraph, model: nn.Module) -> None:
+    def __init__(self, run: Run, graph: NetworkGraph, name: str | None) -> None:
         super().__init__()
         prepared = run.prepared
-        self.graph, self.gauge, self.task = graph, prepared.gauge, prepared.task(graph)
-        self.answers_networks, self.normalised = run.answers_networks, prepared.normalised
-        self.model = copy.deepcopy(model).cpu().eval()
+        section = run.section(name)
+        scale = prepared.scale(section)
+        self.graph, self.gauge, self.task = graph, prepared.gauge, prepared.task(graph, section)
+        assert prepared.spec.head is not None
+        self.answers = prepared.spec.head.answers
+        self.answers_networks, self.scaled = run.answers_networks, scale.change is not None
+        self.model = copy.deepcopy(run.model(name)).cpu().eval()
         for module in self.model.modules():
             if hasattr(module, "fused"):  # kernels of our own, which no file can hold
                 module.fused = False  # type: ignore[assignment]
-        for number, parameter in enumerate(graph.parameters if self.normalised else ()):
-            mean, std = prepared.statistics.spread(graph, parameter.name, torch.zeros(()))
-            self.register_buffer(f"mean{number}", mean)
-            self.register_buffer(f"std{number}", std)
+        for number, parameter in enumerate(graph.parameters):
+            if (moments := scale.moments(graph, parameter.name, torch.zeros(()))) is not None:
+                shift, factor = moments
+                self.register_buffer(f"shift{number}", torch.zeros_like(factor) if shift is None else shift)
+                self.register_buffer(f"factor{number}", factor)
 
     def forward(self, state: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """The answers."""
         weights = self._weights(state)
         source = weights
         weights = weights if self.gauge is None else self.gauge(weights)
-        if self.normalised:
-            weights = self._each(weights, lambda tensor, mean, std: (tensor - mean) / std)
+        if self.scaled:
+            weights = self._each(weights, lambda tensor, shift, factor: (tensor - shift) / factor)
         outputs = self.task.apply(self.model, weights).float()
         if not self.answers_networks:
             return self.task.answer(outputs)
-        network = Weights.unflatten(self.graph, outputs)
-        if self.normalised:
-            network = self._each(network, lambda tensor, mean, std: tensor * std + mean)
+        network = Weights.unflatten(self.graph, outputs.reshape(-1, self.graph.numel))
+        if self.answers > 1:
+            source = source.map(lambda x: x.repeat_interleave(self.answers, 0))
+        if self.scaled:
+            network = self._each(network, lambda tensor, shift, factor: tensor * factor + shift)
         if self.gauge is not None:  # each in the gauge in which it came
             network = canonical_element(source).inverse().act(network)
-        return self._state(network)
+        state = self._state(network)
+        return {key: x.unflatten(0, (-1, self.answers)) for key, x in state.items()} if self.answers > 1 else state
 
     def _each(self, weights: Weights, change: Change) -> Weights:
-        moments = [(getattr(self, f"mean{k}"), getattr(self, f"std{k}")) for k in range(len(self.graph.parameters))]
+        count = len(self.graph.parameters)
+        moments = [(getattr(self, f"shift{k}"), getattr(self, f"factor{k}")) for k in range(count)]
         found = {
-            name: change(tensor, mean, std)
-            for (name, tensor), (mean, std) in zip(weights.items(), moments, strict=True)
+            name: change(tensor, shift, factor)
+            for (name, tensor), (shift, factor) in zip(weights.items(), moments, strict=True)
         }
         return Weights(self.graph, found)
 
@@ -133,7 +142,7 @@ def export_model(
     if path.suffix != SUFFIX:
         raise UsageError(f"{path}: an exported model ends in {SUFFIX}; name it {path.stem}{SUFFIX}")
     graph = _graph(run, architecture)
-    program = Program(run, graph, run.model(model)).eval()
+    program = Program(run, graph, model).eval()
     shapes = graph.stored_shapes()
     count = EXAMPLES if batch is None else batch
     draw = torch.Generator().manual_seed(0)

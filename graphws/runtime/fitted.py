@@ -29,7 +29,7 @@ class SelfFitting(Protocol):
         """Learns from all training networks.
 
         Args:
-            weights: The networks, or a list of those of each graph, normalised as the spec says.
+            weights: The networks, or a list of those of each graph, scaled as the model asks for.
             targets: What the model should answer (`Task.wanted`), in the order of the networks.
         """
 

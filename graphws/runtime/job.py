@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import contenders, section_of
+from graphws.runtime.contenders import contenders, models
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, in_gauge, prepare
-from graphws.runtime.prepared_file import Prepared, read_prepared, unfit, write_prepared
+from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
+from graphws.runtime.scaling import Scale
 from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
-from graphws.tasks import Answers, Task, TaskData
+from graphws.tasks import Answers, Task
 from graphws.tasks.denoising import ONE_GRAPH
 from graphws.zoo import Zoo
 from graphws.zoo.files import digest
@@ -169,22 +169,26 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
     data = preparation.data
     comparison = Comparison(
-        contenders(spec, zoo.graphs, preparation.augment),
-        task_of(spec, data, preparation.deviation),
+        contenders(
+            spec,
+            zoo.graphs,
+            preparation.augment,
+            preparation.scale,
+            lambda section: task_of(spec, data, preparation.scale(section)),
+        ),
         data,
-        preparation.normalise,
         folder,
     )
     return _Ready(zoo, data, preparation, comparison)
 
 
-def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
+def task_of(spec: Spec, data: Data, scale: Scale) -> Task:
     """The task of a spec on its data.
 
     Args:
         spec: With ``task`` and ``head``.
         data: Its targets.
-        deviation: Of each flat weight as the models see it: what noise is measured by.
+        scale: From the networks to what a model sees of them.
 
     Raises:
         DataError: On targets that cannot be learnt; on networks of several graphs where networks are the answer.
@@ -193,7 +197,8 @@ def task_of(spec: Spec, data: Data, deviation: Tensor) -> Task:
     assert spec.head is not None
     if spec.task.answers_networks and len(data.graphs) > 1:
         raise DataError(f"{data.origin}: {ONE_GRAPH.format(len(data.graphs))}")
-    return spec.task.build(spec.head, spec.augment, TaskData(data.targets, data.members["train"], deviation))
+    known = task_data(spec.task, data.targets, data.members["train"], data.graphs[0], scale)
+    return spec.task.build(spec.head, spec.augment, known)
 
 
 def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:
@@ -244,11 +249,10 @@ def evaluate_run(
     if zoo is not None:
         return _evaluate_other(spec, folder, split, _labelled(Zoo.open(zoo), spec, folder), group, reporter)
     own = _ready(spec, folder, group, reporter)
-    found = {}
-    for contender in own.comparison.contenders:
-        path, task = kept_model(folder, contender.name), own.comparison.task
-        found[contender.name] = answer(contender.build, path, task, own.data, own.preparation.normalise, split, 0)
-    return found
+    return {
+        contender.name: answer(contender, kept_model(folder, contender.name), own.data, split, 0)
+        for contender in own.comparison.contenders
+    }
 
 
 def _evaluate_other(
@@ -257,23 +261,20 @@ def _evaluate_other(
     """The answers of a run's models for another zoo; the run's own may be gone."""
     prepared = prepared_of(folder, group, reporter)
     assert spec.task is not None
-    models = contenders(spec, prepared.graphs, None)
-    for contender in models:
+    for model, section in models(spec, prepared.graphs).items():
         for name, graph in zip(zoo.names, zoo.graphs, strict=True):
-            if reason := unfit(prepared, section_of(spec, contender.name), graph):
+            if reason := unfit(prepared, section, graph):
                 which = f", architecture {name!r}" if len(zoo.names) > 1 else ""
-                raise UsageError(
-                    f"the zoo {zoo.path}{which}: {contender.name!r} of {folder.path} cannot read it: {reason}"
-                )
+                raise UsageError(f"the zoo {zoo.path}{which}: {model!r} of {folder.path} cannot read it: {reason}")
     if spec.task.answers_networks and len(zoo.graphs) > 1:
         raise UsageError(f"the zoo {zoo.path}: {ONE_GRAPH.format(len(zoo.graphs))}")
     columns, whole = spec.task.columns(), spec.task.classes
     data = in_gauge(load_data(zoo, columns, whole, classes=prepared.classes, splits=(split,)), prepared.gauge)
-    normalise = prepared.statistics.normalise if prepared.normalised else None
-    task = prepared.task(zoo.graphs[0])
+    asked = contenders(
+        spec, prepared.graphs, None, prepared.scale, lambda section: prepared.task(zoo.graphs[0], section)
+    )
     return {
-        contender.name: answer(contender.build, kept_model(folder, contender.name), task, data, normalise, split, 0)
-        for contender in models
+        contender.name: answer(contender, kept_model(folder, contender.name), data, split, 0) for contender in asked
     }
 
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations.canonical_gauge import canonical_element
-from graphws.runtime.contenders import contenders, section_of
+from graphws.runtime.contenders import builder, models
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of
@@ -44,7 +44,8 @@ class Predictions:
     Attributes:
         names: Of the networks: files, or numbers in a zoo or a batch.
         columns: What was predicted, by name: one entry a network; empty where the answers are networks.
-        networks: For each network the one that the model gave back, a batch of one; empty where answers are numbers.
+        networks: For each network those that the model gave back, a batch of one, or of as many as `head.networks`
+            says: then the answer is the mean of their outputs.  Empty where answers are numbers.
         skipped: What held no network that the model can read, and why.
     """
 
@@ -71,12 +72,12 @@ class Run:
     Attributes:
         folder: Its folder.
         prepared: How networks are prepared, and what answers mean.
-        builders: What makes each of its models, untrained; the run's own first.
+        sections: What its spec says of each of its models; the run's own first.
     """
 
     folder: RunFolder
     prepared: Prepared
-    builders: dict[str, Callable[[], nn.Module]]
+    sections: dict[str, ModelSection]
     _models: dict[str, nn.Module] = field(default_factory=dict)
 
     @staticmethod
@@ -93,13 +94,12 @@ class Run:
         """
         place = RunFolder(Path(folder))
         prepared = prepared_of(place, Processes(), reporter or Reporter())
-        found = contenders(prepared.spec, prepared.graphs, None)
-        return Run(place, prepared, {contender.name: contender.build for contender in found})
+        return Run(place, prepared, models(prepared.spec, prepared.graphs))
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of its models, its own first."""
-        return tuple(self.builders)
+        return tuple(self.sections)
 
     @cached_property
     def answers_networks(self) -> bool:
@@ -114,17 +114,26 @@ class Run:
             UsageError: On a name that no model has.
             RunError: When it is not trained yet, or its file is damaged.
         """
-        name = self.models[0] if name is None else name
-        if name not in self.builders:
-            raise UsageError(f"no model {name!r}; the run has {', '.join(self.models)}" + nearest(name, self.models))
+        name, section = self.models[0] if name is None else name, self.section(name)
         if name not in self._models:
             path = kept_model(self.folder, name)
             state, _ = read_model(path)
             with torch.random.fork_rng(devices=[]):
-                model = self.builders[name]()
+                model = builder(section, self.prepared.spec, self.prepared.graphs)()
             load_state(model, state, path)
             self._models[name] = model.eval().requires_grad_(False)
         return self._models[name]
+
+    def section(self, name: str | None = None) -> ModelSection:
+        """What the spec says of a model; of the run's own where `name` is None.
+
+        Raises:
+            UsageError: On a name that no model has.
+        """
+        name = self.models[0] if name is None else name
+        if name not in self.sections:
+            raise UsageError(f"no model {name!r}; the run has {', '.join(self.models)}" + nearest(name, self.models))
+        return self.sections[name]
 
     def predict(
         self, what: What, model: str | None = None, *, probabilities: bool = False, skip_bad: bool = False
@@ -140,36 +149,35 @@ class Run:
         Raises:
             GraphwsError: On something that holds no network, or one that the model cannot read; it is named.
         """
-        asked, section = self.model(model), section_of(self.prepared.spec, model or self.models[0])
+        asked = _Asking(self, model, probabilities, skip_bad)
         if isinstance(what, Weights):
             found: Iterator[Named | Bad] = iter([Named(tuple(map(str, range(what.batch))), what)])
         else:
             places = [what] if isinstance(what, str | Path) else list(what)
             found = read_networks(places, self.prepared.graphs, self.prepared.names)
-        asking = _Asking(self, asked, section, probabilities, skip_bad)
         for item in found:
-            asking.take(item)
-        return asking.result()
+            asked.take(item)
+        return asked.result()
 
-    def prepare(self, weights: Weights) -> Weights:
-        """Networks as the models see them: in the run's gauge, normalised."""
+    def prepare(self, weights: Weights, model: str | None = None) -> Weights:
+        """Networks as a model sees them, the run's own where None: in the run's gauge, scaled as it asks for."""
         prepared = self.prepared
         weights = weights.to(dtype=torch.float32)
         weights = weights if prepared.gauge is None else prepared.gauge(weights)
-        return prepared.statistics.normalise(weights) if prepared.normalised else weights
+        return prepared.scale(self.section(model)).apply(weights)
 
-    def restore(self, weights: Weights, source: Weights) -> Weights:
+    def restore(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
         """Networks that a model gave back, in the units and the gauge of those that it was asked about."""
-        weights = self.prepared.statistics.restore(weights) if self.prepared.normalised else weights
+        weights = self.prepared.scale(self.section(model)).restore(weights)
         return weights if self.prepared.gauge is None else canonical_element(source).inverse().act(weights)
 
 
 class _Asking:
     """Collects networks graph by graph, asks about whole batches, and keeps the order in which they came."""
 
-    def __init__(self, run: Run, model: nn.Module, section: ModelSection, probabilities: bool, skip_bad: bool) -> None:
-        self.section = section
-        self.run, self.model, self.probabilities, self.skip_bad = run, model, probabilities, skip_bad
+    def __init__(self, run: Run, name: str | None, probabilities: bool, skip_bad: bool) -> None:
+        self.run, self.name, self.probabilities, self.skip_bad = run, name, probabilities, skip_bad
+        self.model, self.section = run.model(name), run.section(name)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
         self.tasks: dict[NetworkGraph, Task] = {}
@@ -214,16 +222,18 @@ class _Asking:
         if graph not in self.tasks:
             if reason := unfit(self.run.prepared, self.section, graph):
                 raise UsageError(reason)
-            self.tasks[graph] = self.run.prepared.task(graph)
+            self.tasks[graph] = self.run.prepared.task(graph, self.section)
         task = self.tasks[graph]
         outputs: list[Tensor] = []
         for part in torch.arange(weights.batch).split(BATCH):
-            seen = self.run.prepare(weights.select(part).to(self.device))
+            seen = self.run.prepare(weights.select(part).to(self.device), self.name)
             outputs.append(task.apply(self.model, seen).float().cpu())
         joined = torch.cat(outputs)
         if self.run.answers_networks:
-            networks = self.run.restore(Weights.unflatten(graph, joined), weights)
-            return [({}, networks.select([k])) for k in range(weights.batch)]
+            count = joined.shape[1] // graph.numel
+            sources = weights.select(torch.arange(weights.batch).repeat_interleave(count))
+            networks = self.run.restore(Weights.unflatten(graph, joined.reshape(-1, graph.numel)), sources, self.name)
+            return [({}, networks.select(slice(k * count, (k + 1) * count))) for k in range(weights.batch)]
         columns = task.columns(joined, self.run.prepared.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]
 
@@ -247,9 +257,9 @@ def _floats(weights: Weights) -> Weights:
 
 
 def _like(network: Weights, source: Weights) -> Weights:
-    """A network in the types of the one that it was made from, whose counters and masks it keeps."""
+    """Networks in the types of the one that they were made from, whose counters and masks they keep."""
     tensors = {
-        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name]
+        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name].expand_as(tensor)
         for name, tensor in network.items()
     }
     return Weights(source.graph, tensors)

@@ -2,27 +2,25 @@
 
 The order matters and is this: the gauge is fixed when networks are drawn (once and for all where they are held in
 memory); training networks then have their signals moved, which calls for fixing the gauge again, and get noise in units
-of each orbit's deviation; every network is normalised last.
+of each orbit's deviation; every network is scaled last, as each model asks for it (`graphws.runtime.scaling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Weights, parts_of
 from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
-from graphws.spec import Augment, Spec
+from graphws.runtime.scaling import Change, Scale
+from graphws.spec import Augment, ModelSection, Preprocess, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
 from graphws.zoo.augmentations import augmentation, first_layer
-
-Change = Callable[[Weights], Weights]
 
 GAUGES: dict[str, Change | None] = {"none": None, "canonical": canonical_gauge}
 """By the name that `preprocess.gauge` gives."""
@@ -34,22 +32,21 @@ class Preparation:
 
     Attributes:
         data: The networks in the gauge that the spec asks for.
-        normalise: Done to every batch last, to the networks of each graph; None for nothing.
         augment: Done to training batches first, to the networks of each graph; None for nothing.
         gauge: Fixes the gauge; None where the spec does not ask for it.
         statistics: Moments of the training networks in that gauge.
+        preprocess: What the spec does to every network.
     """
 
     data: Data
-    normalise: Change | None
     augment: Transform | None
     gauge: Change | None
     statistics: Statistics
+    preprocess: Preprocess
 
-    @property
-    def deviation(self) -> Tensor:
-        """Of every flat weight as the model sees it; of networks of several graphs, of those of the first."""
-        return deviation(self.statistics, self.data.graphs[0], self.normalise is not None)
+    def scale(self, section: ModelSection) -> Scale:
+        """How every batch is scaled last for a model."""
+        return Scale.of(section, self.preprocess, self.statistics)
 
 
 def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
@@ -62,22 +59,13 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     gauge = GAUGES[spec.preprocess.gauge]
     data = in_gauge(data, gauge)
     statistics = zoo.statistics if gauge is None else _statistics(data)
-    normalise = statistics.normalise if spec.preprocess.normalize else None
     augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
-    return Preparation(data, normalise, augment, gauge, statistics)
+    return Preparation(data, augment, gauge, statistics, spec.preprocess)
 
 
 def in_gauge(data: Data, gauge: Change | None) -> Data:
     """The same networks in a gauge: fixed at once where they are held in memory, as they are drawn otherwise."""
     return data if gauge is None else replace(data, collection=data.collection.changed(gauge))
-
-
-def deviation(statistics: Statistics, graph: NetworkGraph, normalised: bool) -> Tensor:
-    """Of every flat weight of networks of a graph, as a model sees them."""
-    if normalised:
-        return torch.ones(graph.numel)
-    like = torch.zeros(())
-    return torch.cat([statistics.spread(graph, p.name, like)[1].flatten() for p in graph.parameters])
 
 
 def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:

@@ -22,8 +22,9 @@ from graphws.graph import NetworkGraph
 from graphws.layers.differences import difference
 from graphws.runtime.data import Data
 from graphws.runtime.files import read_json, write_bytes, write_json
-from graphws.runtime.preparation import GAUGES, Change, Preparation, deviation
-from graphws.spec import ModelSection, Spec
+from graphws.runtime.preparation import GAUGES, Preparation
+from graphws.runtime.scaling import Change, Scale
+from graphws.spec import ModelSection, Spec, TaskSection
 from graphws.tasks import Task, TaskData
 from graphws.tensor_bytes import tensor_bytes
 from graphws.zoo import Statistics, Zoo
@@ -66,30 +67,42 @@ class Prepared:
         """Fixes the gauge; None where the spec does not ask for it."""
         return GAUGES[self.spec.preprocess.gauge]
 
-    @property
-    def normalised(self) -> bool:
-        """Whether models see normalised weights."""
-        return self.spec.preprocess.normalize
+    def scale(self, section: ModelSection) -> Scale:
+        """How networks are scaled for a model."""
+        return Scale.of(section, self.spec.preprocess, self.statistics)
 
-    def task(self, graph: NetworkGraph) -> Task:
-        """The task of the run for networks of a graph: in its units, with its noise."""
+    def task(self, graph: NetworkGraph, section: ModelSection) -> Task:
+        """The task of the run for networks of a graph as a model sees them: in its units, with its noise."""
         assert self.spec.task is not None
         assert self.spec.head is not None
-        spread = (
-            deviation(self.statistics, graph, self.normalised) if self.spec.task.answers_networks else torch.ones(0)
-        )
-        known = TaskData(self.targets, torch.arange(len(self.targets)), spread)
+        members = torch.arange(len(self.targets))
+        known = task_data(self.spec.task, self.targets, members, graph, self.scale(section))
         return self.spec.task.build(self.spec.head, self.spec.augment, known)
+
+
+def task_data(task: TaskSection, targets: Tensor, members: Tensor, graph: NetworkGraph, scale: Scale) -> TaskData:
+    """What a task looks at when it is made.
+
+    Args:
+        task: Of the spec.
+        targets: One row a network.
+        members: Which of them are for training.
+        graph: Of the networks; of several, the first.
+        scale: From the networks to what a model sees of them.
+    """
+    if not task.answers_networks:
+        return TaskData(targets, members, torch.ones(0))
+    return TaskData(targets, members, scale.deviation(graph), graph, scale.restore)
 
 
 def unfit(prepared: Prepared, section: ModelSection, graph: NetworkGraph) -> str:
     """Why a trained model cannot read networks of a graph, as far as spaces and parameters tell; empty where it can.
 
-    Keys of the state dict, activations and frequencies make no difference.  A model whose weights are shared by role
-    may read any graph; which roles it knows it says itself.
+    Keys of the state dict, activations and frequencies make no difference.  A model that reads networks of any graph
+    (`ModelSection.reads_others`) says itself which ones it cannot.
     """
     known = prepared.graphs
-    if getattr(section, "share", "none") == "role" or any(graph.structure == one.structure for one in known):
+    if section.reads_others or any(graph.structure == one.structure for one in known):
         return ""
     what = difference(known[0], graph)
     return f"it is of another architecture: {what}; train a model with `model.share: role` to read several"
@@ -108,7 +121,7 @@ def write_prepared(prepared: Prepared, folder: Path) -> None:
     facts = {
         "format": FORMAT,
         "gauge": prepared.spec.preprocess.gauge,
-        "normalize": prepared.normalised,
+        "normalize": prepared.spec.preprocess.normalize,
         "architectures": list(prepared.names),
         "roles": roles,
         "target": list(prepared.spec.task.columns()) if prepared.spec.task is not None else [],

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
+from graphws.spec import Access
 from graphws.tasks import Metric
 
 
@@ -41,6 +42,7 @@ class Score:
         test: Metrics of the same models on networks that were never looked at before.
         seconds: Time in training, all learning rates and seeds.
         chosen: Which of the seeds has the best validation; its model is the one kept.
+        access: What the model has of a network; scores of unlike access do not compare.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Score:
     test: tuple[dict[str, float], ...]
     seconds: float
     chosen: int
+    access: Access = "weights"
 
     def __post_init__(self) -> None:
         plain = self.name.isprintable() and not set("/\\") & set(self.name) and not self.name.startswith(".")
@@ -98,21 +101,25 @@ class Results:
         """Column titles and ready text, for a terminal and for the report."""
         several = any(len(score.seeds) > 1 for score in self.scores)
         metrics = [name for name in self.scores[0].test[0] if name != "loss"]
-        columns = ["model", "parameters", *(f"test {name}" for name in metrics), "lr", "seconds"]
+        columns = ["model", "access", "parameters", *(f"test {name}" for name in metrics), "lr", "seconds"]
         if several:
             columns.insert(-2, "seeds")
         rows = []
         for score in self.scores:
-            row = [score.name, f"{score.parameters:,}"]
+            row = [score.name, score.access, f"{score.parameters:,}"]
             row += [in_words(name, score.values(name)) for name in metrics]
             row += [str(len(score.seeds))] if several else []
             rows.append([*row, f"{score.lr:g}", f"{score.seconds:.0f}"])
         return columns, rows
 
+    def label(self, score: Score) -> str:
+        """The name of a model, with its access where that is not the same for all."""
+        return f"{score.name} ({score.access})" if len({each.access for each in self.scores}) > 1 else score.name
+
     def sentence(self) -> str:
         """The outcome in one sentence."""
         name = self.metric.name
-        parts = [f"{score.name} reaches {in_words(name, score.values(name))}" for score in self.scores]
+        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name))}" for score in self.scores]
         return f"Test {name} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
 
 

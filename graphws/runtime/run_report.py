@@ -45,9 +45,9 @@ def write_report(
 
 def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]) -> Figures:
     metric = results.metric.name
-    values = {score.name: score.values(metric) for score in results.scores}
+    values = {results.label(score): score.values(metric) for score in results.scores}
     histories = {
-        score.name: [
+        results.label(score): [
             read_rows(folder.trial(f"{score.name}-lr{score.lr:g}-seed{seed}") / "metrics.csv") for seed in score.seeds
         ]
         for score in results.scores

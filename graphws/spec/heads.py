@@ -26,6 +26,11 @@ class HeadSection(Section):
     def size(self) -> int | None:
         """How many numbers the model returns; None: a network like the one that it read."""
 
+    @property
+    def answers(self) -> int:
+        """How many networks the model returns for one, where it returns networks."""
+        return 1
+
     @abstractmethod
     def build(self, width: int) -> nn.Module:
         """The module (batch, width) -> answer that reads `width` invariant numbers of a network.
@@ -60,6 +65,15 @@ class EquivariantHead(HeadSection):
 
     kind: Annotated[Literal["equivariant"], Field(description="Weights of the same architecture as the input.")]
     channels: Annotated[Count, Field(description="Channels of every weight that is returned.")] = 1
+    networks: Annotated[
+        Count,
+        Field(description="Networks that are returned for one; of several, the mean of their outputs is the answer."),
+    ] = 1
+
+    @property
+    def answers(self) -> int:
+        """The networks."""
+        return self.networks
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """A network has one channel a weight."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from graphws.zoo.augmentations import Augmentation
 
 Norm = Literal["batch", "layer", "none"]
+Scaling = Literal["normalised", "unit", "raw"]
+"""How weights are scaled for a model; see `graphws.runtime.scaling`."""
+Access = Literal["weights", "queries", "weights + queries"]
+"""What a model has of a network: its weights, its outputs at points, or both."""
 Networks: TypeAlias = "NetworkGraph | Sequence[NetworkGraph]"
 """The graph of the networks, or several."""
 WORD_OR_SIZES = Discriminator(lambda value: "sizes" if isinstance(value, dict) else "word")
@@ -42,6 +46,21 @@ class ModelSection(Section):
     sizable: ClassVar[bool] = False
 
     kind: Annotated[str, Field(description="What reads the networks.")]
+
+    @property
+    def scaling(self) -> Scaling:
+        """How weights are to be scaled for this model where ``preprocess.normalize`` is true; else all are raw."""
+        return "normalised"
+
+    @property
+    def access(self) -> Access:
+        """What the model has of a network, as tables of results say it; models of unlike access do not compare."""
+        return "weights"
+
+    @property
+    def reads_others(self) -> bool:
+        """Whether, once trained, it may be asked about networks of graphs that it was not built on."""
+        return False
 
     def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
         """Why the model, which stands at `at`, cannot read networks of so many architectures; of one, nothing is."""
@@ -67,7 +86,7 @@ class ModelSection(Section):
         """A model with fresh parameters from torch's generator.
 
         It reads `graphws.graph.Weights` and returns the head's answer (batch, …), or `Weights` of the same graph where
-        ``head.size()`` is None.
+        ``head.size()`` is None: ``head.answers`` networks for each, next to each other.
 
         Args:
             graph: Of the networks; several only where `architecture_violations` has nothing against it, and then the
@@ -148,6 +167,11 @@ class DwsnetModel(ModelSection):
     init_scale: Annotated[
         Positive, Field(description="Factor on the last layer's initial weights; 1e-3 where the output is a network.")
     ] = 1.0
+
+    @property
+    def reads_others(self) -> bool:
+        """Where weights are shared by role; which roles it knows the model says itself."""
+        return self.share == "role"
 
     def layer_messages(self) -> tuple[Message, ...]:
         """The messages of a layer, spelled out: the list, or what the blocks expand to, in a fixed order.
@@ -244,6 +268,7 @@ class DwsnetModel(ModelSection):
             share=self.share,
             heads=self.heads,
             init_scale=self.init_scale,
+            networks=head.answers,
         )
 
     def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
@@ -253,10 +278,12 @@ class DwsnetModel(ModelSection):
         from graphws.layers.stage_explanation import explain_stage
 
         reduction = reduction_of(graphs, self.reduce, self.channels, self.share)
-        messages, networks = self.layer_messages(), head is not None and head.size() is None
-        last = reduction.channels if networks else self.channels
+        messages = self.layer_messages()
+        returned = reduction.channels * head.answers if head is not None and head.size() is None else None
+        last = self.channels if returned is None else returned
         channels = [reduction.channels, *[self.channels] * (self.layers - 1), last]
         inner = [reduction.inner(graph) for graph in graphs]
+        found = stages(inner, messages, self.layers, networks=returned is not None)
         return tuple(
             explain_stage(
                 stage,
@@ -267,7 +294,9 @@ class DwsnetModel(ModelSection):
                 share=self.share,
                 heads=self.heads if pair[0] > 1 else 1,
             )
-            for stage, pair in zip(stages(inner, messages, self.layers, networks), pairwise(channels), strict=True)
+            for stage, pair in zip(
+                stages(inner, messages, self.layers, returned is not None), pairwise(channels), strict=True
+            )
         )
 
 
@@ -322,6 +351,7 @@ class MlpModel(ModelSection):
             activation=self.activation,
             norm=self.norm,
             dropout=self.dropout,
+            networks=head.answers,
         )
 
     def sized(self, graph: Networks, head: HeadSection, parameters: int) -> MlpModel:

@@ -12,7 +12,7 @@ from graphws.errors import UsageError
 from graphws.spec.heads import HeadSection
 from graphws.spec.kinds import Kinds
 from graphws.spec.preparation import Augment
-from graphws.spec.section import ONE_OR_LIST, Section, Text
+from graphws.spec.section import ONE_OR_LIST, Count, Section, Text
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation, duplicates
 
@@ -138,6 +138,11 @@ class WeightsTask(TaskSection):
         Literal["denoise"],
         Field(description="What the returned network is: denoise gives back the one without `augment.noise`."),
     ] = "denoise"
+    points: Annotated[
+        Count,
+        Field(description="Where the head returns several networks: points at which their mean output is compared with "
+              "the clean network's, a grid (k·k) for networks with 2 inputs, else seeded draws."),
+    ] = 64  # fmt: skip
 
     def augment_violations(self, augment: Augment, at: Path) -> Iterator[Violation]:
         """There is noise to remove."""
@@ -146,10 +151,16 @@ class WeightsTask(TaskSection):
             yield Violation(at, f"{what}: nothing to remove")
 
     def build(self, head: HeadSection, augment: Augment, data: TaskData) -> Task:
-        """Squared error of the cleaned weights."""
-        from graphws.tasks import Denoising
+        """Squared error of the cleaned weights; of several networks, of the mean of their outputs."""
+        from graphws.tasks import Denoising, FunctionDenoising
 
-        return Denoising(data.deviation, augment.noise, augment.dropout)
+        if head.answers == 1:
+            return Denoising(data.deviation, augment.noise, augment.dropout)
+        assert data.graph is not None
+        assert data.restore is not None
+        return FunctionDenoising(
+            data.deviation, augment.noise, augment.dropout, data.graph, data.restore, head.answers, self.points
+        )
 
 
 TASKS = Kinds("graphws.tasks", TaskSection, ClassificationTask, RegressionTask, WeightsTask)

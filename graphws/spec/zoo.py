@@ -14,6 +14,8 @@ from graphws.spec.section import (
     Count,
     Natural,
     NetworkActivation,
+    NotNegative,
+    Number,
     Positive,
     Probability,
     Section,
@@ -30,6 +32,10 @@ ZOOS = FilePath("zoos")
 """Where zoos without a `path` are kept."""
 COLUMNS = ("sample", "view", "split", "loss", "psnr", "steps")
 """Columns of the table of every fitted zoo; the source adds its own."""
+
+
+LATER = {"network": ("first", "offset"), "fit": ("weight_decay",)}
+"""Keys that do not count in the name of a zoo while they are at their defaults, so that older zoos keep theirs."""
 
 
 class NetworkSection(Section):
@@ -50,13 +56,33 @@ class NetworkSection(Section):
             "weights: the less of it, the better they read, as long as the fit still succeeds."
         ),
     ] = 1.0
+    first: Annotated[
+        Literal["siren", "hidden"],
+        Field(
+            description="How the first layer of a sine network starts. siren: within ±1/inputs, as SIREN's authors "
+            "have it; hidden: within ±√(6/inputs)/ω like the hidden layers, as in the zoos of paper D."
+        ),
+    ] = "siren"
+    offset: Annotated[
+        Number,
+        Field(description="Added to the outputs of every network, a part of its function; 0.5 in the zoos of paper D."),
+    ] = 0.0
+
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Only sine networks start their first layer in more than one way."""
+        if self.first != "siren" and self.activation != "sine":
+            yield Violation(
+                (*at, "first"),
+                f"{dotted((*at, 'first'))}: {self.first} is for sine networks; "
+                f"all layers of {self.activation} start alike",
+            )
 
     def build(self, samples: Samples) -> Architecture:
         """The architecture; inputs and outputs are those of the samples."""
         from graphws.zoo import Architecture
 
         widths = (samples.coordinates.shape[1], *self.hidden, samples.values.shape[2])
-        return Architecture(widths, self.activation, self.omega, self.start)
+        return Architecture(widths, self.activation, self.omega, self.start, self.first, self.offset)
 
 
 class FitSection(Section):
@@ -75,6 +101,13 @@ class FitSection(Section):
     ] = 40.0
     seed: Annotated[Natural, Field(description="Seed of the initialisations.")] = 0
     check_every: Annotated[Count, Field(description="Steps between two looks at the signal-to-noise ratio.")] = 25
+    weight_decay: Annotated[
+        NotNegative,
+        Field(
+            description="L2 penalty of weights and biases, added to the gradient before Adam's moments "
+            "(torch.optim.Adam's, as in the sine zoo of paper D, 1e-4; not AdamW's)."
+        ),
+    ] = 0.0
 
     def build(self) -> FitOptions:
         """The options of the fit."""
@@ -146,5 +179,10 @@ class ZooSection(Section):
         if self.path is not None:
             return FilePath(self.path)
         content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}})
+        for section, keys in LATER.items():
+            usual = type(getattr(self, section)).model_fields
+            for key in keys:
+                if content[section][key] == usual[key].default:
+                    del content[section][key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return ZOOS / f"{self.source.kind}-{digest[:8]}"

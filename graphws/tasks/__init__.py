@@ -19,6 +19,7 @@ from graphws.tasks.answers import Answers as Answers
 from graphws.tasks.classification import Classification as Classification
 from graphws.tasks.classification import class_targets as class_targets
 from graphws.tasks.denoising import Denoising as Denoising
+from graphws.tasks.function_denoising import FunctionDenoising as FunctionDenoising
 from graphws.tasks.kendall import KendallTau as KendallTau
 from graphws.tasks.regression import Regression as Regression
 from graphws.tasks.task import Figures as Figures

@@ -36,7 +36,7 @@ class Denoising(Task):
 
     def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """Noisy weights, and the clean ones as targets."""
-        weights = _of_one_graph(weights)
+        weights = of_one_graph(weights)
         clean = weights.flatten()
         noise = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
         noisy = clean + self.noise * self.deviation.to(clean) * noise
@@ -46,7 +46,7 @@ class Denoising(Task):
 
     def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Float[Tensor, "batch weights"]:
         """The corrected weights, flat."""
-        weights = _of_one_graph(weights)
+        weights = of_one_graph(weights)
         noisy = weights.flatten()
         correction: Tensor = model(weights).flatten()
         return noisy + self.deviation.to(noisy) * correction
@@ -69,7 +69,7 @@ class Denoising(Task):
         metrics.update(self.losses(outputs.float(), targets))
 
 
-def _of_one_graph(weights: Mixed) -> Weights:
+def of_one_graph(weights: Mixed) -> Weights:
     """Flat weights of several graphs would not stand in one tensor."""
     if isinstance(weights, list):
         raise DataError(ONE_GRAPH.format(len(weights)))

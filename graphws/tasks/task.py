@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from graphws.graph import Mixed
+from graphws.graph import Mixed, NetworkGraph, Weights
 from graphws.tasks.answers import Answers
 from graphws.zoo import Zoo
 
@@ -44,12 +44,17 @@ class TaskData:
     Attributes:
         targets: One row a network of the data, in the units of the table.
         training: Which networks are for training.
-        deviation: Of every flat weight as the models see it: what noise is measured by.
+        deviation: Of every flat weight as the model sees it: what noise is measured by; empty where the answers are no
+            networks.
+        graph: Of the networks, where they are the answer.
+        restore: From networks as the model sees them to networks that can be run.
     """
 
     targets: Tensor
     training: Int64[Tensor, " training"]
     deviation: Float[Tensor, " weights"]
+    graph: NetworkGraph | None = None
+    restore: Callable[[Weights], Weights] | None = None
 
 
 class Task(ABC):

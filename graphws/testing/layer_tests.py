@@ -23,11 +23,14 @@ from torch import Tensor, nn
 
 from graphws.errors import VerificationError
 from graphws.graph import NetworkGraph, Weights
+from graphws.graph.group import Richness
 from graphws.layers import Features
+from graphws.layers.acting.state import State
 from graphws.testing.commutant import commutant
 from graphws.testing.equivariance import check_equivariance, random_features, random_weights
+from graphws.testing.states import random_state
 
-Inputs = Weights | Features
+Inputs = Weights | Features | State
 
 
 class LayerTests:
@@ -36,6 +39,8 @@ class LayerTests:
     Attributes:
         graph: Graph of the layer's inputs; its group must move something.
         channels: The layer takes `Features` of so many channels; None: it takes `Weights`.
+        actions: ``rich``: the layer is to follow signs, scales and matrices as well as permutations; see
+            `GradedLayerTests`.
         batch: Networks at once.
         seed: Of all that is drawn.
         tolerance: Largest relative error in float64 that counts as none.
@@ -44,6 +49,7 @@ class LayerTests:
 
     graph: NetworkGraph
     channels: int | None = None
+    actions: Richness = "permutation"
     batch: int = 3
     seed: int = 0
     tolerance: float = 1e-9
@@ -133,13 +139,22 @@ class LayerTests:
         return layer
 
     def _inputs(self) -> Inputs:
+        weights = random_weights(self.graph, self.batch, self._generator(2))
         if self.channels is None:
-            return random_weights(self.graph, self.batch, self._generator(2))
+            return weights
+        if self.actions == "rich":
+            return random_state(weights, self.channels, self._generator(2))
         return random_features(self.graph, self.channels, self.batch, self._generator(2))
 
     def _check(self, module: Callable[..., Any]) -> None:
         check_equivariance(
-            module, self.graph, self._generator(3), channels=self.channels, batch=self.batch, tolerance=self.tolerance
+            module,
+            self.graph,
+            self._generator(3),
+            channels=self.channels,
+            actions=self.actions,
+            batch=self.batch,
+            tolerance=self.tolerance,
         )
 
     def _paths(self) -> Iterator[nn.Module]:
@@ -167,6 +182,30 @@ class LayerTests:
     def _assert_close(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
         for one, other in zip(found, wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=self.tolerance, atol=self.tolerance)
+
+
+class GradedLayerTests(LayerTests):
+    """Tests of a layer whose features have grades: it takes a `State` and gives one, or an invariant tensor.
+
+    With ``channels = None`` it takes `Weights` and gives weights or an invariant.
+    """
+
+    channels: int | None = 2
+    actions: Richness = "rich"
+    tolerance = 1e-10
+
+    def test_the_check_of_grades_notices(self) -> None:
+        """The same check fails where features that are not invariant are shifted, so that it knows grades."""
+        if self.channels is None:
+            raise SkipTest("the layer takes weights, of which every check of equivariance moves signs and scales")
+        layer = self._layer()
+        try:
+            self._check(lambda state: layer(_shifted(state)))
+        except VerificationError as error:
+            if str(error).startswith("not "):
+                return
+            raise
+        raise VerificationError("the check proves nothing: it passes where graded features are shifted")
 
 
 class LinearLayerTests(LayerTests):
@@ -215,6 +254,8 @@ def _tensors(value: Any) -> list[Tensor]:
     """The tensors of features, weights or a tensor, in a fixed order."""
     if isinstance(value, Features):
         return [value[name] for name in value.tensors]
+    if isinstance(value, State):
+        return list(value.tensors.values())
     return [tensor for _, tensor in value.items()] if isinstance(value, Weights) else [value]
 
 
@@ -222,6 +263,9 @@ def _rebuilt(like: Inputs, tensors: Sequence[Tensor]) -> Inputs:
     """Weights or features with other tensors."""
     if isinstance(like, Features):
         return like.replace(dict(zip(like.tensors, tensors, strict=True)))
+    if isinstance(like, State):
+        weights = like.weights.cast(tensors[0].dtype)
+        return State(weights, dict(zip(like.tensors, tensors, strict=True)))
     return Weights(like.graph, {name: x for (name, _), x in zip(like.items(), tensors, strict=True)})
 
 
@@ -230,10 +274,15 @@ def _channels(output: Any) -> int:
 
 
 def _flat(output: Any) -> Tensor:
-    return torch.cat([x.flatten(1) for x in _tensors(output)], 1)
+    return torch.cat([x.reshape(len(x), -1) for x in _tensors(output)], 1)
 
 
 def _by_position(inputs: Inputs) -> Inputs:
     """What breaks the symmetry of any layer that reads it: each entry weighed by where it stands."""
     weighed = (x * torch.linspace(1, 2, x[0].numel(), dtype=x.dtype).view(x.shape[1:]) for x in _tensors(inputs))
     return _rebuilt(inputs, list(weighed))
+
+
+def _shifted(state: State) -> State:
+    """What breaks the grades of any layer that reads it: one is added to every feature that is not invariant."""
+    return state.with_({(space, grade): x + 1 for space, grade, x in state.graded})

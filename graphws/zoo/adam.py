@@ -2,7 +2,8 @@
 
 The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.batched_mlp`).  Their gradient is then 1/ω of
 the ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
-divided by ω: the same trajectory, to rounding.
+divided by ω: the same trajectory, to rounding.  A weight decay adds decay·p to the ordinary gradient of p (L2, before
+the moments), so decay/ω² times what is stored.
 """
 
 from __future__ import annotations
@@ -38,25 +39,34 @@ class Adam:
         scale: ω, or 1.
         betas: Decay of the first and second moment.
         epsilon: Added to the root of the second moment.
+        weight_decay: Pull of all parameters, biases too, towards 0, as a part of the gradient.
     """
 
     def __init__(
-        self, parameters: FlatParameters, scale: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
+        self,
+        parameters: FlatParameters,
+        scale: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         self.parameters = parameters
         self.gradients = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
         self.first = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
         self.second = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
-        self._scale, self._betas, self._epsilon = scale, betas, epsilon
+        self._scale, self._betas, self._epsilon, self._decay = scale, betas, epsilon, weight_decay
         self._root = torch.empty_like(parameters.flat)
 
     def step(self, number: int, lr: float) -> None:
         """Update `number` (from 1) with the gradients that stand in `gradients`."""
-        (beta1, beta2), gradient = self._betas, self.gradients.flat
+        (beta1, beta2), gradient, last = self._betas, self.gradients.flat, self.parameters.last
+        if self._decay:
+            gradient[:last].add_(self.parameters.flat[:last], alpha=self._decay / self._scale**2)
+            gradient[last:].add_(self.parameters.flat[last:], alpha=self._decay)
         self.first.flat.lerp_(gradient, 1 - beta1)
         self.second.flat.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         torch.sqrt(self.second.flat, out=self._root).div_(math.sqrt(1 - beta2**number))
-        size, last = lr / (1 - beta1**number), self.parameters.last
+        size = lr / (1 - beta1**number)
         self._move(slice(0, last), size * self._scale, self._epsilon / self._scale)
         self._move(slice(last, None), size, self._epsilon)
 

@@ -5,6 +5,9 @@ U(-1/d, 1/d), every other from U(-√(6/d)/ω, √(6/d)/ω), where d is the laye
 sine start with PyTorch's default, U(-1/√d, 1/√d).  These bounds suppose coordinates in [-1, 1], which is what every
 source gives.  All weights are then multiplied by `start`.  Biases start at 0.
 
+The authors of paper D start the first layer of a sine network like the hidden ones and add 0.5 to the outputs (their
+repository, issue 7): `first` and `offset` say so.
+
 What a network starts from is noise to whoever reads its weights afterwards, so the less of it, the better they read, as
 long as the fit still succeeds.  On digits of 8×8 pixels with ω = 5 the same small DWSNet, trained for the same ten
 epochs on two views, told the class of 19 % of the test pictures from networks with random biases, of 28 % with zero
@@ -20,14 +23,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.errors import ZooError
+from graphws.errors import ZooError, nearest
 from graphws.graph import NetworkGraph
 from graphws.operations import mlp_graph
+
+First = Literal["siren", "hidden"]
+"""How the first layer of a sine network starts: as SIREN's authors have it, or like the hidden layers."""
 
 _MASK = (1 << 64) - 1
 
@@ -41,9 +48,12 @@ class Architecture:
         activation: One of `graphws.operations.ACTIVATIONS`.
         omega: Frequency ω of a sine, sin(ω(Wx + b)); ignored by other activations.
         start: Factor on the weights that networks start from.
+        first: How the first layer of a sine network starts: by a rule of its own, or by that of the hidden layers.
+        offset: Added to the outputs; part of the networks' function, so their graph has it.
 
     Raises:
-        ZooError: On an omega or a start that is not positive.
+        ZooError: On an omega or a start that is not positive, an unknown `first` or one that the activation has no use
+            for.
         GraphError: On widths or an activation that no graph can have.
     """
 
@@ -51,25 +61,44 @@ class Architecture:
     activation: str = "sine"
     omega: float = 30.0
     start: float = 1.0
+    first: First = "siren"
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
         for name in ("omega", "start"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ZooError(f"{name} must be a positive number, got {getattr(self, name)!r}")
+        if self.first not in get_args(First):
+            raise ZooError(
+                f"first must be siren or hidden, got {self.first!r}" + nearest(str(self.first), get_args(First))
+            )
+        if self.first != "siren" and self.activation != "sine":
+            raise ZooError(f"first: {self.first} is for sine networks; all layers of {self.activation} start alike")
         self.graph()
+
+    def settings(self) -> dict[str, Any]:
+        """What the result depends on, for provenance; `first` and `offset` only where they say something."""
+        shown = {"widths": list(self.widths), "activation": self.activation, "omega": self.omega, "start": self.start}
+        if self.first != "siren":
+            shown["first"] = self.first
+        if self.offset:
+            shown["offset"] = self.offset
+        return shown
 
     def graph(self) -> NetworkGraph:
         """The graph of these networks."""
         omega = self.omega if self.activation == "sine" else None
-        return mlp_graph(self.widths, activation=self.activation, omega=omega)
+        return mlp_graph(self.widths, activation=self.activation, omega=omega, offset=self.offset)
 
     def bound(self, layer: int) -> float:
         """Half width of the uniform distribution that the weights of a layer (counted from 0) start from."""
         fan_in = self.widths[layer]
         if self.activation != "sine":
             return self.start / math.sqrt(fan_in)
-        return self.start * (1 / fan_in if layer == 0 else math.sqrt(6 / fan_in) / self.omega)
+        if layer == 0 and self.first == "siren":
+            return self.start / fan_in
+        return self.start * math.sqrt(6 / fan_in) / self.omega
 
 
 def initial(architecture: Architecture, seed: int, samples: np.ndarray, views: np.ndarray) -> list[Tensor]:

@@ -4,7 +4,7 @@ N networks of one architecture, each on the same points.  Activations lie featur
 a last row of ones, so that a layer is one batched product with (N, width + 1, out): weight transposed, bias as last
 row.  For a SIREN ω is folded into the stored hidden layers, so that a layer is sin(A·h), one multiplication fewer than
 sin(ω(Wx + b)).  `Adam` in `graphws.zoo.adam` scales its step to match, so trajectories are those of the ordinary
-parametrisation.
+parametrisation.  An offset of the outputs is left to the targets, from which `fit_group` takes it.
 
 Gradients of a layer with input h, pre-activation z and cotangent δ of z: dA = h δᵀ, and below (A without its last row)
 δ, times the derivative of the activation.  All buffers are made once; a group of 16 to 64 networks keeps them in cache,
@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Operation
+from graphws.operations import activation
 from graphws.zoo.architecture import Architecture
 
 _PAD = 64  # numbers: a vector loop of any width ends on such a border, so no element ever falls into a scalar tail
@@ -102,8 +103,7 @@ class BatchedMLP:
         self._linear = [coordinates.new_empty(count, width, points) for width in widths[1:]]
         self._delta = [coordinates.new_empty(count, width, points) for width in widths[1:-1]]
         self._cotangent = coordinates.new_zeros(count, widths[-1], points)
-        graph = architecture.graph()
-        operation = next((op for op in graph.operations if op.kind != "linear"), Operation("identity", ("x",), ("y",)))
+        operation = activation(architecture.activation).step()
         kind = operation.kind
         if kind == "sine":  # ω is folded into the layer below
             self._activate: Callable[[Tensor], Tensor] = torch.sin

@@ -37,6 +37,7 @@ class FitOptions:
             fit in a tenth of the steps.
         views: Networks a sample, each from a start of its own.
         psnr: Decibels at which a network stops early; None for never.
+        weight_decay: Added to the gradient times the weights and biases (L2, as PyTorch's Adam has it; not AdamW).
         check_every: Steps between looks at the PSNR.
         seed: Decides every start.
         group: Networks that are computed together; None for what fits the processor's cache.  Results do not depend
@@ -54,6 +55,7 @@ class FitOptions:
     check_every: int = 25
     seed: int = 0
     group: int | None = None
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "views", "check_every", "group"):
@@ -62,6 +64,8 @@ class FitOptions:
                 raise ZooError(f"fit: {name} must be a whole number of at least 1, got {value!r}")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ZooError(f"fit: lr must be a positive number, got {self.lr!r}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ZooError(f"fit: weight_decay must be a number of at least 0, got {self.weight_decay!r}")
         if self.schedule not in get_args(Schedule):
             raise ZooError(
                 f"fit: schedule must be none or cosine, got {self.schedule!r}"
@@ -71,8 +75,9 @@ class FitOptions:
             raise ZooError(f"fit: psnr must be a number of decibels or null, got {self.psnr!r}")
 
     def settings(self) -> dict[str, Any]:
-        """What the result depends on, for provenance: everything but `group`."""
-        names = ("steps", "lr", "schedule", "views", "psnr", "check_every", "seed")
+        """What the result depends on, for provenance: everything but `group`; a decay only where there is one."""
+        names = ["steps", "lr", "schedule", "views", "psnr", "check_every", "seed"]
+        names += ["weight_decay"] if self.weight_decay else []
         return {name: getattr(self, name) for name in names}
 
 
@@ -159,8 +164,8 @@ def fit_group(
     starts = initial(architecture, options.seed, samples, views)
     for layer, start in zip(parameters.layers, starts, strict=True):
         layer.copy_(start * (1.0 if layer is parameters.layers[-1] else mlps.scale))
-    optimiser = Adam(parameters, mlps.scale)
-    wanted = targets.transpose(1, 2)[active].contiguous()
+    optimiser = Adam(parameters, mlps.scale, weight_decay=options.weight_decay)
+    wanted = targets.transpose(1, 2)[active].contiguous() - architecture.offset
     final = [layer.new_empty(len(samples), *layer.shape[1:]) for layer in parameters.layers]
     loss = torch.zeros(len(samples), dtype=torch.float64, device=coordinates.device)
     steps = np.zeros(len(samples), dtype=np.int64)

@@ -154,7 +154,7 @@ class _Job:
         self.split = split_samples(len(samples), split, labels=samples.table.get("label"), test=samples.test)
         self.settings: dict[str, Any] = {
             "source": {"kind": samples.source, "samples": len(samples), "sha256": samples.digest()},
-            "architecture": {**asdict(architecture), "widths": list(architecture.widths)},
+            "architecture": architecture.settings(),
             "options": options.settings(),
             "split": asdict(split),
             "dtype": str(dtype).removeprefix("torch."),
@@ -368,8 +368,9 @@ def _difference(there: object, here: dict[str, Any]) -> str:
         if found == wanted:
             continue
         if isinstance(found, dict) and isinstance(wanted, dict):
-            for name, value in wanted.items():
-                if found.get(name) != value:
-                    return f" ({section}.{name}: {found.get(name)!r} there, {value!r} asked for)"
+            for name in {**wanted, **found}:
+                if found.get(name) != wanted.get(name):
+                    there_is, asked = (repr(each[name]) if name in each else "not set" for each in (found, wanted))
+                    return f" ({section}.{name}: {there_is} there, {asked} asked for)"
         return f" ({section}: {found!r} there, {wanted!r} asked for)"
     return ""

@@ -63,14 +63,25 @@ class Statistics:
             ZooError: Where the parameter has a role that no network of the zoo has.
         """
         moments = self._moments(graph, name)
-        dtype = like.dtype if like.is_floating_point() else torch.float32
-        std = torch.where(moments.std > 1e-12 * (1 + moments.mean.abs()), moments.std, 1.0).to(like.device, dtype)
-        mean = moments.mean.to(like.device, dtype)
-        if len(mean) == 1:
+        std = torch.where(moments.std > 1e-12 * (1 + moments.mean.abs()), moments.std, 1.0)
+        return self._entries(graph, name, moments.mean, like), self._entries(graph, name, std, like)
+
+    def root_mean_square(self, graph: NetworkGraph, name: str, like: Tensor) -> Tensor:
+        """√(mean² + deviation²) of each entry's orbit, of the parameter's shape; 1 for an orbit of zeros.
+
+        Type and device as in `spread`, and the same error.
+        """
+        moments = self._moments(graph, name)
+        found = (moments.mean.square() + moments.std.square()).sqrt()
+        return self._entries(graph, name, torch.where(found > 1e-12, found, 1.0), like)
+
+    def _entries(self, graph: NetworkGraph, name: str, numbers: Tensor, like: Tensor) -> Tensor:
+        """A number of each orbit, given to the orbit's entries."""
+        numbers = numbers.to(like.device, like.dtype if like.is_floating_point() else torch.float32)
+        if len(numbers) == 1:
             shape = graph.shape(name)
-            return mean.reshape([1] * len(shape)).expand(shape), std.reshape([1] * len(shape)).expand(shape)
-        labels = self._of(graph.structure, name).to(like.device)
-        return mean[labels], std[labels]
+            return numbers.reshape([1] * len(shape)).expand(shape)
+        return numbers[self._of(graph.structure, name).to(like.device)]
 
     def _of(self, graph: NetworkGraph, name: str) -> Tensor:
         """The orbit of each entry, which takes a while to find."""
@@ -100,7 +111,7 @@ class Statistics:
     def normalise(self, weights: Weights) -> Weights:
         """Every orbit, or role, with mean 0 and deviation 1; whole numbers become floats."""
         moved = {}
-        for name, tensor in _floats(weights):
+        for name, tensor in floats(weights):
             mean, std = self.spread(weights.graph, name, tensor)
             moved[name] = (tensor - mean) / std
         return Weights(weights.graph, moved)
@@ -108,7 +119,7 @@ class Statistics:
     def restore(self, weights: Weights) -> Weights:
         """The inverse of `normalise`, but for the type of whole numbers."""
         moved = {}
-        for name, tensor in _floats(weights):
+        for name, tensor in floats(weights):
             mean, std = self.spread(weights.graph, name, tensor)
             moved[name] = tensor * std + mean
         return Weights(weights.graph, moved)
@@ -162,7 +173,7 @@ def _numbers(graph: NetworkGraph) -> dict[str, int]:
     return {p.name: orbit_count(graph, p.name) for p in graph.parameters}
 
 
-def _floats(weights: Weights) -> Iterator[tuple[str, Tensor]]:
+def floats(weights: Weights) -> Iterator[tuple[str, Tensor]]:
     """The tensors, counters and masks as floats of the type that the others have."""
     kind = weights.floating if weights.floating.is_floating_point else torch.float32
     for name, tensor in weights.items():

@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_ends_with_a_table_and_says_where_the_report_is(finished: Path) -> None:
     text = (finished / "stdout.txt").read_text()
-    assert re.search(r"^model +parameters +test accuracy +lr +seconds *$", text, re.MULTILINE)
+    assert re.search(r"^model +access +parameters +test accuracy +lr +seconds *$", text, re.MULTILINE)
     assert re.search(r"^dwsnet +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
     assert re.search(r"^mlp +[\d,]+ +[\d.]+ % +0.01 +\d+ *$", text, re.MULTILINE)
     assert text.strip().endswith("report: runs/quick/report.html")

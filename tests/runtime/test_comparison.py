@@ -26,14 +26,14 @@ from tests.runtime import standin
 def _contender(name: str = "reader", build: Any = standin.Reader, **train: Any) -> Contender:
     rates = train.pop("lr", 0.03)
     settings = {"epochs": 3, "batch_size": 32, "optimizer": Optimizer(lr=rates), **train}
-    return Contender(name, build, Train(**settings), None, {"name": name})
+    return Contender(name, build, Train(**settings), None, {"name": name}, Classification(3))
 
 
 def _comparison(path: Path, *contenders: Contender) -> Comparison:
     folder = RunFolder(path)
     if not path.exists():
         folder.create("", {})
-    return Comparison(contenders, Classification(3), standin.data(), None, folder)
+    return Comparison(contenders, standin.data(), folder)
 
 
 def test_each_rate_is_tried_once_and_each_seed_with_the_chosen_one(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_kept_model_gives_the_recorded_score(tmp_path: Path) -> None:
     comparison = _comparison(tmp_path / "run", _contender(seeds=(0, 1)))
     results, _ = comparison.run(Processes(), Reporter())
     path = comparison.folder.model("reader")
-    found = answer(standin.Reader, path, Classification(3), comparison.data, None, "test", 0)
+    found = answer(comparison.contenders[0], path, comparison.data, "test", 0)
     assert found.metrics == pytest.approx(results.scores[0].test[results.scores[0].chosen])
 
 
@@ -108,7 +108,7 @@ def test_weights_of_another_architecture_are_not_evaluated(tmp_path: Path) -> No
     comparison.run(Processes(), Reporter())
     path = comparison.folder.model("reader")
     with pytest.raises(RunError, match=r"is of another architecture: 'net.0.weight' has shape"):
-        answer(lambda: standin.Reader(width=8), path, Classification(3), comparison.data, None, "test", 0)
+        answer(_contender(build=lambda: standin.Reader(width=8)), path, comparison.data, "test", 0)
 
 
 def test_an_empty_split_cannot_be_evaluated(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_an_empty_split_cannot_be_evaluated(tmp_path: Path) -> None:
     found = comparison.data
     object.__setattr__(found, "members", {**found.members, "test": torch.arange(0)})
     with pytest.raises(DataError, match="the split to evaluate has no networks"):
-        answer(standin.Reader, comparison.folder.model("reader"), Classification(3), found, None, "test", 0)
+        answer(comparison.contenders[0], comparison.folder.model("reader"), found, "test", 0)
 
 
 def _result(accuracy: float, loss: float, best_epoch: int = 1) -> TrialResult:
@@ -136,12 +136,12 @@ def test_tables_and_sentences() -> None:
     score = Score("dwsnet", 61050, 0.005, (0,), ({"val_accuracy": 0.9},), ({"loss": 0.3, "accuracy": 0.912},), 7.6, 0)
     results = Results(Metric("accuracy", True), (score,), {"train": 10, "validation": 2, "test": 1234})
     assert results.table() == (
-        ["model", "parameters", "test accuracy", "lr", "seconds"],
-        [["dwsnet", "61,050", "91.2 %", "0.005", "8"]],
+        ["model", "access", "parameters", "test accuracy", "lr", "seconds"],
+        [["dwsnet", "weights", "61,050", "91.2 %", "0.005", "8"]],
     )
     assert results.sentence() == "Test accuracy on 1,234 unseen networks: dwsnet reaches 91.2 %."
     several = replace(score, seeds=(0, 1), test=({"accuracy": 0.9}, {"accuracy": 1.0}))
     columns, rows = Results(results.metric, (several,), results.networks).table()
-    assert columns == ["model", "parameters", "test accuracy", "seeds", "lr", "seconds"]
-    assert rows[0][2:4] == ["95.0 ± 7.1 %", "2"]
+    assert columns == ["model", "access", "parameters", "test accuracy", "seeds", "lr", "seconds"]
+    assert rows[0][3:5] == ["95.0 ± 7.1 %", "2"]
     assert in_words("mse", [0.5, 0.5]) == "0.5 ± 0"

@@ -113,9 +113,8 @@ def test_a_memory_mapped_zoo_gives_the_batches_of_one_in_memory(zoo: Zoo, gauge:
     for limit, kind in ((1 << 30, Held), (0, Mapped if gauge == "none" else Changed)):
         prepared = prepare(spec, load_data(zoo, ("label",), True, limit=limit), zoo)
         assert isinstance(prepared.data.collection, kind)
-        assert prepared.normalise is not None
         batch = next(iter(batches(prepared.data.split("train"), 16, Processes(), seed=1)))
-        found.append(prepared.normalise(batch.weights).flatten())
+        found.append(prepared.scale(spec.model).apply(batch.weights).flatten())
     torch.testing.assert_close(found[0], found[1])
 
 
@@ -129,11 +128,11 @@ def test_workers_deal_the_batches_of_the_training_process(zoo: Zoo) -> None:
 
 def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(zoo: Zoo) -> None:
     prepared = prepare(_spec("preprocess.gauge=canonical"), load_data(zoo, ("label",), True), zoo)
-    assert prepared.normalise is not None
-    normal = prepared.normalise(prepared.data.collection.weights(prepared.data.members["train"]))
+    scale = prepared.scale(_spec().model)
+    normal = scale.apply(prepared.data.collection.weights(prepared.data.members["train"]))
     assert float(normal["W2"].mean()) == pytest.approx(0, abs=1e-5)
     assert float(normal["W2"].std(unbiased=False)) == pytest.approx(1, abs=1e-4)
-    assert bool((prepared.deviation == 1).all())
+    assert bool((scale.deviation(zoo.graph) == 1).all())
 
 
 def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None:
@@ -168,7 +167,7 @@ def test_the_noise_of_a_denoising_task_is_the_tasks(zoo: Zoo) -> None:
     data = load_data(zoo, (), False)
     prepared = prepare(spec, data, zoo)
     assert prepared.augment is None
-    task = task_of(spec, data, prepared.deviation)
+    task = task_of(spec, data, prepared.scale(spec.model))
     assert isinstance(task, Denoising)
     assert task.noise == 0.5
 
@@ -180,9 +179,10 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     )
     spec = _spec(*overrides)
     data = load_data(zoo, ("label",), True)
-    own, flat, small = contenders(spec, zoo.graphs, None)
+    prepared = prepare(spec, data, zoo)
+    own, flat, small = contenders(spec, zoo.graphs, None, prepared.scale, lambda section: Classification(2))
     assert [own.name, flat.name, small.name] == ["run", "flat", "dwsnet"]
-    assert isinstance(task_of(spec, data, torch.ones(1)), Classification)
+    assert isinstance(task_of(spec, data, prepared.scale(spec.model)), Classification)
     sizes = [sum(p.numel() for p in each.build().parameters()) for each in (own, flat, small)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
     assert sizes[2] < sizes[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws.graph import Weights
 from graphws.models import BoostedTrees
-from graphws.runtime.comparison import answer
+from graphws.runtime.comparison import Contender, answer
 from graphws.runtime.environment import Processes
 from graphws.runtime.fitted import SelfFitting
 from graphws.runtime.model_file import read_model
@@ -37,7 +37,8 @@ def test_a_model_that_fits_itself_is_fitted_once(tmp_path: Path) -> None:
     assert float(row["train_loss"]) < float(row["val_loss"])
     again = standin.trial(tmp_path, build=lambda: pytest.fail("fitted again"), epochs=7).run(ALONE, Reporter())
     assert again == result
-    found = answer(trees, tmp_path / "best.safetensors", trial.task, standin.data(), None, "validation", 0)
+    contender = Contender("trees", trees, trial.train, None, {}, trial.task)
+    found = answer(contender, tmp_path / "best.safetensors", standin.data(), "validation", 0)
     assert found.metrics["accuracy"] == pytest.approx(result.validation["val_accuracy"])
 
 

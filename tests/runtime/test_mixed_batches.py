@@ -98,12 +98,11 @@ def test_preparation_maps_over_the_graphs(zoo: Zoo, overrides: tuple[str, ...]) 
         prepared = prepare(spec, load_data(zoo, ("size",), False, limit=limit), zoo)
         assert isinstance(prepared.data.collection, HeldMixed if limit else Changed if overrides else Mapped)
         networks, _ = prepared.data.collection.draw(prepared.data.members["train"])
-        augment, normalise = prepared.augment, prepared.normalise
+        augment = prepared.augment
         assert augment is not None
-        assert normalise is not None
         moved = [augment(part, torch.Generator().manual_seed(0)) for part in parts_of(networks)]
         assert [part.graph for part in moved] == list(zoo.graphs)
-        normal = parts_of(change_each(networks, normalise))
+        normal = parts_of(change_each(networks, prepared.scale(spec.model).apply))
         last = torch.cat([part[name].flatten() for part in normal for name in ("b1",)])
         assert last.isfinite().all()
         found.append([part.flatten() for part in normal])

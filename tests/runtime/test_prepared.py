@@ -44,7 +44,8 @@ def _prepared(spec: Spec) -> tuple[Prepared, Weights]:
 def test_restoring_undoes_preparing(gauge: str, normalize: str) -> None:
     spec = _spec(f"preprocess.gauge={gauge}", f"preprocess.normalize={normalize}")
     prepared, weights = _prepared(spec)
-    run = Run(RunFolder(Path("run")), prepared, {})
+    assert spec.model is not None
+    run = Run(RunFolder(Path("run")), prepared, {"dwsnet": spec.model})
     seen = run.prepare(weights)
     assert torch.allclose(run.restore(seen, weights).flatten(), weights.flatten(), atol=1e-5)
     if gauge == "canonical" or normalize == "true":  # or else there was nothing to undo

@@ -14,10 +14,12 @@ from graphws.spec import (
     DigitsSource,
     DwsnetModel,
     EquivariantHead,
+    FitSection,
     InvariantHead,
     MlpInput,
     MlpModel,
     ModelSection,
+    NetworkSection,
     RegressionTask,
     SineSource,
     Spec,
@@ -46,6 +48,29 @@ def test_a_zoo_builds_its_samples_and_the_networks_that_are_fitted() -> None:
     assert set(zoo.source.columns or ()) == set(samples.table)
     assert zoo.network.build(samples).widths == zoo.widths() == (1, 32, 32, 1)
     assert (zoo.fit.build().steps, zoo.split.build().test) == (1000, 0.3)
+
+
+def test_keys_that_came_later_do_not_rename_older_zoos() -> None:
+    usual = ZooSection().folder()
+    assert usual.name == "digits-4c54251c"
+    explicit = ZooSection(network=NetworkSection(first="siren", offset=0.0), fit=FitSection(weight_decay=0.0))
+    assert explicit.folder() == usual
+    others = {
+        ZooSection(network=NetworkSection(first="hidden")).folder(),
+        ZooSection(network=NetworkSection(offset=0.5)).folder(),
+        ZooSection(fit=FitSection(weight_decay=1e-4)).folder(),
+    }
+    assert len(others | {usual}) == 4
+
+
+def test_the_start_and_the_offset_reach_the_networks() -> None:
+    section = ZooSection(
+        source=DigitsSource(kind="digits", limit=3),
+        network=NetworkSection(first="hidden", offset=0.5),
+        fit=FitSection(weight_decay=1e-4),
+    )
+    built = section.network.build(section.source.build())
+    assert (built.first, built.offset, section.fit.build().weight_decay) == ("hidden", 0.5, 1e-4)
 
 
 def test_what_a_source_says_of_its_data_is_so() -> None:

@@ -55,6 +55,18 @@ def test_the_network_represents_the_transformed_signal(activation: str) -> None:
     assert [name for name, tensor in after.items() if not torch.equal(tensor, weights[name])] == ["W1", "b1"]
 
 
+def test_networks_with_an_offset_keep_it() -> None:
+    graph = mlp_graph([2, 16, 16, 1], activation="sine", omega=5.0, offset=0.5)
+    weights, bare = networks(graph), networks()
+    after = SignalTransform(rotation=60, translation=0.4, scaling=0.5)(weights, rng(2))
+    assert after.graph == graph
+    pictures = reconstruct(SignalTransform(rotation=60, translation=0.4, scaling=0.5)(bare, rng(2)), (6, 6))
+    assert torch.allclose(reconstruct(after, (6, 6)), pictures + 0.5, atol=1e-12)
+    turned = RandomElement("rich")(weights, rng(1))
+    assert torch.allclose(reconstruct(turned, (6, 6)), reconstruct(bare, (6, 6)) + 0.5, atol=1e-12)
+    assert not torch.allclose(turned.flatten(), weights.flatten())
+
+
 def test_draws_stay_in_their_ranges() -> None:
     weights = networks(count=400)
     matrix, shift = SignalTransform(rotation=20, translation=0.3, scaling=0.25).draw(weights, rng())

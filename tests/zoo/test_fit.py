@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from graphws.errors import GraphError, ZooError
 from graphws.graph import Weights
-from graphws.operations import forward
+from graphws.operations import forward, mlp_graph
 from graphws.zoo import Architecture, FitOptions, batched_mlp, fit_networks, load_digits
 from graphws.zoo.adam import Adam, rate
 from graphws.zoo.architecture import initial
 from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
 from graphws.zoo.fit import Interrupted, cached_group
+from graphws.zoo.reconstruction import reconstruct
 from graphws.zoo.sources import picture_grid
 
 DIGITS = load_digits(limit=12)
@@ -33,7 +35,7 @@ def as_weights(architecture: Architecture, layers: list[Tensor]) -> Weights:
 def one_by_one(architecture: Architecture, target: Tensor, start: Weights, options: FitOptions) -> Weights:
     """The slow reference: one network, autograd through the graph's forward, PyTorch's Adam."""
     tensors = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
-    optimiser = torch.optim.Adam(tensors.values(), lr=options.lr)
+    optimiser = torch.optim.Adam(tensors.values(), lr=options.lr, weight_decay=options.weight_decay)
     points = DIGITS.coordinates.to(target)
     for step in range(1, options.steps + 1):
         for group in optimiser.param_groups:
@@ -88,6 +90,49 @@ def test_trajectories_are_those_of_fitting_one_by_one(activation: str, schedule:
         alone = one_by_one(architecture, targets[k : k + 1], start.select([k]), options)
         assert (fitted.weights.select([k]).flatten() - alone.flatten()).abs().max() < 1e-9
     assert (fitted.weights.flatten() - start.flatten()).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("activation", ["sine", "relu"])
+def test_offset_and_decay_are_those_of_fitting_one_by_one(activation: str, decay: float) -> None:
+    architecture = Architecture((2, 16, 16, 1), activation, omega=5.0, offset=0.5)
+    options = FitOptions(steps=40, lr=5e-3, psnr=None, weight_decay=decay)
+    targets = DIGITS.targets(NUMBERS, torch.float64)
+    fitted = fit_networks(architecture, DIGITS.coordinates, targets, NUMBERS, VIEWS, options)
+    start = as_weights(architecture, initial(architecture, 0, NUMBERS, VIEWS))
+    for k in (0, 11):
+        alone = one_by_one(architecture, targets[k : k + 1], start.select([k]), options)
+        assert (fitted.weights.select([k]).flatten() - alone.flatten()).abs().max() < 1e-9
+        for other in (replace(options, weight_decay=0.2), replace(options, weight_decay=0.0)):
+            if other != options:  # the comparison can fail
+                alone = one_by_one(architecture, targets[k : k + 1], start.select([k]), other)
+                assert (fitted.weights.select([k]).flatten() - alone.flatten()).abs().max() > 1e-3
+
+
+def test_an_offset_is_part_of_the_function() -> None:
+    architecture = Architecture((2, 16, 16, 1), omega=5.0, offset=0.5)
+    options = FitOptions(steps=30, lr=0.02, psnr=18.0, check_every=7)
+    targets = DIGITS.targets(NUMBERS, torch.float64)
+    fitted = fit_networks(architecture, DIGITS.coordinates, targets, NUMBERS, VIEWS, options)
+    graph, bare = fitted.weights.graph, Architecture((2, 16, 16, 1), omega=5.0).graph()
+    assert str(graph.operations[-1]) == "y = add(z3, other=0.5)"
+    pictures = reconstruct(fitted.weights, (8, 8)).flatten(1, 2)
+    assert torch.equal(pictures, forward(graph, fitted.weights, DIGITS.coordinates))
+    assert np.allclose((pictures - targets).square().mean(dim=(1, 2)).numpy(), fitted.loss, rtol=1e-10)
+    without = forward(bare, Weights(bare, fitted.weights.tensors), DIGITS.coordinates)
+    assert torch.allclose(without + 0.5, pictures, atol=1e-12)
+    assert ((without - targets).square().mean(dim=(1, 2)).numpy() > 2 * fitted.loss).all()
+
+
+def test_graphs_without_an_offset_are_as_they_were() -> None:
+    architecture = Architecture((2, 8, 1))
+    assert architecture.graph() == mlp_graph((2, 8, 1), "sine", omega=30.0)
+    assert [operation.kind for operation in architecture.graph().operations] == ["linear", "sine", "linear"]
+    assert list(architecture.settings()) == ["widths", "activation", "omega", "start"]
+    assert "weight_decay" not in FitOptions().settings()
+    other = Architecture((2, 8, 1), first="hidden", offset=-0.25)
+    assert (other.settings()["first"], other.settings()["offset"]) == ("hidden", -0.25)
+    assert FitOptions(weight_decay=1e-4).settings()["weight_decay"] == 1e-4
 
 
 def test_a_wrong_gradient_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +229,22 @@ def test_the_start_is_sirens() -> None:
     assert 0.95 / 8 < tanh[1].abs().max() <= 1 / 8
 
 
+def largest(architecture: Architecture) -> list[float]:
+    layers = initial(architecture, 0, np.arange(50), np.zeros(50, dtype=np.int64))
+    return [float(layer[:, :-1].abs().max()) for layer in layers]
+
+
+def test_the_first_layer_may_start_like_the_hidden_ones() -> None:
+    hidden = largest(Architecture((2, 64, 64, 1), omega=30.0, first="hidden"))
+    siren = largest(Architecture((2, 64, 64, 1), omega=30.0))
+    bound = math.sqrt(6 / 2) / 30
+    assert 0.95 * bound < hidden[0] <= bound
+    assert siren[0] > 8 * bound, "SIREN's own rule is another"
+    assert hidden[1:] == siren[1:]
+    scaled = largest(Architecture((2, 64, 64, 1), omega=30.0, first="hidden", start=0.5))
+    assert scaled == pytest.approx([each / 2 for each in hidden])
+
+
 def test_a_cosine_ends_at_zero() -> None:
     assert rate(2.0, "none", 7, 10) == 2.0
     assert rate(2.0, "cosine", 5, 10) == pytest.approx(1.0)
@@ -236,6 +297,7 @@ def test_wrong_requests() -> None:
         ({"lr": -1.0}, "fit: lr must be a positive number, got -1.0"),
         ({"schedule": "cosin"}, "fit: schedule must be none or cosine, got 'cosin'; did you mean 'cosine'?"),
         ({"psnr": math.inf}, "fit: psnr must be a number of decibels or null, got inf"),
+        ({"weight_decay": -0.1}, "fit: weight_decay must be a number of at least 0, got -0.1"),
     ):
         with pytest.raises(ZooError) as caught:
             FitOptions(**options)  # type: ignore[arg-type]
@@ -243,6 +305,15 @@ def test_wrong_requests() -> None:
     with pytest.raises(ZooError) as caught:
         Architecture((2, 4, 1), omega=0)
     assert str(caught.value) == "omega must be a positive number, got 0"
+    with pytest.raises(ZooError) as caught:
+        Architecture((2, 4, 1), first="hiden")  # type: ignore[arg-type]
+    assert str(caught.value) == "first must be siren or hidden, got 'hiden'; did you mean 'hidden'?"
+    with pytest.raises(ZooError) as caught:
+        Architecture((2, 4, 1), "relu", first="hidden")
+    assert str(caught.value) == "first: hidden is for sine networks; all layers of relu start alike"
+    with pytest.raises(GraphError) as infinite:
+        Architecture((2, 4, 1), offset=math.inf)
+    assert str(infinite.value) == "an MLP's offset must be a finite number, got inf"
     with pytest.raises(GraphError) as other:
         Architecture((2, 4, 1), "sin")
     assert str(other.value) == "unknown activation 'sin'; did you mean 'sine'?"

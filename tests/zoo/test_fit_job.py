@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from graphws.errors import ZooError
 from graphws.operations import forward
 from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
 from graphws.zoo.fit_job import Progress
+from graphws.zoo.reconstruction import reconstruct
 from graphws.zoo.writer import building
 from tests.processes import ROOT, start_until
 
@@ -143,6 +145,34 @@ def test_damaged_parts_are_fitted_again(tmp_path: Path, monkeypatch: pytest.Monk
     part.write_bytes(part.read_bytes()[:-100])
     fit(tmp_path / "zoo")
     assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+
+
+def test_a_fit_with_an_offset_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = replace(ARCHITECTURE, first="hidden", offset=0.5)
+    options = replace(OPTIONS, weight_decay=1e-3)
+
+    def fit(name: str) -> Zoo | None:
+        return fit_zoo(tmp_path / name, load_digits(limit=50), architecture, options)
+
+    fit("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_job._Job, "finish", lambda self: sys.exit("stopped"))
+        with pytest.raises(SystemExit):
+            fit("zoo")
+    for part in (2, 3):
+        (tmp_path / "zoo.partial" / "parts" / f"part-{part:06d}.safetensors").unlink()
+    zoo = fit("zoo")
+    assert zoo is not None
+    assert content(tmp_path / "zoo") == content(tmp_path / "whole")
+    samples = load_digits(limit=50)
+    loss = (reconstruct(zoo.weights(), (8, 8)).flatten(1, 2) - samples.targets(zoo.table["sample"])).square()
+    assert np.allclose(loss.mean(dim=(1, 2)).numpy(), zoo.table["loss"], rtol=1e-4)
+    for asked, found, wanted in ((architecture, "0.5", "0.25"), (ARCHITECTURE, "'hidden'", "not set")):
+        name = "offset" if asked.offset else "first"
+        other = replace(asked, offset=0.25) if asked.offset else asked
+        with pytest.raises(ZooError) as caught:
+            fit_zoo(tmp_path / "zoo", samples, other, options)
+        assert f"(architecture.{name}: {found} there, {wanted} asked for)" in str(caught.value)
 
 
 @pytest.mark.parametrize("victim", ["weights-00000.safetensors", "table.parquet", "zoo.json"])

@@ -12,8 +12,9 @@ from torch import nn
 import graphws
 from graphws.checkpoints import save_network
 from graphws.errors import ZooError
-from graphws.zoo import pack
+from graphws.zoo import Architecture, FitOptions, fit_zoo, load_digits, pack
 from graphws.zoo.export import export
+from graphws.zoo.reconstruction import reconstruct
 
 
 def net(seed: int, width: int = 5, activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
@@ -58,6 +59,25 @@ def test_onnx(tmp_path: Path) -> None:
     assert len(left) == 5
     export(left, tmp_path / "out", "state-dicts")
     assert (tmp_path / "out" / "n3.onnx.pth").is_file()
+
+
+class WithOffset(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 0.5
+
+
+def test_a_fitted_zoo_with_an_offset_comes_back_by_a_like_network(tmp_path: Path) -> None:
+    samples, options = load_digits(limit=6), FitOptions(steps=5, lr=0.02)
+    fitted = fit_zoo(tmp_path / "fitted", samples, Architecture((2, 4, 1), "tanh", offset=0.5), options)
+    assert fitted is not None
+    export(fitted, tmp_path / "out", "state-dicts")
+    like = WithOffset(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1))
+    back = pack(tmp_path / "out", tmp_path / "back", like=[(like, torch.randn(3, 2))])
+    bare = pack(tmp_path / "out", tmp_path / "bare", activation="tanh")
+    pictures = reconstruct(fitted.weights(), (8, 8))
+    order = [back.table["file"].tolist().index(f"network-{k:07d}.pth") for k in range(6)]
+    assert torch.allclose(reconstruct(back.weights(order), (8, 8)), pictures, atol=1e-6)
+    assert torch.allclose(reconstruct(bare.weights(order), (8, 8)) + 0.5, pictures, atol=1e-6)
 
 
 def test_converted(tmp_path: Path) -> None:

@@ -16,77 +16,16 @@ Nothing else is allowed to touch a graded feature: a bias or a ReLU would break 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.graph import NetworkGraph
-from graphws.layers.acting.grades import Grading, Symmetry, grading
-from graphws.layers.acting.operands import Operands
-from graphws.layers.acting.owners import Modules, Owners
-from graphws.layers.acting.routes import Route, carry, routes
+from graphws.layers.acting.owners import Modules
+from graphws.layers.acting.plan import Plan
+from graphws.layers.acting.routes import carry
 from graphws.layers.acting.state import State, Sum, down, signed_log, up
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a layer does on one graph.
-
-    Args:
-        grades: The graph's grades.
-        owners: What its learned tensors go by.
-        routes: The ways along weights.
-        sites: The spaces that have invariants, parents first; the network last.
-        graded: The space and grade of every other feature.
-    """
-
-    grades: Grading
-    owners: Owners
-    routes: tuple[Route, ...]
-    sites: tuple[str | None, ...]
-    graded: tuple[tuple[str, int], ...]
-
-    def route(self, route: Route) -> str:
-        """What a route's learned tensors go by."""
-        return f"{self.owners.parameter(route.parameter)}:{route.way}"
-
-    def spot(self, space: str, grade: int) -> str:
-        """What the learned tensors of graded features go by."""
-        return f"{self.owners.space(space)}:{grade}"
-
-    def children(self, site: str | None) -> list[str]:
-        """The sites directly below one."""
-        graph = self.grades.graph
-        found = []
-        for space in self.sites:
-            if space is not None:
-                parent = graph.space(space).parent
-                if (None if parent is None else self.grades.site(parent)) == site:
-                    found.append(space)
-        return found
-
-    def pairs(self, site: str | None) -> list[str]:
-        """The linear spaces whose vectors and covectors meet at a site."""
-        linear = [space for space, grade in self.graded if grade == 1 and (space, -1) in self.graded]
-        return [space for space in linear if self.grades.linear(space) and self.grades.site(space) == site]
-
-
-def make_plan(graph: NetworkGraph, symmetry: Symmetry, share: str, acts: bool = True) -> Plan:
-    """The plan of every layer on a graph.
-
-    Args:
-        graph: The graph.
-        symmetry: ``permutation`` or ``rich``.
-        share: ``none`` or ``role``.
-        acts: Whether anything travels along weights.
-    """
-    grades = grading(graph, symmetry)
-    moving = [space.name for space in graph.spaces if space.moves]
-    sites = [name for name in moving if not grades.linear(name)]
-    graded = {(p.space, p.grade): None for each in graph.parameters for p in grades.places(each.name) if p.grade}
-    return Plan(grades, Owners(graph, share), routes(grades) if acts else (), (*sites, None), tuple(graded))
 
 
 class ActingLayer(nn.Module):
@@ -99,7 +38,7 @@ class ActingLayer(nn.Module):
         network: Whether all neurons meet in features of the network.
 
     Shapes:
-        State, Operands -> State.
+        State -> State.
     """
 
     def __init__(self, plans: Sequence[Plan], channels: int, dropout: float = 0.0, network: bool = True) -> None:
@@ -117,19 +56,19 @@ class ActingLayer(nn.Module):
             return nn.Linear(wide, width, bias=bias)
 
         for route in plan.routes:
-            self.mixes.make(plan.route(route), lambda n=route.free: linear(n * wide, bias=False))
+            self.mixes.make(plan.route(route), partial(linear, route.free * wide, bias=False))
         for space, grade in plan.graded:
             name = plan.spot(space, grade)
             self.gates.make(name, linear)
             self.keeps.make(name, linear)
             for what in ("own", "met"):
-                self.contracts.make(f"{name}:{what}", lambda: linear(bias=False))
-                self.updates.make(f"{name}:{what}", lambda: linear(bias=False))
+                self.contracts.make(f"{name}:{what}", partial(linear, bias=False))
+                self.updates.make(f"{name}:{what}", partial(linear, bias=False))
         for site in plan.sites:
             for name in self._inputs(plan, site):
                 self.reads.make(name, linear)
-            self.writes.make(plan.owners.space(site), lambda: linear())
-            self.norms.make(plan.owners.space(site), lambda: nn.LayerNorm(wide))
+            self.writes.make(plan.owners.space(site), linear)
+            self.norms.make(plan.owners.space(site), partial(nn.LayerNorm, wide))
 
     def _inputs(self, plan: Plan, site: str | None) -> list[str]:
         """Names of what may arrive at a site."""
@@ -141,15 +80,15 @@ class ActingLayer(nn.Module):
             names.append(f"{own}>")
         return names
 
-    def forward(self, state: State, operands: Operands, plan: Plan) -> State:
+    def forward(self, state: State, plan: Plan) -> State:
         """Applies the layer."""
         sent = self._sent(state, plan)
         carried, squared = Sum(), Sum()
         for route in plan.routes:
             spot = sent.get((route.source.space, route.reads))
             if spot is not None:
-                x = self.mixes.find(plan.route(route))(spot)
-                weight = operands[route.parameter]
+                x = self.mixes.map(plan.route(route), spot)
+                weight = state.weights[route.parameter]
                 moved = carry(route, weight.square() if route.squared else weight, _split(x, route.free))
                 total = squared if route.squared else carried
                 total.add(route.target.space, route.writes, moved)
@@ -161,13 +100,13 @@ class ActingLayer(nn.Module):
         sent = {(space, 0): functional.relu(x) for space, x in state.invariants}
         for space, grade, x in state.graded:
             site = plan.grades.site(space)
-            gate = torch.tanh(self.gates.find(plan.spot(space, grade))(sent[site, 0]))
+            gate = torch.tanh(self.gates.map(plan.spot(space, grade), sent[site, 0]))
             sent[space, grade] = x * down(plan.grades, gate, site, space)
         return sent
 
     def _joined(self, modules: Modules, name: str, own: Tensor | None, met: Tensor | None) -> Tensor | None:
         """A o + B m, of what is there."""
-        parts = [modules.find(f"{name}:{what}")(x) for what, x in (("own", own), ("met", met)) if x is not None]
+        parts = [modules.map(f"{name}:{what}", x) for what, x in (("own", own), ("met", met)) if x is not None]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1] if parts else None
 
     def _contracted(self, state: State, carried: Sum, plan: Plan) -> dict[tuple[str, int], Tensor]:
@@ -209,8 +148,8 @@ class ActingLayer(nn.Module):
                 assert x is not None
                 arriving.append((f"{own}>", down(grades, functional.relu(x), above, site)))
             hidden = functional.relu(self._added(arriving))
-            x = old + self.writes.find(own)(functional.dropout(hidden, self.dropout, self.training))
-            found[site, 0] = self.norms.find(own)(x)
+            x = old + self.writes.map(own, functional.dropout(hidden, self.dropout, self.training))
+            found[site, 0] = self.norms.map(own, x)
         return found
 
     def _added(self, arriving: Sequence[tuple[str, Tensor]]) -> Tensor:
@@ -218,7 +157,7 @@ class ActingLayer(nn.Module):
         counts: dict[str, int] = {}
         for name, _ in arriving:
             counts[name] = counts.get(name, 0) + 1
-        parts = [self.reads.find(name)(x) / counts[name] for name, x in arriving]
+        parts = [self.reads.map(name, x) / counts[name] for name, x in arriving]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
@@ -234,7 +173,7 @@ class ActingLayer(nn.Module):
             if new is None:
                 continue
             site = plan.grades.site(space)
-            gate = torch.sigmoid(self.keeps.find(name)(invariants[site, 0]))
+            gate = torch.sigmoid(self.keeps.map(name, invariants[site, 0]))
             new = new * down(plan.grades, gate, site, space)
             found[space, grade] = new if old is None else old + new
         return found
@@ -242,4 +181,4 @@ class ActingLayer(nn.Module):
 
 def _split(x: Tensor, free: int) -> Tensor:
     """(…, free · channels) to (…, free, channels)."""
-    return x.unflatten(-1, (free, -1))
+    return x.reshape(*x.shape[:-1], free, x.shape[-1] // free)

@@ -44,6 +44,14 @@ class Operands:
         """How many networks."""
         return next(iter(self.tensors.values())).shape[0]
 
+    def cast(self, dtype: torch.dtype) -> Operands:
+        """The same in another type."""
+        return Operands(
+            self.grades,
+            {name: x.to(dtype) for name, x in self.tensors.items()},
+            {space: x.to(dtype) for space, x in self.sizes.items()},
+        )
+
     def __getitem__(self, parameter: str) -> Tensor:
         return self.tensors[parameter]
 
@@ -77,6 +85,11 @@ def rescaled(grades: Grading, x: Tensor, parameter: str, sizes: Mapping[str, Ten
         if place.power and place.space in sizes:
             x = x * onto(_power(sizes[place.space], sign * place.power), place.letters, letters).unsqueeze(-1)
     return x
+
+
+def rescaled_feature(weights: Operands, x: Tensor, space: str, power: int) -> Tensor:
+    """Features (batch, *indices of a space, channels) times the size of each neuron to some power."""
+    return x * _power(weights.sizes[space], power).unsqueeze(-1) if space in weights.sizes else x
 
 
 def onto(feature: Tensor, letters: str, whole: str) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
@@ -44,6 +44,21 @@ class Modules(nn.ModuleDict):
         if key not in self:
             self[key] = make()
 
+    def map(self, name: str, x: Tensor) -> Tensor:
+        """A map of the last axis, by the module of a name.
+
+        Raises:
+            GraphError: Where the module reads another number of channels: networks of the same roles whose entries have
+                other numbers of free entries.
+        """
+        module = self.find(name)
+        if isinstance(module, nn.Linear) and module.in_features != x.shape[-1]:
+            raise GraphError(
+                f"{name!r} has {x.shape[-1]} numbers an entry, this model was built for {module.in_features}"
+            )
+        result: Tensor = module(x)
+        return result
+
     def find(self, name: str) -> nn.Module:
         """The module of a name.
 
@@ -54,18 +69,3 @@ class Modules(nn.ModuleDict):
         if key not in self:
             raise GraphError(f"this model was not built for {name!r}" + nearest(name, list(self)))
         return self[key]
-
-
-def check_widths(widths: dict[str, tuple[int, str]], found: Mapping[str, int], graph: NetworkGraph) -> None:
-    """Notes how many free numbers the entries of each owner have; they must agree wherever weights are shared.
-
-    Raises:
-        GraphError: Where they differ.
-    """
-    for owner, free in found.items():
-        known = widths.setdefault(owner, (free, owner))
-        if known[0] != free:
-            raise GraphError(
-                f"role {owner!r} has {known[0]} free numbers an entry in one network and {free} in another "
-                f"({len(graph.parameters)} parameters); give them different roles"
-            )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from graphws.layers.acting.grades import Grading
+from graphws.layers.acting.operands import Operands
 
 Spot = tuple[str | None, int]
 """Where features stand and how they answer: a space (None: the network) and a grade."""
@@ -19,12 +20,17 @@ class State:
     """Features of a batch of networks.
 
     Args:
-        grades: Of their graph.
+        weights: What acts on them.
         tensors: For each spot (batch, *indices of the space, channels); spots without features are missing.
     """
 
-    grades: Grading
+    weights: Operands
     tensors: Mapping[Spot, Tensor]
+
+    @property
+    def grades(self) -> Grading:
+        """Of the networks' graph."""
+        return self.weights.grades
 
     def get(self, space: str | None, grade: int = 0) -> Tensor | None:
         """The features at a spot, None where there are none."""

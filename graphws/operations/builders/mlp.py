@@ -7,6 +7,7 @@ activations: ``0.weight, 0.bias, 2.weight, …``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from graphws.errors import GraphError
@@ -27,6 +28,7 @@ def mlp_graph(
     exponent: int | None = None,
     output_activation: str | Activation | None = None,
     keys: Sequence[str] | None = None,
+    offset: float = 0.0,
 ) -> NetworkGraph:
     """The graph of an MLP.
 
@@ -39,9 +41,11 @@ def mlp_graph(
         exponent: Power of ``power`` activations; 2 where None.
         output_activation: Activation after the last layer, if any.
         keys: State dict prefix of each layer; ``0``, ``2``, … where None.
+        offset: A number that is added to the outputs last, as a step of its own where it is not 0.
 
     Raises:
-        GraphError: On fewer than two widths, an unknown activation, or a list of the wrong length.
+        GraphError: On fewer than two widths, an unknown activation, a list of the wrong length, or an offset that is
+            no finite number.
     """
     widths = tuple(widths)
     depth = len(widths) - 1
@@ -53,6 +57,9 @@ def mlp_graph(
     prefixes = list(keys) if keys is not None else [str(2 * m) for m in range(depth)]
     if len(prefixes) != depth:
         raise GraphError(f"{depth} layers need {depth} state dict prefixes, got {len(prefixes)}")
+
+    if not math.isfinite(offset):
+        raise GraphError(f"an MLP's offset must be a finite number, got {offset!r}")
 
     omega = 30.0 if omega is None else float(omega)
     last = [output_activation] if output_activation else []
@@ -93,6 +100,9 @@ def mlp_graph(
         if m <= len(follows):
             operations.append(follows[m - 1].step(value, f"x{m}"))
             value = f"x{m}"
+    if offset:
+        operations.append(Operation("add", (value,), ("y",), (("other", float(offset)),)))
+        value = "y"
     points = Value("x0", ("n", widths[0]), (None, Axis("input")))
     return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,), values=(points,))
 

@@ -1,0 +1,91 @@
+"""How weights are scaled for a model: the one owner of what `graphws.spec.models.ModelSection.scaling` asks for.
+
+========== =============================================== ==========================================================
+scaling    what the model sees                             what for
+========== =============================================== ==========================================================
+normalised each orbit with mean 0 and deviation 1          models that read weights
+unit       each orbit divided by its root mean square      models of symmetries that a shift breaks, as signs, scales
+raw        the weights as they are                         models that run the networks, which are functions
+========== =============================================== ==========================================================
+
+Means, deviations and root mean squares are those of the orbit over the training networks, by role for several
+architectures.  A spec with ``preprocess.normalize: false`` leaves weights as they are for every model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from graphws.graph import NetworkGraph, Weights
+from graphws.spec import ModelSection, Preprocess, Scaling
+from graphws.zoo import Statistics
+from graphws.zoo.statistics import floats
+
+Change = Callable[[Weights], Weights]
+Moments = tuple[Tensor | None, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """From weights to what a model sees, and back: ``(weight - shift) / factor``, the same for all of an orbit.
+
+    Attributes:
+        statistics: Of the training networks.
+        how: See above.
+    """
+
+    statistics: Statistics
+    how: Scaling
+
+    @staticmethod
+    def of(section: ModelSection, preprocess: Preprocess, statistics: Statistics) -> Scale:
+        """What a model asks for, where the spec scales at all."""
+        return Scale(statistics, section.scaling if preprocess.normalize else "raw")
+
+    @property
+    def change(self) -> Change | None:
+        """What is done to every batch last; None for nothing."""
+        return None if self.how == "raw" else self.apply
+
+    def moments(self, graph: NetworkGraph, name: str, like: Tensor) -> Moments | None:
+        """Shift (None: 0) and factor of each entry of a parameter, of the graph's shape; None where nothing is done.
+
+        Raises:
+            ZooError: Where the parameter has a role that no network of the zoo has.
+        """
+        if self.how == "raw":
+            return None
+        if self.how == "unit":
+            return None, self.statistics.root_mean_square(graph, name, like)
+        return self.statistics.spread(graph, name, like)
+
+    def apply(self, weights: Weights) -> Weights:
+        """Networks as the model sees them; whole numbers become floats where they are scaled."""
+        return self._each(weights, lambda x, shift, factor: (x if shift is None else x - shift) / factor)
+
+    def restore(self, weights: Weights) -> Weights:
+        """The inverse of `apply`, but for the type of whole numbers."""
+        return self._each(weights, lambda x, shift, factor: x * factor if shift is None else x * factor + shift)
+
+    def _each(self, weights: Weights, change: Callable[[Tensor, Tensor | None, Tensor], Tensor]) -> Weights:
+        if self.how == "raw":
+            return weights
+        found = {}
+        for name, tensor in floats(weights):
+            moments = self.moments(weights.graph, name, tensor)
+            assert moments is not None
+            found[name] = change(tensor, *moments)
+        return Weights(weights.graph, found)
+
+    def deviation(self, graph: NetworkGraph) -> Tensor:
+        """Of every flat weight of networks of a graph, (weights), as the model sees them."""
+        like, parts = torch.zeros(()), []
+        for parameter in graph.parameters:
+            _, deviation = self.statistics.spread(graph, parameter.name, like)
+            moments = self.moments(graph, parameter.name, like)
+            parts.append((deviation if moments is None else deviation / moments[1]).flatten())
+        return torch.cat(parts)
