@@ -294,9 +294,7 @@ class DwsnetModel(ModelSection):
                 share=self.share,
                 heads=self.heads if pair[0] > 1 else 1,
             )
-            for stage, pair in zip(
-                stages(inner, messages, self.layers, returned is not None), pairwise(channels), strict=True
-            )
+            for stage, pair in zip(found, pairwise(channels), strict=True)
         )
 
 
