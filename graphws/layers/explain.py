@@ -2,7 +2,8 @@
 
 Nothing is hidden in a class name: every block (source tensor, target tensor) lists its basis maps, each of them with
 the key through which it goes and a sentence that says what it does, and how many parameters that takes.  Free channels
-are always mixed densely and are not mentioned.  Where a space labels several axes of a tensor, ``d[1]`` is the first.
+are always mixed densely and are not mentioned.  What weights carry (rule 3) is listed beside the basis maps.  Where a
+space labels several axes of a tensor, ``d[1]`` is the first.
 
     >>> from graphws.operations import mlp_graph
     >>> explanation = explain(mlp_graph([2, 8, 8, 1]))
@@ -20,9 +21,10 @@ from functools import cached_property
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
+from graphws.layers.acting.explain import ActingMap
 from graphws.layers.pattern import Key, Slot, orbit_slots
 from graphws.layers.plan import Pair, Plan, PooledSlot, RoleTable, level, plan_by_name, plan_by_role, role, role_table
-from graphws.messages import LEVELS, Message, Via, expand_blocks
+from graphws.messages import LEVELS, Level, Message, expand_blocks
 from graphws.pooling import LearnedPooling
 
 
@@ -37,7 +39,7 @@ class BasisMap:
         parameters: How many parameters it takes: free channels and channels of both sides.
     """
 
-    via: Via
+    via: Level
     key: str
     words: str
     parameters: int
@@ -70,7 +72,7 @@ class LinearBlock:
         return "; ".join(one.words for one in self.maps) or "nothing"
 
     @property
-    def finest(self) -> Via | None:
+    def finest(self) -> Level | None:
         """The finest level that the block reaches; None where it is switched off."""
         reached = {one.via for one in self.maps}
         return next((via for via in LEVELS if via in reached), None)
@@ -109,6 +111,8 @@ class Explanation:
         bias_parameters: Parameters in all biases.
         pooling_parameters: Parameters of learned poolings.
         share: ``none`` or ``role``.
+        acts: What weights carry, by rule 3; not linear, so no part of the blocks.
+        acting_parameters: Parameters of these.
     """
 
     graph: NetworkGraph
@@ -122,6 +126,8 @@ class Explanation:
     bias_parameters: int
     pooling_parameters: int
     share: str = "none"
+    acts: tuple[ActingMap, ...] = ()
+    acting_parameters: int = 0
 
     @cached_property
     def _blocks(self) -> dict[tuple[str, str], LinearBlock]:
@@ -133,17 +139,23 @@ class Explanation:
         self.graph.parameter(target)
         return self._blocks[source, target]
 
+    def acting(self, source: str, target: str) -> tuple[ActingMap, ...]:
+        """What weights carry from neurons to neurons or entries; nothing where they carry nothing."""
+        return tuple(one for one in self.acts if (one.source, one.target) == (source, target))
+
     @property
     def parameters(self) -> int:
-        """Parameters of the whole layer: those of `graphws.layers.EquivariantLinear` with the same arguments."""
-        return self.matrix_parameters + self.bias_parameters + self.pooling_parameters
+        """Parameters of the whole layer: those of `graphws.layers.EquivariantLinear` with the same arguments, and of
+        `graphws.layers.acting.acting.Acting`."""
+        return self.matrix_parameters + self.bias_parameters + self.pooling_parameters + self.acting_parameters
 
     def lines(self) -> Iterator[str]:
         """The explanation as plain text."""
         yield f"layer: {self.channels[0]} -> {self.channels[1]} channels, {self.parameters:,} parameters"
         learned = f", {self.pooling_parameters:,} in poolings" if self.pooling_parameters else ""
         shared = ", shared by role" if self.share == "role" else ""
-        yield f"  {self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases{learned}"
+        acting = f", {self.acting_parameters:,} in what weights carry" if self.acts else ""
+        yield f"  {self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases{learned}{acting}"
         yield "messages:"
         yield from (f"  {message}" for message in self.messages)
         yield "products (key: rows x columns):"
@@ -157,9 +169,17 @@ class Explanation:
             for place, one in enumerate(block.maps):
                 pair = "" if place else f"{block.source} -> {block.target}"
                 yield f"  {pair:<{arrow}}  {one.parameters:>6,}  {one.words}"
+        if self.acts:
+            yield "weights act:"
+        for act in self.acts:
+            yield f"  {f'{act.source} -> {act.target}':<{arrow}}  {act.parameters:>6,}  {act.words}"
 
     def _table(self) -> Iterator[str]:
-        cells = [[f"{self.block(s, t).parameters or '.'}" for s in self.tensors] for t in self.tensors]
+        carried: dict[tuple[str, str], int] = {}
+        for act in self.acts:
+            carried[act.source, act.target] = carried.get((act.source, act.target), 0) + act.parameters
+        counts = ((self.block(s, t).parameters + carried.get((s, t), 0) for s in self.tensors) for t in self.tensors)
+        cells = [[f"{count or '.'}" for count in row] for row in counts]
         cells = [[*row, f"+{bias}" if bias else "."] for row, bias in zip(cells, self.biases, strict=True)]
         rows = [["", *self.tensors, "bias"], *([t, *row] for t, row in zip(self.tensors, cells, strict=True))]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -204,6 +224,7 @@ def explain(
     share: str = "none",
     heads: int = 1,
     others: Sequence[NetworkGraph] = (),
+    kinds: frozenset[str] | None = None,
 ) -> Explanation:
     """Explains the layer that `graphws.layers.EquivariantLinear` builds from the same arguments.
 
@@ -216,6 +237,7 @@ def explain(
         share: ``none`` or ``role``.
         heads: Heads of learned poolings.
         others: Further graphs that the layer is built for, with which its shared weights are counted.
+        kinds: Kinds of parameters that come out; None: all.
 
     Raises:
         UsageError: On an unknown `share`.
@@ -233,12 +255,13 @@ def explain(
         pairs.setdefault((pair.source.slot.parameter, pair.target.parameter), []).append(pair)
     blocks = tuple(_block(graph, s, t, pairs.get((s, t), []), channels) for t in names for s in names)
     products = tuple(_shapes(plan, channels))
-    biases = _bias_counts(graph, channels_out, exact=table is None) if bias else dict.fromkeys(names, 0)
-    owners = {name: biases[name] for name in names}
+    biases = dict.fromkeys(names, 0)
+    biases |= _bias_counts(graph, channels_out, table is None, kinds) if bias else {}
+    owners = dict(biases)
     if table is not None:
         owners = {}
         for each in (graph, *others):
-            counts = _bias_counts(each, channels_out, exact=False) if bias else {}
+            counts = _bias_counts(each, channels_out, False, kinds) if bias else {}
             owners |= {role(each, name): number for name, number in counts.items()}
     return Explanation(
         graph,
@@ -277,8 +300,8 @@ def _shared(table: RoleTable, channels: tuple[int, int]) -> int:
     return sum(rows * columns for rows, columns in sizes) * channels[0] * channels[1]
 
 
-def _bias_counts(graph: NetworkGraph, channels: int, exact: bool) -> dict[str, int]:
-    layouts = [graph.layout(parameter.name) for parameter in graph.parameters]
+def _bias_counts(graph: NetworkGraph, channels: int, exact: bool, kinds: frozenset[str] | None) -> dict[str, int]:
+    layouts = [graph.layout(p.name) for p in graph.parameters if kinds is None or p.kind in kinds]
     return {x.parameter: x.free * len(orbit_slots(x, exact)) * channels for x in layouts}
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
+from graphws.layers.acting.neurons import restricted
 from graphws.layers.assembly import Assembly
 from graphws.layers.differences import difference
 from graphws.layers.execution import run_fused, run_plain
@@ -49,15 +50,18 @@ class EquivariantLinear(nn.Module):
             networks of any depth and width whose roles it has seen.
         heads: Heads of learned poolings.
         init_scale: μ, a factor on the initial weights: 1, or 1e-3 where the output is a network (paper D, appendix J).
+        kinds: Kinds of parameters that come out; None: all.
 
     Attributes:
         fused: Lets the kernels of `graphws.layers.fused.edges` run where they can; the values are the same without.
 
     Shapes:
-        Features with ``in_channels`` -> Features of the same graph with ``out_channels``.
+        Features with ``in_channels`` -> Features with ``out_channels`` of the same graph, or of the parameters of some
+        kinds.  Parameters that send nothing may be missing from what comes in.
 
     Raises:
-        UsageError: On channels below 1, or heads that do not divide channels.
+        UsageError: On channels below 1, heads that do not divide channels, or a message via ``weight``, which is not
+            linear (see `graphws.layers.acting.acting`).
         GraphError: Where roles cannot be shared; see `graphws.layers.plan.role_table`.
     """
 
@@ -71,6 +75,7 @@ class EquivariantLinear(nn.Module):
         share: str = "none",
         heads: int = 1,
         init_scale: float = 1.0,
+        kinds: frozenset[str] | None = None,
     ) -> None:
         super().__init__()
         if in_channels < 1 or out_channels < 1:
@@ -80,7 +85,9 @@ class EquivariantLinear(nn.Module):
             raise UsageError(f"share must be 'none' (one graph) or 'role'; got {share!r} for {len(graphs)} graphs")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.messages = tuple(expand_blocks() if messages is None else messages)
-        self.share = share
+        if any(message.acts for message in self.messages):
+            raise UsageError("a message via weight is not linear; a DWSNet takes it, an EquivariantLinear does not")
+        self.share, self.kinds = share, kinds
         self.table: RoleTable | None = role_table(graphs, self.messages) if share == "role" else None
         self.fused = True
         self._plans: dict[NetworkGraph, Plan] = {}
@@ -136,9 +143,13 @@ class EquivariantLinear(nn.Module):
                     for slot in orbit_slots(graph.layout(p.name), exact=self.table is None)
                     if self.biases
                 )
-                for p in graph.parameters
+                for p in self._received(graph).parameters
             },
         )
+
+    def _received(self, graph: NetworkGraph) -> NetworkGraph:
+        """The graph of what comes out."""
+        return graph if self.kinds is None else restricted(graph, self.kinds)
 
     def _add_parameters(self, graph: NetworkGraph, heads: int, init_scale: float, bias: bool) -> None:
         plan = self.plan(graph)
@@ -163,7 +174,7 @@ class EquivariantLinear(nn.Module):
                         free = graph.layout(source.slot.parameter).free
                         self.attentions[name] = learned.module(free * self.in_channels, heads)
             self._scale_rows(plan, product)
-        for parameter in graph.parameters if bias else ():
+        for parameter in self._received(graph).parameters if bias else ():
             layout = graph.layout(parameter.name)
             for slot in orbit_slots(graph.layout(parameter.name), exact=self.table is None):
                 name = self._bias_name(graph, slot)
@@ -233,7 +244,10 @@ class EquivariantLinear(nn.Module):
             return self._on_union(features)
         schedule = self.schedule(features.graph)
         fused = self.fused and edges.supported(*features.tensors.values())
-        assemblies = {name: Assembly(layout, schedule.channels[name]) for name, layout in schedule.layouts.items()}
+        received = self._received(features.graph)
+        assemblies = {
+            p.name: Assembly(schedule.layouts[p.name], schedule.channels[p.name]) for p in received.parameters
+        }
         for name, biases in schedule.biases.items():
             for slot, bias in biases:
                 assemblies[name].add(slot, self.biases[bias].unsqueeze(0))
@@ -242,11 +256,13 @@ class EquivariantLinear(nn.Module):
             run_fused(features, schedule, matrices, self.attentions, assemblies, moments)
         else:
             run_plain(features, schedule, matrices, self.attentions, assemblies)
-        tensors = {name: a.result(features.tensors[name], moments) for name, a in assemblies.items()}
+        like = next(iter(features.tensors.values()))
+        tensors = {name: a.result(features.tensors.get(name, like), moments) for name, a in assemblies.items()}
         taken = {name: a.moments for name, a in assemblies.items() if a.moments is not None}
-        return Features(features.graph, tensors, self.out_channels, moments=taken)
+        return Features(received, tensors, self.out_channels, moments=taken)
 
     def _on_union(self, features: UnionFeatures) -> UnionFeatures:
+        assert self.kinds is None, "features of neurons go graph by graph"
         union, table = features.union, self.table
         if table is None:
             raise UsageError("networks of several graphs need weights that are shared; build with share='role'")

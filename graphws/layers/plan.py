@@ -18,7 +18,7 @@ from graphws.errors import GraphError, nearest
 from graphws.graph import NetworkGraph
 from graphws.layers.keys import matrix_key
 from graphws.layers.pattern import Key, Slot, fits, slots
-from graphws.messages import LEVELS, Message, Via
+from graphws.messages import LEVELS, Level, Message
 from graphws.pooling import Pooling, pooling_named
 
 
@@ -65,7 +65,7 @@ class Pair:
     target: Slot
 
 
-def level(key: Key) -> Via:
+def level(key: Key) -> Level:
     """The level of a key: none, one or several spaces (nested ones count with their parent)."""
     roots = sum(parent is None for _, parent in key)
     return "network" if roots == 0 else "neuron" if roots == 1 else "edge"
@@ -106,7 +106,7 @@ def _switched(
     """
     kinds = graph.parameter(source.parameter).kind, graph.parameter(target.parameter).kind
     pools: dict[str | None, None] = {}
-    levels: set[Via] = set()
+    levels: set[str] = set()
     for message in messages:
         if not (message.sends(kinds[0]) and message.reaches(kinds[1])):
             continue

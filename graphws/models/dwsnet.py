@@ -2,6 +2,9 @@
 
 The network of paper D, equation 2: L_k ∘ σ ∘ … ∘ σ ∘ L_1, on the weights of any graph.  Free axes may be mapped to a
 smaller width first and, where the output is a network, back again (paper D, appendix J).
+
+Where messages name neurons, features stand on neurons, too, and only what some message reaches has features between
+layers.  The networks' weights as they came carry features of neurons in every layer but the first, which makes them.
 """
 
 from __future__ import annotations
@@ -27,8 +30,11 @@ from graphws.layers import (
     expand_blocks,
     reduction_of,
 )
+from graphws.layers.acting.acting import Acting
+from graphws.layers.acting.neurons import stages, with_neurons
 from graphws.layers.union.arrange import arrange
 from graphws.layers.union.features import UnionFeatures
+from graphws.messages import names_neurons
 from graphws.models.readout import MakeReadout, readout_of
 
 State = Features | UnionFeatures
@@ -43,7 +49,8 @@ class DWSNet(nn.Module):
             None for an equivariant output: networks of the same graph.
         layers: Equivariant layers.
         channels: Channels per entry between layers.
-        messages: What a layer is made of; from `blocks` where None.
+        messages: What a layer is made of; from `blocks` where None.  See `graphws.layers.acting.neurons.stages` for
+            those that name neurons.
         blocks: Paper D's block families; see `graphws.messages.expand_blocks`.
         pooling: How entries are summarised, in the layers that `blocks` make and in the invariant head.
         norm: ``batch``, ``layer`` or ``none``, before each activation but the last layer's.
@@ -60,8 +67,13 @@ class DWSNet(nn.Module):
 
     Shapes:
         Weights (batch) -> (batch, outputs), or Weights (batch · networks) of the same graph, those for one network next
-        to each other.  A list of Weights of different
-        graphs (``share="role"``) gives one result, in the order of the list.
+        to each other.  A list of Weights of different graphs (``share="role"``) gives one result, in the order of the
+        list; with features of neurons the graphs run one after another.
+
+    Raises:
+        UsageError: On options that do not go together, and on messages that leave neurons without a start, or an output
+            that is a network without all of its parameters.
+        GraphError: Where roles cannot be shared, or no neuron could receive.
     """
 
     def __init__(
@@ -100,26 +112,36 @@ class DWSNet(nn.Module):
         used = tuple(messages) if messages is not None else expand_blocks(blocks, pooling)
         last = channels if outputs is not None else networks * reduction.channels
         widths = [reduction.channels, *[channels] * (layers - 1), last]
+        self._neurons = names_neurons(used)
+        found = stages(inner, used, layers, networks=outputs is None)
+        scales = [init_scale if outputs is None and k == layers - 1 else 1.0 for k in range(layers)]
         self.layers = nn.ModuleList(
             EquivariantLinear(
-                inner if share == "role" else inner[0],
+                stage.graphs if share == "role" else stage.graphs[0],
                 a,
                 b,
-                used,
+                stage.messages,
                 bias,
                 share,
                 heads if a > 1 else 1,
-                init_scale if outputs is None and k == layers - 1 else 1.0,
+                scale,
+                stage.kinds,
             )
-            for k, (a, b) in enumerate(pairwise(widths))
+            for stage, scale, (a, b) in zip(found, scales, pairwise(widths), strict=True)
+        )
+        self.acting = nn.ModuleList(
+            Acting(graphs, stage.graphs, a, b, stage.acting, share, scale) if stage.acting else nn.Identity()
+            for stage, scale, (a, b) in zip(found, scales, pairwise(widths), strict=True)
+            if self._neurons
         )
         self.norms = nn.ModuleList(
-            nn.Identity() if norm == "none" else OrbitNorm(inner, width, norm, share) for width in widths[1:-1]
+            nn.Identity() if norm == "none" else OrbitNorm(stage.received, width, norm, share)
+            for stage, width in zip(found[:-1], widths[1:-1], strict=True)
         )
         self.head: InvariantReadout | None = None
         self.expand: FreeAxes | None = None
         if outputs is not None:
-            self.head = InvariantReadout(inner, channels, outputs, pooling, share, heads)
+            self.head = InvariantReadout(found[-1].received, channels, outputs, pooling, share, heads)
         elif not reduction.empty:
             self.expand = FreeAxes(graphs, reduction, back=True)
 
@@ -127,7 +149,8 @@ class DWSNet(nn.Module):
         """Applies the network; see the class for shapes."""
         batches = [weights] if isinstance(weights, Weights) else list(weights)
         single = [Features.from_weights(batch) for batch in batches]
-        groups = arrange(single) if len(single) > 1 else [[0]]
+        alone = len(single) == 1 or self._neurons
+        groups = [[position] for position in range(len(single))] if alone else arrange(single)
         states = [self._enter([single[position] for position in group]) for group in groups]
         for k, layer in enumerate(self.layers):
             if k:
@@ -137,9 +160,11 @@ class DWSNet(nn.Module):
                 states = [state.settled for state in states]
             taken = self.training and not adds and k + 1 < len(self.layers) and self._batch_norm
             received = [layer(state, moments=taken) for state in states]
+            if k and self._neurons and isinstance(self.acting[k], Acting):
+                received = [self.acting[k](*three) for three in zip(single, states, received, strict=True)]
             if adds:
                 received = [
-                    new.replace({name: x + old[name] for name, x in new.tensors.items()})
+                    new.replace({name: x + old[name] if name in old.tensors else x for name, x in new.tensors.items()})
                     for new, old in zip(received, states, strict=True)
                 ]
             states = received
@@ -168,7 +193,8 @@ class DWSNet(nn.Module):
         """What the layers see: one graph's features as they are, those of several as a union."""
         if len(states) > 1:
             return UnionFeatures.join(states, self.reduce)
-        return states[0] if self.reduce is None else self.reduce(states[0])
+        state = states[0] if self.reduce is None else self.reduce(states[0])
+        return Features(with_neurons(state.graph), state.tensors, state.channels) if self._neurons else state
 
     def _between(self, states: list[State], norm: nn.Module) -> list[State]:
         """What stands between two layers."""

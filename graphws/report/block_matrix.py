@@ -1,7 +1,8 @@
 """The block matrix of a layer as a picture: paper D's figure 2, for any graph and any messages.
 
 Rows receive, columns send.  A block's hue says through which level of summary information gets there at best, its
-depth on which side free channels (inputs, outputs, kernel taps) are mixed; the number is its parameter count.
+depth on which side free channels (inputs, outputs, kernel taps) are mixed; the number is its parameter count.  What the
+networks' weights carry (rule 3) has a hue of its own; where linear maps lead there, too, it has a corner of the block.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, Polygon, Rectangle
 
 from graphws.layers.explain import Explanation, LinearBlock
 from graphws.messages import Via
 
 OFF = "#f2f1ee"
-_HUES: dict[Via, str] = {"edge": "#c8553d", "neuron": "#2f7f86", "network": "#8d86a8"}
+_HUES: dict[Via, str] = {"edge": "#c8553d", "neuron": "#2f7f86", "network": "#8d86a8", "weight": "#c99a1e"}
 _LEVELS: dict[Via, str] = {
     "edge": "entry by entry",
     "neuron": "through shared neurons",
     "network": "through one summary",
+    "weight": "carried by weights",
 }
 _SIDES = ("sets only", "free channels in", "free channels out", "free channels in and out")
 _TINTS = (0.68, 0.46, 0.24, 0.0)
@@ -34,6 +36,13 @@ def rule(block: LinearBlock) -> Rule | None:
     if block.finest is None:
         return None
     return block.finest, (block.free[0] > 1) + 2 * (block.free[1] > 1)
+
+
+def acting_rule(explanation: Explanation, block: LinearBlock) -> Rule | None:
+    """The same of what weights carry from the block's source to its target."""
+    if not explanation.acting(block.source, block.target):
+        return None
+    return "weight", 2 * (block.free[1] > 1)
 
 
 def colour(kind: Rule | None) -> tuple[float, float, float]:
@@ -56,16 +65,23 @@ def draw_block_matrix(explanation: Explanation) -> Figure:
     cell = max(0.42, min(0.72, 7.5 / side))
     biased = any(explanation.biases)
     figure, axes = _page(cell, side + (1.5 if biased else 0.0), side, max(map(len, names), default=0))
-    largest = max((block.parameters for block in explanation.blocks), default=0)
+    counts = {
+        (block.source, block.target): block.parameters
+        + sum(one.parameters for one in explanation.acting(block.source, block.target))
+        for block in explanation.blocks
+    }
+    largest = max(counts.values(), default=0)
     size = min(10.0, 72 * cell * 0.8 / max(len(f"{largest:,}"), 3) / 0.6)
     used: dict[Rule | None, None] = {}
     for row, target in enumerate(names):
         for column, source in enumerate(names):
             block = explanation.block(source, target)
-            kind = rule(block)
-            used[kind] = None
-            text = f"{block.parameters:,}" if block.maps else ""
-            _cell(axes, place[column], place[row], colour(kind), text, size)
+            kind, acts = rule(block), acting_rule(explanation, block)
+            shown = kind or acts
+            used |= dict.fromkeys([shown] if acts is None else [shown, acts])
+            _cell(axes, place[column], place[row], colour(shown), f"{counts[source, target]:,}" if shown else "", size)
+            if kind is not None and acts is not None:
+                _corner(axes, place[column], place[row], colour(acts))
         bias = explanation.biases[explanation.tensors.index(target)]
         if biased:
             _cell(axes, side + 0.5, place[row], to_rgb("#ffffff"), f"{bias:,}" if bias else "", size, edge="#b9b6ae")
@@ -107,6 +123,11 @@ def _cell(axes: Axes, x: float, y: float, face: tuple[float, ...], text: str, si
     axes.text(
         x + 0.5, y + 0.52, text, ha="center", va="center", size=size, color="#1c1c1c" if bright > 0.55 else "white"
     )
+
+
+def _corner(axes: Axes, x: float, y: float, face: tuple[float, ...]) -> None:
+    corners = [(x + 0.97, y + 0.97), (x + 0.97, y + 0.62), (x + 0.62, y + 0.97)]
+    axes.add_patch(Polygon(corners, facecolor=face, edgecolor="white", lw=0.6))
 
 
 def _label(

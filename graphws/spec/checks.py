@@ -57,6 +57,12 @@ def _models_read_all_architectures(spec: Spec) -> Iterator[Violation]:
             yield from model.architecture_violations(number, at)
 
 
+def _models_fit_head(spec: Spec) -> Iterator[Violation]:
+    if spec.head is not None:
+        for at, model in _models(spec):
+            yield from model.head_violations(spec.head, at)
+
+
 def _pictures_to_rotate(spec: Spec) -> Iterator[Violation]:
     widths = _widths(spec)
     if spec.augment.rotation > 0 and widths is not None and widths[0] not in (None, 2):
@@ -136,6 +142,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_zoo_is_given, ("input", "zoo")),
     (_models_fit_networks, ("model", "compare", "input", "zoo")),
     (_models_read_all_architectures, ("model", "compare", "input", "zoo")),
+    (_models_fit_head, ("model", "compare", "head")),
     (_pictures_to_rotate, ("augment", "input", "zoo")),
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),

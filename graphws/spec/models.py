@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from graphws.errors import UsageError, nearest
-from graphws.messages import Family, Message, expand_blocks
+from graphws.messages import NEURON, Family, Message, expand_blocks, lost_outputs, names_neurons, no_start
 from graphws.pooling import Pool, learned_pooling
 from graphws.spec.heads import HeadSection
 from graphws.spec.layer_messages import MessageSection
@@ -75,6 +75,10 @@ class ModelSection(Section):
             spaces: Those that the spec tells; none where only the data tell.
             at: Where the model stands.
         """
+        yield from ()
+
+    def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
+        """Why the model, which stands at `at`, cannot give what the head returns; by default nothing."""
         yield from ()
 
     @abstractmethod
@@ -182,8 +186,15 @@ class DwsnetModel(ModelSection):
             return expand_blocks(None if self.blocks is None else self.blocks.model_dump(), self.pooling)
         return tuple(message.build(self.pooling) for message in self.messages)
 
+    @property
+    def _sound(self) -> bool:
+        """Whether each message has a meaning by itself; if not, it says so itself."""
+        return not any(list(message.violations(())) for message in self.messages or ())
+
     def violations(self, at: Path) -> Iterator[Violation]:
-        """Heads of attention divide the channels; blocks or messages but not both; nothing is sent twice."""
+        """Heads divide the channels; blocks or messages but not both; nothing is sent twice; neurons have a start."""
+        if not self._sound:
+            return
         if self.channels % self.heads and any(learned_pooling(message.pool) for message in self.layer_messages()):
             possible = ", ".join(str(n) for n in range(1, self.channels + 1) if self.channels % n == 0)
             here = (*at, "heads")
@@ -200,9 +211,20 @@ class DwsnetModel(ModelSection):
         if not messages:
             blocks = (*at, "blocks")
             yield Violation(blocks, f"{dotted(blocks)} are all none: the layers would carry nothing")
+        if names_neurons(messages) and (fault := no_start(messages)):
+            yield Violation(here, f"{dotted(here)}: {fault}")
+        kinds = ("weight", "bias", NEURON) if names_neurons(messages) else ("weight", "bias")
         for (i, earlier), (j, later) in combinations(enumerate(messages), 2):
-            if twice := _overlap(earlier, later):
+            if twice := _overlap(earlier, later, kinds):
                 yield Violation((*here, j), f"{dotted((*here, j))} repeats {dotted((*here, i))}: both send {twice}")
+
+    def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
+        """Where features stand on neurons, networks are returned only if messages reach all of their parameters."""
+        if head.size() is not None or not self._sound or not names_neurons(self.layer_messages()):
+            return
+        if fault := lost_outputs(self.layer_messages()):
+            here = (*at, "messages")
+            yield Violation(here, f"{dotted(here)}: {fault}")
 
     def space_violations(self, spaces: Sequence[SpaceSketch], at: Path) -> Iterator[Violation]:
         """Only free spaces are reduced, and to no more than their width."""
@@ -252,25 +274,27 @@ class DwsnetModel(ModelSection):
     def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
         """Every equivariant layer, block by block, on the first graph; counted over all."""
         from graphws.layers import reduction_of
-        from graphws.layers.explain import explain
+        from graphws.layers.acting.neurons import stages
+        from graphws.layers.stage_explanation import explain_stage
 
         reduction = reduction_of(graphs, self.reduce, self.channels, self.share)
+        messages = self.layer_messages()
         returned = reduction.channels * head.answers if head is not None and head.size() is None else None
         last = self.channels if returned is None else returned
         channels = [reduction.channels, *[self.channels] * (self.layers - 1), last]
         inner = [reduction.inner(graph) for graph in graphs]
+        found = stages(inner, messages, self.layers, networks=returned is not None)
         return tuple(
-            explain(
-                inner[0],
-                self.layer_messages(),
-                before,
-                after,
+            explain_stage(
+                stage,
+                graphs,
+                messages,
+                pair,
                 bias=self.bias,
                 share=self.share,
-                heads=self.heads if before > 1 else 1,
-                others=inner[1:],
+                heads=self.heads if pair[0] > 1 else 1,
             )
-            for before, after in pairwise(channels)
+            for stage, pair in zip(found, pairwise(channels), strict=True)
         )
 
 
@@ -286,13 +310,14 @@ def only_graph(graph: Networks, kind: str) -> NetworkGraph:
     return graphs[0]
 
 
-def _overlap(one: Message, other: Message) -> str | None:
-    """What two messages send alike, so that one of them is redundant there; None where nothing is."""
+def _overlap(one: Message, other: Message, kinds: Sequence[str]) -> str | None:
+    """What of these kinds two messages send alike, so that one of them is redundant there; None where nothing is."""
     if (one.via, one.pool) != (other.via, other.pool):
         return None
-    sources = [kind for kind in ("weight", "bias") if one.sends(kind) and other.sends(kind)]
-    targets = [kind for kind in ("weight", "bias") if one.reaches(kind) and other.reaches(kind)]
-    found = f"{'+'.join(sources)} to {'+'.join(targets)} via {one.via} with {one.pool}"
+    sources = [kind for kind in kinds if one.sends(kind) and other.sends(kind)]
+    targets = [kind for kind in kinds if one.reaches(kind) and other.reaches(kind)]
+    found = f"{'+'.join(sources)} to {'+'.join(targets)} via {one.via}"
+    found += "" if one.acts else f" with {one.pool}"
     return found if sources and targets else None
 
 

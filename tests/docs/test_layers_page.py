@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import re
+import textwrap
 from pathlib import Path
 
 from graphws.layers import expand_blocks, plan_by_name
 from graphws.layers.explain import explain
 from graphws.operations import mlp_graph
+from graphws.spec import parse_spec
 from tests.layers.cases import residual
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "layers.md"
@@ -17,6 +20,15 @@ def test_its_session_runs() -> None:
     found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
     assert found.attempted == 3
     assert found.failed == 0
+
+
+def test_its_messages_are_valid() -> None:
+    first, third = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    listed = textwrap.indent(first, "  ")
+    assert len(parse_spec(f"graphws: 1\nmodel:\n  kind: dwsnet\n{listed}").model.layer_messages()) == 3
+    spec = parse_spec(f"graphws: 1\n{third}")
+    graphs = [mlp_graph([2, 32, 32, 1])]
+    assert [layer.tensors for layer in spec.model.explanations(graphs, spec.head)[1:]] == [("@hidden1", "@hidden2")] * 3
 
 
 def test_its_counts_are_right() -> None:

@@ -9,7 +9,9 @@ import pytest
 from graphws.errors import GraphError, UsageError
 from graphws.layers import EquivariantLinear, Message, expand_blocks
 from graphws.layers import explain as module
+from graphws.layers.acting.neurons import stages
 from graphws.layers.explain import explain
+from graphws.layers.stage_explanation import explain_stage
 from graphws.messages import FAMILIES
 from graphws.operations import mlp_graph
 from graphws.pooling import POOLINGS
@@ -146,3 +148,25 @@ def test_wrong_names() -> None:
 
 def test_the_example_in_the_docstring() -> None:
     assert doctest.testmod(module, raise_on_error=False).failed == 0
+
+
+def test_what_weights_carry_is_listed() -> None:
+    messages = [
+        Message(("any",), "neuron", ("neuron",), "mean"),
+        Message(("neuron",), "weight", ("neuron",)),
+        Message(("neuron",), "weight", ("weight",)),
+    ]
+    graph = residual(3)
+    text = str(explain_stage(stages([graph], messages, 2, networks=False)[1], [graph], messages, (2, 2)))
+    assert text[text.index("weights act:") :].splitlines() == [
+        "weights act:",
+        "  @d -> @d       4  A carries d[2] to d[1]",
+        "  @d -> @d       4  A carries d[1] to d[2]",
+        "  @d -> W       16  entries of W times d",
+        "  @d -> A        4  entries of A times d[1]",
+        "  @d -> A        4  entries of A times d[2]",
+        "  @d -> A        4  d[1] times d[2] onto A",
+        "  @d -> A        4  d[1] times d[2] onto A",
+    ]
+    assert ", 40 in what weights carry" in text
+    assert "  neuron -> weight -> weight" in text.splitlines()

@@ -47,12 +47,28 @@ def test_a_message_knows_whom_it_serves() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"via": "edges"}, "message via must be one of edge, neuron, network; got 'edges'; did you mean 'edge'?"),
+        (
+            {"via": "edges"},
+            "message via must be one of edge, neuron, network, weight; got 'edges'; did you mean 'edge'?",
+        ),
         (
             {"pool": "maxx"},
             f"message pool must be one of {', '.join(POOLINGS)}; got 'maxx'; did you mean 'max'?",
         ),
         ({"pairs": "some"}, "message pairs must be one of all, sharing; got 'some'"),
+        (
+            {"via": "weight"},
+            "message via weight: weights carry neurons only, not any; write `from: neuron`",
+        ),
+        (
+            {"via": "weight", "source": ("neuron",), "target": ("bias", "any")},
+            "message via weight: weights carry to neurons or write on weights, not to bias and any; write "
+            "`to: neuron` or `to: weight`",
+        ),
+        (
+            {"via": "weight", "source": ("neuron",), "target": ("neuron",), "pairs": "sharing"},
+            "message via weight: a weight joins the neurons that it joins; leave out `pairs: sharing`",
+        ),
     ],
 )
 def test_wrong_messages_say_what_is_allowed(wrong: dict[str, str], text: str) -> None:

@@ -6,10 +6,13 @@ import itertools
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
 
 from graphws.layers import expand_blocks
+from graphws.layers.acting.neurons import stages
 from graphws.layers.explain import Explanation, explain
-from graphws.messages import FAMILIES
+from graphws.layers.stage_explanation import explain_stage
+from graphws.messages import FAMILIES, Message
 from graphws.operations import mlp_graph
 from graphws.report.block_matrix import OFF, colour, draw_block_matrix, rule
 from graphws.report.figures import png
@@ -58,7 +61,7 @@ def _diagonal() -> Explanation:
 
 
 def test_rules_have_different_colours() -> None:
-    rules = [None, *itertools.product(("edge", "neuron", "network"), range(4))]
+    rules = [None, *itertools.product(("edge", "neuron", "network", "weight"), range(4))]
     colours = {colour(kind) for kind in rules}  # type: ignore[arg-type]
     assert len(colours) == len(rules)
     for one, other in itertools.combinations(colours, 2):
@@ -86,3 +89,32 @@ def test_odd_graphs_are_drawn_within_the_page(name: str) -> None:
         assert box.x1 <= page.x1 + 1
         assert box.y0 >= page.y0 - 1
         assert box.y1 <= page.y1 + 1
+
+
+def acting(messages: list[Message]) -> Explanation:
+    graph = mlp_graph([2, 8, 8, 1])
+    stage = stages([graph], messages, 2, networks=False)[1]
+    return explain_stage(stage, [graph], messages, (4, 4))
+
+
+def test_what_weights_carry_has_a_colour_of_its_own() -> None:
+    start = Message(("any",), "neuron", ("neuron",), "mean")
+    explanation = acting([start, Message(("neuron",), "weight", ("neuron",))])
+    figure = draw_block_matrix(explanation)
+    assert labels(figure) == ["through shared neurons: sets only", "carried by weights: sets only"]
+    faces = [patch.get_facecolor()[:3] for patch in figure.axes[0].patches]
+    assert faces.count(colour(("weight", 0))) == 2
+    assert faces.count(colour(("neuron", 0))) == 2
+    assert sorted(numbers(figure)) == ["16", "16", "16", "16", "4", "4"]
+
+
+def test_blocks_of_both_kinds_have_a_corner_and_the_sum() -> None:
+    messages = [Message(("any",), "network", ("neuron", "weight"), "mean"), Message(("neuron",), "weight", ("weight",))]
+    explanation = acting(messages)
+    figure = draw_block_matrix(explanation)
+    corners = [patch for patch in figure.axes[0].patches if isinstance(patch, Polygon)]
+    assert len(corners) == 4  # hidden1 on W1 and W2, hidden2 on W2 and W3
+    both = explanation.block("@hidden1", "W2").parameters, explanation.acting("@hidden1", "W2")
+    assert both[0] == 16
+    assert [one.parameters for one in both[1]] == [16, 16]
+    assert "48" in numbers(figure)
