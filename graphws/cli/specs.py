@@ -100,6 +100,8 @@ def explain_command(
             console.print(f"role: {use.role} in {use.graphs} of {len(found.graphs)}{free}", markup=False)
     for line in found.reductions:
         console.print(f"reduce: {line}", markup=False)
+    for line in found.features:
+        console.print(line, markup=False)
     for place, each in enumerate(found.layers, start=1):
         into, out = each.channels
         console.print(f"layer {place}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)

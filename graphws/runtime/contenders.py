@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -72,7 +72,7 @@ def contenders(
         found.append(
             Contender(
                 name,
-                builder(section, spec, graphs),
+                builder(section, spec, graphs, scale(section)),
                 trained.get(name) or spec.train,
                 chain(transforms),
                 _description(name, section, spec, graphs),
@@ -84,11 +84,28 @@ def contenders(
     return found
 
 
-def builder(section: ModelSection, spec: Spec, graphs: Sequence[NetworkGraph]) -> Callable[[], nn.Module]:
-    """What makes a model, untrained, with the head of the spec."""
+@runtime_checkable
+class Calibrated(Protocol):
+    """A model that keeps the units in which it reads weights."""
+
+    def calibrate(self, measure: Callable[[NetworkGraph, str], float]) -> None:
+        """Learns the unit of each parameter of a graph, before any training."""
+
+
+def builder(
+    section: ModelSection, spec: Spec, graphs: Sequence[NetworkGraph], scale: Scale | None = None
+) -> Callable[[], nn.Module]:
+    """What makes a model, untrained, with the head of the spec; in the units of `scale`, until a file has others."""
     head = spec.head
     assert head is not None
-    return lambda: section.build(given(graphs), head)
+
+    def build() -> nn.Module:
+        model = section.build(given(graphs), head)
+        if isinstance(model, Calibrated) and scale is not None:
+            model.calibrate(scale.unit)
+        return model
+
+    return build
 
 
 def count_parameters(model: ModelSection, graphs: NetworkGraph | Sequence[NetworkGraph], head: HeadSection) -> int:

@@ -36,6 +36,7 @@ class ModelExplanation:
         layers: Its equivariant layers, first to last; none for a model that has none.
         parts: What it consists of, when the spec has a head; nothing otherwise.
         reductions: What is done to free axes before the layers, a line each.
+        features: What there is to say of features on the first graph, a line each.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class ModelExplanation:
     layers: tuple[Explanation, ...]
     parts: tuple[Part, ...]
     reductions: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 def graphs_of(spec: Spec) -> tuple[NetworkGraph, ...]:
@@ -74,7 +76,9 @@ def explain_model(spec: Spec) -> ModelExplanation:
     graphs, section = graphs_of(spec), spec.model
     parts = parts_of(spec, graphs)
     layers = section.explanations(graphs, spec.head)
-    return ModelExplanation(section.kind, graphs, layers, parts, tuple(_reductions(section, graphs)))
+    return ModelExplanation(
+        section.kind, graphs, layers, parts, tuple(_reductions(section, graphs)), section.descriptions(graphs[0])
+    )
 
 
 def parts_of(spec: Spec, graphs: Sequence[NetworkGraph]) -> tuple[Part, ...]:
@@ -103,7 +107,7 @@ def size_warning(spec: Spec, graphs: Sequence[NetworkGraph]) -> str:
 
 
 def _reductions(section: ModelSection, graphs: Sequence[NetworkGraph]) -> Iterator[str]:
-    if isinstance(section, DwsnetModel):
+    if isinstance(section, DwsnetModel) and not section.on_neurons:
         yield from reduction_of(graphs, section.reduce, section.channels, section.share).rows()
 
 

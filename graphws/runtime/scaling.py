@@ -4,7 +4,8 @@
 scaling    what the model sees                             what for
 ========== =============================================== ==========================================================
 normalised each orbit with mean 0 and deviation 1          models that read weights
-unit       each orbit divided by its root mean square      models of symmetries that a shift breaks, as signs, scales
+unit       each parameter divided by one figure, its root  models of symmetries that a shift breaks, as signs, scales,
+           mean square                                     matrices
 raw        the weights as they are                         models that run the networks, which are functions
 ========== =============================================== ==========================================================
 
@@ -62,6 +63,10 @@ class Scale:
         if self.how == "unit":
             return None, self.statistics.root_mean_square(graph, name, like)
         return self.statistics.spread(graph, name, like)
+
+    def unit(self, graph: NetworkGraph, name: str) -> float:
+        """What a parameter is divided by; 1 where it is not, or not by one figure."""
+        return float(self.statistics.root_mean_square(graph, name, torch.zeros(()))) if self.how == "unit" else 1.0
 
     def apply(self, weights: Weights) -> Weights:
         """Networks as the model sees them; whole numbers become floats where they are scaled."""

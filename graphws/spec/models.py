@@ -15,6 +15,14 @@ from graphws.pooling import Pool, learned_pooling
 from graphws.spec.heads import HeadSection
 from graphws.spec.layer_messages import MessageSection
 from graphws.spec.networks import SpaceSketch
+from graphws.spec.neuron_features import (
+    MESSAGES,
+    NeuronLayers,
+    ProbesSection,
+    build_options,
+    key_violations,
+    message_violations,
+)
 from graphws.spec.section import Activation, Count, Flag, Positive, Probability, Section
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
@@ -33,6 +41,7 @@ Access = Literal["weights", "queries", "weights + queries"]
 """What a model has of a network: its weights, its outputs at points, or both."""
 Networks: TypeAlias = "NetworkGraph | Sequence[NetworkGraph]"
 """The graph of the networks, or several."""
+Symmetry = Literal["permutation", "rich"]
 WORD_OR_SIZES = Discriminator(lambda value: "sizes" if isinstance(value, dict) else "word")
 
 
@@ -117,6 +126,10 @@ class ModelSection(Section):
         """Its equivariant layers explained on the first graph, first to last; none for a model that has none."""
         return ()
 
+    def descriptions(self, graph: NetworkGraph) -> tuple[str, ...]:
+        """What else there is to say of its features on a graph, a line each; nothing by default."""
+        return ()
+
 
 class Blocks(Section):
     """Which families of blocks a layer has (paper D, tables 5 to 8).
@@ -136,6 +149,24 @@ class DwsnetModel(ModelSection):
     kind: Annotated[Literal["dwsnet"], Field(description="Equivariant layers on the weights.")]
     layers: Annotated[Count, Field(description="Equivariant layers before the head.")] = 4
     channels: Annotated[Count, Field(description="Channels of every parameter between the layers.")] = 32
+    symmetry: Annotated[
+        Symmetry,
+        Field(
+            description="What the layers follow: permutations of neurons; or rich, all that the graph allows: signs of "
+            "odd activations, scales of ReLU, matrices of heads."
+        ),
+    ] = "permutation"
+    features: Annotated[
+        Literal["parameters", "neurons"] | None,
+        Field(
+            description="Where features live between layers: on entries of parameters (paper D), or on neurons, "
+            "carried along by the weights. null: parameters for permutations, neurons for rich."
+        ),
+    ] = None
+    probes: Annotated[
+        ProbesSection | None,
+        Field(description="Run the networks at a few points, whose activations join the features (features: neurons)."),
+    ] = None
     blocks: Annotated[Blocks | None, Field(description="Families of blocks; null: all full. Excludes `messages`.")] = (
         None
     )
@@ -169,6 +200,21 @@ class DwsnetModel(ModelSection):
     ] = 1.0
 
     @property
+    def on_neurons(self) -> bool:
+        """Whether features live on neurons."""
+        return self.symmetry == "rich" or self.features == "neurons"
+
+    @property
+    def scaling(self) -> Scaling:
+        """Where weights act they are never shifted."""
+        return "unit" if self.on_neurons else "normalised"
+
+    @property
+    def access(self) -> Access:
+        """Probes are queries."""
+        return "weights" if self.probes is None else "weights + queries"
+
+    @property
     def reads_others(self) -> bool:
         """Where weights are shared by role; which roles it knows the model says itself."""
         return self.share == "role"
@@ -182,6 +228,8 @@ class DwsnetModel(ModelSection):
         any -> neuron (max) -> any
         any -> network (max) -> any
         """
+        if self.messages is None and self.on_neurons:
+            return MESSAGES
         if self.messages is None:
             return expand_blocks(None if self.blocks is None else self.blocks.model_dump(), self.pooling)
         return tuple(message.build(self.pooling) for message in self.messages)
@@ -218,8 +266,25 @@ class DwsnetModel(ModelSection):
             if twice := _overlap(earlier, later, kinds):
                 yield Violation((*here, j), f"{dotted((*here, j))} repeats {dotted((*here, i))}: both send {twice}")
 
+    def _place_violations(self, at: Path) -> Iterator[Violation]:
+        """Where features live is said once, and the rest fits."""
+        if self.on_neurons:
+            if self.features == "parameters":
+                here = (*at, "features")
+                what = "the whole group needs features on neurons; leave it out, or take `symmetry: permutation`"
+                yield Violation(here, f"{dotted(here)} is parameters: {what}")
+            yield from key_violations(self, at)
+        elif self.probes is not None:
+            here = (*at, "probes")
+            yield Violation(
+                here, f"{dotted(here)} join features of neurons; add `features: neurons` or `symmetry: rich`"
+            )
+
     def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
         """Where features stand on neurons, networks are returned only if messages reach all of their parameters."""
+        if self.on_neurons and self._sound:
+            yield from message_violations(self.layer_messages(), head.size() is None, (*at, "messages"))
+            return
         if head.size() is not None or not self._sound or not names_neurons(self.layer_messages()):
             return
         if fault := lost_outputs(self.layer_messages()):
@@ -249,9 +314,25 @@ class DwsnetModel(ModelSection):
             yield Violation((*at, "share"), f"{what}; add `share: role`, so that they are shared by role")
 
     def build(self, graph: Networks, head: HeadSection) -> nn.Module:
-        """A `graphws.models.DWSNet`."""
-        from graphws.models import DWSNet
+        """A `graphws.models.DWSNet`, or a `graphws.models.GradedNet` where features live on neurons."""
+        from graphws.models import DWSNet, GradedNet
 
+        if self.on_neurons:
+            layers = NeuronLayers.of(self.layer_messages())
+            return GradedNet(
+                graph,
+                **build_options(head),
+                layers=self.layers,
+                channels=self.channels,
+                symmetry=self.symmetry,
+                acts=layers.acts,
+                network=layers.network,
+                dropout=self.dropout,
+                share=self.share,
+                probes=0 if self.probes is None else self.probes.points,
+                learned=self.probes is not None and self.probes.learned,
+                init_scale=self.init_scale,
+            )
         return DWSNet(
             graph,
             None if head.size() is None else head.build,
@@ -271,8 +352,18 @@ class DwsnetModel(ModelSection):
             networks=head.answers,
         )
 
+    def descriptions(self, graph: NetworkGraph) -> tuple[str, ...]:
+        """Where features live on neurons: which there are, what they start from, what carries them."""
+        if not self.on_neurons:
+            return ()
+        from graphws.layers.acting.describe import describe
+
+        return tuple(describe(graph, self.symmetry, NeuronLayers.of(self.layer_messages()).acts))
+
     def explanations(self, graphs: Sequence[NetworkGraph], head: HeadSection | None) -> tuple[Explanation, ...]:
-        """Every equivariant layer, block by block, on the first graph; counted over all."""
+        """Every equivariant layer, block by block, on the first graph; counted over all; none of neurons' features."""
+        if self.on_neurons:
+            return ()
         from graphws.layers import reduction_of
         from graphws.layers.acting.neurons import stages
         from graphws.layers.stage_explanation import explain_stage
