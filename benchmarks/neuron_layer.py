@@ -1,10 +1,11 @@
 """What a layer of neuron messages costs beside a DWS layer of the same width: forward and backward.
 
-Three hidden layers on one graph, each by itself:
+Four hidden layers on one graph, each by itself:
 
 * dws: every message on weights and biases (`from: any, to: any` via edge, neuron and network);
 * neurons: via neuron, network and weight to neurons, so that nothing has the size of edges;
-* writing: the dws layer with features of neurons, carried along weights and written on them.
+* writing: the dws layer with features of neurons, carried along weights and written on them;
+* rich: features of neurons with grades, carried along weights (`graphws.layers.acting.layer`).
 
 All are timed in one process, interleaved; printed are medians and ratios to dws, then the same of whole models of four
 layers with batch norm and an invariant head.
@@ -24,10 +25,14 @@ import torch
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers import EquivariantLinear, Features
 from graphws.layers.acting.acting import Acting
+from graphws.layers.acting.layer import ActingLayer
 from graphws.layers.acting.neurons import stages
+from graphws.layers.acting.plan import make_plan
+from graphws.layers.acting.state import State
 from graphws.messages import Message
-from graphws.models import DWSNet
+from graphws.models import DWSNet, GradedNet
 from graphws.operations import mlp_graph
+from graphws.testing import random_state
 
 
 def messages(name: str, pool: str) -> list[Message]:
@@ -40,8 +45,26 @@ def messages(name: str, pool: str) -> list[Message]:
     return [*messages("dws", pool), Message(("neuron",), "weight", ("neuron", "weight"))]
 
 
+def rich_layer(graph: NetworkGraph, weights: Weights, channels: int) -> Callable[[], None]:
+    """Runs a layer whose features have grades."""
+    state = random_state(weights, channels, torch.Generator().manual_seed(0))
+    plan = make_plan(graph, "rich", "none")
+    acting = ActingLayer([plan], channels)
+    inputs = {spot: x.float().requires_grad_() for spot, x in state.tensors.items()}
+    state = State(state.weights.cast(torch.float32), inputs)
+    learned = [*acting.parameters(), *inputs.values()]
+
+    def run() -> None:
+        out = acting(state, plan)
+        torch.autograd.grad(sum(x.square().sum() for x in out.tensors.values()), learned, allow_unused=True)
+
+    return run
+
+
 def layer(graph: NetworkGraph, weights: Weights, name: str, pool: str, channels: int) -> Callable[[], None]:
     """Runs a hidden layer forward and backward, to its parameters and its input."""
+    if name == "rich":
+        return rich_layer(graph, weights, channels)
     stage = stages([graph], messages(name, pool), 2, networks=False)[1]
     linear = EquivariantLinear(stage.graphs[0], channels, channels, stage.messages, kinds=stage.kinds)
     acting = Acting([graph], stage.graphs, channels, channels, stage.acting) if stage.acting else None
@@ -63,7 +86,11 @@ def layer(graph: NetworkGraph, weights: Weights, name: str, pool: str, channels:
 
 def model(graph: NetworkGraph, weights: Weights, name: str, pool: str, channels: int) -> Callable[[], None]:
     """Runs a model forward and backward."""
-    found = DWSNet(graph, 10, layers=4, channels=channels, messages=messages(name, pool), pooling=pool)
+    found = (
+        GradedNet(graph, 10, layers=4, channels=channels)
+        if name == "rich"
+        else DWSNet(graph, 10, layers=4, channels=channels, messages=messages(name, pool), pooling=pool)
+    )
 
     def run() -> None:
         found.zero_grad()
@@ -95,12 +122,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    graph = mlp_graph([int(width) for width in given.widths.split(",")])
+    graph = mlp_graph([int(width) for width in given.widths.split(",")], activation="sine")
     weights = Weights.unflatten(graph, torch.randn(given.batch, graph.numel))
     print(f"widths {given.widths}, batch {given.batch}, {given.channels} channels, {given.threads} threads")
     for what, make in (("layer", layer), ("model", model)):
         for pool in ("mean", "max"):
-            names = ("dws", "neurons", "writing")
+            names = ("dws", "neurons", "writing", "rich")
             found = medians({n: make(graph, weights, n, pool, given.channels) for n in names}, given.repeat)
             cells = (f"{n} {found[n]:8.2f} ms ({found[n] / found['dws']:.3f} of dws)" for n in names)
             print(f"{what}, {pool}: " + ", ".join(cells))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -58,6 +58,12 @@ class Data:
     def graph(self) -> NetworkGraph:
         """The graph that all networks share; `DataError` where they have several."""
         return self.collection.graph
+
+    def learning_from(self, limit: int | None) -> Data:
+        """The same with no more than the first `limit` networks of the training part."""
+        return (
+            self if limit is None else replace(self, members={**self.members, "train": self.members["train"][:limit]})
+        )
 
     def split(self, name: str) -> Networks:
         """The networks of a split."""

@@ -57,8 +57,9 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     """
     _check_signals(spec.augment, data.graphs)
     gauge = GAUGES[spec.preprocess.gauge]
-    data = in_gauge(data, gauge)
-    statistics = zoo.statistics if gauge is None else _statistics(data)
+    limit = None if spec.input is None else spec.input.learnt_from
+    data = in_gauge(data.learning_from(limit), gauge)
+    statistics = zoo.statistics if gauge is None and limit is None else _statistics(data)
     augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
     return Preparation(data, augment, gauge, statistics, spec.preprocess)
 

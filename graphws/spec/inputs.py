@@ -36,6 +36,11 @@ class InputSection(Section):
         """Neurons of every layer of the networks, None for what only the data tell; None where they are no MLPs."""
         return None
 
+    @property
+    def learnt_from(self) -> int | None:
+        """How many networks of the training part are learnt from, at most; None: all."""
+        return None
+
     def columns(self, zoo: ZooSection | None) -> tuple[str, ...] | None:
         """The columns of the networks' table; None where only the data tell."""
         return None
@@ -88,6 +93,15 @@ class ZooInput(InputSection):
     path: Annotated[
         Text | None, Field(description="Folder of an existing zoo; null: the one that the section `zoo` describes.")
     ] = None
+    training: Annotated[
+        Count | None,
+        Field(description="Learn from the first so many networks of the training part only; null: from all."),
+    ] = None
+
+    @property
+    def learnt_from(self) -> int | None:
+        """As `training` says."""
+        return self.training
 
     def known_widths(self, zoo: ZooSection | None) -> tuple[int | None, ...] | None:
         """Those of the section `zoo`."""

@@ -259,7 +259,8 @@ class DwsnetModel(ModelSection):
         if not messages:
             blocks = (*at, "blocks")
             yield Violation(blocks, f"{dotted(blocks)} are all none: the layers would carry nothing")
-        if names_neurons(messages) and (fault := no_start(messages)):
+        yield from self._place_violations(at)
+        if not self.on_neurons and names_neurons(messages) and (fault := no_start(messages)):
             yield Violation(here, f"{dotted(here)}: {fault}")
         kinds = ("weight", "bias", NEURON) if names_neurons(messages) else ("weight", "bias")
         for (i, earlier), (j, later) in combinations(enumerate(messages), 2):

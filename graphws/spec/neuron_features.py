@@ -78,9 +78,8 @@ def message_violations(messages: Sequence[Message], networks: bool, at: Path) ->
             cure = "write `from: neuron`, or `via: neuron` for what features start from"
             yield Violation((*here, "from"), f"{dotted(here)}: {what}; {cure}")
         elif message.via == "edge":
-            yield Violation(
-                (*here, "via"), f"{dotted(here)}: features live on neurons, so no entry meets an entry; via weight?"
-            )
+            what = "features live on neurons, so that no entry meets an entry; write `via: weight`"
+            yield Violation((*here, "via"), f"{dotted(here)}: {what}")
 
 
 def key_violations(section: BaseModel, at: Path) -> Iterator[Violation]:

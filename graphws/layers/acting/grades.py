@@ -34,6 +34,8 @@ from graphws.graph.space import Action
 Symmetry = Literal["permutation", "rich"]
 ODD = (Action.SIGNED, Action.MONOMIAL)
 """Actions whose sign is a grade."""
+MOST_INDICES = 12
+"""Moving indices of a parameter, at most: sums over them are written with letters."""
 SCALED = (Action.SCALING, Action.MONOMIAL)
 """Actions whose scales are measured."""
 
@@ -151,6 +153,8 @@ class Grading:
 
 
 def _letter(position: int) -> str:
+    if position >= MOST_INDICES:
+        raise UsageError(f"weights act on at most {MOST_INDICES} moving indices; this parameter has more")
     return chr(ord("a") + position)
 
 
