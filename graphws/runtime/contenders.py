@@ -42,7 +42,7 @@ def named_sections(spec: Spec) -> dict[str, ModelSection]:
     """The sections of the spec's model and of its baselines as they are written, by their names, its own first."""
     assert spec.model is not None
     taken = [baseline.name for baseline in spec.compare]
-    name = next(name for name in (spec.model.kind, spec.name, "model", "main") if name not in taken)
+    name = next(name for name in (spec.model.label, spec.name, "model", "main") if name not in taken)
     return {name: spec.model, **{baseline.name: baseline.model for baseline in spec.compare}}
 
 

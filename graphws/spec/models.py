@@ -57,6 +57,11 @@ class ModelSection(Section):
     kind: Annotated[str, Field(description="What reads the networks.")]
 
     @property
+    def label(self) -> str:
+        """What the spec's own model goes by in tables."""
+        return self.kind
+
+    @property
     def scaling(self) -> Scaling:
         """How weights are to be scaled for this model where ``preprocess.normalize`` is true; else all are raw."""
         return "normalised"
@@ -203,6 +208,11 @@ class DwsnetModel(ModelSection):
     def on_neurons(self) -> bool:
         """Whether features live on neurons."""
         return self.symmetry == "rich" or self.features == "neurons"
+
+    @property
+    def label(self) -> str:
+        """By where features live."""
+        return "neurons" if self.on_neurons else self.kind
 
     @property
     def scaling(self) -> Scaling:
