@@ -5,7 +5,7 @@ Four hidden layers on one graph, each by itself:
 * dws: every message on weights and biases (`from: any, to: any` via edge, neuron and network);
 * neurons: via neuron, network and weight to neurons, so that nothing has the size of edges;
 * writing: the dws layer with features of neurons, carried along weights and written on them;
-* rich: features of neurons with grades, carried along weights (`graphws.layers.acting.layer`).
+* rich: features of neurons with grades, carried along weights (`graphws.layers.graded.layer`).
 
 All are timed in one process, interleaved; printed are medians and ratios to dws, then the same of whole models of four
 layers with batch norm and an invariant head.
@@ -25,10 +25,10 @@ import torch
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers import EquivariantLinear, Features
 from graphws.layers.acting.acting import Acting
-from graphws.layers.acting.layer import ActingLayer
 from graphws.layers.acting.neurons import stages
-from graphws.layers.acting.plan import make_plan
-from graphws.layers.acting.state import State
+from graphws.layers.graded.layer import ActingLayer
+from graphws.layers.graded.plan import make_plan
+from graphws.layers.graded.state import State
 from graphws.messages import Message
 from graphws.models import DWSNet, GradedNet
 from graphws.operations import mlp_graph

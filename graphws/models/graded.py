@@ -1,7 +1,7 @@
 """Networks in which weights act: features of neurons travel along the weights that are read, and keep their grades.
 
 Everything is derived from the graph: where features live, how they answer to each space's action, along which weights
-they travel (`graphws.layers.acting`).  So one model reads MLPs, convolutions, attention, low-rank adapters and mixtures
+they travel (`graphws.layers.graded`).  So one model reads MLPs, convolutions, attention, low-rank adapters and mixtures
 of experts alike, and is equivariant to the whole group that the converter found: permutations, signs, scales, matrices.
 """
 
@@ -15,14 +15,14 @@ from torch.nn import functional
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.layers.acting.entry import Entry
-from graphws.layers.acting.exit import Exit
 from graphws.layers.acting.grades import Symmetry
-from graphws.layers.acting.layer import ActingLayer
-from graphws.layers.acting.operands import operands
-from graphws.layers.acting.plan import Plan, make_plan
-from graphws.layers.acting.state import Answers, State
-from graphws.layers.acting.units import Measure, Units
+from graphws.layers.graded.entry import Entry
+from graphws.layers.graded.exit import Exit
+from graphws.layers.graded.layer import ActingLayer
+from graphws.layers.graded.operands import operands
+from graphws.layers.graded.plan import Plan, make_plan
+from graphws.layers.graded.state import Answers, State
+from graphws.layers.graded.units import Measure, Units
 from graphws.models.probes import Probes
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
@@ -30,7 +30,7 @@ from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 class GradedNet(nn.Module):
     """A network on weight spaces in which weights act.
 
-    It reads weights in units (`graphws.layers.acting.units`).
+    It reads weights in units (`graphws.layers.graded.units`).
 
     Args:
         graph: Graph of the networks that come, or several with ``share="role"``.

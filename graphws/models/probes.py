@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from graphws.graph import Axis, NetworkGraph, Weights
 from graphws.layers.acting.grades import Grading
-from graphws.layers.acting.operands import Operands, rescaled_feature
-from graphws.layers.acting.state import Answers, Spot
+from graphws.layers.graded.operands import Operands, rescaled_feature
+from graphws.layers.graded.state import Answers, Spot
 from graphws.models.points import Points, common_length
 from graphws.operations.labels import labels
 from graphws.operations.latents import carriers

@@ -367,7 +367,7 @@ class DwsnetModel(ModelSection):
         """Where features live on neurons: which there are, what they start from, what carries them."""
         if not self.on_neurons:
             return ()
-        from graphws.layers.acting.describe import describe
+        from graphws.layers.graded.describe import describe
 
         return tuple(describe(graph, self.symmetry, NeuronLayers.of(self.layer_messages()).acts))
 

@@ -22,7 +22,7 @@ from graphws.errors import VerificationError
 from graphws.graph import Action, GroupElement, NetworkGraph, Weights
 from graphws.graph.group import Richness
 from graphws.layers import Features
-from graphws.layers.acting.state import Spot, State
+from graphws.layers.graded.state import Spot, State
 from graphws.testing.states import act_on_state, random_state
 from graphws.testing.states import moved as moved_features
 

@@ -25,7 +25,7 @@ from graphws.errors import VerificationError
 from graphws.graph import NetworkGraph, Weights
 from graphws.graph.group import Richness
 from graphws.layers import Features
-from graphws.layers.acting.state import State
+from graphws.layers.graded.state import State
 from graphws.testing.commutant import commutant
 from graphws.testing.equivariance import check_equivariance, random_features, random_weights
 from graphws.testing.states import random_state

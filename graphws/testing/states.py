@@ -13,9 +13,9 @@ from torch import Tensor
 
 from graphws.graph import Axis, GroupElement, NetworkGraph, Parameter, Weights
 from graphws.layers.acting.grades import Grading
-from graphws.layers.acting.operands import operands
-from graphws.layers.acting.plan import make_plan
-from graphws.layers.acting.state import Spot, State
+from graphws.layers.graded.operands import operands
+from graphws.layers.graded.plan import make_plan
+from graphws.layers.graded.state import Spot, State
 
 
 def random_state(weights: Weights, channels: int, generator: torch.Generator) -> State:

@@ -14,7 +14,7 @@ from torch import nn
 from graphws.graph import NetworkGraph
 from graphws.layers.acting.grades import grading
 from graphws.layers.acting.routes import carry, routes
-from graphws.layers.acting.state import State
+from graphws.layers.graded.state import State
 from graphws.operations import mlp_graph
 from graphws.testing import GradedLayerTests
 

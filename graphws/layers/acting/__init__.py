@@ -1,1 +1,1 @@
-"""The third rule: weights act on features of neurons, and every feature keeps its grade."""
+"""The third rule: weights act on features of neurons. Along which ways, and what of it fits into any other layer."""

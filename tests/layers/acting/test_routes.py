@@ -12,7 +12,7 @@ from graphws.errors import VerificationError
 from graphws.graph import NetworkGraph
 from graphws.layers.acting.grades import grading
 from graphws.layers.acting.routes import Route, carry, routes
-from graphws.layers.acting.state import State
+from graphws.layers.graded.state import State
 from graphws.testing import GradedLayerTests, check_equivariance
 from tests.layers.acting.networks import NETWORKS
 

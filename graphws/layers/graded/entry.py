@@ -7,11 +7,11 @@ from functools import partial
 
 from torch import nn
 
-from graphws.layers.acting.inlets import Inlet, inlets
-from graphws.layers.acting.operands import Operands
-from graphws.layers.acting.owners import Modules
-from graphws.layers.acting.plan import Plan
-from graphws.layers.acting.state import Answers, State, Sum
+from graphws.layers.graded.inlets import Inlet, inlets
+from graphws.layers.graded.operands import Operands
+from graphws.layers.graded.owners import Modules
+from graphws.layers.graded.plan import Plan
+from graphws.layers.graded.state import Answers, State, Sum
 
 MOST_PRODUCTS = 256
 """Numbers a neuron of products of what it says with what reads it, at most; more are not made."""
@@ -20,7 +20,7 @@ MOST_PRODUCTS = 256
 class Entry(nn.Module):
     """First features of neurons.
 
-    Weights become features as `graphws.layers.acting.inlets` says.  Activations at probes join those of their grade; an
+    Weights become features as `graphws.layers.graded.inlets` says.  Activations at probes join those of their grade; an
     activation times the weights that read it, a neuron's part in what comes next, is an invariant.
 
     Args:

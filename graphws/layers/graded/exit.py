@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from graphws.graph import Weights
 from graphws.layers.acting.grades import Place
-from graphws.layers.acting.operands import rescaled
-from graphws.layers.acting.owners import Modules
-from graphws.layers.acting.plan import Plan
-from graphws.layers.acting.state import State
+from graphws.layers.graded.operands import rescaled
+from graphws.layers.graded.owners import Modules
+from graphws.layers.graded.plan import Plan
+from graphws.layers.graded.state import State
 
 
 class Exit(nn.Module):

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 
 from graphws.graph import NetworkGraph
 from graphws.layers.acting.grades import Symmetry
-from graphws.layers.acting.inlets import inlets
-from graphws.layers.acting.plan import make_plan
+from graphws.layers.graded.inlets import inlets
+from graphws.layers.graded.plan import make_plan
 
 
 def describe(graph: NetworkGraph, symmetry: Symmetry, acts: bool = True) -> Iterator[str]:

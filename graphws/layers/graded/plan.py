@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from graphws.graph import NetworkGraph
 from graphws.layers.acting.grades import Grading, Symmetry, grading
-from graphws.layers.acting.inlets import Inlet
-from graphws.layers.acting.owners import Owners
 from graphws.layers.acting.routes import Route, routes
+from graphws.layers.graded.inlets import Inlet
+from graphws.layers.graded.owners import Owners
 
 
 @dataclass(frozen=True)

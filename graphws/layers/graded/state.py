@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphws.layers.acting.grades import Grading
-from graphws.layers.acting.operands import Operands
+from graphws.layers.graded.operands import Operands
 
 Spot = tuple[str | None, int]
 """Where features stand and how they answer: a space (None: the network) and a grade."""

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.layers.acting.owners import Modules
-from graphws.layers.acting.plan import Plan
 from graphws.layers.acting.routes import carry
-from graphws.layers.acting.state import State, Sum, down, signed_log, up
+from graphws.layers.graded.owners import Modules
+from graphws.layers.graded.plan import Plan
+from graphws.layers.graded.state import State, Sum, down, signed_log, up
 
 
 class ActingLayer(nn.Module):

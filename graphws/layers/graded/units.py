@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.graph import NetworkGraph, Weights
-from graphws.layers.acting.owners import Owners
+from graphws.layers.graded.owners import Owners
 from graphws.layers.keys import state_key
 
 Measure = Callable[[NetworkGraph, str], float]

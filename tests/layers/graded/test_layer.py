@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.graph.space import Action
-from graphws.layers.acting.entry import Entry
-from graphws.layers.acting.exit import Exit
-from graphws.layers.acting.inlets import inlets
-from graphws.layers.acting.layer import ActingLayer
-from graphws.layers.acting.operands import operands
-from graphws.layers.acting.plan import make_plan
-from graphws.layers.acting.state import State
+from graphws.layers.graded.entry import Entry
+from graphws.layers.graded.exit import Exit
+from graphws.layers.graded.inlets import inlets
+from graphws.layers.graded.layer import ActingLayer
+from graphws.layers.graded.operands import operands
+from graphws.layers.graded.plan import make_plan
+from graphws.layers.graded.state import State
 from graphws.testing import GradedLayerTests, check_equivariance, random_state, random_weights
 from tests.layers.acting.networks import NETWORKS
 

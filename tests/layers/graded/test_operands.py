@@ -13,7 +13,7 @@ from graphws.graph import Action, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.element import Monomial
 from graphws.graph.group import GroupElement
 from graphws.layers.acting.grades import SCALED, grading
-from graphws.layers.acting.operands import operands, rescaled
+from graphws.layers.graded.operands import operands, rescaled
 from graphws.operations import mlp_graph
 from graphws.testing import random_weights
 from tests.layers.acting.networks import NETWORKS, bottleneck
