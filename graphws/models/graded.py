@@ -26,6 +26,8 @@ from graphws.layers.graded.units import Measure, Units
 from graphws.models.probes import Probes
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
+_TINY = 1e-6  # of a variance: its root has a slope at 0
+
 
 class GradedNet(nn.Module):
     """A network on weight spaces in which weights act.
@@ -82,7 +84,7 @@ class GradedNet(nn.Module):
         self.entry = Entry(plans, channels, probes, spoken)
         self.layers = nn.ModuleList(ActingLayer(plans, channels, dropout, network) for _ in range(layers))
         self.sites = tuple(dict.fromkeys(plan.owners.space(site) for plan in plans for site in plan.sites))
-        width = channels * (2 * len(self.sites) - 1) + spoken
+        width = channels * (3 * len(self.sites) - 2) + spoken
         self.exit: Exit | None = None
         if outputs is None:
             self.exit = Exit(plans, channels, networks, init_scale)
@@ -113,7 +115,7 @@ class GradedNet(nn.Module):
         return state, answers
 
     def invariants(self, weights: Weights) -> Tensor:
-        """(batch, width): mean and maximum of the invariants of every site, those of the network, and the answers."""
+        """(batch, width): mean, maximum and deviation of the invariants of every site, the network's, and answers."""
         owners = self.plan(weights.graph).owners
         state, answers = self.features(weights)
         found: dict[str, list[Tensor]] = {}
@@ -121,11 +123,12 @@ class GradedNet(nn.Module):
             rows = functional.relu(x)
             if site is not None:
                 rows = rows.flatten(1, -2)
-                rows = torch.cat([rows.mean(1), rows.amax(1)], -1)
+                deviation = (rows.var(1, correction=0) + _TINY).sqrt()
+                rows = torch.cat([rows.mean(1), rows.amax(1), deviation], -1)
             found.setdefault(owners.space(site), []).append(rows)
         like = next(iter(state.tensors.values()))
         missing = {
-            site: like.new_zeros(len(like), self.channels * (1 if site == "network" else 2)) for site in self.sites
+            site: like.new_zeros(len(like), self.channels * (1 if site == "network" else 3)) for site in self.sites
         }
         parts = [torch.stack(found[site]).mean(0) if site in found else missing[site] for site in self.sites]
         return torch.cat(parts if answers is None else [*parts, answers.outputs], -1)
