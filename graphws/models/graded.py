@@ -50,6 +50,10 @@ class GradedNet(nn.Module):
         networks: How many networks are returned for one, where networks are.
         init_scale: Factor on what a new model adds to the networks that it returns.
 
+    Attributes:
+        idle: Whether some parameters may have nothing to do on some graphs, as those of the network where no parameter
+            of an answer reads it.
+
     Shapes:
         Weights (batch) -> (batch, outputs), or Weights (batch · networks), those for one network next to each other.  A
         list of Weights of different graphs gives one result, in the order of the list.
@@ -75,6 +79,7 @@ class GradedNet(nn.Module):
         if layers < 1 or channels < 1:
             raise UsageError(f"a model needs at least one layer and one channel, got {layers} and {channels}")
         graphs = [graph] if isinstance(graph, NetworkGraph) else list(graph)
+        self.idle = outputs is None or bool(probes)
         self.symmetry, self.share, self.acts, self.channels = symmetry, share, acts, channels
         self._plans: dict[NetworkGraph, Plan] = {}
         plans = [self.plan(each) for each in graphs]
@@ -82,7 +87,18 @@ class GradedNet(nn.Module):
         self.units = Units([plan.owners for plan in plans]) if probes else None
         spoken = 0 if self.probes is None else self.probes.width
         self.entry = Entry(plans, channels, probes, spoken)
-        self.layers = nn.ModuleList(ActingLayer(plans, channels, dropout, network) for _ in range(layers))
+        starts = [self.entry.starts(plan) for plan in plans]
+        self.layers = nn.ModuleList(
+            ActingLayer(
+                plans,
+                channels,
+                dropout,
+                network,
+                alive=[plan.alive(start, k) for plan, start in zip(plans, starts, strict=True)],
+                last=outputs is not None and k == layers - 1,
+            )
+            for k in range(layers)
+        )
         self.sites = tuple(dict.fromkeys(plan.owners.space(site) for plan in plans for site in plan.sites))
         width = channels * (3 * len(self.sites) - 2) + spoken
         self.exit: Exit | None = None

@@ -209,7 +209,7 @@ class Trial:
         )
 
     def _train(self, model: nn.Module, group: Processes, reporter: Reporter) -> TrialResult:
-        train, several = self.train, len(self.training.collection.graphs) > 1
+        train = self.train
         training = batches(self.training, train.batch_size, group, self.seed, train.workers)
         validation = batches(self.validation, max(train.batch_size, 1024), group, None)
         optimisation = Optimisation(
@@ -225,12 +225,13 @@ class Trial:
             monitor = f"val_{self.task.chosen_by.name}"
             callbacks.append(EarlyStopping(monitor, patience=train.patience, mode=mode, check_on_train_epoch_end=True))
         parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        idle = len(self.training.collection.graphs) > 1 or getattr(model, "idle", False)
         reporter.start(self.title, train.epochs, "epochs")
         diverged = None
         try:
             with quiet():
                 trainer = pl.Trainer(
-                    **trainer_options(train, group, several), max_epochs=train.epochs, callbacks=callbacks
+                    **trainer_options(train, group, idle), max_epochs=train.epochs, callbacks=callbacks
                 )
                 checkpoint = str(last) if last.exists() else None
                 fit(trainer, learner, training, validation, checkpoint)
@@ -281,13 +282,13 @@ def check_devices(train: Train, group: Processes) -> None:
         )
 
 
-def trainer_options(train: Train, group: Processes, several: bool = False) -> dict[str, Any]:
+def trainer_options(train: Train, group: Processes, idle: bool = False) -> dict[str, Any]:
     """Lightning's options for a device, a precision and a number of processes.
 
     Args:
         train: The section of the spec.
         group: The processes.
-        several: Whether the networks have several graphs, so that a batch may leave parameters of a model unused.
+        idle: Whether a batch may leave parameters of a model unused.
 
     Raises:
         UsageError: As `check_devices`.
@@ -298,7 +299,7 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
         "accelerator": "gpu" if gpu else "cpu",
         "devices": group.local_world,
         "num_nodes": group.nodes,
-        "strategy": _over_processes(several) if group.world > 1 else "auto",
+        "strategy": _over_processes(idle) if group.world > 1 else "auto",
         "precision": "32-true" if train.precision == "32" else train.precision,
         "max_time": timedelta(seconds=train.time_limit) if train.time_limit is not None else None,
         "plugins": [WholeCheckpoints()],
@@ -311,12 +312,13 @@ def trainer_options(train: Train, group: Processes, several: bool = False) -> di
     }
 
 
-def _over_processes(several: bool) -> DDPStrategy:
-    """How gradients are averaged; in one piece where networks are of several graphs.
+def _over_processes(idle: bool) -> DDPStrategy:
+    """How gradients are averaged; in one piece where parameters may be unused.
 
-    Then parameters may be unused, other ones in each process, and pieces would be sent in another order by each.
+    These may be other ones in each process, where networks are of several graphs, and pieces would be sent in another
+    order by each.
     """
-    return DDPStrategy(find_unused_parameters=True, bucket_cap_mb=WHOLE_MB) if several else DDPStrategy()
+    return DDPStrategy(find_unused_parameters=True, bucket_cap_mb=WHOLE_MB) if idle else DDPStrategy()
 
 
 def fit(trainer: pl.Trainer, learner: Learner, training: Any, validation: Any, checkpoint: str | None) -> None:

@@ -51,6 +51,17 @@ def test_it_follows_permutations_all_the_same(name: str) -> None:
     check_equivariance(model(graph, symmetry="permutation"), graph, rng())
 
 
+@pytest.mark.parametrize("network", [True, False])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_is_learned_in_vain(name: str, network: bool) -> None:
+    """Every parameter has a gradient: several processes wait for each."""
+    graph = NETWORKS[name]()
+    read = model(graph, network=network)
+    read(random_weights(graph, 4, rng())).sum().backward()
+    assert not [key for key, parameter in read.named_parameters() if parameter.grad is None]
+    assert not read.idle
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_that_converts(name: str) -> None:
@@ -164,7 +175,7 @@ def test_only_weights_that_act_and_the_network_lead_from_one_space_to_another() 
     other = Weights(SIREN, {name: 2 * x if name == "b1" else x for name, x in weights.items()})
 
     def changes(**options: bool) -> bool:
-        found = [model(SIREN, **options).features(each)[0].get("hidden2") for each in (weights, other)]
+        found = [model(SIREN, channels=16, **options).features(each)[0].get("hidden2") for each in (weights, other)]
         return not torch.allclose(*found)  # type: ignore[arg-type]
 
     assert not changes(acts=False, network=False)

@@ -11,7 +11,7 @@ from graphws.layers.graded.inlets import Inlet, inlets
 from graphws.layers.graded.operands import Operands
 from graphws.layers.graded.owners import Modules
 from graphws.layers.graded.plan import Plan
-from graphws.layers.graded.state import Answers, State, Sum
+from graphws.layers.graded.state import Answers, Spot, State, Sum
 
 MOST_PRODUCTS = 256
 """Numbers a neuron of products of what it says with what reads it, at most; more are not made."""
@@ -45,13 +45,19 @@ class Entry(nn.Module):
                 self.reads.make(plan.inlet(inlet), read)
                 if probes and self._multiplies(inlet, plan):
                     self.products.make(plan.inlet(inlet), partial(nn.Linear, inlet.free * probes, channels))
-            for space, grade in plan.graded:
-                if not plan.grades.linear(space):
+            for space, grade in self.starts(plan):
+                if space is not None and not plan.grades.linear(space):
                     self.evens.make(plan.spot(space, grade), partial(nn.Linear, channels, channels))
             for space in plan.moving if probes else ():
                 grade = plan.grades.grade(space, 1)
                 read = partial(nn.Linear, probes, channels, bias=not grade)
                 self.activations.make(plan.spot(space, grade), read)
+
+    def starts(self, plan: Plan) -> frozenset[Spot]:
+        """The spots with graded features that networks of a plan start with."""
+        found: set[Spot] = {(inlet.space, inlet.grade) for inlet in inlets(plan.grades) if inlet.grade}
+        said = ((space, plan.grades.grade(space, 1)) for space in (plan.moving if self.probes else ()))
+        return frozenset(found | {spot for spot in said if spot[1]})
 
     def _multiplies(self, inlet: Inlet, plan: Plan) -> bool:
         """Whether an inlet's entries read the activations of their neurons."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
@@ -73,8 +74,9 @@ class Inlet:
         return self.text
 
 
+@lru_cache(maxsize=256)
 def inlets(grades: Grading) -> tuple[Inlet, ...]:
-    """Every inlet of a graph."""
+    """Every inlet of a graph, found once."""
     return tuple(inlet for parameter in grades.graph.parameters for inlet in _of(grades, parameter.name))
 
 

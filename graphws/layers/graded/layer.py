@@ -15,17 +15,17 @@ Nothing else is allowed to touch a graded feature: a bias or a ReLU would break 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.layers.acting.routes import carry
+from graphws.layers.acting.routes import Route, carry
 from graphws.layers.graded.owners import Modules
 from graphws.layers.graded.plan import Plan
-from graphws.layers.graded.state import State, Sum, down, signed_log, up
+from graphws.layers.graded.state import Spot, State, Sum, down, signed_log, up
 
 
 class ActingLayer(nn.Module):
@@ -36,49 +36,79 @@ class ActingLayer(nn.Module):
         channels: Channels of every feature.
         dropout: Share of invariants set to zero in training.
         network: Whether all neurons meet in features of the network.
+        alive: For each plan the spots with graded features that come in; all where None.
+        last: Whether only invariants are read after it, so that graded features need not change.
 
     Shapes:
         State -> State.
     """
 
-    def __init__(self, plans: Sequence[Plan], channels: int, dropout: float = 0.0, network: bool = True) -> None:
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        channels: int,
+        dropout: float = 0.0,
+        network: bool = True,
+        alive: Sequence[frozenset[Spot]] | None = None,
+        last: bool = False,
+    ) -> None:
         super().__init__()
-        self.channels, self.dropout, self.network = channels, dropout, network
+        self.channels, self.dropout, self.network, self.last = channels, dropout, network, last
         self.mixes, self.gates, self.keeps = Modules(), Modules(), Modules()
         self.contracts, self.updates, self.reads, self.writes, self.norms = (Modules() for _ in range(5))
-        for plan in plans:
-            self._build(plan)
+        for plan, spots in zip(plans, alive or [frozenset(plan.graded) for plan in plans], strict=True):
+            self._build(plan, spots)
 
-    def _build(self, plan: Plan) -> None:
+    def _build(self, plan: Plan, alive: frozenset[Spot]) -> None:
+        """Makes what is learned on a graph, and nothing that would never be used."""
         wide = self.channels
 
         def linear(width: int = wide, bias: bool = True) -> nn.Linear:
             return nn.Linear(wide, width, bias=bias)
 
-        for route in plan.routes:
+        carrying = plan.carrying(alive)
+        met = {(route.target.space, route.writes) for route in carrying if route.writes}
+        for route in carrying:
             self.mixes.make(plan.route(route), partial(linear, route.free * wide, bias=False))
-        for space, grade in plan.graded:
-            name = plan.spot(space, grade)
-            self.gates.make(name, linear)
-            self.keeps.make(name, linear)
-            for what in ("own", "met"):
-                self.contracts.make(f"{name}:{what}", partial(linear, bias=False))
-                self.updates.make(f"{name}:{what}", partial(linear, bias=False))
+            if route.reads:
+                self.gates.make(plan.spot(route.source.space, route.reads), linear)
+        for spot in plan.graded:
+            name, (space, grade) = plan.spot(*spot), spot
+            for what in [what for what, there in (("own", alive), ("met", met)) if spot in there]:
+                if not plan.grades.linear(space) or (space, -grade) in alive | met:
+                    self.contracts.make(f"{name}:{what}", partial(linear, bias=False))
+                if not self.last:
+                    self.updates.make(f"{name}:{what}", partial(linear, bias=False))
+                    self.keeps.make(name, linear)
         for site in plan.sites:
-            for name in self._inputs(plan, site):
+            for name in self._inputs(plan, site, alive | met, carrying):
                 self.reads.make(name, linear)
             self.writes.make(plan.owners.space(site), linear)
             self.norms.make(plan.owners.space(site), partial(nn.LayerNorm, wide))
 
-    def _inputs(self, plan: Plan, site: str | None) -> list[str]:
-        """Names of what may arrive at a site."""
+    def _inputs(self, plan: Plan, site: str | None, there: frozenset[Spot], carrying: Sequence[Route]) -> Iterator[str]:
+        """Names of what arrives at a site."""
         own = plan.owners.space(site)
-        names = [f"{own}:own", f"{own}:carried", f"{own}:squared"]
-        names += [f"{own}:{grade}" for space, grade in plan.graded if space == site]
-        names += [f"{own}<{plan.owners.space(space)}" for space in (*plan.children(site), *plan.pairs(site))]
-        if site is not None:
-            names.append(f"{own}>")
-        return names
+        yield f"{own}:own"
+        for name, squared in (("carried", False), ("squared", True)):
+            if any(r.target.space == site and not r.writes and r.squared == squared for r in carrying):
+                yield f"{own}:{name}"
+        for space, grade in plan.graded:
+            if space == site and (space, grade) in there:
+                yield f"{own}:{grade}"
+        below = plan.children(site) if self.network or site is not None else []
+        below += [space for space in plan.pairs(site) if {(space, 1), (space, -1)} <= there]
+        for space in below:
+            yield f"{own}<{plan.owners.space(space)}"
+        if self._has_above(plan, site):
+            yield f"{own}>"
+
+    def _has_above(self, plan: Plan, site: str | None) -> bool:
+        """Whether a site reads what stands above it: its parent, or the network where all meet there."""
+        if site is None:
+            return False
+        parent = plan.grades.graph.space(site).parent
+        return self.network or (parent is not None and plan.grades.site(parent) is not None)
 
     def forward(self, state: State, plan: Plan) -> State:
         """Applies the layer."""
@@ -99,14 +129,17 @@ class ActingLayer(nn.Module):
         """What neurons send: invariants activated, graded features gated by them."""
         sent = {(space, 0): functional.relu(x) for space, x in state.invariants}
         for space, grade, x in state.graded:
-            site = plan.grades.site(space)
-            gate = torch.tanh(self.gates.map(plan.spot(space, grade), sent[site, 0]))
+            site, name = plan.grades.site(space), plan.spot(space, grade)
+            if not self.gates.has(name):
+                continue  # no weight reads them
+            gate = torch.tanh(self.gates.map(name, sent[site, 0]))
             sent[space, grade] = x * down(plan.grades, gate, site, space)
         return sent
 
     def _joined(self, modules: Modules, name: str, own: Tensor | None, met: Tensor | None) -> Tensor | None:
         """A o + B m, of what is there."""
-        parts = [modules.map(f"{name}:{what}", x) for what, x in (("own", own), ("met", met)) if x is not None]
+        there = ((f"{name}:{what}", x) for what, x in (("own", own), ("met", met)) if x is not None)
+        parts = [modules.map(each, x) for each, x in there if modules.has(each)]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1] if parts else None
 
     def _contracted(self, state: State, carried: Sum, plan: Plan) -> dict[tuple[str, int], Tensor]:
@@ -141,7 +174,7 @@ class ActingLayer(nn.Module):
                 below = state.get(space)
                 assert below is not None
                 arriving.append((f"{own}<{owners.space(space)}", up(grades, functional.relu(below), space, site)))
-            if site is not None and (self.network or grades.graph.space(site).parent is not None):
+            if site is not None and self._has_above(plan, site):
                 parent = grades.graph.space(site).parent
                 above = None if parent is None else grades.site(parent)
                 x = state.get(above)
@@ -167,7 +200,7 @@ class ActingLayer(nn.Module):
         self, state: State, carried: Sum, invariants: Mapping[tuple[str | None, int], Tensor], plan: Plan
     ) -> dict[tuple[str | None, int], Tensor]:
         found: dict[tuple[str | None, int], Tensor] = {}
-        for space, grade in plan.graded:
+        for space, grade in () if self.last else plan.graded:
             name, old = plan.spot(space, grade), state.get(space, grade)
             new = self._joined(self.updates, name, old, carried.tensors.get((space, grade)))
             if new is None:

@@ -59,6 +59,10 @@ class Modules(nn.ModuleDict):
         result: Tensor = module(x)
         return result
 
+    def has(self, name: str) -> bool:
+        """Whether there is a module of a name."""
+        return state_key(name) in self
+
     def find(self, name: str) -> nn.Module:
         """The module of a name.
 

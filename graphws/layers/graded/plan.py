@@ -9,6 +9,7 @@ from graphws.layers.acting.grades import Grading, Symmetry, grading
 from graphws.layers.acting.routes import Route, routes
 from graphws.layers.graded.inlets import Inlet
 from graphws.layers.graded.owners import Owners
+from graphws.layers.graded.state import Spot
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ class Plan:
     def moving(self) -> tuple[str, ...]:
         """The spaces that move."""
         return tuple(space.name for space in self.grades.graph.spaces if space.moves)
+
+    def carrying(self, alive: frozenset[Spot]) -> tuple[Route, ...]:
+        """The routes that have something to carry, where graded features stand at some spots."""
+        return tuple(r for r in self.routes if not r.reads or (r.source.space, r.reads) in alive)
+
+    def alive(self, starts: frozenset[Spot], layers: int) -> frozenset[Spot]:
+        """The spots with graded features after some layers, from those that have them at first."""
+        for _ in range(layers):
+            starts |= {(r.target.space, r.writes) for r in self.carrying(starts) if r.writes}
+        return starts
 
     def children(self, site: str | None) -> list[str]:
         """The sites directly below one."""
