@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +98,7 @@ def bottleneck() -> NetworkGraph:
     return NetworkGraph(spaces, tuple(Parameter(name, text) for name, text in axes.items()))  # type: ignore[arg-type]
 
 
-NETWORKS: dict[str, Callable[[], NetworkGraph]] = {
+_MAKES: dict[str, Callable[[], NetworkGraph]] = {
     "SIREN": lambda: mlp_graph([2, 4, 3, 1], activation="sine"),
     "tanh MLP": lambda: mlp_graph([2, 4, 3, 1], activation="tanh"),
     "ReLU MLP": lambda: mlp_graph([2, 4, 3, 1], activation="relu"),
@@ -116,4 +117,5 @@ NETWORKS: dict[str, Callable[[], NetworkGraph]] = {
     "residual, matrices": lambda: residual(Action.LINEAR),
     "bottleneck": bottleneck,
 }
-"""By what they are."""
+NETWORKS = {name: cache(make) for name, make in _MAKES.items()}
+"""By what they are; each is converted once."""
