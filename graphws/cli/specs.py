@@ -84,6 +84,11 @@ def explain_command(
     console = output()
     count = len(found.layers)
     number = min(2, count) if layer is None else layer
+    if (layer is not None or figure is not None) and found.features:
+        raise UsageError(
+            "its features live on neurons, and only layers on parameters are made of blocks; "
+            "leave out --layer and --figure"
+        )
     if (layer is not None or figure is not None) and not 1 <= number <= count:
         raise UsageError(f"no layer {number}: the model {found.kind} has {count or 'no'} equivariant layers")
     if found.parts:

@@ -192,6 +192,19 @@ def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) ->
     assert (result.exit_code, result.stderr) == (2, "error: no layer 0: the model mlp has no equivariant layers\n")
 
 
+def test_explain_tells_what_neurons_have_and_what_carries_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "graphws: 1\ninput: {kind: mlp, widths: [2, 4, 3, 1], activation: sine}\nmodel: {kind: dwsnet, symmetry: rich}\n"
+    )
+    shown = run("explain", path).stdout
+    assert "features: hidden1, hidden1 (odd), hidden2, hidden2 (odd), network" in shown
+    assert "carries: W2: hidden1 (odd) -> hidden2 (odd)" in shown
+    result = run("explain", path, "--figure", "a.png")
+    assert result.exit_code == 2
+    assert "only layers on parameters are made of blocks; leave out --layer and --figure" in result.stderr
+
+
 def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
     import torch
 
