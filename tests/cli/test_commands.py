@@ -195,7 +195,8 @@ def test_explain_needs_a_model_an_input_and_an_existing_layer(tmp_path: Path) ->
 def test_explain_tells_what_neurons_have_and_what_carries_it(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
-        "graphws: 1\ninput: {kind: mlp, widths: [2, 4, 3, 1], activation: sine}\nmodel: {kind: dwsnet, symmetry: rich}\n"
+        "graphws: 1\ninput: {kind: mlp, widths: [2, 4, 3, 1], activation: sine}\n"
+        "model: {kind: dwsnet, symmetry: rich}\n"
     )
     shown = run("explain", path).stdout
     assert "features: hidden1, hidden1 (odd), hidden2, hidden2 (odd), network" in shown
