@@ -22,6 +22,7 @@ from graphws.spec.neuron_features import (
     build_options,
     key_violations,
     message_violations,
+    pool_violations,
 )
 from graphws.spec.section import Activation, Count, Flag, Positive, Probability, Section
 from graphws.spec.tree import Path, dotted
@@ -285,6 +286,7 @@ class DwsnetModel(ModelSection):
                 what = "the whole group needs features on neurons; leave it out, or take `symmetry: permutation`"
                 yield Violation(here, f"{dotted(here)} is parameters: {what}")
             yield from key_violations(self, at)
+            yield from pool_violations(self.messages or (), (*at, "messages"))
         elif self.probes is not None:
             here = (*at, "probes")
             yield Violation(

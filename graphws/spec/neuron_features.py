@@ -19,6 +19,7 @@ from graphws.spec.violations import Violation
 
 if TYPE_CHECKING:
     from graphws.spec.heads import HeadSection
+    from graphws.spec.layer_messages import MessageSection
 
 SILENT = ("blocks", "pooling", "heads", "norm", "activation", "residual", "bias", "reduce")
 """Keys of layers whose features live on parameters."""
@@ -80,6 +81,17 @@ def message_violations(messages: Sequence[Message], networks: bool, at: Path) ->
         elif message.via == "edge":
             what = "features live on neurons, so that no entry meets an entry; write `via: weight`"
             yield Violation((*here, "via"), f"{dotted(here)}: {what}")
+
+
+def pool_violations(messages: Sequence[MessageSection], at: Path) -> Iterator[Violation]:
+    """Which messages ask for what features of neurons do not have: another pooling than the mean, or chosen pairs."""
+    for k, message in enumerate(messages):
+        if message.pool not in (None, "mean"):
+            here = (*at, k, "pool")
+            yield Violation(here, f"{dotted(here)}: features of neurons meet in their mean; leave out `pool`")
+        if message.pairs != "all":
+            here = (*at, k, "pairs")
+            yield Violation(here, f"{dotted(here)}: all features of neurons meet; leave out `pairs`")
 
 
 def key_violations(section: BaseModel, at: Path) -> Iterator[Violation]:

@@ -72,16 +72,7 @@ class LayerTests:
 
     def test_the_check_of_equivariance_notices(self) -> None:
         """The same check fails where the layer reads entries weighed by their position, so that it says something."""
-        layer = self._layer()
-        try:
-            self._check(lambda inputs: layer(_by_position(inputs)))
-        except VerificationError as error:
-            if str(error).startswith("not "):
-                return
-            raise
-        raise VerificationError(
-            "the check proves nothing: it passes where the layer reads entries weighed by their position"
-        )
+        self._must_notice(_by_position, "the layer reads entries weighed by their position")
 
     def test_gradients_are_right(self) -> None:
         """Gradients of inputs and parameters agree with finite differences."""
@@ -157,6 +148,17 @@ class LayerTests:
             tolerance=self.tolerance,
         )
 
+    def _must_notice(self, spoil: Callable[[Any], Any], what: str) -> None:
+        """The check fails where the layer reads spoilt inputs."""
+        layer = self._layer()
+        try:
+            self._check(lambda inputs: layer(spoil(inputs)))
+        except VerificationError as error:
+            if str(error).startswith("not "):
+                return
+            raise
+        raise VerificationError(f"the check proves nothing: it passes where {what}")
+
     def _paths(self) -> Iterator[nn.Module]:
         """The layer with fused kernels and without; once where it has none."""
         layer = self._layer()
@@ -198,14 +200,7 @@ class GradedLayerTests(LayerTests):
         """The same check fails where features that are not invariant are shifted, so that it knows grades."""
         if self.channels is None:
             raise SkipTest("the layer takes weights, of which every check of equivariance moves signs and scales")
-        layer = self._layer()
-        try:
-            self._check(lambda state: layer(_shifted(state)))
-        except VerificationError as error:
-            if str(error).startswith("not "):
-                return
-            raise
-        raise VerificationError("the check proves nothing: it passes where graded features are shifted")
+        self._must_notice(_shifted, "graded features are shifted")
 
 
 class LinearLayerTests(LayerTests):

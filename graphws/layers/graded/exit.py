@@ -59,6 +59,7 @@ class Exit(nn.Module):
     def forward(self, state: State, weights: Weights, plan: Plan) -> Weights:
         """The networks."""
         found = {}
+        sizes = {space: size.repeat_interleave(self.networks, 0) for space, size in state.weights.sizes.items()}
         for name, x in weights.items():
             if name not in state.weights.tensors:  # whole numbers stay as they are
                 found[name] = x.repeat_interleave(self.networks, 0)
@@ -70,7 +71,6 @@ class Exit(nn.Module):
             new = whole if factor is None else whole * (1 + factor)
             new = (new if added is None else new + added).movedim(-2, 1)
             new = new.expand(len(x), self.networks, *new.shape[2:]).flatten(0, 1)
-            sizes = {space: size.repeat_interleave(self.networks, 0) for space, size in state.weights.sizes.items()}
             found[name] = layout.unfold(rescaled(plan.grades, new, name, sizes, 1), plan.grades.graph.shape(name))
         return Weights(weights.graph, found)
 

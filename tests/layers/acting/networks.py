@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 import graphws
 from graphws.graph import Action, NetworkGraph, Parameter, Space
 from graphws.operations import AttentionLayer, attention_graph, mlp_graph
+from graphws.testing import GradedLayerTests
 
 
 class ConvNet(nn.Module):
@@ -119,3 +121,11 @@ _MAKES: dict[str, Callable[[], NetworkGraph]] = {
 }
 NETWORKS = {name: cache(make) for name, make in _MAKES.items()}
 """By what they are; each is converted once."""
+
+
+class EachNetwork(GradedLayerTests):
+    """Tests of a layer with grades on a network by its name: subclasses are parametrised over `NETWORKS`."""
+
+    @pytest.fixture(autouse=True)
+    def _case(self, name: str) -> None:
+        self.graph = NETWORKS[name]()

@@ -13,8 +13,8 @@ from graphws.graph import NetworkGraph
 from graphws.layers.acting.grades import grading
 from graphws.layers.acting.routes import Route, carry, routes
 from graphws.layers.graded.state import State
-from graphws.testing import GradedLayerTests, check_equivariance
-from tests.layers.acting.networks import NETWORKS
+from graphws.testing import check_equivariance
+from tests.layers.acting.networks import NETWORKS, EachNetwork
 
 
 def by_entries(route: Route, weight: Tensor, features: Tensor) -> Tensor:
@@ -71,12 +71,8 @@ JOINED = [name for name in NETWORKS if routes(grading(NETWORKS[name](), "rich"))
 
 
 @pytest.mark.parametrize("name", JOINED)
-class TestCarried(GradedLayerTests):
+class TestCarried(EachNetwork):
     """Every route keeps the grades that it promises."""
-
-    @pytest.fixture(autouse=True)
-    def _case(self, name: str) -> None:
-        self.graph = NETWORKS[name]()
 
     def make_layer(self) -> nn.Module:
         return Carried(self.graph)

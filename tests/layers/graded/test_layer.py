@@ -15,8 +15,8 @@ from graphws.layers.graded.layer import ActingLayer
 from graphws.layers.graded.operands import operands
 from graphws.layers.graded.plan import make_plan
 from graphws.layers.graded.state import State
-from graphws.testing import GradedLayerTests, check_equivariance, random_state, random_weights
-from tests.layers.acting.networks import NETWORKS
+from graphws.testing import check_equivariance, random_state, random_weights
+from tests.layers.acting.networks import NETWORKS, EachNetwork
 
 
 class Layer(nn.Module):
@@ -33,12 +33,8 @@ class Layer(nn.Module):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-class TestLayer(GradedLayerTests):
+class TestLayer(EachNetwork):
     """A layer keeps grades, on every kind of network."""
-
-    @pytest.fixture(autouse=True)
-    def _case(self, name: str) -> None:
-        self.graph = NETWORKS[name]()
 
     def make_layer(self) -> nn.Module:
         return Layer(self.graph)
@@ -49,14 +45,10 @@ class TestLayer(GradedLayerTests):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-class TestEntry(GradedLayerTests):
+class TestEntry(EachNetwork):
     """First features have the grades that they are said to have."""
 
     channels = None
-
-    @pytest.fixture(autouse=True)
-    def _case(self, name: str) -> None:
-        self.graph = NETWORKS[name]()
 
     def make_layer(self) -> nn.Module:
         plan = make_plan(self.graph, "rich", "none")
@@ -75,14 +67,10 @@ class TestEntry(GradedLayerTests):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-class TestExit(GradedLayerTests):
+class TestExit(EachNetwork):
     """Networks that come back answer to the whole group."""
 
     channels = None
-
-    @pytest.fixture(autouse=True)
-    def _case(self, name: str) -> None:
-        self.graph = NETWORKS[name]()
 
     def make_layer(self) -> nn.Module:
         plan = make_plan(self.graph, "rich", "none")
