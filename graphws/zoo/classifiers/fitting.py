@@ -113,7 +113,7 @@ class ClassifierFitting:
         self, low: int, high: int, device: torch.device, dtype: torch.dtype, news: News, stop: Callable[[], bool]
     ) -> Part:
         """Trains the networks from `low` up to `high`, a group at a time."""
-        size = self._group or (_TOGETHER if device.type == "cuda" else self._cached())
+        size = self.group(device)
         groups: list[Trained] = []
         for first in range(low, high, size):
             numbers = range(first, min(first + size, high))
@@ -136,8 +136,10 @@ class ClassifierFitting:
             self._material[key] = Material(self._architecture, self._pictures, self.pairs, device, dtype)
         return self._material[key]
 
-    def _cached(self) -> int:
-        """How many networks to train together on a CPU: about 8 MB of Adam's numbers and activations."""
+    def group(self, device: torch.device) -> int:
+        """How many networks are trained together; on a CPU about 8 MB of numbers, from 4 to 32 networks."""
+        if self._group is not None or device.type == "cuda":
+            return self._group or _TOGETHER
         pixels = math.prod(self._architecture.picture)
         numbers = 5 * self.graph.numel + 2 * pixels * self._options.batch_size
-        return max(2, min(_TOGETHER, round(8e6 / (4 * numbers))))
+        return max(4, min(_TOGETHER, round(8e6 / (4 * numbers))))

@@ -146,10 +146,18 @@ class Material:
         chosen = kinds if self._pairs is None else [kinds[k] for k in self._pairs[network]]
         return np.sort(np.concatenate(chosen))
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (*index, *arranged) between 0 and 1, and their labels."""
-        x = self.pixels[index]
-        return x if x.is_floating_point() else x.to(self.dtype) / 255, self.labels[index]
+    def room(self, networks: int, batch: int) -> Tensor:
+        """A place for pictures: fresh memory for every batch costs more than what is done with it."""
+        return torch.empty(networks, batch, *self.pixels.shape[1:], dtype=self.dtype, device=self.device)
+
+    def batch(self, index: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (*index, *arranged) between 0 and 1, which are written to `room`, and their labels."""
+        flat = room.view(-1, *self.pixels.shape[1:])
+        if self.pixels.is_floating_point():
+            torch.index_select(self.pixels, 0, index.flatten(), out=flat)
+        else:
+            flat.copy_(torch.index_select(self.pixels, 0, index.flatten())).div_(255)
+        return room, self.labels[index]
 
     def held_out(self, numbers: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """What networks are measured on, a portion at a time: indices (networks or 1, portion), and which count."""
@@ -189,6 +197,8 @@ def train_group(
     options: ClassifierOptions,
     checkpoints: Sequence[int],
     stop: Callable[[], bool] = lambda: False,
+    *,
+    measure: bool = True,
 ) -> Trained:
     """Trains some networks together.
 
@@ -199,6 +209,7 @@ def train_group(
         options: Batch, rate and seed.
         checkpoints: The steps after which they are kept and measured, ascending.
         stop: Asked before every step.
+        measure: Whether they are measured; figures are NaN where not.
 
     Raises:
         ZooError: Where a network's loss is no longer a number.
@@ -212,14 +223,16 @@ def train_group(
     optimiser = Adam(parameters, [1.0] * len(networks.shapes), weight_decay=options.weight_decay)
     orders = [Order(material.members(number, test=False), options.seed, number) for number in group]
     index = np.zeros((len(group), filled(options.batch_size)), dtype=np.int64)
+    room = material.room(*index.shape)
     kept: list[list[Tensor]] = []
     measured: list[tuple[Tensor, Tensor]] = []
+    unmeasured = (torch.full((len(group),), math.nan, dtype=torch.float64),) * 2
     for step in range(1, checkpoints[-1] + 1):
         if stop():
             raise Interrupted
         for row, order in zip(index, orders, strict=True):
             row[: options.batch_size] = order.take((step - 1) * options.batch_size, options.batch_size)
-        x, labels = material.batch(torch.from_numpy(index).to(material.device))
+        x, labels = material.batch(torch.from_numpy(index).to(material.device), room)
         leaves = [layer.detach().requires_grad_() for layer in parameters.layers]
         errors = _errors(networks.logits(leaves, x), labels)[:, : options.batch_size]
         gradients = torch.autograd.grad(errors.mean(dim=1).sum(), leaves)
@@ -228,9 +241,11 @@ def train_group(
         with torch.no_grad():
             optimiser.step(step, options.lr)
             if step == checkpoints[len(kept)]:
-                measured.append(_measured(networks, parameters.layers, material, group))
                 kept.append([layer[: len(numbers)].cpu().clone() for layer in parameters.layers])
-                _check(measured[-1][1], group, step, options.lr)
+                measured.append(unmeasured)
+                if measure:
+                    measured[-1] = _measured(networks, parameters.layers, material, group)
+                    _check(measured[-1][1], group, step, options.lr)
     accuracy, loss = (torch.stack(column, dim=1)[: len(numbers)].numpy() for column in zip(*measured, strict=True))
     return Trained([torch.stack(layer, dim=1) for layer in zip(*kept, strict=True)], accuracy, loss)
 
@@ -257,7 +272,7 @@ def _measured(
     """Accuracy and loss on the held-out pictures, (networks,) float64 on the CPU."""
     right, lost, counts = (torch.zeros(len(group), dtype=torch.float64, device=material.device) for _ in range(3))
     for index, counted in material.held_out(group):
-        x, labels = material.batch(index)
+        x, labels = material.batch(index, material.room(*index.shape))
         logits = networks.logits(layers, x)
         right += ((logits.argmax(dim=2) == labels) & counted).sum(dim=1)
         lost += (_errors(logits, labels).double() * counted).sum(dim=1)
