@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from graphws.runtime.environment import Processes
 from graphws.runtime.reporter import Reporter
 from graphws.spec import ZooSection
-from graphws.zoo import Zoo, fit_zoo
+from graphws.zoo import Zoo, fit_all
 from graphws.zoo.fit_job import Progress
 
 
@@ -17,26 +15,23 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
     """Fit the zoo of a section, go on with an unfinished one, or open the finished one.
 
     Raises:
-        DataError: When the source is missing or damaged.
+        GraphwsError: When the source is missing, damaged or too small.
         ZooError: When the fit is impossible or cannot be written.
         KeyboardInterrupt: On Ctrl-C; calling again goes on.
     """
     path = section.folder()
-    samples = section.source.build()
+    fitting = section.build()
 
     def tell(state: Progress) -> None:
-        reporter.step(state.done, {} if math.isnan(state.psnr) else {"psnr": state.psnr})
+        reporter.step(state.done, dict(state.figures))
 
     finished = path.exists()
     if not finished:
-        reporter.start(f"fitting {path.name}", len(samples) * section.fit.views, "networks")
+        reporter.start(f"fitting {path.name}", fitting.units * fitting.rows, "networks")
     try:
-        fit_zoo(
+        fit_all(
             path,
-            samples,
-            section.network.build(samples),
-            section.fit.build(),
-            section.split.build(),
+            fitting,
             device="cuda" if torch.cuda.is_available() else "cpu",
             rank=group.rank,
             world_size=group.world,

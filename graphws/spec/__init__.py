@@ -7,6 +7,8 @@ checked across sections (`checks`); all problems are reported at once, each with
 several kinds builds what it stands for (`kinds`).  Reading specs needs no torch; building does.
 """
 
+from graphws.spec.classifiers import ClassifiersSource as ClassifiersSource
+from graphws.spec.classifiers import ConvolutionSection as ConvolutionSection
 from graphws.spec.dump import dump_spec as dump_spec
 from graphws.spec.experiment import AttentionSection as AttentionSection
 from graphws.spec.experiment import PictureNetwork as PictureNetwork
@@ -64,3 +66,4 @@ from graphws.spec.zoo import FitSection as FitSection
 from graphws.spec.zoo import NetworkSection as NetworkSection
 from graphws.spec.zoo import SplitSection as SplitSection
 from graphws.spec.zoo import ZooSection as ZooSection
+from graphws.spec.zoo_source import ZooSource as ZooSource

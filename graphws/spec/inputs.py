@@ -126,7 +126,7 @@ class ZooInput(InputSection):
             raise UsageError("input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
         if zoo.folder().exists():
             return Zoo.open(zoo.folder()).graph
-        return zoo.network.build(zoo.source.build()).graph()
+        return zoo.graph()
 
     def graphs(self, zoo: ZooSection | None) -> tuple[NetworkGraph, ...]:
         """Those of the zoo."""

@@ -6,7 +6,8 @@ the section stands for.  One object therefore serves ``graphws check``, the JSON
 =====================================  ===================  ================  ======================================
 key of a spec                          entry-point group    base class        what ``build`` makes
 =====================================  ===================  ================  ======================================
-``zoo.source``, ``experiment.source``  ``graphws.sources``  `SourceSection`   the samples that networks are fitted to
+``zoo.source``, ``experiment.source``  ``graphws.sources``  `ZooSource`       the samples of a `SourceSection`, to which
+                                                                              networks are fitted; see below
 ``input``                              ``graphws.inputs``   `InputSection`    the graph of the networks that are read
 ``model``, ``compare[].model``         ``graphws.models``   `ModelSection`    the module that reads networks
 ``head``                               ``graphws.heads``    `HeadSection`     the module from invariants to the answer
@@ -17,6 +18,9 @@ An installed package adds a kind by an entry point that names its section (``exa
 
     [project.entry-points."graphws.models"]
     transformer = "mypackage.specs:TransformerModel"     # a ModelSection with  kind: Literal["transformer"]
+
+A source of samples is a `SourceSection`; what makes networks in another way than one a sample is a `ZooSource`, with a
+method ``fitting`` in the place of ``build``, and only ``zoo.source`` takes it.
 
 The kinds that graphws has itself cannot be taken over, and a spec never names a Python path.
 """
@@ -40,10 +44,13 @@ class Kinds:
         group: Entry points of this group add kinds.
         base: What every kind is.
         own: The kinds that graphws has itself.
+        beside: What entry points of the group may be as well, where another key takes them; they are left out.
     """
 
-    def __init__(self, group: str, base: type[Section], *own: type[Section]) -> None:
-        self.group, self.base, self.own = group, base, own
+    def __init__(
+        self, group: str, base: type[Section], *own: type[Section], beside: type[Section] | None = None
+    ) -> None:
+        self.group, self.base, self.own, self.beside = group, base, own, beside
 
     def table(self) -> dict[str, type[Section]]:
         """The sections by kind, graphws's own first, then those of installed packages.
@@ -58,7 +65,9 @@ class Kinds:
                 raise UsageError(
                     f"{_where(point)} takes a kind that exists already; rename it or uninstall its package"
                 )
-            table[point.name] = self._load(point)
+            section = self._load(point)
+            if issubclass(section, self.base):
+                table[point.name] = section
         return table
 
     def _load(self, point: EntryPoint) -> type[Section]:
@@ -67,7 +76,8 @@ class Kinds:
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise UsageError(f"{_where(point)} does not load: {reason}; repair or uninstall its package") from error
-        if not (isinstance(section, type) and issubclass(section, self.base) and kind_of(section) == point.name):
+        allowed = (self.base,) if self.beside is None else (self.base, self.beside)
+        if not (isinstance(section, type) and issubclass(section, allowed) and kind_of(section) == point.name):
             raise UsageError(
                 f"{_where(point)} must be a subclass of graphws.spec.{self.base.__name__} "
                 f"with a field `kind: Literal[{point.name!r}]`"

@@ -16,7 +16,7 @@ from graphws.spec.model_kinds import MODELS
 from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment, Preprocess
 from graphws.spec.section import Flag, Section, Text
-from graphws.spec.sources import SOURCES
+from graphws.spec.source_kinds import SOURCES
 from graphws.spec.tasks import TASKS, TaskSection
 from graphws.spec.train import Train
 from graphws.spec.zoo import ZooSection

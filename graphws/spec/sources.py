@@ -12,9 +12,16 @@ from graphws.spec.kinds import Kinds
 from graphws.spec.section import Count, Natural, NotNegative, Section, Text
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
+from graphws.spec.zoo_source import ZooSource
 
 if TYPE_CHECKING:
+    from graphws.graph import NetworkGraph
+    from graphws.spec.zoo import ZooSection
+    from graphws.zoo import SignalFitting
     from graphws.zoo.sources import Limit, Samples
+
+COLUMNS = ("sample", "view", "split", "loss", "psnr", "steps")
+"""Columns of the table of every zoo of signals; the source adds its own."""
 
 _PLACE = "relative to the folder where graphws is started"
 
@@ -43,8 +50,8 @@ def _is_section(value: Any) -> str:
     return "section" if isinstance(value, dict | Section) else "number"
 
 
-class SourceSection(Section):
-    """What all sources share.
+class SourceSection(ZooSource):
+    """What all sources of signals share: every sample becomes one network, or several.
 
     Attributes:
         coordinates: Inputs of a network that represents a sample: 2 for a picture, 1 for a wave; None where only the
@@ -58,6 +65,7 @@ class SourceSection(Section):
     values: ClassVar[int | None] = None
     columns: ClassVar[tuple[str, ...] | None] = None
     own_test: ClassVar[bool | None] = None
+    uses = ("network", "fit")
 
     kind: Annotated[str, Field(description="Where the samples come from.")]
     limit: Annotated[
@@ -101,6 +109,36 @@ class SourceSection(Section):
         Raises:
             DataError: When the data are missing, damaged or not what they claim to be.
         """
+
+    def settle(self, content: dict[str, Any], zoo: ZooSection) -> None:
+        """The frequency that the grid gives, and a limit as it is counted."""
+        assert zoo.network is not None
+        content["network"]["omega"] = zoo.network.frequency(self.length())
+        if isinstance(self.limit, int):
+            content["source"]["limit"] = {"train": self.limit, "test": self.limit, "seed": None}
+
+    def zoo_columns(self) -> tuple[str, ...] | None:
+        """The source's own, and those of the fit."""
+        return None if self.columns is None else (*self.columns, *COLUMNS)
+
+    def zoo_widths(self, zoo: ZooSection) -> tuple[int | None, ...]:
+        """As ``zoo.network`` says, between the data's inputs and outputs."""
+        assert zoo.network is not None
+        return (self.coordinates, *zoo.network.hidden, self.values)
+
+    def zoo_graph(self, zoo: ZooSection) -> NetworkGraph:
+        """As ``zoo.network`` says."""
+        assert zoo.network is not None
+        return zoo.network.build(self.build()).graph()
+
+    def fitting(self, zoo: ZooSection) -> SignalFitting:
+        """The samples, fitted as the sections ``network`` and ``fit`` say."""
+        from graphws.zoo import SignalFitting
+
+        assert zoo.network is not None
+        assert zoo.fit is not None
+        samples = self.build()
+        return SignalFitting(samples, zoo.network.build(samples), zoo.fit.build(), zoo.split.build())
 
 
 class DigitsSource(SourceSection):
@@ -259,6 +297,7 @@ class SineSource(SourceSection):
         )
 
 
-SOURCES = Kinds("graphws.sources", SourceSection, DigitsSource, IdxSource, Cifar10Source, PicturesSource, SineSource)
-PICTURE_SOURCES = Kinds("graphws.sources", SourceSection, DigitsSource, IdxSource, Cifar10Source, PicturesSource)
+PICTURE_SOURCES = Kinds(
+    "graphws.sources", SourceSection, DigitsSource, IdxSource, Cifar10Source, PicturesSource, beside=ZooSource
+)
 """Sources of pictures: what experiments can see."""

@@ -22,19 +22,19 @@ from graphws.spec.section import (
     Section,
     Text,
 )
-from graphws.spec.sources import SOURCES, DigitsSource, SineSource, SourceSection
+from graphws.spec.source_kinds import SOURCES
+from graphws.spec.sources import DigitsSource, SineSource
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
+from graphws.spec.zoo_source import ZooSource
 
 if TYPE_CHECKING:
-    from graphws.zoo import Architecture, FitOptions, Samples
+    from graphws.graph import NetworkGraph
+    from graphws.zoo import Architecture, FitOptions, Fitting, Samples
     from graphws.zoo.split import Split
 
 ZOOS = FilePath("zoos")
 """Where zoos without a `path` are kept."""
-COLUMNS = ("sample", "view", "split", "loss", "psnr", "steps")
-"""Columns of the table of every fitted zoo; the source adds its own."""
-
 USUAL = RECIPES["siren"]
 
 
@@ -199,16 +199,21 @@ class SplitSection(Section):
         return SplitOptions(self.validation, self.test, self.seed)
 
 
-class ZooSection(Section):
-    """A zoo to be fitted: one or several small networks per sample of a data source."""
+_SECTIONS: dict[str, type[Section]] = {"network": NetworkSection, "fit": FitSection}
+"""Sections that a source may use or not."""
 
-    source: Annotated[
-        SourceSection, SOURCES, Field(description="The data of which every sample becomes a network.")
-    ] = Field(default_factory=lambda: DigitsSource(kind="digits"))
-    network: Annotated[NetworkSection, Field(description="The networks' architecture.")] = Field(
-        default_factory=NetworkSection
+
+class ZooSection(Section):
+    """A zoo to be fitted: small networks for every sample of a data source, or whatever else its source says."""
+
+    source: Annotated[ZooSource, SOURCES, Field(description="The data that the networks are fitted to.")] = Field(
+        default_factory=lambda: DigitsSource(kind="digits")
     )
-    fit: Annotated[FitSection, Field(description="How they are fitted.")] = Field(default_factory=FitSection)
+    network: Annotated[
+        NetworkSection | None,
+        Field(description="The networks' architecture; null: its defaults, or what the source says where it says it."),
+    ] = None
+    fit: Annotated[FitSection | None, Field(description="How they are fitted; null: as with network.")] = None
     split: Annotated[SplitSection, Field(description="Training, validation and test part.")] = Field(
         default_factory=SplitSection
     )
@@ -217,13 +222,41 @@ class ZooSection(Section):
         Field(description="Folder where the zoo is kept; null: a name made from this section, under zoos/."),
     ] = None
 
-    def widths(self) -> tuple[int | None, ...]:
-        """Neurons of every layer of the networks, None for what only the data tell."""
-        return (self.source.coordinates, *self.network.hidden, self.source.values)
+    @model_validator(mode="after")
+    def _fill(self) -> ZooSection:
+        """The sections that the source uses are there."""
+        for name, section in _SECTIONS.items():
+            if name in self.source.uses and getattr(self, name) is None:
+                object.__setattr__(self, name, section())
+        return self
+
+    def violations(self, at: Path) -> Iterator[Violation]:
+        """Sections that the source does not use are left out."""
+        for name in _SECTIONS:
+            if name not in self.source.uses and getattr(self, name) is not None:
+                here, source = (*at, name), dotted((*at, "source"))
+                what = f"{dotted(here)} says nothing to {source} of kind {self.source.kind}, which has its keys inside"
+                yield Violation(here, f"{what}; take it out, or write null over an inherited one")
+
+    def widths(self) -> tuple[int | None, ...] | None:
+        """Neurons of every layer of the networks, None for what only the data tell; None where they are no MLPs."""
+        return self.source.zoo_widths(self)
 
     def columns(self) -> tuple[str, ...] | None:
         """Columns of the zoo's table, None where only the data tell."""
-        return None if self.source.columns is None else (*self.source.columns, *COLUMNS)
+        return self.source.zoo_columns()
+
+    def graph(self) -> NetworkGraph:
+        """The graph of the networks, made without fitting any."""
+        return self.source.zoo_graph(self)
+
+    def build(self) -> Fitting:
+        """What is fitted.
+
+        Raises:
+            GraphwsError: When the data are missing or damaged, or do not suffice.
+        """
+        return self.source.fitting(self)
 
     def folder(self) -> FilePath:
         """Where the zoo is kept: its ``path``, or a name made of what the zoo depends on, under ``zoos/``.
@@ -236,10 +269,7 @@ class ZooSection(Section):
         if self.path is not None:
             return FilePath(self.path)
         content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}, "network": {"recipe"}})
-        content["network"]["omega"] = self.network.frequency(self.source.length())
-        if isinstance(self.source.limit, int):
-            number = self.source.limit
-            content["source"]["limit"] = {"train": number, "test": number, "seed": None}
+        self.source.settle(content, self)
         for name in ("source", "network", "fit", "split"):
             section = type(getattr(self, name))
             for key in LATER.get(section, ()):

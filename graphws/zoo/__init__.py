@@ -19,8 +19,11 @@ from graphws.zoo.fit import FitOptions as FitOptions
 from graphws.zoo.fit import Fitted as Fitted
 from graphws.zoo.fit import fit_networks as fit_networks
 from graphws.zoo.fit_job import Progress as Progress
-from graphws.zoo.fit_job import fit_zoo as fit_zoo
+from graphws.zoo.fit_job import fit_all as fit_all
+from graphws.zoo.fitting import Fitting as Fitting
 from graphws.zoo.pack import pack as pack
+from graphws.zoo.signal_fitting import SignalFitting as SignalFitting
+from graphws.zoo.signal_fitting import fit_zoo as fit_zoo
 from graphws.zoo.sources import Limit as Limit
 from graphws.zoo.sources import Samples as Samples
 from graphws.zoo.sources import load_cifar10 as load_cifar10

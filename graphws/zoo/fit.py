@@ -24,6 +24,7 @@ from graphws.graph import Weights
 from graphws.zoo.adam import Adam, Schedule, rate
 from graphws.zoo.architecture import Architecture, initial
 from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
+from graphws.zoo.fitting import Interrupted
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,6 @@ class Fitted:
             np.concatenate([part.psnr for part in parts]),
             np.concatenate([part.steps for part in parts]),
         )
-
-
-class Interrupted(Exception):
-    """A fit was told to stop; nothing of the group is kept."""
 
 
 def cached_group(architecture: Architecture, points: int, cuda: bool = False) -> int:

@@ -1,9 +1,9 @@
-"""From samples to a zoo: fit every network, survive every interruption, finish atomically.
+"""From what is to be fitted to a zoo: fit every network, survive every interruption, finish atomically.
 
-The networks, view after view of all samples, are cut into parts of 256.  A part is the unit of work: threads and ranks
-take parts, and a finished part is a file in ``NAME.partial/parts``, written atomically.  Whatever stops a fit, running
-it again goes on with the parts that are missing; as every network depends on nothing but its own (seed, sample, view),
-the zoo comes out the same, bit for bit.
+The units of a fitting (`graphws.zoo.fitting`) are cut into parts of at most 256.  A part is the unit of work: threads
+and ranks take parts, and a finished part is a file in ``NAME.partial/parts``, written atomically.  Whatever stops a
+fit, running it again goes on with the parts that are missing; as every network depends on nothing but its own number
+and the settings, the zoo comes out the same, bit for bit.
 
 Several machines or processes (``torchrun``) share the folder: rank r of w takes the parts r, r + w, …; rank 0 waits for
 the others' parts and finishes the zoo.  On one machine threads are as good and start at once: PyTorch lets go of
@@ -12,15 +12,14 @@ Python's lock inside its operations.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +30,19 @@ from graphws.errors import ZooError
 from graphws.files import write_error
 from graphws.graph import Weights
 from graphws.threads import torch_threads
-from graphws.zoo.architecture import Architecture
 from graphws.zoo.files import read_bounded, write_whole
-from graphws.zoo.fit import FitOptions, Fitted, Interrupted, fit_networks
+from graphws.zoo.fitting import Fitting, Interrupted
 from graphws.zoo.manifest import NAME
 from graphws.zoo.shards import FLOATS, read_shard, write_shard
-from graphws.zoo.sources import Samples
-from graphws.zoo.split import Split, SplitOptions
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import summary
 from graphws.zoo.writer import building, finish, partial_folder
 
 PART = 256
-"""Networks of a part: small enough that little is lost when a fit is killed, large enough to fill a GPU's groups."""
+"""Units of a part: small enough that little is lost when a fit is killed, large enough to fill a GPU's groups."""
 
 _POLL = 0.2  # seconds
+_COLUMN = "fit."  # before the names of columns, in files of parts
 
 
 @dataclass(frozen=True)
@@ -56,21 +53,18 @@ class Progress:
         done: Networks finished, those of earlier runs included.
         total: Networks of the zoo (of this rank, where there are several).
         kept: Networks that earlier runs had finished.
-        psnr: Mean decibels of the networks fitted in this run so far; NaN before the first.
+        figures: Means over the networks fitted in this run so far, as their decibels; none before the first.
     """
 
     done: int
     total: int
     kept: int
-    psnr: float
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
-def fit_zoo(
+def fit_all(
     path: str | Path,
-    samples: Samples,
-    architecture: Architecture,
-    options: FitOptions | None = None,
-    split: Split | None = None,
+    fitting: Fitting,
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -80,16 +74,13 @@ def fit_zoo(
     patience: float = 3600.0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Zoo | None:
-    """Fits one network (or several, `options.views`) a sample and makes a zoo of them.
+    """Fits all units and makes a zoo of their networks.
 
     A finished zoo of the same name and settings is opened as it is; an unfinished one is gone on with.
 
     Args:
         path: The zoo's folder.
-        samples: What to fit.
-        architecture: Its input and output widths must be those of the samples.
-        options: How to fit.
-        split: How to split the samples, by shares or by a table; by sample, so that all views share a split.
+        fitting: What to fit.
         device: Where to compute.
         dtype: Of computation and weights.
         threads: Parts fitted at the same time, each on one core; None for as many as PyTorch uses.
@@ -102,20 +93,14 @@ def fit_zoo(
         Zoo: The finished zoo; None on ranks other than 0.
 
     Raises:
-        ZooError: Where samples and architecture do not fit, a fit diverges, the disk is full, another process fits the
-            same zoo, or the name is taken by another zoo or by an unfinished fit with other settings.
+        ZooError: Where a fit diverges, the disk is full, another process fits the same zoo, or the name is taken by
+            another zoo or by an unfinished fit with other settings.
         KeyboardInterrupt: On Ctrl-C; what is finished stays for the next run.
     """
-    options, split, path = options or FitOptions(), split or SplitOptions(), Path(path)
-    channels = samples.values.shape[2]
-    if (architecture.widths[0], architecture.widths[-1]) != (samples.coordinates.shape[1], channels):
-        raise ZooError(
-            f"source {samples.source!r} has {samples.coordinates.shape[1]} coordinates and {channels} channels, "
-            f"the architecture {architecture.widths[0]} inputs and {architecture.widths[-1]} outputs"
-        )
+    path = Path(path)
     if not 0 <= rank < world_size:
         raise ZooError(f"rank {rank} of {world_size} processes: ranks count from 0")
-    job = _Job(path, samples, architecture, options, split, torch.device(device), dtype)
+    job = _Job(path, fitting, torch.device(device), dtype)
     if path.exists():
         zoo = job.opened()
         return zoo if rank == 0 else None
@@ -135,28 +120,13 @@ def fit_zoo(
 class _Job:
     """One fit: its settings, and its parts on disk."""
 
-    def __init__(
-        self,
-        path: Path,
-        samples: Samples,
-        architecture: Architecture,
-        options: FitOptions,
-        split: Split,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, path: Path, fitting: Fitting, device: torch.device, dtype: torch.dtype) -> None:
         self.path, self.folder = path, partial_folder(path)
-        self.samples, self.architecture, self.options = samples, architecture, options
-        self.device, self.dtype = device, dtype
-        self.count = len(samples) * options.views
-        self.parts = math.ceil(self.count / PART)
-        self.coordinates = samples.coordinates.to(device=device, dtype=dtype)
-        self.split = split.of(samples)
+        self.fitting, self.device, self.dtype = fitting, device, dtype
+        self.size = max(1, min(PART, fitting.most))
+        self.parts = math.ceil(fitting.units / self.size)
         self.settings: dict[str, Any] = {
-            "source": {"kind": samples.source, "samples": len(samples), "sha256": samples.digest()},
-            "architecture": architecture.settings(),
-            "options": options.settings(),
-            "split": split.settings(self.split),
+            **fitting.settings(),
             "dtype": str(dtype).removeprefix("torch."),
             "device": device.type,
         }
@@ -203,8 +173,13 @@ class _Job:
             )
 
     def range(self, part: int) -> tuple[int, int]:
-        """First network of a part and the one after its last."""
-        return part * PART, min((part + 1) * PART, self.count)
+        """First unit of a part and the one after its last."""
+        return part * self.size, min((part + 1) * self.size, self.fitting.units)
+
+    def count(self, part: int) -> int:
+        """Networks of a part."""
+        low, high = self.range(part)
+        return (high - low) * self.fitting.rows
 
     def file(self, part: int) -> Path:
         """Where a part is kept."""
@@ -212,11 +187,10 @@ class _Job:
 
     def read(self, part: int) -> dict[str, torch.Tensor]:
         """A finished part; `ZooError` where it is damaged."""
-        low, high = self.range(part)
-        graph = self.architecture.graph()
-        shapes = {p.name: (high - low, *graph.shape(p.name)) for p in graph.parameters}
-        quality = dict.fromkeys(("fit.loss", "fit.psnr", "fit.steps"), (high - low,))
-        return read_shard(self.file(part), {**shapes, **quality}, tuple(FLOATS))
+        count, graph = self.count(part), self.fitting.graph
+        shapes = {p.name: (count, *graph.shape(p.name)) for p in graph.parameters}
+        columns = dict.fromkeys((f"{_COLUMN}{name}" for name in self.fitting.measured), (count,))
+        return read_shard(self.file(part), {**shapes, **columns}, tuple(FLOATS))
 
     def _missing(self, parts: list[int]) -> list[int]:
         """Those that are not there; a damaged one is removed, and so counts as missing."""
@@ -234,24 +208,25 @@ class _Job:
     def fit(self, parts: list[int], threads: int, progress: Callable[[Progress], None]) -> None:
         """Fits the missing ones of `parts`, several at a time."""
         missing = self._missing(parts)
-        size = {part: self.range(part)[1] - self.range(part)[0] for part in parts}
-        kept = sum(size.values()) - sum(size[part] for part in missing)
-        state = [kept, sum(size.values()), 0, 0.0]  # done, total, fitted here, their summed decibels
-        news: queue.SimpleQueue[tuple[int, float]] = queue.SimpleQueue()
+        total = sum(map(self.count, parts))
+        kept = total - sum(map(self.count, missing))
+        fitted, sums = 0, dict[str, float]()
+        news: queue.SimpleQueue[tuple[int, Mapping[str, float]]] = queue.SimpleQueue()
         halt = threading.Event()
 
         def tell() -> None:
-            changed = False
+            nonlocal fitted
+            before = fitted
             while not news.empty():
-                networks, decibels = news.get()
-                state[0] += networks
-                state[2] += networks
-                state[3] += decibels
-                changed = True
-            if changed:
-                progress(Progress(int(state[0]), int(state[1]), kept, state[3] / max(1, state[2])))
+                networks, figures = news.get()
+                fitted += networks
+                for name, figure in figures.items():
+                    sums[name] = sums.get(name, 0.0) + figure
+            if fitted > before:
+                means = {name: figure / fitted for name, figure in sums.items()}
+                progress(Progress(kept + fitted, total, kept, means))
 
-        progress(Progress(kept, int(state[1]), kept, math.nan))
+        progress(Progress(kept, total, kept))
         one_each = 1 if threads > 1 else torch.get_num_threads()
         with torch_threads(one_each), ThreadPoolExecutor(threads) as pool:
             tasks: set[Future[None]] = {pool.submit(self._fit_part, part, halt, news) for part in missing}
@@ -268,28 +243,22 @@ class _Job:
                 raise
         tell()
 
-    def _fit_part(self, part: int, halt: threading.Event, news: queue.SimpleQueue[tuple[int, float]]) -> None:
+    def _fit_part(
+        self, part: int, halt: threading.Event, news: queue.SimpleQueue[tuple[int, Mapping[str, float]]]
+    ) -> None:
         if halt.is_set():
             return
-        low, high = self.range(part)
-        numbers = np.arange(low, high)
-        sample, view = numbers % len(self.samples), numbers // len(self.samples)
-        targets = self.samples.targets(sample, self.dtype).to(self.device)
         try:
-            fitted = fit_networks(
-                self.architecture,
-                self.coordinates,
-                targets,
-                sample,
-                view,
-                self.options,
-                peak=self.samples.peak,
-                progress=lambda group: news.put((len(group.psnr), float(np.minimum(group.psnr, 200).sum()))),
-                stop=halt.is_set,
+            fitted = self.fitting.fit(
+                *self.range(part), self.device, self.dtype, lambda *told: news.put(told), halt.is_set
             )
         except Interrupted:
             return
-        write_shard(self.file(part), {**fitted.weights.tensors, **_quality(fitted)})
+        columns = {name: fitted.columns[name].astype(np.float64) for name in self.fitting.measured}
+        write_shard(
+            self.file(part),
+            {**fitted.weights.tensors, **{_COLUMN + name: torch.from_numpy(x) for name, x in columns.items()}},
+        )
 
     def wait_for_others(self, patience: float) -> None:
         """Waits until every part is there; `ZooError` where none has come for `patience` seconds."""
@@ -309,54 +278,35 @@ class _Job:
     def finish(self) -> None:
         """Joins the parts into a zoo."""
         table = self._table() if not (self.folder / NAME).is_file() else {"split": np.empty(0, dtype=object)}
-        provenance = {"kind": "fitted", "fit": self.settings, "summary": summary(table), **self._about()}
-        name = "-".join(map(str, self.architecture.widths))
+        provenance = {"kind": "fitted", "fit": self.settings, "summary": summary(table), **self.fitting.about()}
         finish(
             self.path,
-            {name: self.architecture.graph()},
+            {self.fitting.name: self.fitting.graph},
             lambda _, low, high: self._weights(low, high),
             table,
             provenance,
         )
 
-    def _about(self) -> dict[str, Any]:
-        samples = self.samples
-        return {
-            "signal": {
-                "shape": list(samples.shape),
-                "peak": samples.peak,
-                "classes": list(samples.classes),
-                "coordinates": hashlib.sha256(samples.coordinates.numpy().tobytes()).hexdigest(),
-            }
-        }
-
     def _parts(self, low: int, high: int) -> Iterator[tuple[dict[str, torch.Tensor], slice]]:
-        for part in range(low // PART, math.ceil(high / PART)):
-            first, last = self.range(part)
+        """The parts that hold the networks from `low` up to `high`, and where in each they are."""
+        size = self.size * self.fitting.rows
+        for part in range(low // size, math.ceil(high / size)):
+            first, last = part * size, part * size + self.count(part)
             yield self.read(part), slice(max(low, first) - first, min(high, last) - first)
 
     def _weights(self, low: int, high: int) -> Weights:
-        graph = self.architecture.graph()
+        graph = self.fitting.graph
         names = [p.name for p in graph.parameters]
         return Weights.cat([Weights(graph, {n: part[n][rows] for n in names}) for part, rows in self._parts(low, high)])
 
     def _table(self) -> dict[str, np.ndarray]:
-        numbers = np.arange(self.count)
-        sample, view = numbers % len(self.samples), numbers // len(self.samples)
-        table: dict[str, np.ndarray] = {"sample": sample, "view": view, "split": self.split[sample]}
-        table |= {name: column[sample] for name, column in self.samples.table.items() if name not in table}
-        quality: dict[str, list[np.ndarray]] = {"loss": [], "psnr": [], "steps": []}
-        for part, rows in self._parts(0, self.count):
-            for name, columns in quality.items():
-                columns.append(part[f"fit.{name}"][rows].numpy())
-        table |= {name: np.concatenate(columns) for name, columns in quality.items()}
-        table["steps"] = table["steps"].astype(np.int64)
-        return table
-
-
-def _quality(fitted: Fitted) -> dict[str, torch.Tensor]:
-    columns = {"loss": fitted.loss, "psnr": fitted.psnr, "steps": fitted.steps.astype(np.float64)}
-    return {f"fit.{name}": torch.from_numpy(column) for name, column in columns.items()}
+        found: dict[str, list[np.ndarray]] = {name: [] for name in self.fitting.measured}
+        for part, rows in self._parts(0, self.fitting.units * self.fitting.rows):
+            for name, columns in found.items():
+                columns.append(part[_COLUMN + name][rows].numpy())
+        types = self.fitting.measured
+        measured = {name: np.concatenate(columns).astype(types[name]) for name, columns in found.items()}
+        return {**self.fitting.table(), **measured}
 
 
 def _difference(there: object, here: dict[str, Any]) -> str:

@@ -7,19 +7,54 @@ has seen as other networks.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from graphws.errors import ZooError
-from graphws.zoo.sources import Samples
+
+
+class Divisible(Protocol):
+    """What is split: the samples of a source, or numbered trainings."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def table(self) -> Mapping[str, np.ndarray]:
+        """What is known of each."""
+
+    @property
+    def test(self) -> np.ndarray | None:
+        """Which are the source's own test set; None where it has none."""
+
+    @property
+    def places(self) -> np.ndarray:
+        """The number of each in its source's own order."""
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """So many of which nothing is known but their numbers (a `Divisible`)."""
+
+    count: int
+    table: Mapping[str, np.ndarray] = field(default_factory=dict)
+    test: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def places(self) -> np.ndarray:
+        """0, 1, …."""
+        return np.arange(self.count)
 
 
 class Split(Protocol):
     """A way to split samples."""
 
-    def of(self, samples: Samples) -> np.ndarray:
+    def of(self, samples: Divisible) -> np.ndarray:
         """``train``, ``validation`` or ``test`` for each sample."""
 
     def settings(self, split: np.ndarray) -> dict[str, Any]:
@@ -54,7 +89,7 @@ class SplitOptions:
                 "their sum must be below 1"
             )
 
-    def of(self, samples: Samples) -> np.ndarray:
+    def of(self, samples: Divisible) -> np.ndarray:
         """By `split_samples`, in shares of each class."""
         return split_samples(len(samples), self, labels=samples.table.get("label"), test=samples.test)
 

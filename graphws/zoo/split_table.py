@@ -11,7 +11,7 @@ import numpy as np
 
 from graphws.errors import ZooError
 from graphws.zoo.labels import read_rows
-from graphws.zoo.sources import Samples
+from graphws.zoo.split import Divisible
 from graphws.zoo.table import named_splits
 
 FILE, NUMBER, SPLIT = "file", "sample", "split"
@@ -32,7 +32,7 @@ class SplitTable:
 
     path: Path
 
-    def of(self, samples: Samples) -> np.ndarray:
+    def of(self, samples: Divisible) -> np.ndarray:
         """The split of each sample, (samples,) text.
 
         Raises:

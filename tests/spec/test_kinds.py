@@ -21,7 +21,7 @@ from graphws.spec import KINDS, Optimizer, Preprocess, SymmetryExperiment, Train
 from graphws.spec.kinds import Kinds, kind_of
 from graphws.spec.models import Norm
 from graphws.spec.section import Activation, NetworkActivation
-from graphws.spec.sources import SOURCES
+from graphws.spec.source_kinds import SOURCES
 from graphws.trainings.objectives import OBJECTIVES
 from tests.packages import PLUGIN, entry_points_of, install
 
@@ -114,7 +114,7 @@ def load():
         (
             "waves = sea:Waves",
             "the entry point 'waves' in 'graphws.sources' of the package 'sea' (sea:Waves) does not define `build`, "
-            "which every graphws.spec.SourceSection has",
+            "which every graphws.spec.ZooSource has",
         ),
         (
             "digits = sea:Tides",
@@ -124,17 +124,17 @@ def load():
         (
             "waves = sea:Tides",
             "the entry point 'waves' in 'graphws.sources' of the package 'sea' (sea:Tides) must be a subclass of "
-            "graphws.spec.SourceSection with a field `kind: Literal['waves']`",
+            "graphws.spec.ZooSource with a field `kind: Literal['waves']`",
         ),
         (
             "waves = sea:Plain",
             "the entry point 'waves' in 'graphws.sources' of the package 'sea' (sea:Plain) must be a subclass of "
-            "graphws.spec.SourceSection with a field `kind: Literal['waves']`",
+            "graphws.spec.ZooSource with a field `kind: Literal['waves']`",
         ),
         (
             "waves = sea:load",
             "the entry point 'waves' in 'graphws.sources' of the package 'sea' (sea:load) must be a subclass of "
-            "graphws.spec.SourceSection with a field `kind: Literal['waves']`",
+            "graphws.spec.ZooSource with a field `kind: Literal['waves']`",
         ),
         (
             "waves = sea:Wave",

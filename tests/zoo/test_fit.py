@@ -17,7 +17,8 @@ from graphws.zoo import Architecture, FitOptions, batched_mlp, fit_networks, loa
 from graphws.zoo.adam import Adam, rate
 from graphws.zoo.architecture import initial
 from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
-from graphws.zoo.fit import Interrupted, cached_group
+from graphws.zoo.fit import cached_group
+from graphws.zoo.fitting import Interrupted
 from graphws.zoo.reconstruction import reconstruct
 from graphws.zoo.sources import picture_grid
 
