@@ -100,17 +100,17 @@ class PairLayer(nn.Module):
         self.pairs = pairs_of(graph, blocks, pooling)
         self._recent: NetworkGraph | None = None
         self._layouts = {p.name: graph.layout(p.name) for p in graph.parameters}
-        self._networks: dict[str, tuple[PairMap, ...]] = {}
-        self._sets: dict[Sizes, tuple[PairMap, ...]] = {}
-        self._several = tuple(pair for pair in self.pairs if len(pair.shared) > 1)
+        self.network_pairs: dict[str, tuple[PairMap, ...]] = {}
+        self.set_pairs: dict[Sizes, tuple[PairMap, ...]] = {}
+        self.entry_pairs = tuple(pair for pair in self.pairs if len(pair.shared) > 1)
         for pair in self.pairs:
             if not pair.shared:
-                self._networks[pair.target] = (*self._networks.get(pair.target, ()), pair)
+                self.network_pairs[pair.target] = (*self.network_pairs.get(pair.target, ()), pair)
             elif len(pair.shared) == 1:
                 sizes = self._sizes(pair)
-                self._sets[sizes] = (*self._sets.get(sizes, ()), pair)
+                self.set_pairs[sizes] = (*self.set_pairs.get(sizes, ()), pair)
         self.network_maps, self.network_offsets = nn.ParameterDict(), nn.ParameterDict()
-        for target, pairs in self._networks.items():
+        for target, pairs in self.network_pairs.items():
             out = self._out(target)
             maps = [matrices(self._in(pair.source), out, outputs=out, scale=init_scale) for pair in pairs]
             self.network_maps[state_key(target)] = nn.Parameter(torch.cat(maps))
@@ -118,11 +118,11 @@ class PairLayer(nn.Module):
         self.sets = nn.ModuleDict(
             {
                 str(sizes): SET_LAYERS[set_layer](len(pairs), sizes.inputs, sizes.outputs, heads, pool, init_scale)
-                for sizes, pairs in self._sets.items()
+                for sizes, pairs in self.set_pairs.items()
             }
         )
         self.entry_maps, self.entry_offsets = nn.ParameterDict(), nn.ParameterDict()
-        for pair in self._several:
+        for pair in self.entry_pairs:
             rows, out = self._in(pair.source), self._out(pair.target)
             name = self._key(pair)
             self.entry_maps[name] = nn.Parameter(matrices(len(pair.reads), rows, out, outputs=out, scale=init_scale))
@@ -147,7 +147,7 @@ class PairLayer(nn.Module):
         """The tensors that a kernel can take: those whose entries by themselves only their own pair reads."""
         used = [read for pair in self.pairs for read in pair.reads]
         readings = summary_readings(read for read in used if read.slot.pooled)
-        own = {pair.source for pair in self._several if self._by_kernel(pair)}
+        own = {pair.source for pair in self.entry_pairs if self._by_kernel(pair)}
         entries = [read.slot.parameter for read in used if not read.slot.pooled]
         return {name: reading for name, reading in readings.items() if name in own and entries.count(name) == 1}
 
@@ -166,18 +166,18 @@ class PairLayer(nn.Module):
         summaries = Summaries(features, self._readings if fused else None)
         assemblies = {name: Assembly(layout, self._out(name)) for name, layout in self._layouts.items()}
         share = 1 / len(self._layouts)
-        for target, pairs in self._networks.items():
+        for target, pairs in self.network_pairs.items():
             rows = torch.cat([summaries.get(pair.reads[0]) for pair in pairs], -1)
             offset = self.network_offsets[state_key(target)].sum(0)
             received = torch.addmm(offset, rows, self.network_maps[state_key(target)])
             assemblies[target].add(slot_at(self._layouts[target], ()), received * share)
-        for sizes, pairs in self._sets.items():
+        for sizes, pairs in self.set_pairs.items():
             layer = self.sets[str(sizes)]
             assert isinstance(layer, SetLayer)
             received = layer(torch.stack([summaries.get(pair.reads[0]) for pair in pairs])) * share
             for pair, value in zip(pairs, received, strict=True):
                 assemblies[pair.target].add(pair.writes[0], value)
-        for pair in self._several:
+        for pair in self.entry_pairs:
             self._add_entries(pair, summaries, assemblies[pair.target], share / len(pair.reads))
         like = next(iter(features.tensors.values()))
         tensors = {name: each.result(like, moments) for name, each in assemblies.items()}
