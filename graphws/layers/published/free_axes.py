@@ -80,7 +80,9 @@ class FreeAxisMaps(nn.Module):
     @property
     def mapped(self) -> tuple[str, ...]:
         """The parameters of which some axis is mapped."""
-        return tuple(n for n, sizes in self._places.items() if any(self._key(n, k) in self.maps for k in range(len(sizes))))
+        return tuple(
+            n for n, sizes in self._places.items() if any(self._key(n, k) in self.maps for k in range(len(sizes)))
+        )
 
     def forward(self, features: Features) -> Features:
         """Applies the maps."""

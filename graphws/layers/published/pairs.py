@@ -115,7 +115,6 @@ def slot_at(layout: Layout, spaces: Sequence[str]) -> Slot:
     kept = tuple(places[space] for space in spaces)
     parents = [layout.index[k].parent for k in kept]
     key = tuple(
-        (space, None if parent is None else kept.index(parent))
-        for space, parent in zip(spaces, parents, strict=True)
+        (space, None if parent is None else kept.index(parent)) for space, parent in zip(spaces, parents, strict=True)
     )
     return Slot(layout.parameter, tuple(range(len(layout.index))), kept, key)

@@ -46,7 +46,9 @@ def test_values_and_gradients_are_theirs(name: str, outputs: int | None) -> None
     expected, found = (
         [answers[0], answers[1]]
         if outputs is not None
-        else [torch.cat([x[name].flatten(1) for name in weights.tensors], 1) for x in (from_peer(answers[0]), answers[1])]
+        else [
+            torch.cat([x[name].flatten(1) for name in weights.tensors], 1) for x in (from_peer(answers[0]), answers[1])
+        ]
     )
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
     leaves = list(weights.tensors.values())
