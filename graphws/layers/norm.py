@@ -44,8 +44,8 @@ class OrbitNorm(nn.Module):
         together: ``batch`` only: one set of statistics, scale and shift for each channel, over free entries, too.
 
     Raises:
-        UsageError: On another kind, and on ``layer`` with free entries together; in training, on batch statistics over several processes of networks of several
-            architectures.
+        UsageError: On another kind, and on ``layer`` with free entries together; in training, on batch statistics over
+            several processes of networks of several architectures.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class OrbitNorm(nn.Module):
         affine = self._affine(members, all(isinstance(state, UnionFeatures) for state in states))
         prepared = []
         for state in states:
-            factors = {key: (*affine[name], folded) for name, key, _, folded, _ in self._named(state)}
-            scale = {key: _repeated(scale, folded) for key, (scale, _, folded) in factors.items()}
-            shift = {key: _repeated(shift, folded) for key, (_, shift, folded) in factors.items()}
+            places = [(key, *affine[owner], folded) for owner, key, _, folded, _ in self._named(state)]
+            scale = {key: _repeated(factor, folded) for key, factor, _, folded in places}
+            shift = {key: _repeated(offset, folded) for key, _, offset, folded in places}
             prepared.append(state.awaiting(Prologue(activation, scale, shift)))
         return prepared
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def peer_models() -> Any:
 
 def shapes(widths: Sequence[int]) -> dict[str, Any]:
     """Their description of multilayer perceptrons."""
-    weights = tuple(zip(widths, widths[1:], strict=False))
+    weights = tuple(itertools.pairwise(widths))
     return {"weight_shapes": weights, "bias_shapes": tuple((width,) for width in widths[1:])}
 
 
