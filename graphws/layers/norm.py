@@ -100,9 +100,9 @@ class OrbitNorm(nn.Module):
         affine = self._affine(members, all(isinstance(state, UnionFeatures) for state in states))
         prepared = []
         for state in states:
-            places = [(key, *affine[owner], folded) for owner, key, _, folded, _ in self._named(state)]
-            scale = {key: _repeated(factor, folded) for key, factor, _, folded in places}
-            shift = {key: _repeated(offset, folded) for key, _, offset, folded in places}
+            scale, shift = {}, {}
+            for name, key, _, folded, _ in self._named(state):
+                scale[key], shift[key] = (_repeated(each, folded) for each in affine[name])
             prepared.append(state.awaiting(Prologue(activation, scale, shift)))
         return prepared
 

@@ -1,7 +1,7 @@
 """Set layers: what maps the elements of one set, each with all the others in view.
 
-Law: a permutation of the elements permutes what comes out.  Pairs of parameters of like sizes are run side by side, each
-by a layer of its own.
+Law: a permutation of the elements permutes what comes out.  Pairs of parameters of like sizes are run side by side,
+each by a layer of its own.
 """
 
 from __future__ import annotations
