@@ -134,16 +134,12 @@ def lost_outputs(messages: Sequence[Message], kinds: Collection[str] = ("weight"
     )
 
 
-def expand_blocks(blocks: Mapping[str, str] | None = None, pool: str = "max") -> tuple[Message, ...]:
-    """The messages of paper D's block families.
+def block_families(blocks: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Paper D's four block families, each with its value, ``full`` where left out.
 
     Args:
         blocks: For each of ``weight_to_weight``, ``weight_to_bias``, ``bias_to_weight`` and ``bias_to_bias`` whether it
-            is ``full``, ``diagonal`` or ``none``; ``full`` where left out.
-        pool: How entries are summarised.
-
-    Returns:
-        tuple[Message, ...]: As few as say it: three from any to any where all four families are full.
+            is ``full``, ``diagonal`` or ``none``.
 
     Raises:
         UsageError: On an unknown family or value.
@@ -156,7 +152,23 @@ def expand_blocks(blocks: Mapping[str, str] | None = None, pool: str = "max") ->
             raise UsageError(
                 f"{family} must be full, diagonal or none; got {value!r}" + nearest(value, get_args(Family))
             )
-    values = {family: given.get(family, "full") for family in FAMILIES}
+    return {family: given.get(family, "full") for family in FAMILIES}
+
+
+def expand_blocks(blocks: Mapping[str, str] | None = None, pool: str = "max") -> tuple[Message, ...]:
+    """The messages of paper D's block families.
+
+    Args:
+        blocks: As for `block_families`.
+        pool: How entries are summarised.
+
+    Returns:
+        tuple[Message, ...]: As few as say it: three from any to any where all four families are full.
+
+    Raises:
+        UsageError: On an unknown family or value.
+    """
+    values = block_families(blocks)
     if len(set(values.values())) == 1:
         return tuple(_levels(("any",), ("any",), next(iter(values.values())), pool))
     messages: list[Message] = []

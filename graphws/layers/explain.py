@@ -113,6 +113,8 @@ class Explanation:
         share: ``none`` or ``role``.
         acts: What weights carry, by rule 3; not linear, so no part of the blocks.
         acting_parameters: Parameters of these.
+        set_parameters: Parameters of set layers, in layers as published.
+        free_parameters: Parameters of maps of free axes inside the layer, in layers as published.
     """
 
     graph: NetworkGraph
@@ -128,6 +130,8 @@ class Explanation:
     share: str = "none"
     acts: tuple[ActingMap, ...] = ()
     acting_parameters: int = 0
+    set_parameters: int = 0
+    free_parameters: int = 0
 
     @cached_property
     def _blocks(self) -> dict[tuple[str, str], LinearBlock]:
@@ -146,8 +150,9 @@ class Explanation:
     @property
     def parameters(self) -> int:
         """Parameters of the whole layer: those of `graphws.layers.EquivariantLinear` with the same arguments, and of
-        `graphws.layers.acting.acting.Acting`."""
-        return self.matrix_parameters + self.bias_parameters + self.pooling_parameters + self.acting_parameters
+        `graphws.layers.acting.acting.Acting`; or those of a layer as published."""
+        linear = self.matrix_parameters + self.bias_parameters + self.pooling_parameters
+        return linear + self.acting_parameters + self.set_parameters + self.free_parameters
 
     def lines(self) -> Iterator[str]:
         """The explanation as plain text."""
@@ -155,10 +160,15 @@ class Explanation:
         learned = f", {self.pooling_parameters:,} in poolings" if self.pooling_parameters else ""
         shared = ", shared by role" if self.share == "role" else ""
         acting = f", {self.acting_parameters:,} in what weights carry" if self.acts else ""
-        yield f"  {self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases{learned}{acting}"
-        yield "messages:"
+        sets = f", {self.set_parameters:,} in set layers" if self.set_parameters else ""
+        free = f", {self.free_parameters:,} in maps of free axes" if self.free_parameters else ""
+        most = f"{self.matrix_parameters:,} in matrices{shared}, {self.bias_parameters:,} in biases"
+        yield f"  {most}{learned}{acting}{sets}{free}"
+        if self.messages:
+            yield "messages:"
         yield from (f"  {message}" for message in self.messages)
-        yield "products (key: rows x columns):"
+        if self.products:
+            yield "products (key: rows x columns):"
         width = max((len(product.key) for product in self.products), default=0)
         yield from (f"  {p.key:<{width}}  {p.rows:,} x {p.columns:,}  [{p.matrix}]" for p in self.products)
         yield "parameters of each block (from across, to down):"
@@ -283,7 +293,7 @@ def _block(
 ) -> LinearBlock:
     free = graph.layout(source).free, graph.layout(target).free
     size = free[0] * free[1] * channels[0] * channels[1]
-    maps = [BasisMap(level(p.target.key), key_text(p.target.key), _words(graph, p), size) for p in pairs]
+    maps = [BasisMap(level(p.target.key), key_text(p.target.key), map_words(graph, p), size) for p in pairs]
     return LinearBlock(source, target, tuple(sorted(maps, key=lambda one: -LEVELS.index(one.via))), free)
 
 
@@ -330,7 +340,7 @@ def key_text(key: Key) -> str:
     return " × ".join(node(k) for k, (_, parent) in enumerate(key) if parent is None) or "network"
 
 
-def _words(graph: NetworkGraph, pair: Pair) -> str:
+def map_words(graph: NetworkGraph, pair: Pair) -> str:
     """What one basis map does, in words."""
     source, target = pair.source, pair.target
     steps = [*_reading(graph, source), *_writing(graph, target)]

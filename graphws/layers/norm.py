@@ -41,10 +41,11 @@ class OrbitNorm(nn.Module):
         share: ``none``: one set of statistics a parameter; ``role``: one a role.
         momentum: Weight of the newest batch in the running statistics.
         eps: Added to variances.
+        together: ``batch`` only: one set of statistics, scale and shift for each channel, over free entries, too.
 
     Raises:
-        UsageError: On another kind; in training, on batch statistics over several processes of networks of several
-            architectures.
+        UsageError: On another kind, and on ``layer`` with free entries together; in training, on batch statistics over
+            several processes of networks of several architectures.
     """
 
     def __init__(
@@ -55,10 +56,14 @@ class OrbitNorm(nn.Module):
         share: str = "none",
         momentum: float = 0.1,
         eps: float = 1e-5,
+        together: bool = False,
     ) -> None:
         super().__init__()
         if kind not in ("batch", "layer"):
             raise UsageError(f"norm must be one of {', '.join(NORMS)}; got {kind!r}")
+        if together and kind != "batch":
+            raise UsageError(f"free entries are normalised together by norm 'batch' only; got {kind!r}")
+        self.together = together
         self.kind, self.share, self.momentum, self.eps = kind, share, momentum, eps
         self._mixed = len({graph.structure for graph in graphs}) > 1
         self.scale, self.shift = nn.ParameterDict(), nn.ParameterDict()
@@ -67,7 +72,7 @@ class OrbitNorm(nn.Module):
                 name = self.name(graph, parameter.name)
                 if name in self.scale:
                     continue
-                size = graph.layout(parameter.name).free * channels
+                size = channels if together else graph.layout(parameter.name).free * channels
                 self.scale[name], self.shift[name] = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
                 if kind == "batch":
                     self.register_buffer(f"mean_{name}", torch.zeros(size))
@@ -90,25 +95,33 @@ class OrbitNorm(nn.Module):
             return [self._each_alone(state).awaiting(Prologue(activation)) for state in states]
         members: dict[str, list[tuple[Tensor, Moments | None]]] = {}
         for state in states:
-            for name, _, tensor, known in self._named(state):
+            for name, _, tensor, _, known in self._named(state):
                 members.setdefault(name, []).append((tensor, known))
         affine = self._affine(members, all(isinstance(state, UnionFeatures) for state in states))
         prepared = []
         for state in states:
-            factors = {key: affine[name] for name, key, *_ in self._named(state)}
-            scale = {key: scale for key, (scale, _) in factors.items()}
-            shift = {key: shift for key, (_, shift) in factors.items()}
+            scale, shift = {}, {}
+            for name, key, _, folded, _ in self._named(state):
+                scale[key], shift[key] = (_repeated(each, folded) for each in affine[name])
             prepared.append(state.awaiting(Prologue(activation, scale, shift)))
         return prepared
 
-    def _named(self, state: Features | UnionFeatures) -> Iterator[tuple[str, str, Tensor, Moments | None]]:
-        """Each tensor: what its statistics go by, what its prologue goes by, itself, and its moments if known."""
+    def _named(self, state: Features | UnionFeatures) -> Iterator[tuple[str, str, Tensor, int, Moments | None]]:
+        """Each tensor: what its statistics go by, what its prologue goes by, itself as statistics see it, how many
+        channels of it have one statistic, and its moments if known."""
         if isinstance(state, UnionFeatures):
             for stack, tensor in state.tensors.items():
-                yield state_key(stack.role), stack.role, tensor, None
+                yield state_key(stack.role), stack.role, *self._seen(tensor, state.channels), None
         else:
             for parameter, tensor in state.tensors.items():
-                yield self.name(state.graph, parameter), parameter, tensor, state.moments.get(parameter)
+                seen, folded = self._seen(tensor, state.channels)
+                known = state.moments.get(parameter) if folded == 1 else None
+                yield self.name(state.graph, parameter), parameter, seen, folded, known
+
+    def _seen(self, tensor: Tensor, channels: int) -> tuple[Tensor, int]:
+        """A tensor as statistics see it, and how many of its folded channels have one statistic."""
+        free = tensor.shape[-1] // channels
+        return (tensor.unflatten(-1, (free, channels)), free) if self.together and free > 1 else (tensor, 1)
 
     def _each_alone(self, state: State) -> State:
         """Statistics of each network's tensor alone."""
@@ -167,6 +180,10 @@ class OrbitNorm(nn.Module):
         sizes = [mean.shape[0] for mean in means]
         pairs = zip(scale.split_with_sizes(sizes), shift.split_with_sizes(sizes), strict=True)
         return dict(zip(members, pairs, strict=True))
+
+
+def _repeated(x: Tensor, times: int) -> Tensor:
+    return x if times == 1 else x.repeat(times)
 
 
 def moments(tensors: Sequence[tuple[Tensor, Moments | None]], rows: bool = False) -> Moments:

@@ -6,6 +6,7 @@ from graphws.models.flat import FlatMLP as FlatMLP
 from graphws.models.flat import width_for as width_for
 from graphws.models.graded import GradedNet as GradedNet
 from graphws.models.points import Points as Points
+from graphws.models.published import PublishedDWSNet as PublishedDWSNet
 from graphws.models.queries import Queries as Queries
 from graphws.models.readout import perceptron as perceptron
 from graphws.models.statistics import WeightStatistics as WeightStatistics

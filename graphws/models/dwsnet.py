@@ -35,6 +35,7 @@ from graphws.layers.acting.neurons import stages, with_neurons
 from graphws.layers.union.arrange import arrange
 from graphws.layers.union.features import UnionFeatures
 from graphws.messages import names_neurons
+from graphws.models.answers import networks_of, shares
 from graphws.models.readout import MakeReadout, readout_of
 
 State = Features | UnionFeatures
@@ -179,15 +180,8 @@ class DWSNet(nn.Module):
 
     def _leave(self, state: Features, graph: NetworkGraph) -> Weights:
         """The networks of the last layer's features; of several, each has its share of the channels."""
-        each = state.channels // self.networks
-        answers = []
-        for part in [state] if self.networks == 1 else [_share(state, k * each, each) for k in range(self.networks)]:
-            widened = part if self.expand is None else self.expand(part, graph)
-            answers.append(Features(graph, widened.tensors, 1).to_weights())
-        if len(answers) == 1:
-            return answers[0]
-        names = [parameter.name for parameter in graph.parameters]
-        return Weights(graph, {n: torch.stack([one[n] for one in answers], 1).flatten(0, 1) for n in names})
+        parts = shares(state, self.networks)
+        return networks_of([part if self.expand is None else self.expand(part, graph) for part in parts], graph)
 
     def _enter(self, states: list[Features]) -> State:
         """What the layers see: one graph's features as they are, those of several as a union."""
@@ -208,16 +202,6 @@ class DWSNet(nn.Module):
         if not (self.dropout and self.training):
             return state
         return state.map(lambda x: functional.dropout(x, self.dropout))
-
-
-def _share(state: Features, start: int, channels: int) -> Features:
-    """Some of the channels of features, which are folded behind the free entries."""
-    state = state.settled
-    kept = {
-        name: x.unflatten(-1, (-1, state.channels))[..., start : start + channels].flatten(-2)
-        for name, x in state.tensors.items()
-    }
-    return state.replace(kept, channels)
 
 
 def _in_order(answers: Sequence[Tensor], counts: Sequence[int], places: Sequence[int]) -> Tensor:

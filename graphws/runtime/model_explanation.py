@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,8 @@ from torch import nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
-from graphws.layers import reduction_of
 from graphws.layers.explain import Explanation
-from graphws.spec import DwsnetModel, MlpModel, ModelSection, Spec
+from graphws.spec import MlpModel, Spec
 
 LARGE = 10
 """So many times the numbers of a flat baseline are worth a word."""
@@ -77,7 +76,7 @@ def explain_model(spec: Spec) -> ModelExplanation:
     parts = parts_of(spec, graphs)
     layers = section.explanations(graphs, spec.head)
     return ModelExplanation(
-        section.kind, graphs, layers, parts, tuple(_reductions(section, graphs)), section.descriptions(graphs[0])
+        section.kind, graphs, layers, parts, section.reductions(graphs), section.descriptions(graphs[0])
     )
 
 
@@ -98,17 +97,10 @@ def size_warning(spec: Spec, graphs: Sequence[NetworkGraph]) -> str:
     flat = MlpModel(kind="mlp").parameters(largest, spec.head)
     if count < LARGE * flat:
         return ""
-    cure = "map wide free axes down (`model.reduce: auto`)" if getattr(spec.model, "reduce", "auto") != "auto" else ""
-    cure = cure or "take fewer channels (`model.channels`) or layers, or a coarser list of `model.messages`"
     return (
         f"the model learns {count:,} numbers, {count / flat:,.0f} times as many as a flat MLP on networks of "
-        f"{largest.numel:,} numbers ({flat:,}); {cure}"
+        f"{largest.numel:,} numbers ({flat:,}); {spec.model.smaller}"
     )
-
-
-def _reductions(section: ModelSection, graphs: Sequence[NetworkGraph]) -> Iterator[str]:
-    if isinstance(section, DwsnetModel) and not section.on_neurons:
-        yield from reduction_of(graphs, section.reduce, section.channels, section.share).rows()
 
 
 def _parts(model: nn.Module) -> list[Part]:

@@ -38,6 +38,7 @@ from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec
 from graphws.spec.problems import Location as Location
 from graphws.spec.problems import Problem as Problem
+from graphws.spec.published import PublishedModel as PublishedModel
 from graphws.spec.queries import QueriesModel as QueriesModel
 from graphws.spec.readiness import lacks_for_training as lacks_for_training
 from graphws.spec.schema import KINDS as KINDS

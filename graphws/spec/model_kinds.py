@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphws.spec.kinds import Kinds
 from graphws.spec.models import DwsnetModel, MlpModel, ModelSection
+from graphws.spec.published import PublishedModel
 from graphws.spec.queries import QueriesModel
 from graphws.spec.trees import TreesModel
 
-MODELS = Kinds("graphws.models", ModelSection, DwsnetModel, MlpModel, TreesModel, QueriesModel)
+MODELS = Kinds("graphws.models", ModelSection, DwsnetModel, PublishedModel, MlpModel, TreesModel, QueriesModel)

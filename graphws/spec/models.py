@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 
@@ -73,6 +73,11 @@ class ModelSection(Section):
         return "weights"
 
     @property
+    def smaller(self) -> str:
+        """What to do where it learns too many numbers."""
+        return "take a smaller model"
+
+    @property
     def reads_others(self) -> bool:
         """Whether, once trained, it may be asked about networks of graphs that it was not built on."""
         return False
@@ -134,6 +139,10 @@ class ModelSection(Section):
 
     def descriptions(self, graph: NetworkGraph) -> tuple[str, ...]:
         """What else there is to say of its features on a graph, a line each; nothing by default."""
+        return ()
+
+    def reductions(self, graphs: Sequence[NetworkGraph]) -> tuple[str, ...]:
+        """What is done to free axes, a line each; nothing by default."""
         return ()
 
 
@@ -226,6 +235,13 @@ class DwsnetModel(ModelSection):
         return "weights" if self.probes is None else "weights + queries"
 
     @property
+    def smaller(self) -> str:
+        """Wide free axes come first."""
+        if self.reduce != "auto":
+            return "map wide free axes down (`model.reduce: auto`)"
+        return "take fewer channels (`model.channels`) or layers, or a coarser list of `model.messages`"
+
+    @property
     def reads_others(self) -> bool:
         """Where weights are shared by role; which roles it knows the model says itself."""
         return self.share == "role"
@@ -306,19 +322,7 @@ class DwsnetModel(ModelSection):
 
     def space_violations(self, spaces: Sequence[SpaceSketch], at: Path) -> Iterator[Violation]:
         """Only free spaces are reduced, and to no more than their width."""
-        known = {space.name: space for space in spaces}
-        free = [name for name, space in known.items() if space.free]
-        hint = f"; free spaces: {', '.join(free)}"
-        for name, width in self.reduce.items() if known and not isinstance(self.reduce, str) else ():
-            here = (*at, "reduce", name)
-            space = known.get(name)
-            if space is None:
-                what = f"{dotted(here)}: the networks have no space {name!r}{nearest(name, free)}{hint}"
-                yield Violation(here, what)
-            elif not space.free:
-                yield Violation(here, f"{dotted(here)}: the space {name!r} is permuted and cannot be reduced{hint}")
-            elif space.size is not None and width > space.size:
-                yield Violation(here, f"{dotted(here)} is {width}, wider than the space, which has {space.size}")
+        yield from reduce_violations(self.reduce, spaces, (*at, "reduce"))
 
     def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
         """Several need weights that are shared by role."""
@@ -365,6 +369,14 @@ class DwsnetModel(ModelSection):
             networks=head.answers,
         )
 
+    def reductions(self, graphs: Sequence[NetworkGraph]) -> tuple[str, ...]:
+        """What the layers see of free axes, where features live on parameters."""
+        if self.on_neurons:
+            return ()
+        from graphws.layers import reduction_of
+
+        return tuple(reduction_of(graphs, self.reduce, self.channels, self.share).rows())
+
     def descriptions(self, graph: NetworkGraph) -> tuple[str, ...]:
         """Where features live on neurons: which there are, what they start from, what carries them."""
         if not self.on_neurons:
@@ -400,6 +412,23 @@ class DwsnetModel(ModelSection):
             )
             for stage, pair in zip(found, pairwise(channels), strict=True)
         )
+
+
+def reduce_violations(reduce: str | Mapping[str, int], spaces: Sequence[SpaceSketch], at: Path) -> Iterator[Violation]:
+    """What of new sizes of spaces, which stand at `at`, does not fit the spaces that the spec tells."""
+    known = {space.name: space for space in spaces}
+    free = [name for name, space in known.items() if space.free]
+    hint = f"; free spaces: {', '.join(free)}"
+    for name, width in reduce.items() if known and not isinstance(reduce, str) else ():
+        here = (*at, name)
+        space = known.get(name)
+        if space is None:
+            what = f"{dotted(here)}: the networks have no space {name!r}{nearest(name, free)}{hint}"
+            yield Violation(here, what)
+        elif not space.free:
+            yield Violation(here, f"{dotted(here)}: the space {name!r} is permuted and cannot be reduced{hint}")
+        elif space.size is not None and width > space.size:
+            yield Violation(here, f"{dotted(here)} is {width}, wider than the space, which has {space.size}")
 
 
 def only_graph(graph: Networks, kind: str) -> NetworkGraph:

@@ -106,6 +106,24 @@ def test_there_is_one_scale_a_folded_channel_and_never_one_an_entry() -> None:
     assert sizes == {"W1": 6, "b1": 3, "W2": 3, "b2": 3, "W3": 6, "b3": 6}
 
 
+def test_free_entries_together_have_one_statistic_a_channel() -> None:
+    features = random_features(NETWORK, 3, 8, rng())
+    norm = OrbitNorm([NETWORK], 3, together=True).double()
+    assert {name: scale.numel() for name, scale in norm.scale.items()} == dict.fromkeys(features.tensors, 3)
+    for _ in range(2):  # training, then evaluation
+        found = norm([features])[0]
+        for name in features.tensors:
+            reference = nn.BatchNorm1d(3).double()
+            wanted = reference(features.unfolded(name).flatten(0, -2))
+            if not norm.training:
+                wanted = reference.eval()(features.unfolded(name).flatten(0, -2))
+            torch.testing.assert_close(found.unfolded(name).flatten(0, -2), wanted)
+        norm.eval()
+    with pytest.raises(UsageError) as caught:
+        OrbitNorm([NETWORK], 3, "layer", together=True)
+    assert str(caught.value) == "free entries are normalised together by norm 'batch' only; got 'layer'"
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         OrbitNorm([NETWORK], 3, "instance")
