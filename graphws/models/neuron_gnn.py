@@ -16,7 +16,7 @@ from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.keys import state_key
 from graphws.models.neuron_graph import NETWORK, Edges, NeuronGraph
-from graphws.models.readout import BatchNorm, MakeReadout, readout_of
+from graphws.models.readout import BatchNorm, MakeReadout, readout_of, scaled_linear
 
 RATIO = 4
 """Width of the hidden layer of a neuron's update, in widths of a neuron."""
@@ -70,7 +70,6 @@ class NeuronGNN(nn.Module):
         self.start = NeuronStart(self.neurons, width)
         self.layers = nn.ModuleList(NeuronUpdate(self.neurons, width, dropout) for _ in range(layers))
         self.norm = BatchNorm(width)
-        self.head: nn.Module | None = None
         self.decoder: EntryDecoder | None = None
         if outputs is None:
             self.decoder = EntryDecoder(self.neurons, width, networks, init_scale)
@@ -90,10 +89,7 @@ class NeuronGNN(nn.Module):
         for layer in self.layers:
             x = layer(x, entries)
         x = torch.relu(_normal(self.norm, x))
-        if self.decoder is not None:
-            return self.decoder(x, entries)
-        assert self.head is not None
-        answer: Tensor = self.head(self._pool(x))
+        answer: Tensor | Weights = self.head(self._pool(x)) if self.decoder is None else self.decoder(x, entries)
         return answer
 
     def _pool(self, x: Tensor) -> Tensor:
@@ -155,8 +151,9 @@ class NeuronUpdate(nn.Module):
     def forward(self, x: Tensor, entries: Mapping[str, Tensor]) -> Tensor:
         """The features after the messages."""
         joined = torch.cat([x, *self._received(_by_site(self.neurons, x), entries)], -1)
-        update: Tensor = self.last(torch.relu(_normal(self.norm, self.first(joined))))
-        return x + self.dropout(update)
+        update = self.last(torch.relu(_normal(self.norm, self.first(joined))))
+        result: Tensor = x + self.dropout(update)
+        return result
 
     def _received(self, x: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> list[Tensor]:
         """Messages that came forward and those that came back; means over edges of a kind, added up over kinds."""
@@ -196,11 +193,7 @@ class EntryDecoder(nn.Module):
         for name, ends in neurons.ends.items():
             free = neurons.layout(name).free
             self.own[state_key(name)] = nn.Linear(free, width)
-            last = nn.Linear(width, networks * free)
-            with torch.no_grad():
-                last.weight *= init_scale
-                last.bias *= init_scale
-            self.last[state_key(name)] = last
+            self.last[state_key(name)] = scaled_linear(width, networks * free, init_scale)
             for position, end in enumerate(ends):
                 self.register_buffer(f"{state_key(name)}_{position}", neurons.neurons(name, end), persistent=False)
 

@@ -1,4 +1,7 @@
-"""Messages from neurons along edges, by PyTorch Geometric, whose import takes seconds: for models that pass them only."""
+"""Messages from neurons along edges, by PyTorch Geometric.
+
+Its import takes seconds, so that only a model that passes such messages imports this module, when it is built.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transformer on rows: rows of weights and biases attend to each other (Schürholt et al. 2021; paper D, section 7)."""
+"""The transformer on rows, which attend to each other (Schürholt et al. 2021; paper D, section 7)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ class RowTransformer(nn.Module):
         )
         self.encoder = nn.TransformerEncoder(block, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self._draw_blocks()
-        self.head: nn.Module | None = None
         self.decoder: RowDecoder | None = None
         if outputs is None:
             self.decoder = RowDecoder(self.tokens, width, width, networks, dropout, init_scale)
@@ -98,8 +97,5 @@ class RowTransformer(nn.Module):
         x = self.embed(self.tokens.read(weights)) + self.place[self.places]
         features: Tensor = self.encoder(x)
         pooled = features.mean(1)
-        if self.decoder is not None:
-            return self.decoder(features, pooled)
-        assert self.head is not None
-        answer: Tensor = self.head(pooled)
+        answer: Tensor | Weights = self.head(pooled) if self.decoder is None else self.decoder(features, pooled)
         return answer

@@ -1,4 +1,4 @@
-"""The set encoder on rows: the architecture of INR2Vec, without its training (De Luigi et al. 2023; paper D, section 7).
+"""The set encoder on rows: INR2Vec's architecture without its training (De Luigi et al. 2023; paper D, section 7).
 
 Every row of every weight goes through the same perceptron, and the largest of each feature over all rows is what is
 kept.  The answer is therefore the same in whatever order the rows stand, *also across layers*, which is more than the
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
-from graphws.models.readout import BatchNorm, MakeReadout, readout_of
+from graphws.models.readout import BatchNorm, MakeReadout, readout_of, scaled_linear
 from graphws.models.row_tokens import RowTokens
 
 
@@ -61,7 +61,6 @@ class RowEncoder(nn.Module):
         self.encoder = nn.Sequential(
             *(EachRow(a, b, dropout) for a, b in pairwise([self.tokens.length, *[width] * layers]))
         )
-        self.head: nn.Module | None = None
         self.decoder: RowDecoder | None = None
         if outputs is None:
             self.decoder = RowDecoder(self.tokens, width, width, networks, dropout, init_scale)
@@ -72,15 +71,16 @@ class RowEncoder(nn.Module):
         """Encodes, pools and reads or decodes; see the class for shapes."""
         features: Tensor = self.encoder(self.tokens.read(weights))
         pooled = features.amax(1)
-        if self.decoder is not None:
-            return self.decoder(features, pooled)
-        assert self.head is not None
-        answer: Tensor = self.head(pooled)
+        answer: Tensor | Weights = self.head(pooled) if self.decoder is None else self.decoder(features, pooled)
         return answer
 
 
 class EachRow(nn.Module):
-    """Linear, batch normalisation over all rows of all networks, ReLU, dropout: (batch, rows, a) -> (batch, rows, b)."""
+    """Linear, batch normalisation over all rows of all networks, ReLU, dropout.
+
+    Shapes:
+        (batch, rows, a) -> (batch, rows, b).
+    """
 
     def __init__(self, a: int, b: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -120,10 +120,7 @@ class RowDecoder(nn.Module):
         super().__init__()
         self.tokens, self.networks = tokens, networks
         self.hidden = EachRow(width + whole, width, dropout)
-        self.last = nn.Linear(width, networks * tokens.length)
-        with torch.no_grad():
-            self.last.weight *= init_scale
-            self.last.bias *= init_scale
+        self.last = scaled_linear(width, networks * tokens.length, init_scale)
 
     def forward(self, features: Float[Tensor, "batch rows width"], pooled: Float[Tensor, "batch whole"]) -> Weights:
         """The networks."""

@@ -16,7 +16,7 @@ key of a spec                          entry-point group    base class        wh
 An installed package adds a kind by an entry point that names its section (``examples/plugin`` is such a package):
 
     [project.entry-points."graphws.models"]
-    transformer = "mypackage.specs:TransformerModel"     # a ModelSection with  kind: Literal["transformer"]
+    capsules = "mypackage.specs:CapsulesModel"     # a ModelSection with  kind: Literal["capsules"]
 
 The kinds that graphws has itself cannot be taken over, and a spec never names a Python path.
 """

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from graphws.spec.gnn import GnnModel
 from graphws.spec.kinds import Kinds
 from graphws.spec.models import DwsnetModel, MlpModel, ModelSection
 from graphws.spec.queries import QueriesModel
+from graphws.spec.rows import RowsModel
+from graphws.spec.transformer import TransformerModel
 from graphws.spec.trees import TreesModel
 
-MODELS = Kinds("graphws.models", ModelSection, DwsnetModel, MlpModel, TreesModel, QueriesModel)
+MODELS = Kinds(
+    "graphws.models",
+    ModelSection,
+    DwsnetModel,
+    MlpModel,
+    TreesModel,
+    QueriesModel,
+    RowsModel,
+    TransformerModel,
+    GnnModel,
+)
