@@ -72,7 +72,8 @@ class RowTransformer(nn.Module):
         self.places: Tensor
         self.embed = nn.Linear(self.tokens.length, width)
         count = self.tokens.count if positions == "rows" else len(self.tokens.groups)
-        self.place = nn.Parameter(0.02 * torch.randn(count, width))
+        self.place = nn.Embedding(count, width)
+        nn.init.normal_(self.place.weight, std=0.02)
         block = nn.TransformerEncoderLayer(
             width, heads, RATIO * width, dropout, activation="relu", batch_first=True, norm_first=True
         )
@@ -94,7 +95,7 @@ class RowTransformer(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Attends, pools and reads or decodes; see the class for shapes."""
-        x = self.embed(self.tokens.read(weights)) + self.place[self.places]
+        x = self.embed(self.tokens.read(weights)) + self.place(self.places)
         features: Tensor = self.encoder(x)
         pooled = features.mean(1)
         answer: Tensor | Weights = self.head(pooled) if self.decoder is None else self.decoder(features, pooled)

@@ -129,7 +129,7 @@ def test_the_transformer_is_blind_to_the_order_in_a_layer_where_layers_have_plac
     torch.manual_seed(0)
     weights = random_weights(GRAPH, 4, rng())
     model = RowTransformer(GRAPH, 3, layers=2, width=8, heads=2, positions=positions).double()
-    nn.init.normal_(model.place)
+    nn.init.normal_(model.place.weight)
     inside, _ = permuted(model.tokens, weights, 1)
     across, _ = permuted(model.tokens, weights, 1, across=True)
     change = (answer(model, weights, inside) - model(weights)).abs().max()
