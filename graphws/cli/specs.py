@@ -35,6 +35,7 @@ def check_command(
 
 def _size(spec: Spec) -> Iterator[str]:
     """How large the model is, where its networks are there to tell."""
+    from graphws.runtime.contenders import unmatched
     from graphws.runtime.model_explanation import graphs_of, parts_of, size_warning
 
     if spec.model is None or spec.head is None or spec.input is None:
@@ -52,6 +53,8 @@ def _size(spec: Spec) -> Iterator[str]:
     yield f"its model learns {count:,} numbers{share}"
     if warning := size_warning(spec, graphs):
         yield f"warning: {warning}"
+    for line in unmatched(spec, graphs):
+        yield f"warning: {line}"
 
 
 def schema_command(

@@ -85,17 +85,18 @@ class FlatMLP(nn.Module):
         return Weights.unflatten(self.graph, output.reshape(-1, self.graph.numel)) if self.equivariant else output
 
 
-def width_for(count: Callable[[int], int], parameters: int) -> int:
-    """The width at which a model has about so many parameters: the nearest; at least 1.
+def width_for(count: Callable[[int], int], parameters: int, step: int = 1) -> int:
+    """The width at which a model has about so many parameters: the nearest; at least `step`.
 
     Args:
         count: How many parameters there are at a width; it never falls.
         parameters: How many there should be.
+        step: Widths are its multiples.
     """
     low, high = 1, 2
-    while count(low) < count(high) < parameters:
+    while count(low * step) < count(high * step) < parameters:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < parameters else (low, middle)
-    return min((low, high), key=lambda width: abs(count(width) - parameters))
+        low, high = (middle, high) if count(middle * step) < parameters else (low, middle)
+    return min((low * step, high * step), key=lambda width: abs(count(width) - parameters))

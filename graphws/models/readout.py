@@ -50,6 +50,15 @@ def perceptron(width: int, outputs: int, hidden: Sequence[int] = (), dropout: fl
     return nn.Sequential(*modules)
 
 
+def scaled_linear(width: int, outputs: int, scale: float) -> nn.Linear:
+    """A linear map whose initial numbers are `scale` times as large: for outputs that become weights."""
+    found = nn.Linear(width, outputs)
+    with torch.no_grad():
+        found.weight.mul_(scale)
+        found.bias.mul_(scale)
+    return found
+
+
 def readout_of(outputs: int | MakeReadout) -> MakeReadout:
     """What makes a readout, where only the length of its output is given: a linear map."""
     if not isinstance(outputs, int):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +15,9 @@ from graphws.runtime.learner import Transform
 from graphws.runtime.scaling import Scale
 from graphws.spec import HeadSection, ModelSection, Spec
 from graphws.tasks import Task
+
+NEAR = 0.1
+"""By how much of a model's number of parameters that of a matched baseline may differ without a word."""
 
 
 def models(spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, ModelSection]:
@@ -36,6 +39,26 @@ def models(spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, ModelSection
             count = count_parameters(own, graphs, head)
             found[baseline.name] = baseline.model.sized(given(graphs), head, count)
     return found
+
+
+def unmatched(spec: Spec, graphs: Sequence[NetworkGraph]) -> Iterator[str]:
+    """What to say of baselines whose nearest size is not near: a line each.
+
+    Raises:
+        UsageError: When a model cannot be built on these networks.
+    """
+    if not any(baseline.match_parameters for baseline in spec.compare):
+        return
+    found, head = models(spec, graphs), spec.head
+    assert head is not None
+    own, wanted = next(iter(found)), count_parameters(next(iter(found.values())), graphs, head)
+    for baseline in spec.compare:
+        section = found[baseline.name]
+        count = count_parameters(section, graphs, head)
+        if baseline.match_parameters and abs(count - wanted) > NEAR * wanted:
+            size = f"{section.size_key}: {getattr(section, section.size_key)}"
+            what = f"{baseline.name} learns {count:,} numbers at `{size}`"
+            yield f"{what}, which is as near as it comes to the {wanted:,} of {own}"
 
 
 def named_sections(spec: Spec) -> dict[str, ModelSection]:

@@ -14,7 +14,7 @@ import torch
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import contenders, models
+from graphws.runtime.contenders import contenders, models, unmatched
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import brief, read_json
@@ -153,6 +153,8 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
     ready = _ready(spec, folder, group, reporter)
     if group.first:
         _record(ready.zoo, folder)
+        for line in unmatched(spec, ready.zoo.graphs):
+            reporter.note(line)
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
         write_prepared(Prepared.of(spec, ready.zoo, ready.data, ready.preparation), folder.path)

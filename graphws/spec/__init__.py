@@ -15,6 +15,7 @@ from graphws.spec.experiment import PictureNetwork as PictureNetwork
 from graphws.spec.experiment import PictureSection as PictureSection
 from graphws.spec.experiment import SymmetryExperiment as SymmetryExperiment
 from graphws.spec.experiment import SymmetryTraining as SymmetryTraining
+from graphws.spec.gnn import GnnModel as GnnModel
 from graphws.spec.heads import EquivariantHead as EquivariantHead
 from graphws.spec.heads import HeadSection as HeadSection
 from graphws.spec.heads import InvariantHead as InvariantHead
@@ -38,9 +39,10 @@ from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec
 from graphws.spec.problems import Location as Location
 from graphws.spec.problems import Problem as Problem
-from graphws.spec.published import PublishedModel as PublishedModel
+from graphws.spec.published_model import PublishedModel as PublishedModel
 from graphws.spec.queries import QueriesModel as QueriesModel
 from graphws.spec.readiness import lacks_for_training as lacks_for_training
+from graphws.spec.rows import RowsModel as RowsModel
 from graphws.spec.schema import KINDS as KINDS
 from graphws.spec.schema import Baseline as Baseline
 from graphws.spec.schema import Spec as Spec
@@ -61,6 +63,7 @@ from graphws.spec.tasks import TaskSection as TaskSection
 from graphws.spec.tasks import WeightsTask as WeightsTask
 from graphws.spec.train import Optimizer as Optimizer
 from graphws.spec.train import Train as Train
+from graphws.spec.transformer import TransformerModel as TransformerModel
 from graphws.spec.trees import TreesModel as TreesModel
 from graphws.spec.violations import Violation as Violation
 from graphws.spec.zoo import FitSection as FitSection

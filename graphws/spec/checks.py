@@ -109,9 +109,9 @@ def _baselines(spec: Spec) -> Iterator[Violation]:
     for position, name in duplicates(baseline.name for baseline in spec.compare):
         yield Violation(("compare", position, "name"), f"compare[{position}].name is {name!r}, which is taken already")
     for position, baseline in enumerate(spec.compare):
-        if baseline.match_parameters and not baseline.model.sizable:
+        if baseline.match_parameters and not baseline.model.size_key:
             at = ("compare", position, "match_parameters")
-            what = f"{dotted(at)} chooses the width of an mlp, but the model is {baseline.model.kind}"
+            what = f"{dotted(at)} chooses a width, and a model of the kind {baseline.model.kind!r} has none"
             yield Violation(at, what)
 
 

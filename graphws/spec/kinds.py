@@ -17,7 +17,7 @@ key of a spec                          entry-point group    base class        wh
 An installed package adds a kind by an entry point that names its section (``examples/plugin`` is such a package):
 
     [project.entry-points."graphws.models"]
-    transformer = "mypackage.specs:TransformerModel"     # a ModelSection with  kind: Literal["transformer"]
+    capsules = "mypackage.specs:CapsulesModel"     # a ModelSection with  kind: Literal["capsules"]
 
 A source of samples is a `SourceSection`; what makes networks in another way than one a sample is a `ZooSource`, with a
 method ``fitting`` in the place of ``build``, and only ``zoo.source`` takes it.

@@ -50,10 +50,10 @@ class ModelSection(Section):
     """What all models share.
 
     Attributes:
-        sizable: Whether `sized` can choose a size.
+        size_key: The key whose value `sized` chooses; empty where a model has no size.
     """
 
-    sizable: ClassVar[bool] = False
+    size_key: ClassVar[str] = ""
 
     kind: Annotated[str, Field(description="What reads the networks.")]
 
@@ -115,12 +115,25 @@ class ModelSection(Section):
         """
 
     def sized(self, graph: Networks, head: HeadSection, parameters: int) -> ModelSection:
-        """The same model of the size at which it learns about so many numbers.
+        """The same model of the size at which it learns about so many numbers: the nearest that it can have.
 
         Raises:
             UsageError: Where it has no size to choose.
         """
-        raise UsageError(f"a model of the kind {self.kind!r} has no width to choose")
+        from graphws.models import width_for
+
+        if not self.size_key:
+            raise UsageError(f"a model of the kind {self.kind!r} has no width to choose")
+
+        def wide(width: int) -> ModelSection:
+            return self.model_copy(update={self.size_key: width})
+
+        return wide(width_for(lambda width: wide(width).parameters(graph, head), parameters, self.size_step))
+
+    @property
+    def size_step(self) -> int:
+        """What divides every size that `sized` chooses."""
+        return 1
 
     def augmentation(self) -> Augmentation | None:
         """What this model wants done to its training networks, beside what the spec says; None for nothing."""
@@ -161,6 +174,7 @@ class Blocks(Section):
 class DwsnetModel(ModelSection):
     """Equivariant layers on the weights (paper D): a layer is a list of messages, as `blocks` or spelled out."""
 
+    size_key = "channels"
     kind: Annotated[Literal["dwsnet"], Field(description="Equivariant layers on the weights.")]
     layers: Annotated[Count, Field(description="Equivariant layers before the head.")] = 4
     channels: Annotated[Count, Field(description="Channels of every parameter between the layers.")] = 32
@@ -262,6 +276,16 @@ class DwsnetModel(ModelSection):
         return tuple(message.build(self.pooling) for message in self.messages)
 
     @property
+    def _attends(self) -> bool:
+        """Whether the heads of attention share the channels among them."""
+        return any(learned_pooling(message.pool) for message in self.layer_messages())
+
+    @property
+    def size_step(self) -> int:
+        """The heads of attention pooling divide the channels."""
+        return self.heads if self._attends or learned_pooling(self.pooling) else 1
+
+    @property
     def _sound(self) -> bool:
         """Whether each message has a meaning by itself; if not, it says so itself."""
         return not any(list(message.violations(())) for message in self.messages or ())
@@ -270,7 +294,7 @@ class DwsnetModel(ModelSection):
         """Heads divide the channels; blocks or messages but not both; nothing is sent twice; neurons have a start."""
         if not self._sound:
             return
-        if self.channels % self.heads and any(learned_pooling(message.pool) for message in self.layer_messages()):
+        if self.channels % self.heads and self._attends:
             possible = ", ".join(str(n) for n in range(1, self.channels + 1) if self.channels % n == 0)
             here = (*at, "heads")
             yield Violation(
@@ -457,7 +481,7 @@ def _overlap(one: Message, other: Message, kinds: Sequence[str]) -> str | None:
 class MlpModel(ModelSection):
     """A multilayer perceptron on the flattened weights: the baseline that does not know the symmetry."""
 
-    sizable = True
+    size_key = "width"
     kind: Annotated[Literal["mlp"], Field(description="A multilayer perceptron on the flattened weights.")]
     layers: Annotated[Count, Field(description="Hidden layers before the head.")] = 4
     width: Annotated[Count, Field(description="Neurons of a hidden layer.")] = 128
@@ -484,15 +508,6 @@ class MlpModel(ModelSection):
             dropout=self.dropout,
             networks=head.answers,
         )
-
-    def sized(self, graph: Networks, head: HeadSection, parameters: int) -> MlpModel:
-        """The same at another width."""
-        from graphws.models import width_for
-
-        def wide(width: int) -> MlpModel:
-            return self.model_copy(update={"width": width})
-
-        return wide(width_for(lambda width: wide(width).parameters(graph, head), parameters))
 
     def augmentation(self) -> Augmentation | None:
         """Random elements of the group, where `group_augment` asks for them."""

@@ -26,7 +26,7 @@ class QueriesModel(ModelSection):
     Networks of any architecture that run are read, several together where their outputs are of one length.
     """
 
-    sizable = True
+    size_key = "width"
     kind: Annotated[Literal["queries"], Field(description="Outputs of the networks at points, and nothing else.")]
     points: Annotated[Count, Field(description="Points at which every network is run; a square where on a grid.")] = 64
     learned: Annotated[
@@ -108,12 +108,3 @@ class QueriesModel(ModelSection):
             grid=self.grid,
             seed=self.seed,
         )
-
-    def sized(self, graph: Networks, head: HeadSection, parameters: int) -> QueriesModel:
-        """The same at another width."""
-        from graphws.models import width_for
-
-        def wide(width: int) -> QueriesModel:
-            return self.model_copy(update={"width": width})
-
-        return wide(width_for(lambda width: wide(width).parameters(graph, head), parameters))

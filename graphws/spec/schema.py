@@ -47,7 +47,7 @@ class Baseline(Section):
     ] = None
     match_parameters: Annotated[
         Flag,
-        Field(description="Choose the width of an mlp so that it has about as many parameters as the spec's model."),
+        Field(description="Choose its width or channels so that it has about as many parameters as the spec's model."),
     ] = False
 
 

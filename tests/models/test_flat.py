@@ -52,6 +52,11 @@ def test_width_for_ends_where_the_width_does_not_count() -> None:
     assert width_for(lambda width: 7, 100) == 1
 
 
+def test_width_for_takes_multiples_of_a_step() -> None:
+    found = [width_for(lambda width: width * width, wanted, 4) for wanted in (1, 60, 100, 106, 1000)]
+    assert found == [4, 8, 8, 12, 32]
+
+
 def test_a_readout_has_layers_and_dropout_of_its_own() -> None:
     model = FlatMLP(NETWORK, lambda width: perceptron(width, 3, (8, 4), 0.5), 2, 16, dropout=0.25)
     linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]

@@ -25,6 +25,7 @@ from graphws.spec import (
     Spec,
     SplitSection,
     TaskSection,
+    TreesModel,
     WeightsTask,
     ZooInput,
     ZooSection,
@@ -98,8 +99,8 @@ def test_only_some_models_have_a_size_to_choose() -> None:
     count = sum(parameter.numel() for parameter in sized.build(GRAPH, NUMBERS).parameters())
     assert count == pytest.approx(1000, rel=0.05)
     with pytest.raises(UsageError) as caught:
-        DwsnetModel(kind="dwsnet").sized(GRAPH, NUMBERS, 1000)
-    assert str(caught.value) == "a model of the kind 'dwsnet' has no width to choose"
+        TreesModel(kind="trees").sized(GRAPH, NUMBERS, 1000)
+    assert str(caught.value) == "a model of the kind 'trees' has no width to choose"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
@@ -28,7 +28,7 @@ class PublishedModel(ModelSection):
     Paper D's published networks: 552,650 parameters on 2-32-32-1 with ten classes.
     """
 
-    sizable: ClassVar[bool] = True
+    size_key = "channels"
     kind: Annotated[Literal["dwsnet-published"], Field(description="DWSNets as paper D's authors built them.")]
     layers: Annotated[
         Count, Field(description="Equivariant layers before the head; paper D's 4 hidden layers are 5.")
@@ -120,16 +120,10 @@ class PublishedModel(ModelSection):
             **self._options(),
         )
 
-    def sized(self, graph: Networks, head: HeadSection, parameters: int) -> PublishedModel:
-        """The same with other channels, as many to each head."""
-        from graphws.models import width_for
-
-        step = self.heads if self.set_layer == "attention" else 1
-
-        def wide(width: int) -> PublishedModel:
-            return self.model_copy(update={"channels": step * width})
-
-        return wide(width_for(lambda width: wide(width).parameters(graph, head), parameters))
+    @property
+    def size_step(self) -> int:
+        """The heads of attention divide the channels."""
+        return self.heads if self.set_layer == "attention" else 1
 
     def reductions(self, graphs: Sequence[NetworkGraph]) -> tuple[str, ...]:
         """Which free spaces every layer maps."""
