@@ -8,5 +8,6 @@ from graphws.models.graded import GradedNet as GradedNet
 from graphws.models.points import Points as Points
 from graphws.models.queries import Queries as Queries
 from graphws.models.readout import perceptron as perceptron
+from graphws.models.represented import Represented as Represented
 from graphws.models.statistics import WeightStatistics as WeightStatistics
 from graphws.models.trees import BoostedTrees as BoostedTrees

@@ -51,9 +51,11 @@ class ModelSection(Section):
 
     Attributes:
         sizable: Whether `sized` can choose a size.
+        descends: Whether it learns by gradients; else it fits itself, once.
     """
 
     sizable: ClassVar[bool] = False
+    descends: ClassVar[bool] = True
 
     kind: Annotated[str, Field(description="What reads the networks.")]
 
