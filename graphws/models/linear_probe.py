@@ -12,8 +12,8 @@ from graphws.layers.processes import sum_of_processes
 
 FLAT = 1e-6
 """A number whose deviation is a smaller part of its mean is the same for all networks, up to rounding."""
-CUT = 1e-12
-"""Directions of the standardised representation with a smaller part of the largest variance are left out."""
+CUT = 1e-10
+"""Directions of the standardised representation with a smaller part of the largest variance are rounding."""
 
 
 class LinearProbe(nn.Module):

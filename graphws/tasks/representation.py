@@ -88,7 +88,7 @@ class Representation(Task):
         views = model.project(drawn).unflatten(0, (-1, 2)).flatten(1)
         return (views if training else torch.cat([views, self.apply(model, weights)], dim=1)), targets
 
-    def apply(self, model: Any, weights: Mixed) -> Float[Tensor, "batch size+targets"]:
+    def apply(self, model: Any, weights: Mixed) -> Float[Tensor, "batch outputs"]:
         """The representation, and what the probe tells from it."""
         embeddings = model(weights)
         return torch.cat([embeddings, model.probe(embeddings)], dim=1)

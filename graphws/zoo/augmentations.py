@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ class Augmentation(Protocol):
         """New networks; `weights` stays as it is."""
 
 
+@runtime_checkable
 class Spread(Protocol):
     """What noise is measured by, as `Statistics` is."""
 
