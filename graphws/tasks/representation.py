@@ -127,7 +127,7 @@ class Representation(Task):
         }
         if len(self.names) > 1:
             for place, name in enumerate(self.names):
-                found[f"probe_mse_{name}"] = _ColumnError(place, sync_on_compute=together)
+                found[f"probe_mse_{name.replace('.', '_')}"] = _ColumnError(place, sync_on_compute=together)
         return MetricCollection(found, compute_groups=False)
 
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:

@@ -88,6 +88,13 @@ def test_the_best_epoch_is_the_probe_s_and_the_model_keeps_that_probe(tmp_path: 
     torch.testing.assert_close(model.probe.weight, kept, rtol=1e-4, atol=1e-4)
 
 
+def test_it_learns_in_mixed_precision(tmp_path: Path) -> None:
+    whole = contrasting.trial(tmp_path / "whole", epochs=6).run(ALONE, Reporter())
+    mixed = contrasting.trial(tmp_path / "mixed", epochs=6, precision="bf16-mixed").run(ALONE, Reporter())
+    assert mixed.validation["val_probe_mse"] == pytest.approx(whole.validation["val_probe_mse"], rel=0.2)
+    assert mixed.validation != whole.validation
+
+
 @pytest.mark.slow
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     alone = contrasting.trial(tmp_path / "one", batch_size=27).run(ALONE, Reporter())

@@ -154,6 +154,8 @@ def test_the_probe_is_scored_in_the_units_of_each_target() -> None:
     wanted = {"probe_mse": each.mean(), "probe_r2": r2.mean()}
     wanted |= {"probe_mse_frequency": each[0], "probe_mse_amplitude": each[1]}
     assert found == pytest.approx({name: float(value) for name, value in wanted.items()})
+    dotted = Representation(6, 6, ("fit.psnr", "a"), None, 0.1, 0.0).metrics()
+    assert set(dotted) == {"probe_mse", "probe_r2", "probe_mse_fit_psnr", "probe_mse_a"}
     alone = Representation(6, 6, ("frequency",), None, 0.1, 0.0).metrics()
     assert set(alone) == {"probe_mse", "probe_r2"}
 

@@ -27,7 +27,7 @@ class TaskSection(Section):
     Attributes:
         answers_networks: Whether the answer is a network, which needs a head that returns one.
         classes: Whether the target is a class index, a whole number.
-        takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again.
+        takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again or to make views.
     """
 
     answers_networks: ClassVar[bool] = False
