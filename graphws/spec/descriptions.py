@@ -11,7 +11,7 @@ One description serves every mistake of type or range, and cannot differ from wh
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from graphws.spec.tree import Mapping, Path, Step, Tree, child, find
@@ -108,10 +108,19 @@ def _branch(schema: Schema, root: Schema, here: Tree | None, step: Step) -> Sche
     if mapping := _mapping(schema):
         kind = here.scalar("kind") if isinstance(here, Mapping) else None
         return _resolve({"$ref": mapping[kind]}, root) if isinstance(kind, str) and kind in mapping else {}
-    for option in (_resolve(option, root) for option in _options(schema)):
+    for option in _single(schema, root):
         if _mapping(option) or option.get("type") == ("array" if isinstance(step, int) else "object"):
             return _branch(option, root, here, step)
     return schema
+
+
+def _single(schema: Schema, root: Schema) -> Iterator[Schema]:
+    """The choices of a schema, those inside its choices too; a section that comes in kinds is one."""
+    for option in (_resolve(option, root) for option in _options(schema)):
+        if _options(option) and not _mapping(option):
+            yield from _single(option, root)
+        else:
+            yield option
 
 
 def _options(schema: Schema) -> list[Schema]:

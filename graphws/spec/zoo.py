@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from graphws.spec.recipes import RECIPES, Omega, Recipe, omega_of_grid
 from graphws.spec.section import (
     Count,
     Natural,
@@ -21,21 +22,24 @@ from graphws.spec.section import (
     Section,
     Text,
 )
-from graphws.spec.sources import SOURCES, DigitsSource, SourceSection
+from graphws.spec.sources import SOURCES, DigitsSource, SineSource, SourceSection
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 
 if TYPE_CHECKING:
-    from graphws.zoo import Architecture, FitOptions, Samples, SplitOptions
+    from graphws.zoo import Architecture, FitOptions, Samples
+    from graphws.zoo.split import Split
 
 ZOOS = FilePath("zoos")
 """Where zoos without a `path` are kept."""
 COLUMNS = ("sample", "view", "split", "loss", "psnr", "steps")
 """Columns of the table of every fitted zoo; the source adds its own."""
 
+USUAL = RECIPES["siren"]
 
-LATER = {"network": ("first", "offset"), "fit": ("weight_decay",)}
-"""Keys that do not count in the name of a zoo while they are at their defaults, so that older zoos keep theirs."""
+
+def _omega_form(value: Any) -> str:
+    return "word" if isinstance(value, str) else "list" if isinstance(value, list | tuple) else "number"
 
 
 class NetworkSection(Section):
@@ -45,44 +49,85 @@ class NetworkSection(Section):
         tuple[Count, ...], Field(min_length=1, description="Neurons of each hidden layer, first to last.")
     ] = (32, 32)
     activation: Annotated[NetworkActivation, Field(description="Activation of the hidden layers.")] = "sine"
+    recipe: Annotated[
+        Recipe,
+        Field(
+            description="What `omega`, `start`, `first` and `offset` are where they are not given. siren: 30, 1, "
+            "siren, 0, as SIREN's authors start; the first layer stays where it started and tells a reader of the "
+            "weights next to nothing. dwsnets: 30, 1, hidden, 0.5, as in the zoos of paper D; the first layer learns "
+            "its frequencies, and the weights read far better. graphws: grid, 0.3, siren, 0; weights with little in "
+            "them that the data do not determine, which read as well and need fewer steps of the fit."
+        ),
+    ] = "siren"
     omega: Annotated[
-        Positive,
-        Field(description="ω₀ of sine activations, sin(ω₀·x): how fine a detail a network can draw. Others ignore it."),
-    ] = 30.0
+        Annotated[Literal["grid"], Tag("word")]
+        | Annotated[Positive, Tag("number")]
+        | Annotated[tuple[Positive, Positive], Tag("list")],
+        Discriminator(_omega_form),
+        Field(
+            description="ω₀ of sine activations, sin(ω₀·x): how fine a detail a network can draw. Two numbers: of the "
+            "first hidden layer, and of all others. grid: what the samples' grid can tell, 5 at 8 pixels, 10 at 28, at "
+            "most 30. Other activations ignore it."
+        ),
+    ] = USUAL.omega
     start: Annotated[
         Positive,
         Field(
             description="Factor on the usual initial weights. What a network starts from is noise to whoever reads its "
             "weights: the less of it, the better they read, as long as the fit still succeeds."
         ),
-    ] = 1.0
+    ] = USUAL.start
     first: Annotated[
         Literal["siren", "hidden"],
         Field(
             description="How the first layer of a sine network starts. siren: within ±1/inputs, as SIREN's authors "
             "have it; hidden: within ±√(6/inputs)/ω like the hidden layers, as in the zoos of paper D."
         ),
-    ] = "siren"
+    ] = USUAL.first
     offset: Annotated[
         Number,
         Field(description="Added to the outputs of every network, a part of its function; 0.5 in the zoos of paper D."),
-    ] = 0.0
+    ] = USUAL.offset
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_recipe(cls, given: Any) -> Any:
+        recipe = given.get("recipe") if isinstance(given, dict) else None
+        return RECIPES[recipe].filled(given) if isinstance(recipe, str) and recipe in RECIPES else given
 
     def violations(self, at: Path) -> Iterator[Violation]:
-        """Only sine networks start their first layer in more than one way."""
-        if self.first != "siren" and self.activation != "sine":
+        """Only sine networks start their first layer in more than one way, and after a recipe."""
+        if self.recipe != "siren" and self.activation != "sine":
+            yield Violation(
+                (*at, "recipe"),
+                f"{dotted((*at, 'recipe'))}: {self.recipe} is for sine networks, but the activation is "
+                f"{self.activation}; give `start` and `offset` themselves",
+            )
+        elif self.first != "siren" and self.activation != "sine":
             yield Violation(
                 (*at, "first"),
                 f"{dotted((*at, 'first'))}: {self.first} is for sine networks; "
                 f"all layers of {self.activation} start alike",
             )
 
+    def frequency(self, length: int | None) -> Omega:
+        """ω for samples of so many points along the longer side of their grid; as it is written where that is unknown.
+
+        >>> NetworkSection(recipe="graphws").frequency(28), NetworkSection(omega=(30.0, 30.0)).frequency(None)
+        (10.0, 30.0)
+        """
+        if self.omega == "grid":
+            return "grid" if length is None else omega_of_grid(length)
+        return self.omega[0] if isinstance(self.omega, tuple) and self.omega[0] == self.omega[1] else self.omega
+
     def build(self, samples: Samples) -> Architecture:
         """The architecture; inputs and outputs are those of the samples."""
         from graphws.zoo import Architecture
 
         widths = (samples.coordinates.shape[1], *self.hidden, samples.values.shape[2])
-        return Architecture(widths, self.activation, self.omega, self.start, self.first, self.offset)
+        omega = self.frequency(max(samples.shape, default=len(samples.coordinates)))
+        assert omega != "grid"
+        return Architecture(widths, self.activation, omega, self.start, self.first, self.offset)
 
 
 class FitSection(Section):
@@ -119,12 +164,22 @@ class FitSection(Section):
 class SplitSection(Section):
     """Parts of the zoo, by sample: all views of a sample are in the same part.
 
-    A source with a test set of its own (IDX files, CIFAR-10) keeps it; `test` is then unused.
+    A source with a test set of its own (IDX files, CIFAR-10) keeps it; `test` is then unused.  A table says all of it.
     """
 
     validation: Annotated[Probability, Field(description="Fraction of the samples kept for choosing the model.")] = 0.1
     test: Annotated[Probability, Field(description="Fraction kept for the final score; unused if the data say.")] = 0.2
     seed: Annotated[Natural, Field(description="Seed of the shuffle before the split.")] = 0
+    table: Annotated[
+        Text | None,
+        Field(
+            description="A CSV or Parquet file that says the part of every sample, relative to the folder where "
+            "graphws is started; the other keys are then unused. Its column `split` holds train, validation or test; "
+            "`file` names the sample where the source has files, `sample` is its number from 0 in the source's own "
+            "order (IDX and CIFAR-10: training part, then test part), before any limit. Rows of other samples are let "
+            "be. null: by the shares above."
+        ),
+    ] = None
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Something is left for training."""
@@ -135,11 +190,13 @@ class SplitSection(Section):
                 "together they must be below 1",
             )
 
-    def build(self) -> SplitOptions:
-        """The options of the split."""
-        from graphws.zoo import SplitOptions
+    def build(self) -> Split:
+        """The shares, or the table."""
+        from graphws.zoo import SplitOptions, SplitTable
 
-        return SplitOptions(**self.model_dump())
+        if self.table is not None:
+            return SplitTable(FilePath(self.table))
+        return SplitOptions(self.validation, self.test, self.seed)
 
 
 class ZooSection(Section):
@@ -178,11 +235,24 @@ class ZooSection(Section):
         """
         if self.path is not None:
             return FilePath(self.path)
-        content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}})
-        for section, keys in LATER.items():
-            usual = type(getattr(self, section)).model_fields
-            for key in keys:
-                if content[section][key] == usual[key].default:
-                    del content[section][key]
+        content = self.model_dump(mode="json", exclude={"path": True, "fit": {"group"}, "network": {"recipe"}})
+        content["network"]["omega"] = self.network.frequency(self.source.length())
+        if isinstance(self.source.limit, int):
+            number = self.source.limit
+            content["source"]["limit"] = {"train": number, "test": number, "seed": None}
+        for name in ("source", "network", "fit", "split"):
+            section = type(getattr(self, name))
+            for key in LATER.get(section, ()):
+                if content[name][key] == section.model_fields[key].default:
+                    del content[name][key]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return ZOOS / f"{self.source.kind}-{digest[:8]}"
+
+
+LATER: dict[type[Section], tuple[str, ...]] = {
+    SineSource: ("seed",),
+    NetworkSection: ("first", "offset"),
+    FitSection: ("weight_decay",),
+    SplitSection: ("table",),
+}
+"""Keys that do not count in the name of a zoo while they are at their defaults, so that older zoos keep theirs."""

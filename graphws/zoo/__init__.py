@@ -21,6 +21,7 @@ from graphws.zoo.fit import fit_networks as fit_networks
 from graphws.zoo.fit_job import Progress as Progress
 from graphws.zoo.fit_job import fit_zoo as fit_zoo
 from graphws.zoo.pack import pack as pack
+from graphws.zoo.sources import Limit as Limit
 from graphws.zoo.sources import Samples as Samples
 from graphws.zoo.sources import load_cifar10 as load_cifar10
 from graphws.zoo.sources import load_digits as load_digits
@@ -30,6 +31,7 @@ from graphws.zoo.sources import load_sine as load_sine
 from graphws.zoo.sources import picture_grid as picture_grid
 from graphws.zoo.split import SplitOptions as SplitOptions
 from graphws.zoo.split import split_samples as split_samples
+from graphws.zoo.split_table import SplitTable as SplitTable
 from graphws.zoo.statistics import Statistics as Statistics
 from graphws.zoo.statistics import orbit_statistics as orbit_statistics
 from graphws.zoo.store import Zoo as Zoo

@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba 2015) on a flat vector, with the learning rate schedules that fits use.
 
-The hidden layers of a SIREN are stored multiplied by ω (see `graphws.zoo.batched_mlp`).  Their gradient is then 1/ω of
+Each hidden layer of a SIREN is stored multiplied by its ω (see `graphws.zoo.batched_mlp`).  Its gradient is then 1/ω of
 the ordinary one, so Adam's step, ordinary in size for any scaling of the gradient, is multiplied by ω and its epsilon
 divided by ω: the same trajectory, to rounding.  A weight decay adds decay·p to the ordinary gradient of p (L2, before
 the moments), so decay/ω² times what is stored.
@@ -9,7 +9,9 @@ the moments), so decay/ω² times what is stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 import torch
@@ -35,8 +37,8 @@ class Adam:
     """The state of Adam for the networks of one group.
 
     Args:
-        parameters: What is optimised; hidden layers times `scale`.
-        scale: ω, or 1.
+        parameters: What is optimised; each layer times its scale.
+        scales: Of every layer: its ω, or 1.
         betas: Decay of the first and second moment.
         epsilon: Added to the root of the second moment.
         weight_decay: Pull of all parameters, biases too, towards 0, as a part of the gradient.
@@ -45,7 +47,7 @@ class Adam:
     def __init__(
         self,
         parameters: FlatParameters,
-        scale: float,
+        scales: Sequence[float],
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
@@ -54,25 +56,33 @@ class Adam:
         self.gradients = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
         self.first = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
         self.second = FlatParameters(parameters.shapes, len(parameters.layers[0]), parameters.flat)
-        self._scale, self._betas, self._epsilon, self._decay = scale, betas, epsilon, weight_decay
+        self._betas, self._epsilon, self._decay = betas, epsilon, weight_decay
+        self._scales = tuple(scales)
         self._root = torch.empty_like(parameters.flat)
 
     def step(self, number: int, lr: float) -> None:
         """Update `number` (from 1) with the gradients that stand in `gradients`."""
-        (beta1, beta2), gradient, last = self._betas, self.gradients.flat, self.parameters.last
+        (beta1, beta2), gradient = self._betas, self.gradients.flat
+        segments = self._segments()
         if self._decay:
-            gradient[:last].add_(self.parameters.flat[:last], alpha=self._decay / self._scale**2)
-            gradient[last:].add_(self.parameters.flat[last:], alpha=self._decay)
+            for part, scale in segments:
+                gradient[part].add_(self.parameters.flat[part], alpha=self._decay / scale**2)
         self.first.flat.lerp_(gradient, 1 - beta1)
         self.second.flat.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         torch.sqrt(self.second.flat, out=self._root).div_(math.sqrt(1 - beta2**number))
         size = lr / (1 - beta1**number)
-        self._move(slice(0, last), size * self._scale, self._epsilon / self._scale)
-        self._move(slice(last, None), size, self._epsilon)
+        for part, scale in segments:
+            root = self._root[part].add_(self._epsilon / scale)
+            self.parameters.flat[part].addcdiv_(self.first.flat[part], root, value=-size * scale)
 
-    def _move(self, part: slice, size: float, epsilon: float) -> None:
-        root: Tensor = self._root[part].add_(epsilon)
-        self.parameters.flat[part].addcdiv_(self.first.flat[part], root, value=-size)
+    def _segments(self) -> list[tuple[slice, float]]:
+        """Neighbouring layers of one scale, as a slice of the flat vector, and that scale."""
+        segments, low = [], 0
+        for scale, layers in groupby(zip(self._scales, self.parameters.ends, strict=True), key=itemgetter(0)):
+            high = list(layers)[-1][1]
+            segments.append((slice(low, high), scale))
+            low = high
+        return segments
 
     def keep(self, index: Tensor) -> None:
         """Go on with the networks at `index` alone."""

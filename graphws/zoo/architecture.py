@@ -1,9 +1,10 @@
 """The small networks that a zoo is fitted from: an MLP's widths, its activation, and how it starts.
 
 Networks start as SIREN's authors start them (Sitzmann et al. 2020, section 3.2): the first layer is drawn from
-U(-1/d, 1/d), every other from U(-√(6/d)/ω, √(6/d)/ω), where d is the layer's input width.  Other activations than
-sine start with PyTorch's default, U(-1/√d, 1/√d).  These bounds suppose coordinates in [-1, 1], which is what every
-source gives.  All weights are then multiplied by `start`.  Biases start at 0.
+U(-1/d, 1/d), every other from U(-√(6/d)/ω, √(6/d)/ω), where d is the layer's input width and ω the frequency of its own
+sine (for the last layer, which has none, that of the hidden layers).  Other activations than sine start with PyTorch's
+default, U(-1/√d, 1/√d).  These bounds suppose coordinates in [-1, 1], which is what every source gives.  All weights
+are then multiplied by `start`.  Biases start at 0.
 
 The authors of paper D start the first layer of a sine network like the hidden ones and add 0.5 to the outputs (their
 repository, issue 7): `first` and `offset` say so.
@@ -46,7 +47,8 @@ class Architecture:
     Args:
         widths: d_0, …, d_M.
         activation: One of `graphws.operations.ACTIVATIONS`.
-        omega: Frequency ω of a sine, sin(ω(Wx + b)); ignored by other activations.
+        omega: Frequency ω of a sine, sin(ω(Wx + b)), or two: of the first hidden layer and of all others; ignored by
+            other activations.  Two that are equal are kept as one.
         start: Factor on the weights that networks start from.
         first: How the first layer of a sine network starts: by a rule of its own, or by that of the hidden layers.
         offset: Added to the outputs; part of the networks' function, so their graph has it.
@@ -59,16 +61,20 @@ class Architecture:
 
     widths: tuple[int, ...]
     activation: str = "sine"
-    omega: float = 30.0
+    omega: float | tuple[float, float] = 30.0
     start: float = 1.0
     first: First = "siren"
     offset: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
-        for name in ("omega", "start"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+        pair = (self.omega, self.omega) if isinstance(self.omega, int | float) else tuple(self.omega)
+        if len(pair) != 2:
+            raise ZooError(f"omega must be a number or two, of the first and of the hidden layers, got {self.omega!r}")
+        for name, numbers in (("omega", pair), ("start", (self.start,))):
+            if not all(math.isfinite(number) and number > 0 for number in numbers):
                 raise ZooError(f"{name} must be a positive number, got {getattr(self, name)!r}")
+        object.__setattr__(self, "omega", pair if pair[0] != pair[1] else pair[0])
         if self.first not in get_args(First):
             raise ZooError(
                 f"first must be siren or hidden, got {self.first!r}" + nearest(str(self.first), get_args(First))
@@ -79,7 +85,8 @@ class Architecture:
 
     def settings(self) -> dict[str, Any]:
         """What the result depends on, for provenance; `first` and `offset` only where they say something."""
-        shown = {"widths": list(self.widths), "activation": self.activation, "omega": self.omega, "start": self.start}
+        omega = list(self.omega) if isinstance(self.omega, tuple) else self.omega
+        shown = {"widths": list(self.widths), "activation": self.activation, "omega": omega, "start": self.start}
         if self.first != "siren":
             shown["first"] = self.first
         if self.offset:
@@ -88,8 +95,18 @@ class Architecture:
 
     def graph(self) -> NetworkGraph:
         """The graph of these networks."""
-        omega = self.omega if self.activation == "sine" else None
-        return mlp_graph(self.widths, activation=self.activation, omega=omega, offset=self.offset)
+        omegas = self.omegas if self.activation == "sine" else None
+        return mlp_graph(self.widths, activation=self.activation, omega=omegas, offset=self.offset)
+
+    @property
+    def omegas(self) -> tuple[float, ...]:
+        """The frequency of each hidden layer.
+
+        >>> Architecture((2, 8, 8, 8, 1), omega=(30.0, 5.0)).omegas
+        (30.0, 5.0, 5.0)
+        """
+        first, hidden = self.omega if isinstance(self.omega, tuple) else (self.omega, self.omega)
+        return (first, *[hidden] * (len(self.widths) - 3))[: len(self.widths) - 2]
 
     def bound(self, layer: int) -> float:
         """Half width of the uniform distribution that the weights of a layer (counted from 0) start from."""
@@ -98,7 +115,8 @@ class Architecture:
             return self.start / math.sqrt(fan_in)
         if layer == 0 and self.first == "siren":
             return self.start / fan_in
-        return self.start * math.sqrt(6 / fan_in) / self.omega
+        first, hidden = self.omega if isinstance(self.omega, tuple) else (self.omega, self.omega)
+        return self.start * math.sqrt(6 / fan_in) / (first if layer == 0 else hidden)
 
 
 def initial(architecture: Architecture, seed: int, samples: np.ndarray, views: np.ndarray) -> list[Tensor]:

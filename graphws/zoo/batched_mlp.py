@@ -2,8 +2,8 @@
 
 N networks of one architecture, each on the same points.  Activations lie features first, (N, width, points), and carry
 a last row of ones, so that a layer is one batched product with (N, width + 1, out): weight transposed, bias as last
-row.  For a SIREN ω is folded into the stored hidden layers, so that a layer is sin(A·h), one multiplication fewer than
-sin(ω(Wx + b)).  `Adam` in `graphws.zoo.adam` scales its step to match, so trajectories are those of the ordinary
+row.  For a SIREN each hidden layer is stored times its ω, so that it is sin(A·h), one multiplication fewer than
+sin(ω(Wx + b)).  `Adam` in `graphws.zoo.adam` scales its steps to match, so trajectories are those of the ordinary
 parametrisation.  An offset of the outputs is left to the targets, from which `fit_group` takes it.
 
 Gradients of a layer with input h, pre-activation z and cotangent δ of z: dA = h δᵀ, and below (A without its last row)
@@ -19,7 +19,7 @@ with points of weight 0, and every network's matrices begin on one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -35,7 +35,8 @@ _BORDER = 16  # points: a cache line of float32
 class FlatParameters:
     """Layers of N networks inside one flat vector, so that the optimiser is a handful of calls.
 
-    Each layer's segment is padded to a multiple of 64 numbers.  `layers` are views, (N, rows, columns) each.
+    Each layer's segment is padded to a multiple of 64 numbers; `ends` are where they end.  `layers` are views,
+    (N, rows, columns) each.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int]], count: int, like: Tensor) -> None:
@@ -43,7 +44,7 @@ class FlatParameters:
         sizes = [count * rows * columns for rows, columns in shapes]
         padded = [-(-size // _PAD) * _PAD for size in sizes]
         self.flat = torch.zeros(sum(padded), dtype=like.dtype, device=like.device)
-        self.last = sum(padded[:-1])
+        self.ends = tuple(accumulate(padded))
         parts = self.flat.split(padded)
         self.layers = [
             part[:size].view(count, *shape) for part, size, shape in zip(parts, sizes, self.shapes, strict=True)
@@ -88,13 +89,17 @@ class BatchedMLP:
         architecture: Widths and activation.
         coordinates: (points, d_0); type and device of everything.
         count: How many networks there are buffers for; passes may run on fewer.
+
+    Attributes:
+        scales: What each layer is stored times: the ω of a sine layer, else 1.
     """
 
     def __init__(self, architecture: Architecture, coordinates: Tensor, count: int) -> None:
         widths, self.points = architecture.widths, coordinates.shape[0]
         points = -(-self.points // _BORDER) * _BORDER
         self.shapes = [(i + 1, o) for i, o in pairwise(widths)]
-        self.scale = architecture.omega if architecture.activation == "sine" else 1.0
+        sines = architecture.activation == "sine"
+        self.scales = (*(architecture.omegas if sines else [1.0] * (len(widths) - 2)), 1.0)
         ones = coordinates.new_ones(points, 1)
         first = torch.cat([coordinates, coordinates.new_zeros(points - self.points, widths[0])])
         first = torch.cat([first, ones], dim=1).T.contiguous()

@@ -5,7 +5,6 @@ Names of files come from the table's column ``file`` where they stay in the fold
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -22,7 +21,7 @@ from graphws.errors import UsageError, ZooError, nearest
 from graphws.files import write_error
 from graphws.zoo.collecting.small_cnn_zoo import METRICS, VARIABLES, WEIGHTS, Variable
 from graphws.zoo.files import write_whole
-from graphws.zoo.labels import LABELS
+from graphws.zoo.labels import LABELS, csv_bytes, labels_csv, plain_values
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import Table
 from graphws.zoo.unpack import ENCODERS
@@ -90,23 +89,10 @@ def _columns(table: Table, *others: str) -> dict[str, np.ndarray]:
     return {name: column for name, column in table.items() if name not in ("architecture", "file", "view", *others)}
 
 
-def _csv(header: list[str], columns: Iterable[Iterable[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(zip(*columns, strict=True))
-    return text.getvalue().encode()
-
-
-def _values(column: np.ndarray) -> list[Any]:
-    """As Python's own numbers and texts: `repr` of a float reads back bit for bit."""
-    return [str(x) for x in column] if column.dtype == object else column.tolist()
-
-
 def _state_dicts(zoo: Zoo, out: Path, progress: Progress) -> None:
-    names, columns = _names(zoo), _columns(zoo.table)
+    names = _names(zoo)
     _states(zoo, names, out, progress)
-    write_whole(out / LABELS, [_csv(["file", *columns], [names, *map(_values, columns.values())])])
+    write_whole(out / LABELS, [labels_csv(names, zoo.table)])
 
 
 def _dwsnets(zoo: Zoo, out: Path, progress: Progress) -> None:
@@ -115,7 +101,7 @@ def _dwsnets(zoo: Zoo, out: Path, progress: Progress) -> None:
     document: dict[str, dict[str, list[Any]]] = {}
     for split in dict.fromkeys(zoo.table["split"].tolist()):
         rows = np.flatnonzero(zoo.table["split"] == split)
-        lists = {name: _values(column[rows]) for name, column in columns.items()}
+        lists = {name: plain_values(column[rows]) for name, column in columns.items()}
         document[_SPLIT.get(split, split)] = {"path": [names[row] for row in rows], **lists}
     write_whole(out / "splits.json", [json.dumps(document).encode()])
 
@@ -123,7 +109,7 @@ def _dwsnets(zoo: Zoo, out: Path, progress: Progress) -> None:
 def _neural_graphs(zoo: Zoo, out: Path, progress: Progress) -> None:
     names, columns = _names(zoo), _columns(zoo.table)
     _states(zoo, names, out, progress)
-    write_whole(out / "splits.csv", [_csv(["path", *columns], [names, *map(_values, columns.values())])])
+    write_whole(out / "splits.csv", [csv_bytes(["path", *columns], [names, *map(plain_values, columns.values())])])
 
 
 def _nfn(zoo: Zoo, out: Path, progress: Progress) -> None:
@@ -161,10 +147,10 @@ def _small_cnn_zoo(zoo: Zoo, out: Path, progress: Progress) -> None:
     columns = _columns(zoo.table, "split", "sample")
     stream = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-        packed.write(_csv(list(columns), map(_values, columns.values())))
+        packed.write(csv_bytes(list(columns), map(plain_values, columns.values())))
     write_whole(out / METRICS, [stream.getvalue()])
     lines = zip(*[(v.name, str(tuple(v.shape)), v.start, v.stop) for v in variables], strict=True)
-    write_whole(out / VARIABLES, [_csv(["varname", "shape", "start_idx", "end_idx"], lines)])
+    write_whole(out / VARIABLES, [csv_bytes(["varname", "shape", "start_idx", "end_idx"], lines)])
 
 
 def _flat(zoo: Zoo, states: list[dict[str, Tensor]], variables: tuple[Variable, ...]) -> Tensor:

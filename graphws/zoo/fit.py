@@ -11,7 +11,7 @@ The recorded error and PSNR are those of the stored weights, not of the step bef
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -162,9 +162,9 @@ def fit_group(
     mlps = BatchedMLP(architecture, coordinates, len(active))
     parameters = FlatParameters(mlps.shapes, len(active), coordinates)
     starts = initial(architecture, options.seed, samples, views)
-    for layer, start in zip(parameters.layers, starts, strict=True):
-        layer.copy_(start * (1.0 if layer is parameters.layers[-1] else mlps.scale))
-    optimiser = Adam(parameters, mlps.scale, weight_decay=options.weight_decay)
+    for layer, start, scale in zip(parameters.layers, starts, mlps.scales, strict=True):
+        layer.copy_(start * scale)
+    optimiser = Adam(parameters, mlps.scales, weight_decay=options.weight_decay)
     wanted = targets.transpose(1, 2)[active].contiguous() - architecture.offset
     final = [layer.new_empty(len(samples), *layer.shape[1:]) for layer in parameters.layers]
     loss = torch.zeros(len(samples), dtype=torch.float64, device=coordinates.device)
@@ -209,18 +209,18 @@ def fit_group(
     mse = loss.cpu().numpy()
     with np.errstate(divide="ignore"):
         psnr = 10 * np.log10(peak**2 / mse)
-    return Fitted(_weights(architecture, final, mlps.scale), mse, psnr, steps)
+    return Fitted(_weights(architecture, final, mlps.scales), mse, psnr, steps)
 
 
 def _at_least_two(index: Tensor) -> Tensor:
     return index.repeat(2) if len(index) == 1 else index
 
 
-def _weights(architecture: Architecture, layers: list[Tensor], scale: float) -> Weights:
-    """From the layout of `BatchedMLP` (transposed, bias as last row, hidden layers times ω) to the graph's."""
+def _weights(architecture: Architecture, layers: list[Tensor], scales: Sequence[float]) -> Weights:
+    """From the layout of `BatchedMLP` (transposed, bias as last row, hidden layers times their ω) to the graph's."""
     tensors = {}
-    for depth, layer in enumerate(layers, start=1):
-        layer = layer.cpu().clone() / (scale if depth < len(layers) else 1.0)
+    for depth, (layer, scale) in enumerate(zip(layers, scales, strict=True), start=1):
+        layer = layer.cpu().clone() / scale
         tensors[f"W{depth}"] = layer[:, :-1].transpose(1, 2).contiguous()
         tensors[f"b{depth}"] = layer[:, -1].contiguous()
     return Weights(architecture.graph(), tensors)

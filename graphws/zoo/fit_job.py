@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from graphws.zoo.fit import FitOptions, Fitted, Interrupted, fit_networks
 from graphws.zoo.manifest import NAME
 from graphws.zoo.shards import FLOATS, read_shard, write_shard
 from graphws.zoo.sources import Samples
-from graphws.zoo.split import SplitOptions, split_samples
+from graphws.zoo.split import Split, SplitOptions
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import summary
 from graphws.zoo.writer import building, finish, partial_folder
@@ -70,7 +70,7 @@ def fit_zoo(
     samples: Samples,
     architecture: Architecture,
     options: FitOptions | None = None,
-    split: SplitOptions | None = None,
+    split: Split | None = None,
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -89,7 +89,7 @@ def fit_zoo(
         samples: What to fit.
         architecture: Its input and output widths must be those of the samples.
         options: How to fit.
-        split: How to split the samples; by sample, so that all views share a split.
+        split: How to split the samples, by shares or by a table; by sample, so that all views share a split.
         device: Where to compute.
         dtype: Of computation and weights.
         threads: Parts fitted at the same time, each on one core; None for as many as PyTorch uses.
@@ -141,7 +141,7 @@ class _Job:
         samples: Samples,
         architecture: Architecture,
         options: FitOptions,
-        split: SplitOptions,
+        split: Split,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
@@ -151,12 +151,12 @@ class _Job:
         self.count = len(samples) * options.views
         self.parts = math.ceil(self.count / PART)
         self.coordinates = samples.coordinates.to(device=device, dtype=dtype)
-        self.split = split_samples(len(samples), split, labels=samples.table.get("label"), test=samples.test)
+        self.split = split.of(samples)
         self.settings: dict[str, Any] = {
             "source": {"kind": samples.source, "samples": len(samples), "sha256": samples.digest()},
             "architecture": architecture.settings(),
             "options": options.settings(),
-            "split": asdict(split),
+            "split": split.settings(self.split),
             "dtype": str(dtype).removeprefix("torch."),
             "device": device.type,
         }

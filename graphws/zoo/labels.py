@@ -1,18 +1,19 @@
-"""Labels: what the networks of a folder are, one row a network, in a CSV or a Parquet file."""
+"""Labels: what the networks of a folder are, one row a network, in a CSV or a Parquet file; read and written."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from graphws.errors import ZooError, nearest
 from graphws.zoo.files import read_bounded
-from graphws.zoo.table import read_columns
+from graphws.zoo.table import Table, read_columns
 
 LABELS = "labels.csv"
 NAMES = (LABELS, "labels.parquet")
@@ -35,13 +36,9 @@ def read_labels(path: Path, names: Sequence[str], column: str = "file") -> dict[
             and no other.
     """
     parquet = path.suffix == ".parquet"
-    table = read_columns(path) if parquet else _read_csv(path, column)
-    if column not in table or "view" in table:
-        raise ZooError(
-            f"{path}: its first line must name the columns: {column!r} and others, each once, none 'view'"
-            if not parquet
-            else f"{path}: it needs a column {column!r} and none called 'view'; has {', '.join(table)[:200]}"
-        )
+    table = read_rows(path, column)
+    if column not in table:
+        raise ZooError(f"{path}: it needs a column {column!r}; has {', '.join(table)[:200]}")
     known, short = set(names), _short_names(names)
     found: dict[str, int] = {}
     for row, text in enumerate(map(str, table[column])):
@@ -57,6 +54,46 @@ def read_labels(path: Path, names: Sequence[str], column: str = "file") -> dict[
             raise ZooError(f"{path}: no file {name!r} in the folder" + nearest(name, names))
     rows = np.array([found[name] for name in names], dtype=np.int64)
     return {key: values[rows] for key, values in table.items() if key != column}
+
+
+def read_rows(path: Path, column: str) -> dict[str, np.ndarray]:
+    """The columns of a table that may come from anywhere, in the order of its rows.
+
+    Args:
+        path: A ``.parquet`` file, or a CSV file in UTF-8 whose first line names the columns.
+        column: Stays text, whatever it looks like, where the table has it.
+
+    Raises:
+        ZooError: Where it is no such table, or too large.
+    """
+    return read_columns(path) if path.suffix == ".parquet" else _read_csv(path, column)
+
+
+def labels_csv(files: Sequence[str], table: Table) -> bytes:
+    """Labels as `read_labels` reads them: the files, and all columns but ``architecture`` and ``file``.
+
+    Numbers come back bit for bit, whole numbers and others apart; so does text that does not look like numbers.
+
+    Args:
+        files: A name for each network.
+        table: Columns of as many rows.
+    """
+    columns = {name: column for name, column in table.items() if name not in ("architecture", "file")}
+    return csv_bytes(["file", *columns], [files, *map(plain_values, columns.values())])
+
+
+def csv_bytes(header: Sequence[str], columns: Iterable[Iterable[Any]]) -> bytes:
+    """A CSV file of these columns."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(zip(*columns, strict=True))
+    return text.getvalue().encode()
+
+
+def plain_values(column: np.ndarray) -> list[Any]:
+    """As Python's own numbers and texts: `repr` of a float reads back bit for bit."""
+    return ["" if x is None else str(x) for x in column] if column.dtype == object else column.tolist()
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
@@ -76,8 +113,8 @@ def _read_csv(path: Path, column: str) -> dict[str, np.ndarray]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ZooError(f"{path}: not a CSV file in UTF-8: {error}") from error
     header = rows[0] if rows else []
-    if len(set(header)) < len(header) or column not in header:
-        raise ZooError(f"{path}: its first line must name the columns: {column!r} and others, each once, none 'view'")
+    if not header or len(set(header)) < len(header):
+        raise ZooError(f"{path}: its first line must name the columns, each once")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise ZooError(f"{path}: row {number} has {len(row)} fields, the first line {len(header)}")

@@ -7,12 +7,23 @@ has seen as other networks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from graphws.errors import ZooError
+from graphws.zoo.sources import Samples
+
+
+class Split(Protocol):
+    """A way to split samples."""
+
+    def of(self, samples: Samples) -> np.ndarray:
+        """``train``, ``validation`` or ``test`` for each sample."""
+
+    def settings(self, split: np.ndarray) -> dict[str, Any]:
+        """What the split depends on, for provenance."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,14 @@ class SplitOptions:
                 f"split: validation {self.validation:g} and test {self.test:g} leave nothing to train on; "
                 "their sum must be below 1"
             )
+
+    def of(self, samples: Samples) -> np.ndarray:
+        """By `split_samples`, in shares of each class."""
+        return split_samples(len(samples), self, labels=samples.table.get("label"), test=samples.test)
+
+    def settings(self, split: np.ndarray) -> dict[str, Any]:
+        """For provenance."""
+        return asdict(self)
 
 
 def split_samples(
@@ -93,8 +112,3 @@ def split_samples(
     if start >= len(free):
         raise ZooError(f"split: nothing of {len(free)} samples is left to train on")
     return split
-
-
-def describe(options: SplitOptions) -> dict[str, Any]:
-    """For provenance."""
-    return {"validation": options.validation, "test": options.test, "seed": options.seed}

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from graphws.errors import ZooError
+from graphws.errors import ZooError, nearest
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.parquet_pages import ENCODINGS, column_chunks, pages
 
@@ -26,6 +26,9 @@ MAX_BYTES = 1 << 30
 MAX_COLUMNS = 1024
 
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {**{name: name for name in SPLITS}, "training": "train", "val": "validation", "valid": "validation",
+               "testing": "test"}  # fmt: skip
+"""The splits by the names that publications have for them."""
 
 Table = Mapping[str, np.ndarray]
 
@@ -109,6 +112,14 @@ def check_splits(column: np.ndarray) -> None:
     strange = sorted({str(value) for value in column} - set(SPLITS))
     if strange:
         raise ZooError(f"unknown split {strange[0][:80]!r}; there are {', '.join(SPLITS)}")
+
+
+def named_splits(column: np.ndarray, place: str) -> np.ndarray:
+    """Splits under their own names; `ZooError` on what is none."""
+    for value in dict.fromkeys(map(str, column)):
+        if value not in SPLIT_NAMES:
+            raise ZooError(f"{place}: split {value[:80]!r}; there are {', '.join(SPLITS)}" + nearest(value, SPLITS))
+    return np.array([SPLIT_NAMES[str(value)] for value in column], dtype=object)
 
 
 def _check_size(path: Path, data: bytes, about: Any) -> None:

@@ -21,6 +21,7 @@ from graphws.zoo.fit import Interrupted, cached_group
 from graphws.zoo.reconstruction import reconstruct
 from graphws.zoo.sources import picture_grid
 
+Omega = float | tuple[float, float]
 DIGITS = load_digits(limit=12)
 NUMBERS, VIEWS = np.arange(12), np.zeros(12, dtype=np.int64)
 
@@ -49,8 +50,9 @@ def one_by_one(architecture: Architecture, target: Tensor, start: Weights, optio
 
 @pytest.mark.parametrize("activation", ["sine", "tanh", "relu", "sigmoid", "gelu", "leaky_relu"])
 @pytest.mark.parametrize("widths", [(2, 8, 7, 1), (2, 5, 3), (2, 6, 5, 4, 3)])
-def test_gradients_are_those_of_autograd(activation: str, widths: tuple[int, ...]) -> None:
-    architecture = Architecture(widths, activation, omega=3.0)
+@pytest.mark.parametrize("omega", [3.0, (4.0, 1.5)])
+def test_gradients_are_those_of_autograd(activation: str, widths: tuple[int, ...], omega: Omega) -> None:
+    architecture = Architecture(widths, activation, omega)
     rng = torch.Generator().manual_seed(0)
     points = torch.randn(9, 2, generator=rng, dtype=torch.float64)
     cotangent = torch.randn(4, widths[-1], 9, generator=rng, dtype=torch.float64)
@@ -61,7 +63,7 @@ def test_gradients_are_those_of_autograd(activation: str, widths: tuple[int, ...
     for k, (place, layer) in enumerate(zip(parameters.layers, layers, strict=True)):
         layer[:, -1] = torch.randn(layer[:, -1].shape, generator=rng, dtype=torch.float64)
         layer.requires_grad_()
-        place.copy_(layer.detach() * (mlps.scale if k + 1 < len(layers) else 1))
+        place.copy_(layer.detach() * mlps.scales[k])
     weights = {}
     for m, layer in enumerate(layers, start=1):
         weights[f"W{m}"], weights[f"b{m}"] = layer[:, :-1].mT, layer[:, -1]
@@ -74,8 +76,36 @@ def test_gradients_are_those_of_autograd(activation: str, widths: tuple[int, ...
     for k, (mine, theirs) in enumerate(
         zip(gradients.layers, torch.autograd.grad((wanted * cotangent).sum(), layers), strict=True)
     ):
-        scale = mlps.scale if k + 1 < len(layers) else 1
-        assert torch.allclose(mine * scale, theirs, atol=1e-12)
+        assert torch.allclose(mine * mlps.scales[k], theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("widths", [(2, 16, 16, 1), (2, 9, 8, 7, 1)])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_two_frequencies_are_those_of_fitting_one_by_one(widths: tuple[int, ...], decay: float) -> None:
+    architecture = Architecture(widths, omega=(8.0, 3.0))
+    options = FitOptions(steps=40, lr=5e-3, psnr=None, weight_decay=decay)
+    targets = DIGITS.targets(NUMBERS, torch.float64)
+    fitted = fit_networks(architecture, DIGITS.coordinates, targets, NUMBERS, VIEWS, options)
+    start = as_weights(architecture, initial(architecture, 0, NUMBERS, VIEWS))
+    for k in (0, 11):
+        alone = one_by_one(architecture, targets[k : k + 1], start.select([k]), options)
+        assert (fitted.weights.select([k]).flatten() - alone.flatten()).abs().max() < 1e-9
+        for wrong in ((3.0, 8.0), 8.0, 3.0):  # the comparison can fail
+            other = one_by_one(replace(architecture, omega=wrong), targets[k : k + 1], start.select([k]), options)
+            assert (fitted.weights.select([k]).flatten() - other.flatten()).abs().max() > 1e-3
+
+
+def test_two_frequencies_are_in_the_graph_and_the_start() -> None:
+    architecture = Architecture((2, 64, 64, 64, 1), omega=(30.0, 5.0))
+    sines = [step.attribute("omega", 0.0) for step in architecture.graph().operations if step.kind == "sine"]
+    assert sines == [30.0, 5.0, 5.0]
+    inner = math.sqrt(6 / 64) / 5
+    for found, bound in zip(largest(architecture), (1 / 2, inner, inner, inner), strict=True):
+        assert 0.95 * bound < found <= bound
+    own = largest(replace(architecture, first="hidden"))
+    assert 0.95 * math.sqrt(6 / 2) / 30 < own[0] <= math.sqrt(6 / 2) / 30, "by the first layer's own frequency"
+    assert architecture.settings()["omega"] == [30.0, 5.0]
+    assert Architecture((2, 8, 1), omega=(30.0, 30.0)) == Architecture((2, 8, 1), omega=30.0)
 
 
 @pytest.mark.parametrize("schedule", ["none", "cosine"])
@@ -145,7 +175,7 @@ def test_a_wrong_gradient_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_epsilon_is_scaled_with_omega() -> None:
     """With gradients as small as Adam's epsilon the two parametrisations still move alike."""
     parameters = FlatParameters([(2, 1), (1, 1)], 2, torch.zeros(1, dtype=torch.float64))
-    optimiser = Adam(parameters, scale=4.0)
+    optimiser = Adam(parameters, scales=(4.0, 1.0))
     for place in optimiser.gradients.layers:
         place.fill_(1e-8)
     optimiser.step(1, 0.1)
@@ -305,6 +335,17 @@ def test_wrong_requests() -> None:
     with pytest.raises(ZooError) as caught:
         Architecture((2, 4, 1), omega=0)
     assert str(caught.value) == "omega must be a positive number, got 0"
+    with pytest.raises(ZooError) as caught:
+        Architecture((2, 4, 1), omega=(30.0, -1.0))
+    assert str(caught.value) == "omega must be a positive number, got (30.0, -1.0)"
+    with pytest.raises(ZooError) as caught:
+        Architecture((2, 4, 1), omega=(1.0, 2.0, 3.0))  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "omega must be a number or two, of the first and of the hidden layers, got (1.0, 2.0, 3.0)"
+    )
+    with pytest.raises(GraphError) as many:
+        mlp_graph((2, 4, 4, 1), "sine", omega=[1.0, 2.0, 3.0])
+    assert str(many.value) == "2 hidden layers need 2 frequencies, got 3"
     with pytest.raises(ZooError) as caught:
         Architecture((2, 4, 1), first="hiden")  # type: ignore[arg-type]
     assert str(caught.value) == "first must be siren or hidden, got 'hiden'; did you mean 'hidden'?"

@@ -16,6 +16,7 @@ import graphws.zoo.sources.cifar10 as cifar10_source
 import graphws.zoo.sources.pictures as pictures_source
 from graphws.errors import DataError
 from graphws.zoo.sources import (
+    Limit,
     Samples,
     load_cifar10,
     load_digits,
@@ -40,12 +41,6 @@ def test_digits_are_the_bundled_ones() -> None:
     assert np.bincount(samples.table["label"]).min() > 170
 
 
-def test_a_limit_spreads_evenly() -> None:
-    whole, few = load_digits(), load_digits(limit=3)
-    assert len(few) == 3
-    assert torch.equal(few.values, whole.values[torch.tensor([0, 898, 1796])])
-
-
 def test_the_grid_keeps_the_aspect() -> None:
     grid = picture_grid(3, 5)
     assert grid.shape == (15, 2)
@@ -61,6 +56,9 @@ def test_sine_waves() -> None:
     assert torch.allclose(samples.values[4, :, 0], (a * torch.sin(b * x)).float(), atol=1e-6)
     assert samples.peak == 6
     assert samples.digest() != load_sine(count=7, points=50, seed=4).digest()
+    slow = load_sine(count=200, amplitude=(0, 10), frequency=(0, 10), points=50)
+    assert slow.table["frequency"].min() < 0.2
+    assert slow.peak == 20
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -126,11 +124,12 @@ def test_mnist(shared: Path) -> None:
         train_labels=folder / "train-labels-idx1-ubyte.gz",
         test_images=folder / "t10k-images-idx3-ubyte.gz",
         test_labels=folder / "t10k-labels-idx1-ubyte.gz",
-        limit=700,
+        limit=Limit(700, 100),
     )
     assert samples.shape == (28, 28)
     assert samples.test is not None
-    assert int(samples.test.sum()) == 100
+    assert (len(samples), int(samples.test.sum())) == (800, 100)
+    assert np.bincount(samples.table["label"]).min() > 40
 
 
 def cifar_folder(folder: Path, protocol: int = 2) -> np.ndarray:
@@ -244,9 +243,9 @@ def test_pictures(tmp_path: Path, archive: bool) -> None:
 def test_cifar10_pictures(shared: Path) -> None:
     folder = shared / "data" / "cifar10"
     samples = load_pictures(path=folder / "cifar10-train.zip", test_path=folder / "cifar10-test.zip", limit=60)
-    assert samples.values.shape == (60, 1024, 3)
+    assert samples.values.shape == (120, 1024, 3)
     assert samples.test is not None
-    assert 8 <= samples.test.sum() <= 12
+    assert np.bincount(samples.table["label"][samples.test]).tolist() == [6] * 10
 
 
 def test_hostile_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +304,10 @@ def test_impossible_options() -> None:
     with pytest.raises(DataError) as caught:
         load_sine(frequency=(3, 1))
     assert str(caught.value) == "source 'sine': frequency must be [low, high], got [3, 1]"
+    for name, flat in (("an amplitude", {"amplitude": (0, 0)}), ("a frequency", {"frequency": (0.0, 0.0)})):
+        with pytest.raises(DataError) as caught:
+            load_sine(**flat)
+        assert str(caught.value) == f"source 'sine': {name} of 0 leaves nothing to fit"
     with pytest.raises(DataError) as caught:
         load_digits(limit=0)
     assert str(caught.value) == "source 'digits': limit must be at least 1, got 0"

@@ -35,4 +35,4 @@ class ChirpSource(SourceSection):
         values = torch.sin(rates[:, None] * (x + 1) ** 2).float()
         samples = Samples("chirps", x[:, None], values[:, :, None], peak=2.0, shape=(self.points,),
                           table={"rate": rates.numpy()})  # fmt: skip
-        return samples.limited(self.limit)
+        return samples.limited(self.limits())

@@ -24,7 +24,7 @@ def mlp_graph(
     widths: Sequence[int],
     activation: str | Sequence[str | Activation] = "relu",
     bias: bool = True,
-    omega: float | None = None,
+    omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
     output_activation: str | Activation | None = None,
     keys: Sequence[str] | None = None,
@@ -37,7 +37,8 @@ def mlp_graph(
         activation: One of `graphws.operations.ACTIVATIONS` for all hidden layers, or one each.  It decides the action
             of the hidden spaces (signed for sine and tanh, positive scaling for ReLU, …).
         bias: Whether layers have biases.
-        omega: Frequency of sine activations, sin(omega·x); 30 where None, as SIREN's authors use.
+        omega: Frequency of sine activations, sin(omega·x), one for all hidden layers or one each; 30 where None, as
+            SIREN's authors use.
         exponent: Power of ``power`` activations; 2 where None.
         output_activation: Activation after the last layer, if any.
         keys: State dict prefix of each layer; ``0``, ``2``, … where None.
@@ -61,10 +62,11 @@ def mlp_graph(
     if not math.isfinite(offset):
         raise GraphError(f"an MLP's offset must be a finite number, got {offset!r}")
 
-    omega = 30.0 if omega is None else float(omega)
     last = [output_activation] if output_activation else []
+    omegas = _frequencies(omega, depth - 1, len(last))
     follows = [
-        named(kind, omega=omega, exponent=exponent or 2) if isinstance(kind, str) else kind for kind in [*kinds, *last]
+        named(kind, omega=frequency, exponent=exponent or 2) if isinstance(kind, str) else kind
+        for kind, frequency in zip([*kinds, *last], omegas, strict=True)
     ]
     powers = [int(str(each.attributes.get("exponent", 1))) for each in follows]
 
@@ -105,6 +107,16 @@ def mlp_graph(
         value = "y"
     points = Value("x0", ("n", widths[0]), (None, Axis("input")))
     return NetworkGraph(tuple(spaces), tuple(parameters), tuple(operations), ("x0",), (value,), values=(points,))
+
+
+def _frequencies(omega: float | Sequence[float] | None, hidden: int, last: int) -> list[float]:
+    """A frequency for each activation; one after the last layer has that of the layer below."""
+    if omega is None or isinstance(omega, int | float):
+        return [30.0 if omega is None else float(omega)] * (hidden + last)
+    if len(omega) != hidden:
+        raise GraphError(f"{hidden} hidden layers need {hidden} frequencies, got {len(omega)}")
+    given = list(map(float, omega))
+    return given + [given[-1] if given else 30.0] * last
 
 
 def mlp_widths(graph: NetworkGraph) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from graphws.zoo.collecting.parts import PART, Part, read_parts
 from graphws.zoo.collecting.signature import Signature
 from graphws.zoo.collecting.tables import TableOptions, beside_columns, chosen, columns_of, split_shares
 from graphws.zoo.manifest import NAME
-from graphws.zoo.split import describe
 from graphws.zoo.store import Zoo
 from graphws.zoo.writer import LOCK, finish
 
@@ -218,7 +218,7 @@ class Collection:
             "layout": self.layout.name,
             "activation": activation,
             **attributes,
-            "split": None if split is None else describe(split),
+            "split": None if split is None else asdict(split),
             "where": [list(pair) for pair in self.choices.where],
             "skipped": listed[:MOST_LISTED],
             "content": self._content(),

@@ -15,11 +15,8 @@ from torch import nn
 from graphws.errors import UsageError, nearest
 from graphws.zoo.collecting.attributes import Attributes
 from graphws.zoo.collecting.entry import Collected, Reading
-from graphws.zoo.table import SPLITS
+from graphws.zoo.table import SPLIT_NAMES, SPLITS
 
-SPLIT_NAMES = {**{name: name for name in SPLITS}, "training": "train", "val": "validation", "valid": "validation",
-               "testing": "test"}  # fmt: skip
-"""The splits by the names that publications have for them."""
 Assumed = Callable[[Reading, tuple[tuple[str, str], ...]], "tuple[nn.Module, object] | None"]
 """The module and example inputs that a publication says a state dict belongs to; None where it is none of its."""
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from graphws.errors import UsageError, ZooError, nearest
 from graphws.zoo.collecting.entry import Collected, Plain
-from graphws.zoo.collecting.layout import SPLIT_NAMES
 from graphws.zoo.labels import NAMES, read_labels
 from graphws.zoo.split import SplitOptions, split_samples
-from graphws.zoo.table import SPLITS
+from graphws.zoo.table import named_splits
 
 OWN = ("architecture", "sample", "view", "split", "file")
 """Columns with a meaning of their own."""
@@ -60,22 +59,15 @@ def columns_of(folder: Path, collected: Collected, options: TableOptions) -> dic
             )
         known["split"] = known.pop(options.split_column)
     place = str(path) if path is not None else str(folder)
-    if "sample" in known and known["sample"].dtype.kind not in "iu":
-        raise ZooError(f"{place}: the column 'sample' must hold whole numbers")
+    for name in ("sample", "view"):
+        if name in known and known[name].dtype.kind not in "iu":
+            raise ZooError(f"{place}: the column {name!r} must hold whole numbers")
     if "split" in known:
-        known["split"] = _splits(known["split"], place)
+        known["split"] = named_splits(known["split"], place)
     columns |= {name: column for name, column in known.items() if name not in ("file", "architecture")}
     if len(columns) > MOST_COLUMNS:
         raise ZooError(f"{place}: {len(columns)} columns, at most {MOST_COLUMNS} are kept")
     return columns
-
-
-def _splits(column: np.ndarray, place: str) -> np.ndarray:
-    """Splits under their own names."""
-    for value in dict.fromkeys(map(str, column)):
-        if value not in SPLIT_NAMES:
-            raise ZooError(f"{place}: split {value!r}; there are {', '.join(SPLITS)}" + nearest(value, SPLITS))
-    return np.array([SPLIT_NAMES[str(value)] for value in column], dtype=object)
 
 
 def split_shares(columns: dict[str, np.ndarray], split: SplitOptions) -> np.ndarray:

@@ -13,6 +13,7 @@ from graphws.zoo.sources.cifar10 import load_cifar10 as load_cifar10
 from graphws.zoo.sources.digits import load_digits as load_digits
 from graphws.zoo.sources.idx import load_idx as load_idx
 from graphws.zoo.sources.idx import read_idx as read_idx
+from graphws.zoo.sources.limit import Limit as Limit
 from graphws.zoo.sources.pictures import load_pictures as load_pictures
 from graphws.zoo.sources.samples import Samples as Samples
 from graphws.zoo.sources.samples import picture_grid as picture_grid

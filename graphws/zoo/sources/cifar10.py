@@ -18,6 +18,7 @@ import torch
 
 from graphws.checkpoints.inert import read_inert
 from graphws.errors import DataError
+from graphws.zoo.sources.limit import Limit
 from graphws.zoo.sources.samples import Samples, picture_grid
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -113,7 +114,7 @@ def _checked(path: Path, pictures: np.ndarray, labels: np.ndarray) -> tuple[np.n
     return pictures, labels
 
 
-def load_cifar10(*, path: str | Path, limit: int | None = None) -> Samples:
+def load_cifar10(*, path: str | Path, limit: int | Limit | None = None) -> Samples:
     """CIFAR-10 from the folder of its original batches; the test batch is the source's own test set.
 
     Raises:

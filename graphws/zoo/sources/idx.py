@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from graphws.errors import DataError
+from graphws.zoo.sources.limit import Limit
 from graphws.zoo.sources.samples import Samples, picture_grid
 
 MAX_BYTES = 2 << 30
@@ -68,7 +69,7 @@ def load_idx(
     train_labels: str | Path,
     test_images: str | Path | None = None,
     test_labels: str | Path | None = None,
-    limit: int | None = None,
+    limit: int | Limit | None = None,
 ) -> Samples:
     """Pictures and labels from IDX files; the test files, where given, are the source's own test set.
 

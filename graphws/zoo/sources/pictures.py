@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from graphws.checkpoints.zip_members import CROOKED
 from graphws.errors import DataError
+from graphws.zoo.sources.limit import Limit, kept
 from graphws.zoo.sources.samples import Samples, picture_grid
 
 MAX_FILE_BYTES = 32 << 20
@@ -121,7 +122,7 @@ def _place(name: str, root: Path) -> tuple[str, bool | None]:
 
 
 def load_pictures(
-    *, path: str | Path, test_path: str | Path | None = None, size: int | None = None, limit: int | None = None
+    *, path: str | Path, test_path: str | Path | None = None, size: int | None = None, limit: int | Limit | None = None
 ) -> Samples:
     """Pictures by class; columns ``label`` (classes in order of name) and ``file``.
 
@@ -131,15 +132,14 @@ def load_pictures(
         path: A zip file or folder.
         test_path: Another one with the test set, where it is not inside the first.
         size: Pictures are resized to size × size; without it all must have the same size.
-        limit: At most so many, spread evenly over the classes; only those are decoded.
+        limit: At most so many of the training and of the test part; the first are those of the order of names, classes
+            in turn.  Only those are decoded.
 
     Raises:
         DataError: On anything missing, unreadable, oversized, or of different sizes.
     """
     if size is not None and not 1 <= size <= 4096:
         raise DataError(f"source 'pictures': size must be between 1 and 4096, got {size}")
-    if limit is not None and limit < 1:
-        raise DataError(f"source 'pictures': limit must be at least 1, got {limit}")
     roots = [Path(path)] + ([Path(test_path)] if test_path is not None else [])
     for root in roots:
         if not root.exists():
@@ -150,8 +150,10 @@ def load_pictures(
         if not found:
             raise DataError(f"{path}: no pictures in it ({', '.join(sorted(_SUFFIXES))})")
         classes = sorted({label for _, _, label, _ in found})
-        if limit is not None and limit < len(found):
-            found = [found[k] for k in np.linspace(0, len(found) - 1, limit).round().astype(int)]
+        labels = np.array([classes.index(label) for _, _, label, _ in found], dtype=np.int64)
+        marks = np.array([(archive is not archives[0]) or test is True for archive, _, _, test in found])
+        index = kept(limit, "pictures", len(found), marks if marks.any() else None, labels)
+        found = [found[k] for k in index]
         decoded: list[np.ndarray] = []
         for archive, name, _, _ in found:
             decoded.append(_decode(archive.read(name), f"{archive.path}: {name}", size))
@@ -167,7 +169,6 @@ def load_pictures(
             archive.close()
     channels = max(picture.shape[2] for picture in decoded)
     values = np.stack([np.broadcast_to(picture, (*picture.shape[:2], channels)) for picture in decoded])
-    marks = [True if archive is archives[-1] and len(archives) > 1 else test for archive, _, _, test in found]
     rows, columns = values.shape[1:3]
     return Samples(
         "pictures",
@@ -175,9 +176,10 @@ def load_pictures(
         torch.from_numpy(values).flatten(1, 2),
         shape=(rows, columns),
         table={
-            "label": np.array([classes.index(label) for _, _, label, _ in found], dtype=np.int64),
+            "label": labels[index],
             "file": np.array([name for _, name, _, _ in found], dtype=object),
         },
-        test=np.array([mark is True for mark in marks]) if any(marks) else None,
+        test=marks[index] if marks.any() else None,
         classes=tuple(classes),
+        numbers=index,
     )

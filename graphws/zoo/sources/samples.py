@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError
+from graphws.zoo.sources.limit import Limit, kept
 
 Column = np.ndarray
 
@@ -38,6 +39,7 @@ class Samples:
         table: Columns with one entry a sample: labels, targets.
         test: Which samples are the source's own test set, (samples,) bool; None where it has none.
         classes: Names of the classes that the column ``label`` counts, where there are any.
+        numbers: Place of each sample in the source's own order, before any limit, (samples,); None: as they stand.
 
     Raises:
         DataError: Where lengths do not agree or a value is not a number.
@@ -51,6 +53,7 @@ class Samples:
     table: Mapping[str, Column] = field(default_factory=dict)
     test: np.ndarray | None = None
     classes: tuple[str, ...] = ()
+    numbers: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, points = self.values.shape[:2]
@@ -78,18 +81,22 @@ class Samples:
         chosen = self.values[torch.from_numpy(np.array(index, dtype=np.int64))]
         return chosen.to(dtype) if chosen.is_floating_point() else chosen.to(dtype) / 255
 
-    def limited(self, limit: int | None) -> Samples:
-        """At most `limit` samples, spread evenly over the source's order (a folder's order is by class)."""
-        if limit is None or limit >= len(self):
+    @property
+    def places(self) -> np.ndarray:
+        """`numbers`, counted where they are not given."""
+        return np.arange(len(self)) if self.numbers is None else self.numbers
+
+    def limited(self, limit: int | Limit | None) -> Samples:
+        """At most so many samples of each part, the first in the source's order or drawn: see `kept`."""
+        index = kept(limit, self.source, len(self), self.test)
+        if len(index) == len(self):
             return self
-        if limit < 1:
-            raise DataError(f"source {self.source!r}: limit must be at least 1, got {limit}")
-        index = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
         return replace(
             self,
             values=self.values[torch.from_numpy(index)],
             table={name: column[index] for name, column in self.table.items()},
             test=None if self.test is None else self.test[index],
+            numbers=self.places[index],
         )
 
     def digest(self) -> str:

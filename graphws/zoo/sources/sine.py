@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from graphws.errors import DataError
+from graphws.zoo.sources.limit import Limit
 from graphws.zoo.sources.samples import Samples
 
 
@@ -19,7 +20,7 @@ def load_sine(
     frequency: Sequence[float] = (0.5, 10.0),
     points: int = 2000,
     seed: int = 0,
-    limit: int | None = None,
+    limit: int | Limit | None = None,
 ) -> Samples:
     """Waves with a and b drawn uniformly.
 
@@ -35,7 +36,7 @@ def load_sine(
         limit: At most so many of them.
 
     Raises:
-        DataError: On bounds in the wrong order, or fewer than one wave or two points.
+        DataError: On bounds in the wrong order or both 0, or fewer than one wave or two points.
     """
     if count < 1 or points < 2:
         raise DataError(f"source 'sine' needs at least 1 wave and 2 points, got {count} and {points}")
@@ -43,8 +44,9 @@ def load_sine(
         ordered = len(bounds) == 2 and all(map(math.isfinite, bounds)) and bounds[0] <= bounds[1]
         if not ordered:
             raise DataError(f"source 'sine': {name} must be [low, high], got {list(bounds)}")
-    if max(map(abs, amplitude)) == 0:
-        raise DataError("source 'sine': an amplitude of 0 leaves nothing to fit")
+    for name, bounds in (("amplitude", amplitude), ("frequency", frequency)):
+        if max(map(abs, bounds)) == 0:
+            raise DataError(f"source 'sine': {'an' if name == 'amplitude' else 'a'} {name} of 0 leaves nothing to fit")
     rng = np.random.default_rng(seed)
     a, b = (low + (high - low) * rng.random(count) for low, high in (amplitude, frequency))
     coordinates = torch.linspace(-1, 1, points, dtype=torch.float64).unsqueeze(1)
