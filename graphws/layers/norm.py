@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from graphws.errors import UsageError
@@ -20,6 +19,7 @@ from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
 from graphws.layers.features import Features, Moments, Prologue
 from graphws.layers.keys import state_key
 from graphws.layers.plan import role
+from graphws.layers.processes import several, sum_of_processes
 from graphws.layers.union.features import UnionFeatures
 from graphws.layers.union.union import Stack
 
@@ -159,7 +159,7 @@ class OrbitNorm(nn.Module):
             members: For each name its tensors, with their moments where they are known.
             union: All are stacks of unions.
         """
-        if self.training and self._mixed and _several():
+        if self.training and self._mixed and several():
             raise UsageError(
                 "batch norm over several processes needs networks of one architecture: a process may meet a role that "
                 "another does not; train with `norm: layer` or `norm: none`, or in one process"
@@ -193,11 +193,11 @@ def moments(tensors: Sequence[tuple[Tensor, Moments | None]], rows: bool = False
         tensors: Each with its own moments, where they are known already.
         rows: All are large matrices (rows, channels) whose moments are not known.
     """
-    if len(tensors) == 1 and tensors[0][1] is not None and not _several():
+    if len(tensors) == 1 and tensors[0][1] is not None and not several():
         return tensors[0][1]
     counts = [x.shape[:-1].numel() for x, _ in tensors]
     count = _all(sum(counts), tensors[0][0])
-    if rows and not _several():
+    if rows and not several():
         mean, variance = _Moments.apply(*(x for x, _ in tensors))  # type: ignore[no-untyped-call]
         return Moments(mean, variance, sum(len(x) for x, _ in tensors))
     mean = _total([x.flatten(0, -2).sum(0) if m is None else m.mean * m.count for x, m in tensors]) / count
@@ -228,37 +228,12 @@ class _Moments(torch.autograd.Function):
         return tuple(torch.addcmul(start, x, slope) for x in matrices)
 
 
-class _SumOfProcesses(torch.autograd.Function):
-    """The sum over all processes; what each does with it flows back to all, so the gradient is summed too."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total
-
-
 def _total(parts: list[Tensor]) -> Tensor:
     total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-    if not _several():
-        return total
-    summed: Tensor = _SumOfProcesses.apply(total)  # type: ignore[no-untyped-call]
-    return summed
+    return sum_of_processes(total)
 
 
 def _all(count: int, like: Tensor) -> float:
-    if not _several():
+    if not several():
         return float(count)
-    total = torch.tensor(float(count), device=like.device)
-    dist.all_reduce(total)
-    return float(total)
-
-
-def _several() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return float(sum_of_processes(torch.tensor(float(count), device=like.device)))

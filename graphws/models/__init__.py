@@ -11,6 +11,7 @@ from graphws.models.points import Points as Points
 from graphws.models.published import PublishedDWSNet as PublishedDWSNet
 from graphws.models.queries import Queries as Queries
 from graphws.models.readout import perceptron as perceptron
+from graphws.models.represented import Represented as Represented
 from graphws.models.row_tokens import RowTokens as RowTokens
 from graphws.models.row_transformer import RowTransformer as RowTransformer
 from graphws.models.rows import RowEncoder as RowEncoder

@@ -5,6 +5,7 @@ Nothing here computes results; it is given numbers and draws them, on figures of
 
 from __future__ import annotations
 
+from graphws.report.embeddings import embeddings_by_target
 from graphws.report.figures import (
     answered_pictures,
     confusion_matrix,
@@ -22,6 +23,7 @@ __all__ = [
     "answered_pictures",
     "confusion_matrix",
     "curves",
+    "embeddings_by_target",
     "html",
     "png",
     "predicted_against_true",

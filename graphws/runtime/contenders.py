@@ -118,7 +118,10 @@ class Calibrated(Protocol):
 def builder(
     section: ModelSection, spec: Spec, graphs: Sequence[NetworkGraph], scale: Scale | None = None
 ) -> Callable[[], nn.Module]:
-    """What makes a model, untrained, with the head of the spec; in the units of `scale`, until a file has others."""
+    """What makes a model, untrained, with the head of the spec and what the task adds.
+
+    It is in the units of `scale`, until a file has others.
+    """
     head = spec.head
     assert head is not None
 
@@ -126,7 +129,7 @@ def builder(
         model = section.build(given(graphs), head)
         if isinstance(model, Calibrated) and scale is not None:
             model.calibrate(scale.unit)
-        return model
+        return model if spec.task is None else spec.task.completed(model, head)
 
     return build
 

@@ -73,6 +73,7 @@ class Learner(pl.LightningModule):
         augment: Changes training batches only.
         normalise: Changes every batch, last of all.
         steps_per_epoch: Optimisation steps in an epoch.
+        reference: The training networks in a fixed order, for a task that finishes the model before each validation.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Learner(pl.LightningModule):
         steps_per_epoch: int,
         augment: Transform | None = None,
         normalise: Callable[[Weights], Weights] | None = None,
+        reference: Iterable[Batch] = (),
     ) -> None:
         super().__init__()
         self.model, self.task, self.optimisation, self.steps_per_epoch = model, task, optimisation, steps_per_epoch
-        self.augment, self.normalise = augment, normalise
+        self.augment, self.normalise, self.reference = augment, normalise, reference
         self.train_loss, self.val_loss = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self.val_metrics = task.metrics()
         self.trained = False  # whether a batch was learnt from since the learner was made
@@ -104,14 +106,16 @@ class Learner(pl.LightningModule):
 
     def answer(self, batch: Batch, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
         """Outputs for a batch, and what they should be; networks of any floating type are read in the model's."""
+        weights = self._seen(batch, generator if augment else None)
+        return self.task.ask(self.model, weights, batch.targets, generator, augment)
+
+    def _seen(self, batch: Batch, augmenting: torch.Generator | None) -> Mixed:
+        """Networks as the model sees them, augmented where there is a generator."""
         dtype = next((p.dtype for p in self.model.parameters()), torch.get_default_dtype())
         weights, change = change_each(batch.weights, lambda part: part.to(dtype=dtype)), self.augment
-        if augment and change is not None:  # graph by graph, with one generator
-            weights = change_each(weights, lambda part: change(part, generator))
-        if self.normalise is not None:
-            weights = change_each(weights, self.normalise)
-        weights, targets = self.task.prepare(weights, batch.targets, generator)
-        return self(weights), targets
+        if augmenting is not None and change is not None:  # graph by graph, with one generator
+            weights = change_each(weights, lambda part: change(part, augmenting))
+        return weights if self.normalise is None else change_each(weights, self.normalise)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -119,14 +123,20 @@ class Learner(pl.LightningModule):
         generator = self.generator(self.current_epoch, batch_idx)
         _seed_dropout(generator.initial_seed(), self.device)
         outputs, targets = self.answer(batch, generator, augment=True)
-        losses = self.task.losses(outputs, targets)
+        losses = self.task.joint_losses(outputs, targets)
         self.train_loss.update(losses.detach())
         return losses.sum() * batch.share
+
+    def on_validation_epoch_start(self) -> None:
+        """Let the task finish the model."""
+        moved = (batch.to(self.device) for batch in self.reference)
+        with self.trainer.precision_plugin.forward_context():
+            self.task.settle(self.model, ((self._seen(batch, None), batch.targets) for batch in moved))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
         outputs, targets = self.answer(batch, self.generator(-1, batch_idx), augment=False)
-        self.val_loss.update(self.task.losses(outputs, targets))
+        self.val_loss.update(self.task.joint_losses(outputs, targets))
         self.task.update(self.val_metrics, outputs, targets)
 
     def on_validation_epoch_end(self) -> None:

@@ -91,8 +91,8 @@ def task_data(task: TaskSection, targets: Tensor, members: Tensor, graph: Networ
         scale: From the networks to what a model sees of them.
     """
     if not task.answers_networks:
-        return TaskData(targets, members, torch.ones(0))
-    return TaskData(targets, members, scale.deviation(graph), graph, scale.restore)
+        return TaskData(targets, members, torch.ones(0), measure=scale)
+    return TaskData(targets, members, scale.deviation(graph), graph, scale.restore, scale)
 
 
 def unfit(prepared: Prepared, section: ModelSection, graph: NetworkGraph) -> str:

@@ -86,11 +86,16 @@ class Scale:
             found[name] = change(tensor, *moments)
         return Weights(weights.graph, found)
 
+    def spread(self, graph: NetworkGraph, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each entry of a parameter as the model sees it, as `Statistics.spread` gives them."""
+        mean, deviation = self.statistics.spread(graph, name, like)
+        moments = self.moments(graph, name, like)
+        if moments is None:
+            return mean, deviation
+        shift, factor = moments
+        return (mean if shift is None else mean - shift) / factor, deviation / factor
+
     def deviation(self, graph: NetworkGraph) -> Tensor:
         """Of every flat weight of networks of a graph, (weights), as the model sees them."""
-        like, parts = torch.zeros(()), []
-        for parameter in graph.parameters:
-            _, deviation = self.statistics.spread(graph, parameter.name, like)
-            moments = self.moments(graph, parameter.name, like)
-            parts.append((deviation if moments is None else deviation / moments[1]).flatten())
-        return torch.cat(parts)
+        like = torch.zeros(())
+        return torch.cat([self.spread(graph, one.name, like)[1].flatten() for one in graph.parameters])

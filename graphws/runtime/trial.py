@@ -215,7 +215,8 @@ class Trial:
         optimisation = Optimisation(
             train.optimizer.kind, self.lr, train.optimizer.weight_decay, train.schedule, train.epochs, self.seed
         )
-        learner = Learner(model, self.task, optimisation, len(training), self.augment, self.normalise)
+        reference = batches(self.training, max(train.batch_size, 1024), group, None)
+        learner = Learner(model, self.task, optimisation, len(training), self.augment, self.normalise, reference)
         history = History(self.folder / "metrics.csv", reporter)
         best = self._best()
         last = self.folder / "last.ckpt"

@@ -59,6 +59,7 @@ from graphws.spec.sources import SineSource as SineSource
 from graphws.spec.sources import SourceSection as SourceSection
 from graphws.spec.tasks import ClassificationTask as ClassificationTask
 from graphws.spec.tasks import RegressionTask as RegressionTask
+from graphws.spec.tasks import RepresentationTask as RepresentationTask
 from graphws.spec.tasks import TaskSection as TaskSection
 from graphws.spec.tasks import WeightsTask as WeightsTask
 from graphws.spec.train import Optimizer as Optimizer

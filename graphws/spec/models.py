@@ -51,9 +51,11 @@ class ModelSection(Section):
 
     Attributes:
         size_key: The key whose value `sized` chooses; empty where a model has no size.
+        descends: Whether it learns by gradients; else it fits itself, once.
     """
 
     size_key: ClassVar[str] = ""
+    descends: ClassVar[bool] = True
 
     kind: Annotated[str, Field(description="What reads the networks.")]
 

@@ -24,6 +24,7 @@ class TreesModel(ModelSection):
     They are grown once: of `train` only the seeds count.
     """
 
+    descends = False
     kind: Annotated[Literal["trees"], Field(description="Gradient-boosted trees on statistics of the weights.")]
     estimators: Annotated[Count, Field(description="Trees for each output.")] = 200
     depth: Annotated[Count, Field(le=12, description="Levels of a tree.")] = 3

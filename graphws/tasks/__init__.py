@@ -10,6 +10,7 @@ task               target                      loss                         chos
 `Regression`       one or more real numbers    squared error, standardised  mse, mae (lowest),
                                                                             r2, kendall (highest)
 `Denoising`        the weights without noise   squared error, standardised  mse (lowest)
+`Representation`   none; a probe's properties  NT-Xent of random views      probe_mse (lowest)
 =================  ==========================  ===========================  =====================
 
 A section of a spec builds one (`graphws.spec.TaskSection`); other packages add tasks by entry points.
@@ -22,6 +23,8 @@ from graphws.tasks.denoising import Denoising as Denoising
 from graphws.tasks.function_denoising import FunctionDenoising as FunctionDenoising
 from graphws.tasks.kendall import KendallTau as KendallTau
 from graphws.tasks.regression import Regression as Regression
+from graphws.tasks.representation import Representation as Representation
+from graphws.tasks.representation import probed_targets as probed_targets
 from graphws.tasks.task import Figures as Figures
 from graphws.tasks.task import Metric as Metric
 from graphws.tasks.task import Task as Task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torchmetrics import MetricCollection
 from graphws.graph import Mixed, NetworkGraph, Weights
 from graphws.tasks.answers import Answers
 from graphws.zoo import Zoo
+from graphws.zoo.augmentations import Spread
 
 Figures = dict[str, tuple[str, Figure]]
 """By name: the caption and the figure."""
@@ -48,6 +49,7 @@ class TaskData:
             networks.
         graph: Of the networks, where they are the answer.
         restore: From networks as the model sees them to networks that can be run.
+        measure: Mean and deviation of every weight of networks of any graph, as the model sees them.
     """
 
     targets: Tensor
@@ -55,6 +57,7 @@ class TaskData:
     deviation: Float[Tensor, " weights"]
     graph: NetworkGraph | None = None
     restore: Callable[[Weights], Weights] | None = None
+    measure: Spread | None = None
 
 
 class Task(ABC):
@@ -71,6 +74,31 @@ class Task(ABC):
         outputs: Tensor = model(weights)
         return outputs
 
+    def ask(
+        self, model: Any, weights: Mixed, targets: Tensor, generator: torch.Generator, training: bool
+    ) -> tuple[Tensor, Tensor]:
+        """A model's outputs for a batch, as losses and metrics take them, and what they should be.
+
+        Args:
+            model: As a section of a spec completes it (`graphws.spec.TaskSection.completed`).
+            weights: Networks as the model sees them.
+            targets: One row a network.
+            generator: Lives on the device of the weights.
+            training: Whether the model learns from the batch; else it is judged.
+        """
+        weights, targets = self.prepare(weights, targets, generator)
+        return self.apply(model, weights), targets
+
+    def settle(self, model: Any, networks: Iterator[tuple[Mixed, Tensor]]) -> None:
+        """Finish a model before it is judged; nothing by default, and then no network is drawn.
+
+        Args:
+            model: In evaluation; its buffers may be changed.
+            networks: The training networks as the model sees them, unchanged, and their targets, batch by batch; of
+                several processes each has some, and all settle together.
+        """
+        return
+
     def wanted(self, targets: Tensor) -> Tensor:
         """The outputs that a model should give for these targets: numbers, or whole numbers that name classes."""
         return targets
@@ -78,6 +106,13 @@ class Task(ABC):
     @abstractmethod
     def losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
         """One loss a network."""
+
+    def joint_losses(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, " batch"]:
+        """One loss a network in a batch that several processes share, which all ask at the same point.
+
+        Only a loss that compares networks with each other differs from `losses`.
+        """
+        return self.losses(outputs, targets)
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -38,6 +38,14 @@ class Augmentation(Protocol):
         """New networks; `weights` stays as it is."""
 
 
+@runtime_checkable
+class Spread(Protocol):
+    """What noise is measured by, as `Statistics` is."""
+
+    def spread(self, graph: NetworkGraph, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each entry of a parameter, of the graph's shape, in the type of `like`."""
+
+
 @dataclass(frozen=True, eq=False)
 class GaussianNoise:
     """Adds independent normal noise to every weight; buffers stay.
@@ -48,7 +56,7 @@ class GaussianNoise:
     """
 
     std: float
-    statistics: Statistics | None = None
+    statistics: Spread | None = None
 
     def __post_init__(self) -> None:
         _check("noise", self.std, math.inf)

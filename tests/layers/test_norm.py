@@ -141,7 +141,7 @@ def test_activations_commute(name: str) -> None:
 def test_several_processes_do_not_wait_for_roles_that_one_of_them_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = [NETWORK, mlp_graph([2, 5, 6, 4, 2])]
     states = [random_features(graph, 1, 8, rng(k)) for k, graph in enumerate(graphs)]
-    monkeypatch.setattr("graphws.layers.norm._several", lambda: True)
+    monkeypatch.setattr("graphws.layers.norm.several", lambda: True)
     norm = OrbitNorm(graphs, 1, share="role").double()
     with pytest.raises(UsageError, match="batch norm over several processes needs networks of one architecture"):
         norm(states)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -109,6 +110,14 @@ def test_a_regression_is_chosen_by_the_metric_that_is_asked_for(metric: str, hig
     task = Regression.of(torch.tensor([[1.0], [2.0]]), ("a",), metric)
     assert task.chosen_by == Metric(metric, higher)
     assert metric in task.metrics()
+
+
+def test_most_tasks_draw_no_network_to_finish_a_model() -> None:
+    def networks() -> Iterator[tuple[Weights, torch.Tensor]]:
+        pytest.fail("drawn")
+        yield
+
+    Classification(2).settle(torch.nn.Identity(), networks())
 
 
 def test_answers_become_columns() -> None:

@@ -3,7 +3,8 @@
 from graphws.spec.kinds import Kinds
 from graphws.spec.tasks.classification import ClassificationTask as ClassificationTask
 from graphws.spec.tasks.regression import RegressionTask as RegressionTask
+from graphws.spec.tasks.representation import RepresentationTask as RepresentationTask
 from graphws.spec.tasks.section import TaskSection as TaskSection
 from graphws.spec.tasks.weights import WeightsTask as WeightsTask
 
-TASKS = Kinds("graphws.tasks", TaskSection, ClassificationTask, RegressionTask, WeightsTask)
+TASKS = Kinds("graphws.tasks", TaskSection, ClassificationTask, RegressionTask, WeightsTask, RepresentationTask)

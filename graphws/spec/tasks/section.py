@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from graphws.spec.heads import HeadSection
+from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment
 from graphws.spec.section import Section
 from graphws.spec.tree import Path
 from graphws.spec.violations import Violation
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from graphws.tasks import Task, TaskData
 
 
@@ -24,7 +27,7 @@ class TaskSection(Section):
     Attributes:
         answers_networks: Whether the answer is a network, which needs a head that returns one.
         classes: Whether the target is a class index, a whole number.
-        takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again.
+        takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again or to make views.
     """
 
     answers_networks: ClassVar[bool] = False
@@ -44,6 +47,19 @@ class TaskSection(Section):
     def augment_violations(self, augment: Augment, at: Path) -> Iterator[Violation]:
         """What the section ``augment`` lacks for the task, which stands at `at`; by default nothing."""
         yield from ()
+
+    def model_violations(self, model: ModelSection, at: Path) -> Iterator[Violation]:
+        """Why a model, which stands at `at`, cannot learn the task; by default nothing."""
+        yield from ()
+
+    def completed(self, model: nn.Module, head: HeadSection) -> nn.Module:
+        """A model as it is trained and kept: with what the task adds to it; by default nothing.
+
+        Args:
+            model: With fresh parameters.
+            head: Of the model.
+        """
+        return model
 
     @abstractmethod
     def build(self, head: HeadSection, augment: Augment, data: TaskData) -> Task:
