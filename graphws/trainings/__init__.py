@@ -24,8 +24,8 @@ from graphws.trainings.design import Design as Design
 from graphws.trainings.design import design_of as design_of
 from graphws.trainings.heads import HeadMatch as HeadMatch
 from graphws.trainings.job import run as run
-from graphws.trainings.pictures import Pictures as Pictures
 from graphws.trainings.pictures import load_pictures_of as load_pictures_of
 from graphws.trainings.training import Trained as Trained
 from graphws.trainings.training import train as train
 from graphws.trainings.training_report import figures_of as figures_of
+from graphws.zoo.labelled_pictures import Pictures as Pictures

@@ -25,7 +25,8 @@ from graphws.operations.builders.attention_pool import attention_pool_graph
 from graphws.spec import SymmetryExperiment
 from graphws.trainings.objectives import OBJECTIVES, Objective
 from graphws.trainings.one_query import attend_once
-from graphws.trainings.pictures import Crop, Pictures, permutations
+from graphws.trainings.pictures import Crop, permutations
+from graphws.zoo.labelled_pictures import Pictures
 
 
 @dataclass(frozen=True, eq=False)

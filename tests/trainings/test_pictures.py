@@ -9,8 +9,8 @@ import torch
 from graphws.errors import DataError
 from graphws.spec import DigitsSource, IdxSource
 from graphws.trainings import Design, Pictures, design_of, load_pictures_of
-from graphws.trainings.pictures import pictures_from
 from graphws.zoo import load_digits, load_sine
+from graphws.zoo.labelled_pictures import pictures_from
 from tests.trainings.cases import experiment, pictures
 
 TURNS = {
