@@ -10,3 +10,4 @@ from graphws.models.queries import Queries as Queries
 from graphws.models.readout import perceptron as perceptron
 from graphws.models.statistics import WeightStatistics as WeightStatistics
 from graphws.models.trees import BoostedTrees as BoostedTrees
+from graphws.models.unchanged import Unchanged as Unchanged

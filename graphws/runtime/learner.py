@@ -103,14 +103,21 @@ class Learner(pl.LightningModule):
         return torch.Generator(device=self.device).manual_seed(seed)
 
     def answer(self, batch: Batch, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
-        """Outputs for a batch, and what they should be; networks of any floating type are read in the model's."""
+        """Outputs for a batch, and what they should be; networks of any floating type are read in the model's.
+
+        Args:
+            batch: The networks.
+            generator: Of all that is random.
+            augment: Whether the batch is learnt from.
+        """
         dtype = next((p.dtype for p in self.model.parameters()), torch.get_default_dtype())
         weights, change = change_each(batch.weights, lambda part: part.to(dtype=dtype)), self.augment
         if augment and change is not None:  # graph by graph, with one generator
             weights = change_each(weights, lambda part: change(part, generator))
         if self.normalise is not None:
             weights = change_each(weights, self.normalise)
-        weights, targets = self.task.prepare(weights, batch.targets, generator)
+        prepare = self.task.prepare_training if augment else self.task.prepare
+        weights, targets = prepare(weights, batch.targets, generator)
         return self(weights), targets
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

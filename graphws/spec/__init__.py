@@ -53,12 +53,17 @@ from graphws.spec.sources import PicturesSource as PicturesSource
 from graphws.spec.sources import SineSource as SineSource
 from graphws.spec.sources import SourceSection as SourceSection
 from graphws.spec.tasks import ClassificationTask as ClassificationTask
+from graphws.spec.tasks import EditSection as EditSection
+from graphws.spec.tasks import FunctionalTask as FunctionalTask
+from graphws.spec.tasks import MaskTask as MaskTask
 from graphws.spec.tasks import RegressionTask as RegressionTask
+from graphws.spec.tasks import TargetSection as TargetSection
 from graphws.spec.tasks import TaskSection as TaskSection
 from graphws.spec.tasks import WeightsTask as WeightsTask
 from graphws.spec.train import Optimizer as Optimizer
 from graphws.spec.train import Train as Train
 from graphws.spec.trees import TreesModel as TreesModel
+from graphws.spec.unchanged import UnchangedModel as UnchangedModel
 from graphws.spec.violations import Violation as Violation
 from graphws.spec.zoo import FitSection as FitSection
 from graphws.spec.zoo import NetworkSection as NetworkSection

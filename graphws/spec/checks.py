@@ -89,6 +89,17 @@ def _task_fits_head(spec: Spec) -> Iterator[Violation]:
         yield from spec.task.head_violations(spec.head, ("head",))
 
 
+def _task_fits_models(spec: Spec) -> Iterator[Violation]:
+    if spec.task is not None:
+        for at, model in _models(spec):
+            yield from spec.task.model_violations(model, at)
+
+
+def _task_fits_networks(spec: Spec) -> Iterator[Violation]:
+    if spec.task is not None:
+        yield from spec.task.network_violations(_widths(spec), ("task",))
+
+
 def _task_fits_augmentation(spec: Spec) -> Iterator[Violation]:
     if spec.task is not None:
         yield from spec.task.augment_violations(spec.augment, ("task",))
@@ -146,6 +157,8 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_pictures_to_rotate, ("augment", "input", "zoo")),
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),
+    (_task_fits_models, ("model", "compare", "task")),
+    (_task_fits_networks, ("task", "input", "zoo")),
     (_task_fits_augmentation, ("task", "augment")),
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),

@@ -77,6 +77,11 @@ class ModelSection(Section):
         """Whether, once trained, it may be asked about networks of graphs that it was not built on."""
         return False
 
+    @property
+    def graded(self) -> bool:
+        """Whether what it returns for a weight changes sign or scale where the weight does."""
+        return False
+
     def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
         """Why the model, which stands at `at`, cannot read networks of so many architectures; of one, nothing is."""
         if number > 1:
@@ -224,6 +229,11 @@ class DwsnetModel(ModelSection):
     def access(self) -> Access:
         """Probes are queries."""
         return "weights" if self.probes is None else "weights + queries"
+
+    @property
+    def graded(self) -> bool:
+        """Where layers follow signs, scales and matrices."""
+        return self.symmetry == "rich"
 
     @property
     def reads_others(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from graphws.spec.heads import HeadSection
+from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment
 from graphws.spec.section import Section
 from graphws.spec.tree import Path
@@ -44,6 +45,24 @@ class TaskSection(Section):
     def augment_violations(self, augment: Augment, at: Path) -> Iterator[Violation]:
         """What the section ``augment`` lacks for the task, which stands at `at`; by default nothing."""
         yield from ()
+
+    def model_violations(self, model: ModelSection, at: Path) -> Iterator[Violation]:
+        """What of a model, which stands at `at`, does not fit the task; by default nothing."""
+        yield from ()
+
+    def network_violations(self, widths: Sequence[int | None] | None, at: Path) -> Iterator[Violation]:
+        """Why networks of these widths, as far as the spec tells, do not fit the task, which stands at `at`.
+
+        By default nothing.
+        """
+        yield from ()
+
+    def ready(self) -> None:
+        """Reads what the task needs beside the zoo, before there is one; by default nothing.
+
+        Raises:
+            DataError: Where it is missing or damaged.
+        """
 
     @abstractmethod
     def build(self, head: HeadSection, augment: Augment, data: TaskData) -> Task:
