@@ -69,7 +69,7 @@ class Editing(ChangedNetworks):
         """What networks that can be run draw; `several` of them together, see `ChangedNetworks.run`."""
         points = regular_grid(self.side * self.side).to(networks.device, networks.floating)
         outputs = self.run(networks, points, several)
-        return outputs.movedim(-1, 1).unflatten(-1, (self.side, self.side))
+        return outputs.movedim(-1, 1).reshape(len(outputs), -1, self.side, self.side)
 
     @torch.no_grad()
     def wanted_pictures(self, networks: Weights) -> Float[Tensor, "batch channels rows columns"]:

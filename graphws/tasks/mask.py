@@ -169,8 +169,8 @@ class Masking(Task):
         number of weights is kept, the largest.
         """
         names = ("cost", "mse", "psnr", "kept", "kept_min", "kept_max", "magnitude_mse")
-        found = {name: MeanMetric(nan_strategy="disable", sync_on_compute=together) for name in names}
-        return MetricCollection(found, compute_groups=False)
+        means = [MeanMetric(nan_strategy="disable", sync_on_compute=together) for _ in names]
+        return MetricCollection(dict(zip(names, means, strict=True)), compute_groups=False)
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:

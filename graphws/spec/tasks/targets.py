@@ -72,8 +72,8 @@ class AdaptTarget(TargetSection):
         tuple[Text, ...] | None,
         Field(
             min_length=1,
-            description="Columns of the zoo's table with the classes that a network was trained on, [class_a, class_b]: "
-            "it gets pictures of these only; null: of all.",
+            description="Columns of the zoo's table with the classes that a network knows, [class_a, class_b]: it gets "
+            "pictures of these only; null: of all.",
         ),
     ] = None
     rotation: Annotated[
