@@ -5,10 +5,12 @@ gradient, so it is passed as if the mask were the sigmoid of the logits (straigh
 
 The paper's masks emptied some layers and left others whole, which it puts down to the start.  At the start the outputs
 of an equivariant head differ little within a layer, so that all logits of a layer cross 0 together; and weights of a
-large layer share one penalty.  Three choices answer to that:
+large layer share one penalty.  Four choices answer to that:
 
 * `standard`: the logits of each parameter of a network are brought to deviation 1 around their mean.  The head then
   *ranks* the weights of a parameter from the start, and its mean moves the share that is kept without a cliff.
+* `prior`: what the head starts from, instead of its own random outputs: the order of the magnitudes in each parameter,
+  as normal scores, so that training starts from pruning by magnitude.
 * `start`: the share that is kept at the start, by a constant added to all logits.
 * `balance`: the penalty takes the square of each parameter's kept share, so that what is still whole is pushed harder
   than what is nearly empty; or gradients at the logits get the same size in every parameter; or both.
@@ -40,6 +42,7 @@ from graphws.tasks.mask_gradients import EqualGradients, StraightThrough
 from graphws.tasks.task import Figures, Metric, Task
 from graphws.zoo import Zoo
 
+Prior = Literal["none", "magnitude"]
 Method = Literal["hard", "sampled", "soft"]
 Balance = Literal["none", "shares", "gradients", "both"]
 SHOWN = 10
@@ -64,6 +67,7 @@ class Masking(Task):
         method: The mask in training: hard (0 or 1), sampled (0 or 1, 1 with the probability that the sigmoid gives), or
             soft (the sigmoid itself).  Validation, tests and returned networks have the hard one.
         start: Share of weights that is kept at the start.
+        prior: See above.
         standard: See above.
         balance: See above; shares, gradients, both or none.
         points: At how many points outputs are compared, see `graphws.operations.query_points.fixed_points`.
@@ -81,6 +85,7 @@ class Masking(Task):
         sparsity: float,
         method: Method = "hard",
         start: float = 0.95,
+        prior: Prior = "none",
         standard: bool = True,
         balance: Balance = "none",
         points: int = 64,
@@ -88,7 +93,8 @@ class Masking(Task):
         if reason := why_not(graph):
             raise UsageError(f"this task runs the networks, and these do not run: {reason}")
         self.graph, self.restore = graph, restore
-        self.sparsity, self.method, self.standard, self.balance = sparsity, method, standard, balance
+        self.sparsity, self.method, self.balance = sparsity, method, balance
+        self.prior, self.standard = prior, standard
         self.offset = NormalDist().inv_cdf(start) if standard else math.log(start / (1 - start))
         self.points = fixed_points(graph, points)
         self.sizes = [math.prod(graph.shape(parameter.name)) for parameter in graph.parameters]
@@ -109,9 +115,13 @@ class Masking(Task):
         return weights, targets
 
     def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Float[Tensor, "batch weights"]:
-        """Logits: the head's outputs, standardised or not, moved by the start."""
+        """Logits: the head's outputs on the prior, standardised or not, moved by the start."""
         weights = of_one_graph(weights)
         found: Tensor = model(weights).flatten().to(weights.floating)
+        if self.prior == "magnitude":
+            magnitudes = self.restore(weights).flatten().detach().abs().to(found)
+            scores = [normal_scores(part) for part in magnitudes.split(self.sizes, dim=1)]
+            found = found + torch.cat(scores, dim=1)
         if not self.standard:
             return found + self.offset
         return torch.cat([_standardised(part) for part in found.split(self.sizes, dim=1)], dim=1) + self.offset
@@ -234,6 +244,12 @@ def largest(
     """Masks that keep so many weights of each network: the largest."""
     ranks = magnitudes.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return (ranks < counts[:, None]).to(magnitudes)
+
+
+def normal_scores(values: Float[Tensor, "batch entries"]) -> Float[Tensor, "batch entries"]:
+    """The order of the values of each row, as what so many normal numbers would have in their place."""
+    ranks = values.argsort(dim=1, stable=True).argsort(dim=1).to(values)
+    return torch.special.ndtri((ranks + 0.5) / values.shape[1])
 
 
 def _standardised(logits: Float[Tensor, "batch entries"]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -47,12 +48,9 @@ def trained(count: int, steps: int, pairs: Sequence[tuple[int, int]] = (), graph
 
 def zoo_of(path: Path, weights: Weights, pairs: Sequence[tuple[int, int]] = ()) -> Zoo:
     """The networks as a zoo: 60 % to learn from, 20 % to choose by, 20 % to test."""
-    import numpy as np
-
-    count = weights.batch
-    table: dict[str, np.ndarray] = {
-        "split": np.array([("train", "train", "train", "validation", "test")[k % 5] for k in range(count)], dtype=object)
-    }
+    splits = ("train", "train", "train", "validation", "test")
+    names = [splits[k % 5] for k in range(weights.batch)]
+    table: dict[str, np.ndarray] = {"split": np.array(names, dtype=object)}
     if pairs:
         table["class_a"], table["class_b"] = np.array(pairs).T
     with building(path):

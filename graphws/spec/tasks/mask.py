@@ -37,6 +37,11 @@ class MaskTask(TaskSection):
               "both with the sigmoid's gradient; soft: the sigmoid. What is judged and returned is hard."),
     ] = "hard"  # fmt: skip
     start: Annotated[Share, Field(description="Share of the weights that is kept before training.")] = 0.95
+    prior: Annotated[
+        Literal["none", "magnitude"],
+        Field(description="What the head's outputs are added to. magnitude: the order of the magnitudes in each "
+              "parameter, so that training starts from pruning by magnitude (with a small model.init_scale)."),
+    ] = "magnitude"  # fmt: skip
     standard: Annotated[
         Flag,
         Field(description="Bring the logits of each parameter to deviation 1 around their mean, so that they rank its "
@@ -85,6 +90,7 @@ class MaskTask(TaskSection):
             self.sparsity,
             self.method,
             self.start,
+            self.prior,
             self.standard,
             self.balance,
             self.points,
