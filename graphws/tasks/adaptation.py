@@ -20,8 +20,8 @@ from graphws.tasks.functional import ChangedNetworks
 from graphws.tasks.picture_draws import PictureDraws
 from graphws.tasks.task import Figures, Metric
 from graphws.zoo import Zoo
-from graphws.zoo.labelled_pictures import Pictures
 from graphws.zoo.picture_changes import Corruption
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 NUMBERS = 1 << 25
 """Numbers of pictures that are shown to networks at a time, where nothing is learnt."""

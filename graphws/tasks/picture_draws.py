@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from graphws.errors import DataError
-from graphws.zoo.labelled_pictures import Pictures, to_float
 from graphws.zoo.picture_changes import Corruption
+from graphws.zoo.sources.labelled_pictures import Pictures, to_float
 
 PORTION = 4096
 """Pictures that are corrupted at a time."""

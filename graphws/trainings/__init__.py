@@ -28,4 +28,4 @@ from graphws.trainings.pictures import load_pictures_of as load_pictures_of
 from graphws.trainings.training import Trained as Trained
 from graphws.trainings.training import train as train
 from graphws.trainings.training_report import figures_of as figures_of
-from graphws.zoo.labelled_pictures import Pictures as Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures as Pictures

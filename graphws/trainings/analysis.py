@@ -17,7 +17,7 @@ from graphws.operations import Verification, verify
 from graphws.trainings.heads import HeadMatch, heads_of
 from graphws.trainings.objectives import OBJECTIVES
 from graphws.trainings.training import Trained, evaluate
-from graphws.zoo.labelled_pictures import Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 GATE = 64
 """Probes of the numeric gate."""

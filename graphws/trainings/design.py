@@ -26,7 +26,7 @@ from graphws.spec import SymmetryExperiment
 from graphws.trainings.objectives import OBJECTIVES, Objective
 from graphws.trainings.one_query import attend_once
 from graphws.trainings.pictures import Crop, permutations
-from graphws.zoo.labelled_pictures import Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ from graphws.trainings.design import Design, design_of
 from graphws.trainings.pictures import load_pictures_of
 from graphws.trainings.training import LAST, Trained, train
 from graphws.trainings.training_report import write_report
-from graphws.zoo.labelled_pictures import Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 NETWORK = "network"
 

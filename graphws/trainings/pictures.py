@@ -17,8 +17,8 @@ from graphws.errors import DataError
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
 from graphws.spec import PictureSection, SymmetryExperiment
-from graphws.zoo.labelled_pictures import Pictures, pictures_from, to_float
 from graphws.zoo.picture_changes import jittered
+from graphws.zoo.sources.labelled_pictures import Pictures, pictures_from, to_float
 
 
 def load_pictures_of(experiment: SymmetryExperiment) -> Pictures:

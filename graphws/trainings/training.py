@@ -33,7 +33,7 @@ from graphws.runtime.reporter import Reporter
 from graphws.spec import SymmetryExperiment, SymmetryTraining
 from graphws.threads import torch_threads
 from graphws.trainings.design import Design, design_of
-from graphws.zoo.labelled_pictures import Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 LAST = "last.safetensors"
 TOLD_EVERY = 10

@@ -18,7 +18,7 @@ from graphws.spec import Spec, dump_spec
 from graphws.trainings.analysis import SymmetryResults
 from graphws.trainings.heads import HeadMatch
 from graphws.trainings.training import Trained
-from graphws.zoo.labelled_pictures import Pictures
+from graphws.zoo.sources.labelled_pictures import Pictures
 
 SHOWN = 3
 """Pictures whose attention maps are drawn."""

@@ -80,7 +80,7 @@ def done(text: str, name: str, reporter: Reporter | None = None) -> tuple[Spec, 
 
 
 def test_classifiers_are_adapted_scored_and_returned(inside: Path) -> None:
-    spec, folder, results = done(ADAPT, "adapted")
+    _, folder, results = done(ADAPT, "adapted")
     own, unchanged = results.scores
     assert results.metric.name == "accuracy"
     assert unchanged.parameters == 0
@@ -119,7 +119,8 @@ def test_a_stopped_adaptation_goes_on_bit_for_bit(inside: Path) -> None:
 def test_pictures_that_are_missing_are_named_before_anything_is_fitted(inside: Path) -> None:
     data = "{kind: pictures, path: nowhere.zip}"
     text = ADAPT.replace("path: zoo", "path: null").replace("classes: [class_a, class_b], ", "")
-    text = text.replace("{kind: digits}", data) + "zoo: {source: {kind: digits}, path: never}\n"
+    text = text.replace("reduce: {input: 4}, ", "").replace("{kind: digits}", data)
+    text += "zoo: {source: {kind: digits}, path: never}\n"
     with pytest.raises(DataError) as caught:
         done(text, "missing")
     assert str(caught.value) == "nowhere.zip: no such file or folder"
@@ -129,8 +130,8 @@ def test_pictures_that_are_missing_are_named_before_anything_is_fitted(inside: P
 def test_masks_prune_in_the_gauge_in_which_networks_come(inside: Path) -> None:
     _, folder, results = done(MASK, "pruned")
     own, unchanged = results.scores
-    assert unchanged.test[0]["kept"] == 1
-    assert unchanged.test[0]["cost"] == pytest.approx(0.05)
+    assert 0.9 < unchanged.test[0]["kept"] < 1  # what the order of the magnitudes and `start` come to
+    assert unchanged.test[0]["mse"] < 1e-2
     assert (folder.path / "figures" / "kept.png").exists()
     assert (folder.path / "figures" / "pruned.png").exists()
     zoo, run = Zoo.open("pictures"), Run.load(folder.path)
@@ -167,7 +168,7 @@ def test_two_processes_adapt_together(inside: Path) -> None:
         [*command, "two.yaml", "--folder", "two"], env=environment, capture_output=True, text=True, timeout=600
     )
     assert done_.returncode == 0, done_.stderr[-2000:]
-    _, alone, results = done(ADAPT, "one")
+    _, _, results = done(ADAPT, "one")
     found = Results.from_json(json.loads(Path("two/results.json").read_text()))
     unchanged = [each.scores[1].test[0]["accuracy"] for each in (results, found)]
     assert unchanged[0] == pytest.approx(unchanged[1])

@@ -13,7 +13,7 @@ from graphws.graph import NetworkGraph, Weights
 from graphws.operations import forward, mlp_graph
 from graphws.operations.sampling import random_weights
 from graphws.zoo import Zoo, load_digits
-from graphws.zoo.labelled_pictures import Pictures, pictures_from, to_float
+from graphws.zoo.sources.labelled_pictures import Pictures, pictures_from, to_float
 from graphws.zoo.writer import building, finish
 
 GRAPH = mlp_graph([64, 16, 10])

@@ -18,8 +18,8 @@ from graphws.operations import mlp_graph
 from graphws.operations.sampling import random_weights
 from graphws.tasks import Adaptation
 from graphws.tasks.picture_draws import PictureDraws
-from graphws.zoo.labelled_pictures import Pictures, to_float
 from graphws.zoo.picture_changes import Corruption
+from graphws.zoo.sources.labelled_pictures import Pictures, to_float
 from tests.tasks.classifiers import digits
 
 GRAPH = mlp_graph([64, 6, 5, 10])

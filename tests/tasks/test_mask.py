@@ -199,3 +199,15 @@ def test_a_model_that_changes_nothing_keeps_everything() -> None:
     found, own = task(), weights()
     assert found.predictions(found.apply(Unchanged(), own)).all()
     assert torch.equal(found.returned(found.apply(Unchanged(), own), own, restore).flatten(), restore(own).flatten())
+
+
+def test_with_the_prior_it_keeps_the_largest_weights_of_each_parameter() -> None:
+    """A baseline: pruning by magnitude, to the share of the start."""
+    found, own = task(prior="magnitude", start=0.7), weights()
+    masks = found.predictions(found.apply(Unchanged(), own))
+    magnitudes = restore(own).flatten().abs()
+    for size, mask, magnitude in zip(
+        found.sizes, masks.split(found.sizes, 1), magnitudes.split(found.sizes, 1), strict=True
+    ):
+        assert torch.equal(mask.double(), largest(magnitude, mask.sum(1)))
+        assert size < 10 or float((mask.mean(1) - 0.7).abs().max()) < 0.1

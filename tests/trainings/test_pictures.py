@@ -10,7 +10,7 @@ from graphws.errors import DataError
 from graphws.spec import DigitsSource, IdxSource
 from graphws.trainings import Design, Pictures, design_of, load_pictures_of
 from graphws.zoo import load_digits, load_sine
-from graphws.zoo.labelled_pictures import pictures_from
+from graphws.zoo.sources.labelled_pictures import pictures_from
 from tests.trainings.cases import experiment, pictures
 
 TURNS = {
@@ -115,13 +115,13 @@ def test_pixels_are_where_the_source_has_them() -> None:
 def test_what_is_no_picture_data_is_refused() -> None:
     with pytest.raises(DataError) as caught:
         pictures_from(load_sine(count=5, points=9), 0.2)
-    assert str(caught.value) == "source 'sine' gives 9 signals; an experiment needs square pictures by class"
+    assert str(caught.value) == "source 'sine' gives 9 signals; square pictures by class are needed"
     data = pictures()
     for change, text in (
         ({"pixels": data.pixels[..., :5]}, "pictures must be square: (points, channels, rows, columns), got shape "
                                            "(120, 1, 6, 5)"),
         ({"labels": data.labels[:7]}, "120 pictures, 7 labels and 120 marks do not agree"),
-        ({"test": data.test | True}, "an experiment needs pictures for training and for tests; one of the two parts is "
+        ({"test": data.test | True}, "pictures for training and for tests are needed; one of the two parts is "
                                      "empty"),
         ({"classes": 2}, "labels run from 0 to 2, not below the 2 classes"),
     ):  # fmt: skip

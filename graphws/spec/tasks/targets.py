@@ -18,7 +18,7 @@ from graphws.spec.violations import Violation, duplicates
 
 if TYPE_CHECKING:
     from graphws.tasks import Task, TaskData
-    from graphws.zoo.labelled_pictures import Pictures
+    from graphws.zoo.sources.labelled_pictures import Pictures
 
 
 class TargetSection(Section):
@@ -65,7 +65,7 @@ class AdaptTarget(TargetSection):
             description="The pictures; their training part is learnt from, the networks are judged on the test part."
         ),
     ] = Field(default_factory=lambda: DigitsSource(kind="digits"))
-    test: Annotated[
+    held_out: Annotated[
         Positive, Field(lt=1, description="Fraction of the pictures kept for tests; unused if the data say which.")
     ] = 0.2
     classes: Annotated[
@@ -118,9 +118,9 @@ class AdaptTarget(TargetSection):
     @cached_property
     def loaded(self) -> Pictures:
         """The pictures, read once for all models of a run."""
-        from graphws.zoo.labelled_pictures import pictures_from
+        from graphws.zoo.sources.labelled_pictures import pictures_from
 
-        return pictures_from(self.data.build(), self.test)
+        return pictures_from(self.data.build(), self.held_out)
 
     def ready(self) -> None:
         """Reads the pictures."""

@@ -1,4 +1,8 @@
-"""Pictures with classes, for training and for tests: what experiments and networks of pictures are shown."""
+"""Pictures with classes, for training and for tests: what a network that names classes is trained on.
+
+A source of pictures gives `Samples`, signals on a grid; `pictures_from` sees the same as arrays (channels, rows,
+columns), with the source's own test set, or a share of every class in its place.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError
-from graphws.zoo.sources import Samples
+from graphws.zoo.sources.samples import Samples
 from graphws.zoo.split import SplitOptions, split_samples
 
 
@@ -41,7 +45,7 @@ class Pictures:
         if len(self.labels) != shape[0] or len(self.test) != shape[0]:
             raise DataError(f"{shape[0]} pictures, {len(self.labels)} labels and {len(self.test)} marks do not agree")
         if bool(self.test.all()) or not bool(self.test.any()):
-            raise DataError("an experiment needs pictures for training and for tests; one of the two parts is empty")
+            raise DataError("pictures for training and for tests are needed; one of the two parts is empty")
         if not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
             raise DataError(f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, not below the "
                             f"{self.classes} classes")  # fmt: skip
@@ -68,7 +72,7 @@ def pictures_from(samples: Samples, test: float) -> Pictures:
     shape, channels = samples.shape, samples.values.shape[2]
     if len(shape) != 2 or shape[0] != shape[1] or "label" not in samples.table:
         what = "x".join(map(str, shape))
-        raise DataError(f"source {samples.source!r} gives {what} signals; an experiment needs square pictures by class")
+        raise DataError(f"source {samples.source!r} gives {what} signals; square pictures by class are needed")
     labels = np.asarray(samples.table["label"], dtype=np.int64)
     marks = samples.test
     if marks is None:
