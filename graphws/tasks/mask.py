@@ -249,7 +249,8 @@ def largest(
 def normal_scores(values: Float[Tensor, "batch entries"]) -> Float[Tensor, "batch entries"]:
     """The order of the values of each row, as what so many normal numbers would have in their place."""
     ranks = values.argsort(dim=1, stable=True).argsort(dim=1).to(values)
-    return torch.special.ndtri((ranks + 0.5) / values.shape[1])
+    scores: Tensor = torch.special.ndtri((ranks + 0.5) / values.shape[1])
+    return scores
 
 
 def _standardised(logits: Float[Tensor, "batch entries"]) -> Tensor:
