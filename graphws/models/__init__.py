@@ -17,3 +17,4 @@ from graphws.models.row_transformer import RowTransformer as RowTransformer
 from graphws.models.rows import RowEncoder as RowEncoder
 from graphws.models.statistics import WeightStatistics as WeightStatistics
 from graphws.models.trees import BoostedTrees as BoostedTrees
+from graphws.models.unchanged import Unchanged as Unchanged

@@ -14,6 +14,7 @@ from graphws.report.figures import (
     predicted_against_true,
     scores,
 )
+from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
 from graphws.report.page import Page, Picture, Table, html
 
 __all__ = [
@@ -21,10 +22,13 @@ __all__ = [
     "Picture",
     "Table",
     "answered_pictures",
+    "before_and_after",
     "confusion_matrix",
     "curves",
     "embeddings_by_target",
     "html",
+    "kept_shares",
+    "picture_rows",
     "png",
     "predicted_against_true",
     "scores",

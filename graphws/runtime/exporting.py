@@ -75,15 +75,16 @@ class Program(nn.Module):
         outputs = self.task.apply(self.model, weights).float()
         if not self.answers_networks:
             return self.task.answer(outputs)
-        network = Weights.unflatten(self.graph, outputs.reshape(-1, self.graph.numel))
+        network = self.task.returned(outputs, weights, self._restored)
         if self.answers > 1:
             source = source.map(lambda x: x.repeat_interleave(self.answers, 0))
-        if self.scaled:
-            network = self._each(network, lambda tensor, shift, factor: tensor * factor + shift)
         if self.gauge is not None:  # each in the gauge in which it came
             network = canonical_element(source).inverse().act(network)
         state = self._state(network)
         return {key: x.unflatten(0, (-1, self.answers)) for key, x in state.items()} if self.answers > 1 else state
+
+    def _restored(self, weights: Weights) -> Weights:
+        return self._each(weights, lambda x, shift, factor: x * factor + shift) if self.scaled else weights
 
     def _each(self, weights: Weights, change: Change) -> Weights:
         count = len(self.graph.parameters)

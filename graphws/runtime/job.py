@@ -149,6 +149,8 @@ def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
 
 
 def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
+    if spec.task is not None:
+        spec.task.ready()
     group.barrier()
     ready = _ready(spec, folder, group, reporter)
     if group.first:

@@ -168,7 +168,10 @@ class Run:
 
     def restore(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
         """Networks that a model gave back, in the units and the gauge of those that it was asked about."""
-        weights = self.prepared.scale(self.section(model)).restore(weights)
+        return self.turned_back(self.prepared.scale(self.section(model)).restore(weights), source)
+
+    def turned_back(self, weights: Weights, source: Weights) -> Weights:
+        """Networks that a model gave back, from the run's gauge to that of those that it was asked about."""
         return weights if self.prepared.gauge is None else canonical_element(source).inverse().act(weights)
 
 
@@ -223,18 +226,21 @@ class _Asking:
             if reason := unfit(self.run.prepared, self.section, graph):
                 raise UsageError(reason)
             self.tasks[graph] = self.run.prepared.task(graph, self.section)
-        task = self.tasks[graph]
+        task, restore = self.tasks[graph], self.run.prepared.scale(self.section).restore
         outputs: list[Tensor] = []
+        returned: list[Weights] = []
         for part in torch.arange(weights.batch).split(BATCH):
             seen = self.run.prepare(weights.select(part).to(self.device), self.name)
-            outputs.append(task.apply(self.model, seen).float().cpu())
-        joined = torch.cat(outputs)
-        if self.run.answers_networks:
-            count = joined.shape[1] // graph.numel
+            outputs.append(task.apply(self.model, seen).float())
+            if self.run.answers_networks:
+                returned.append(task.returned(outputs.pop(), seen, restore).to("cpu"))
+        if returned:
+            networks = Weights.cat(returned)
+            count = networks.batch // weights.batch
             sources = weights.select(torch.arange(weights.batch).repeat_interleave(count))
-            networks = self.run.restore(Weights.unflatten(graph, joined.reshape(-1, graph.numel)), sources, self.name)
+            networks = self.run.turned_back(networks, sources)
             return [({}, networks.select(slice(k * count, (k + 1) * count))) for k in range(weights.batch)]
-        columns = task.columns(joined, self.run.prepared.classes, self.probabilities)
+        columns = task.columns(torch.cat(outputs).cpu(), self.run.prepared.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]
 
     def result(self) -> Predictions:

@@ -95,6 +95,11 @@ def _task_fits_models(spec: Spec) -> Iterator[Violation]:
             yield from spec.task.model_violations(model, at)
 
 
+def _task_fits_networks(spec: Spec) -> Iterator[Violation]:
+    if spec.task is not None:
+        yield from spec.task.network_violations(_widths(spec), ("task",))
+
+
 def _task_fits_augmentation(spec: Spec) -> Iterator[Violation]:
     if spec.task is not None:
         yield from spec.task.augment_violations(spec.augment, ("task",))
@@ -153,6 +158,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),
     (_task_fits_models, ("model", "compare", "task")),
+    (_task_fits_networks, ("task", "input", "zoo")),
     (_task_fits_augmentation, ("task", "augment")),
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),

@@ -12,6 +12,8 @@ key of a spec                          entry-point group    base class        wh
 ``model``, ``compare[].model``         ``graphws.models``   `ModelSection`    the module that reads networks
 ``head``                               ``graphws.heads``    `HeadSection`     the module from invariants to the answer
 ``task``                               ``graphws.tasks``    `TaskSection`     the loss, the predictions, the metrics
+``task.target`` of networks that run   ``graphws.targets``  `TargetSection`   the same, by what networks compute
+``task.target.change``                 ``graphws.edits``    `EditSection`     the map from pictures to edited ones
 =====================================  ===================  ================  ======================================
 
 An installed package adds a kind by an entry point that names its section (``examples/plugin`` is such a package):

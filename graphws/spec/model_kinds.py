@@ -10,6 +10,7 @@ from graphws.spec.queries import QueriesModel
 from graphws.spec.rows import RowsModel
 from graphws.spec.transformer import TransformerModel
 from graphws.spec.trees import TreesModel
+from graphws.spec.unchanged import UnchangedModel
 
 MODELS = Kinds(
     "graphws.models",
@@ -22,4 +23,5 @@ MODELS = Kinds(
     RowsModel,
     TransformerModel,
     GnnModel,
+    UnchangedModel,
 )

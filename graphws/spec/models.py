@@ -84,6 +84,11 @@ class ModelSection(Section):
         """Whether, once trained, it may be asked about networks of graphs that it was not built on."""
         return False
 
+    @property
+    def graded(self) -> bool:
+        """Whether what it returns for a weight changes sign or scale where the weight does."""
+        return False
+
     def architecture_violations(self, number: int, at: Path) -> Iterator[Violation]:
         """Why the model, which stands at `at`, cannot read networks of so many architectures; of one, nothing is."""
         if number > 1:
@@ -256,6 +261,11 @@ class DwsnetModel(ModelSection):
         if self.reduce != "auto":
             return "map wide free axes down (`model.reduce: auto`)"
         return "take fewer channels (`model.channels`) or layers, or a coarser list of `model.messages`"
+
+    @property
+    def graded(self) -> bool:
+        """Where layers follow signs, scales and matrices."""
+        return self.symmetry == "rich"
 
     @property
     def reads_others(self) -> bool:

@@ -17,7 +17,7 @@ from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment, Preprocess
 from graphws.spec.section import Flag, Section, Text
 from graphws.spec.source_kinds import SOURCES
-from graphws.spec.tasks import TASKS, TaskSection
+from graphws.spec.tasks import EDITS, TARGETS, TASKS, TaskSection
 from graphws.spec.train import Train
 from graphws.spec.zoo import ZooSection
 
@@ -93,7 +93,7 @@ class Spec(Section):
     ] = None
 
 
-KINDS = (SOURCES, INPUTS, MODELS, HEADS, TASKS)
+KINDS = (SOURCES, INPUTS, MODELS, HEADS, TASKS, TARGETS, EDITS)
 """What installed packages may add to: see `graphws.spec.kinds`."""
 
 READING = ("zoo", "input", "preprocess", "augment", "model", "head", "task", "train", "compare")

@@ -39,6 +39,7 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 Number = Annotated[float, Strict()]
 NotNegative = Annotated[float, Strict(), Field(ge=0)]
 Positive = Annotated[float, Strict(), Field(gt=0)]
+Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 Probability = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "tanh"]

@@ -14,6 +14,7 @@ from graphws.graph import Mixed, NetworkGraph, Weights
 from graphws.operations.query_points import fixed_points
 from graphws.operations.runner import outputs_of
 from graphws.tasks.denoising import Denoising, of_one_graph
+from graphws.tasks.functional import answered
 from graphws.tasks.task import Metric
 
 
@@ -57,8 +58,7 @@ class FunctionDenoising(Denoising):
         """The corrected weights of all networks that answer for one, flat, one network after the other."""
         weights = of_one_graph(weights)
         noisy = weights.flatten()
-        corrections: Tensor = model(weights).flatten().unflatten(0, (-1, self.networks))
-        return (noisy[:, None] + self.deviation.to(noisy) * corrections).flatten(1)
+        return (noisy[:, None] + answered(model, weights, self.deviation, self.networks)).flatten(1)
 
     def function(self, networks: Float[Tensor, "batch weights"]) -> Float[Tensor, "batch numbers"]:
         """Outputs at the points of networks whose flat weights are as the model sees them."""

@@ -69,6 +69,10 @@ class Task(ABC):
         """What the model sees and what it should answer; `generator` lives on the device of the weights."""
         return weights, targets
 
+    def prepare_training(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
+        """`prepare` for a batch that is learnt from; the same, unless a task says otherwise."""
+        return self.prepare(weights, targets, generator)
+
     def apply(self, model: Callable[[Mixed], Any], weights: Mixed) -> Tensor:
         """The model's outputs as one tensor, a row a network."""
         outputs: Tensor = model(weights)
@@ -86,7 +90,8 @@ class Task(ABC):
             generator: Lives on the device of the weights.
             training: Whether the model learns from the batch; else it is judged.
         """
-        weights, targets = self.prepare(weights, targets, generator)
+        prepare = self.prepare_training if training else self.prepare
+        weights, targets = prepare(weights, targets, generator)
         return self.apply(model, weights), targets
 
     def settle(self, model: Any, networks: Iterator[tuple[Mixed, Tensor]]) -> None:
@@ -129,6 +134,16 @@ class Task(ABC):
     def answer(self, outputs: Tensor) -> Tensor:
         """Outputs as an exported model gives them: the predictions, in the units of the target."""
         return self.predictions(outputs)
+
+    def returned(self, outputs: Tensor, seen: Weights, restore: Callable[[Weights], Weights]) -> Weights:
+        """The networks that outputs stand for, where the answers are networks; those for one next to each other.
+
+        Args:
+            outputs: Of the model, a row a network; unless a task says otherwise flat networks as the model sees them.
+            seen: The networks that it was asked about.
+            restore: From networks as the model sees them to networks as they are stored.
+        """
+        return restore(Weights.unflatten(seen.graph, outputs.reshape(-1, seen.graph.numel)))
 
     def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
         """Outputs as columns of a table, one row a network, in the units of the target.

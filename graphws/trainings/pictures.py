@@ -17,6 +17,7 @@ from graphws.errors import DataError
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
 from graphws.spec import PictureSection, SymmetryExperiment
+from graphws.zoo.picture_changes import jittered
 from graphws.zoo.sources.labelled_pictures import Pictures, pictures_from, to_float
 
 
@@ -61,21 +62,13 @@ class Crop:
 
     def random(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         """Every picture in a crop of its own, moved and changed in light and colour, standardised."""
-        count, channels, jitter, device = len(pixels), pixels.shape[1], self.section.jitter, pixels.device
-
-        def factor(*shape: int, spread: float) -> Tensor:
-            return 1 + spread * (2 * torch.rand(*shape, generator=generator, device=device) - 1)
-
+        count, device = len(pixels), pixels.device
         cuts = self._cuts(pixels)
         above, left = (cuts[torch.randint(len(cuts), (count, 1), generator=generator, device=device)] for _ in range(2))
         x = above @ to_float(pixels) @ left.mT
         element = torch.randint(len(self.moves), (count,), generator=generator, device=device)
         x = x.flatten(1).gather(1, self.moves[element]).reshape(x.shape)
-        x = x * factor(count, 1, 1, 1, spread=jitter)
-        mean = x.mean((1, 2, 3), keepdim=True)
-        x = mean + (x - mean) * factor(count, 1, 1, 1, spread=jitter)
-        if channels > 1:
-            x = x * factor(count, channels, 1, 1, spread=jitter / 2)
+        x = jittered(x, self.section.jitter, generator)
         return (x.clamp(0, 1) - self.mean) / self.deviation
 
     def shown(self, crops: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ def test_check_and_schema_know_the_kinds(tmp_path: Path, environment: dict[str, 
     for section in SECTIONS:
         assert section in text
     schema = json.loads(graphws(tmp_path, environment, "schema").stdout)
-    assert {"ChirpSource", "SirenInput", "MomentsModel", "BoundedHead", "MedianTask"} <= set(schema["$defs"])
+    kinds = {"ChirpSource", "SirenInput", "MomentsModel", "BoundedHead", "MedianTask", "LouderTarget", "InvertEdit"}
+    assert kinds <= set(schema["$defs"])
 
 
 def test_mistakes_in_them_are_told_like_any_other(tmp_path: Path, environment: dict[str, str]) -> None:
@@ -57,7 +58,7 @@ def test_mistakes_in_them_are_told_like_any_other(tmp_path: Path, environment: d
         "  zoo.source.cuont=3\n"
         "             ^\n"
         "--set 2:1:12: model.kind must be 'dwsnet', 'dwsnet-published', 'gnn', 'mlp', 'moments', 'queries', 'rows', "
-        "'transformer' or 'trees', got 'moment'; did you mean 'moments'?\n"
+        "'transformer', 'trees' or 'unchanged', got 'moment'; did you mean 'moments'?\n"
         "  model.kind=moment\n"
         "             ^\n"
     )
@@ -123,3 +124,26 @@ def rows(folder: Path) -> list[dict[str, str]]:
     """Every epoch of every training of a run."""
     with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def test_networks_that_are_run_take_targets_and_edits_of_the_package(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    settings = [
+        "task={kind: functional, target: {kind: louder, factor: 1.5, points: 32}}",
+        "head={kind: equivariant}",
+        "model={kind: dwsnet, layers: 2, channels: 4, norm: none, init_scale: 1e-3}",
+        "compare=[{name: unchanged, model: {kind: unchanged}}]",
+        "train.epochs=4",
+        "train.optimizer.lr=1e-3",
+        "zoo.fit.steps=20",
+    ]
+    sets = [part for setting in settings for part in ("--set", setting)]
+    done = graphws(tmp_path, environment, "run", SPEC, "--folder", tmp_path / "run", *sets)
+    assert done.returncode == 0, done.stderr[-2000:]
+    own, unchanged = json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
+    assert own["test"][0]["mse"] < unchanged["test"][0]["mse"]
+    edit = "task={kind: functional, target: {kind: edit, change: {kind: invert, white: 2.0}}}"
+    sets += ["--set", "zoo.source={kind: digits}", "--set", edit]
+    done = graphws(tmp_path, environment, "check", SPEC, "--show", *sets)
+    assert (done.returncode, "change: {kind: invert, white: 2.0}" in done.stdout) == (0, True), done.stderr

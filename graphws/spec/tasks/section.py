@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -60,6 +60,20 @@ class TaskSection(Section):
             head: Of the model.
         """
         return model
+
+    def network_violations(self, widths: Sequence[int | None] | None, at: Path) -> Iterator[Violation]:
+        """Why networks of these widths, as far as the spec tells, do not fit the task, which stands at `at`.
+
+        By default nothing.
+        """
+        yield from ()
+
+    def ready(self) -> None:
+        """Reads what the task needs beside the zoo, before there is one; by default nothing.
+
+        Raises:
+            DataError: Where it is missing or damaged.
+        """
 
     @abstractmethod
     def build(self, head: HeadSection, augment: Augment, data: TaskData) -> Task:
