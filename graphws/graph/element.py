@@ -8,6 +8,7 @@ axis, for an element of its own per network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,10 @@ class Monomial:
         perm = self.perm.argsort(-1)
         return Monomial(perm, None if self.scale is None else 1 / self.scale.gather(-1, perm))
 
+    def select(self, index: Tensor) -> Monomial:
+        """Of a map for each network, those of some."""
+        return Monomial(self.perm[index], None if self.scale is None else self.scale[index])
+
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """The same map as a matrix, shape (n, n) or (batch, n, n)."""
         matrix = torch.nn.functional.one_hot(self.perm, self.size).to(dtype)
@@ -122,6 +127,10 @@ class LinearMap:
         """The map that undoes this one."""
         return LinearMap(torch.linalg.inv(self.weight))
 
+    def select(self, index: Tensor) -> LinearMap:
+        """Of a map for each network, those of some."""
+        return LinearMap(self.weight[index])
+
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """A itself."""
         return self.weight.to(dtype)
@@ -136,3 +145,17 @@ def compose(first: SpaceElement, second: SpaceElement) -> SpaceElement:
         return first.compose(second)
     dtype = first.weight.dtype if isinstance(first, LinearMap) else second.matrix().dtype
     return LinearMap(first.matrix(dtype) @ second.matrix(dtype))
+
+
+def stack(elements: Sequence[SpaceElement]) -> SpaceElement:
+    """One map for each of several networks, from single ones; monomial maps among matrices become matrices."""
+    if all(isinstance(element, Monomial) for element in elements):
+        monomials = [element for element in elements if isinstance(element, Monomial)]
+        perm = torch.stack([element.perm for element in monomials])
+        if all(element.scale is None for element in monomials):
+            return Monomial(perm)
+        kinds = [element.scale for element in monomials if element.scale is not None]
+        ones = torch.ones_like(kinds[0])
+        return Monomial(perm, torch.stack([ones if each.scale is None else each.scale for each in monomials]))
+    dtype = next(element.weight.dtype for element in elements if isinstance(element, LinearMap))
+    return LinearMap(torch.stack([element.matrix(dtype) for element in elements]))
