@@ -31,6 +31,7 @@ from graphws.spec.models import MlpModel as MlpModel
 from graphws.spec.models import ModelSection as ModelSection
 from graphws.spec.models import Scaling as Scaling
 from graphws.spec.networks import SpaceSketch as SpaceSketch
+from graphws.spec.preparation import Align as Align
 from graphws.spec.preparation import Augment as Augment
 from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec
