@@ -9,17 +9,20 @@ Everything is computed in float64 on the CPU, whatever the networks are in: the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from graphws.align.many import Progress, gather, in_matching_gauge, mean_closeness
-from graphws.align.objective import closeness
+from graphws.align.objective import closeness, restricted
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, Weights
+from graphws.graph import GroupElement, NetworkGraph, Weights
 from graphws.graph.group import Richness
 from graphws.matching import Metric, balanced_metric
 from graphws.matching.each import match_each
+from graphws.matching.scored_parameters import matching_view
 
 SWEEPS = 30
 """At most so many, each time that a network is matched."""
@@ -56,6 +59,36 @@ class Reference:
         mean = Weights(fixed.graph, self.mean.tensors)
         found, _ = match_each(mean, fixed, self.metric, SWEEPS)
         return GroupElement(networks.graph, (found @ gauge).maps).to(networks.device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """As one flat mapping, for a file."""
+        parameters = self.mean.graph.parameters
+        importance = torch.tensor([self.metric.of(p.name) for p in parameters], dtype=torch.float64)
+        return {"mean": self.mean.flatten()[0].clone(), "importance": importance}
+
+    @staticmethod
+    def from_tensors(graph: NetworkGraph, actions: Richness, tensors: Mapping[str, Tensor]) -> Reference:
+        """The inverse of `tensors`.
+
+        Args:
+            graph: Of the networks that are aligned.
+            actions: As it was made with.
+            tensors: By name.
+
+        Raises:
+            GraphError: Where they do not fit the graph.
+            KeyError: Where one is missing.
+        """
+        empty = Weights.unflatten(graph, torch.zeros(1, graph.numel, dtype=torch.float64))
+        read = matching_view(restricted(empty, actions)).graph
+        sizes = {"mean": read.numel, "importance": len(read.parameters)}
+        for name, size in sizes.items():
+            tensor = tensors[name]
+            if tensor.shape != (size,) or tensor.dtype != torch.float64 or not bool(tensor.isfinite().all()):
+                raise GraphError(f"the {name} of the reference does not fit the graph")
+        names = [parameter.name for parameter in read.parameters]
+        metric = Metric(dict(zip(names, tensors["importance"].tolist(), strict=True)))
+        return Reference(Weights.unflatten(read, tensors["mean"].unsqueeze(0)), metric, actions)
 
 
 @dataclass(frozen=True, eq=False)

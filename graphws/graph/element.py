@@ -149,13 +149,24 @@ def compose(first: SpaceElement, second: SpaceElement) -> SpaceElement:
 
 def stack(elements: Sequence[SpaceElement]) -> SpaceElement:
     """One map for each of several networks, from single ones; monomial maps among matrices become matrices."""
-    if all(isinstance(element, Monomial) for element in elements):
-        monomials = [element for element in elements if isinstance(element, Monomial)]
-        perm = torch.stack([element.perm for element in monomials])
-        if all(element.scale is None for element in monomials):
-            return Monomial(perm)
-        kinds = [element.scale for element in monomials if element.scale is not None]
-        ones = torch.ones_like(kinds[0])
-        return Monomial(perm, torch.stack([ones if each.scale is None else each.scale for each in monomials]))
-    dtype = next(element.weight.dtype for element in elements if isinstance(element, LinearMap))
-    return LinearMap(torch.stack([element.matrix(dtype) for element in elements]))
+    return concatenate([_as_batch(element) for element in elements])
+
+
+def concatenate(elements: Sequence[SpaceElement]) -> SpaceElement:
+    """The maps of several batches of networks as those of one batch; see `stack`."""
+    monomials = [element for element in elements if isinstance(element, Monomial)]
+    if len(monomials) < len(elements):
+        dtype = next(element.weight.dtype for element in elements if isinstance(element, LinearMap))
+        return LinearMap(torch.cat([element.matrix(dtype) for element in elements]))
+    perm = torch.cat([element.perm for element in monomials])
+    known = [element.scale for element in monomials if element.scale is not None]
+    if not known:
+        return Monomial(perm)
+    scales = [known[0].new_ones(m.perm.shape) if m.scale is None else m.scale for m in monomials]
+    return Monomial(perm, torch.cat(scales))
+
+
+def _as_batch(element: SpaceElement) -> SpaceElement:
+    if isinstance(element, LinearMap):
+        return LinearMap(element.weight.unsqueeze(0))
+    return Monomial(element.perm.unsqueeze(0), None if element.scale is None else element.scale.unsqueeze(0))

@@ -94,9 +94,7 @@ def descend_each(
     return best, reached
 
 
-def match_each(
-    first: Weights, networks: Weights, metric: Metric, sweeps: int = 30
-) -> tuple[GroupElement, Tensor]:
+def match_each(first: Weights, networks: Weights, metric: Metric, sweeps: int = 30) -> tuple[GroupElement, Tensor]:
     """A forward pass and coordinate descent for each network; see `match_each_forward` and `descend_each`."""
     return descend_each(first, networks, match_each_forward(first, networks, metric), metric, sweeps)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from graphws.report.figures import (
     answered_pictures,
+    changed_pictures,
     confusion_matrix,
     curves,
     png,
@@ -20,6 +21,7 @@ __all__ = [
     "Picture",
     "Table",
     "answered_pictures",
+    "changed_pictures",
     "confusion_matrix",
     "curves",
     "html",

@@ -133,6 +133,29 @@ def answered_pictures(
     return figure
 
 
+def changed_pictures(
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    titles: tuple[str, str] = ("reconstructed from the weights", "after augmenting the weights"),
+) -> Figure:
+    """Pictures and, under each, what became of it; compare paper D, figure 6.
+
+    Args:
+        before: (count, rows, columns, channels), values from 0 to 1, of 1 or 3 channels.
+        after: The same number of pictures.
+        titles: Of the two rows.
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"pictures of shapes {before.shape} and {after.shape} do not correspond")
+    figure = Figure(figsize=(0.8 * len(before) + 0.2, 2.3), layout="constrained")
+    for half, pictures, title in zip(figure.subfigures(2, 1), (before, after), titles, strict=True):
+        half.suptitle(title, fontsize=9)
+        for picture, axes in zip(pictures, half.subplots(1, len(before), squeeze=False).flat, strict=True):
+            axes.set_axis_off()
+            axes.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
+    return figure
+
+
 def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
     """The test metric of every model: a bar at the mean over seeds, a dot for each seed."""
     figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.2), layout="constrained")

@@ -16,6 +16,7 @@ from graphws.spec.experiment import SymmetryTraining as SymmetryTraining
 from graphws.spec.heads import EquivariantHead as EquivariantHead
 from graphws.spec.heads import HeadSection as HeadSection
 from graphws.spec.heads import InvariantHead as InvariantHead
+from graphws.spec.inheritance import INHERITED as INHERITED
 from graphws.spec.inputs import GraphInput as GraphInput
 from graphws.spec.inputs import InputSection as InputSection
 from graphws.spec.inputs import MlpInput as MlpInput

@@ -51,8 +51,12 @@ def test_relabellings_of_near_prototypes_are_undone(actions: Richness) -> None:
     assert found.before < 0.3 < 0.95 < found.record[-1]
     wrong = Reference(network(MLPS["sine"], 99), found.reference.metric, actions)  # control: of no network here
     assert sum(disorder(wrong.elements(networks), known)) > 0
-    identity = GroupElement(MLPS["sine"], {n: replace(e, scale=None) for n, e in found.reference.elements(networks).maps.items()})  # type: ignore[type-var]
-    stays = GroupElement(MLPS["sine"], {n: replace(e, perm=torch.arange(32).expand(18, -1)) for n, e in identity.maps.items()})  # type: ignore[type-var]
+    identity = GroupElement(
+        MLPS["sine"], {n: replace(e, scale=None) for n, e in found.reference.elements(networks).maps.items()}
+    )  # type: ignore[type-var]
+    stays = GroupElement(
+        MLPS["sine"], {n: replace(e, perm=torch.arange(32).expand(18, -1)) for n, e in identity.maps.items()}
+    )  # type: ignore[type-var]
     assert sum(disorder(stays, known)) > 400
 
 
