@@ -84,6 +84,22 @@ def _aligned_networks_are_alike(spec: Spec) -> Iterator[Violation]:
             yield Violation(here, what)
 
 
+def _aligned_networks_keep_their_order(spec: Spec) -> Iterator[Violation]:
+    own = spec.preprocess, spec.augment, ("augment",)
+    others = (
+        (
+            baseline.preprocess or spec.preprocess,
+            baseline.augment or spec.augment,
+            ("compare", position, "augment" if baseline.augment is not None else "preprocess"),
+        )
+        for position, baseline in enumerate(spec.compare)
+    )
+    for preprocess, augment, at in (own, *others):
+        if preprocess.align != "none" and augment.group:
+            what = f"{dotted(at)}: networks are aligned, and augment.group would take their order from them again"
+            yield Violation((*at, "group" if at[-1] == "augment" else "align"), f"{what}; take one of the two")
+
+
 def _head_fits_task(spec: Spec) -> Iterator[Violation]:
     if spec.task is None or spec.model is None:
         return
@@ -181,6 +197,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_models_fit_head, ("model", "compare", "head")),
     (_pictures_to_rotate, ("augment", "compare", "input", "zoo")),
     (_aligned_networks_are_alike, ("preprocess", "compare", "input", "zoo")),
+    (_aligned_networks_keep_their_order, ("preprocess", "augment", "compare")),
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),
     (_task_fits_augmentation, ("task", "augment")),
