@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -148,7 +149,8 @@ def changed_pictures(
     if before.shape != after.shape:
         raise ValueError(f"pictures of shapes {before.shape} and {after.shape} do not correspond")
     figure = Figure(figsize=(0.8 * len(before) + 0.2, 2.3), layout="constrained")
-    for half, pictures, title in zip(figure.subfigures(2, 1), (before, after), titles, strict=True):
+    halves: Any = figure.subfigures(2, 1)
+    for half, pictures, title in zip(halves, (before, after), titles, strict=True):
         half.suptitle(title, fontsize=9)
         for picture, axes in zip(pictures, half.subplots(1, len(before), squeeze=False).flat, strict=True):
             axes.set_axis_off()

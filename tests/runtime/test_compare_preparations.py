@@ -157,6 +157,18 @@ def test_what_was_kept_is_used_and_what_is_damaged_is_made_again(zoo: Zoo, tmp_p
     assert all(rate["networks_per_second"] > 0 for rate in heard.rates)
 
 
+def test_other_processes_read_what_the_first_one_found(zoo: Zoo, tmp_path: Path) -> None:
+    spec, data = named_specs(_spec())["both"], load_data(zoo, ("label",), True)
+    found = []
+    for rank in range(2):
+        heard = Heard()
+        found.append(Preparations(data, zoo, Aligner(tmp_path, Processes(rank, 2, 2), heard)).of(spec))
+        assert heard.titles == ([] if rank else ["alignment, reference", "alignment"])
+    index = torch.arange(60)
+    one, other = (each.data.collection.weights(index).flatten() for each in found)
+    assert torch.equal(one, other)
+
+
 def test_a_run_says_how_it_aligned(finished: tuple[RunFolder, Heard]) -> None:
     folder, heard = finished
     page = folder.report.read_text()
