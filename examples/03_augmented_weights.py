@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from graphws.report.figures import png
+from graphws.report import changed_pictures, png
 from graphws.zoo import Architecture, FitOptions, augmentation, fit_zoo, load_digits
-from graphws.zoo.reconstruction import augmentation_figure
+from graphws.zoo.reconstruction import reconstruct
 
 
 def main(folder: Path, count: int = 9) -> None:
@@ -28,7 +28,8 @@ def main(folder: Path, count: int = 9) -> None:
     networks = zoo.weights(slice(0, count))
     change = augmentation(rotation=30, translation=0.1, scaling=0.2, noise=0.02, statistics=zoo.statistics)
     changed = change(networks, torch.Generator().manual_seed(0))
-    (folder / "augmented.png").write_bytes(png(augmentation_figure(networks, changed, (32, 32))))
+    pictures = [reconstruct(each, (32, 32)).numpy() for each in (networks, changed)]
+    (folder / "augmented.png").write_bytes(png(changed_pictures(*pictures)))
     print(f"{len(zoo)} networks, median PSNR {sorted(zoo.table['psnr'])[len(zoo) // 2]:.1f} dB")
 
 

@@ -31,3 +31,6 @@ from graphws.align.merging import Merging as Merging
 from graphws.align.merging import merge_many as merge_many
 from graphws.align.pairwise import Alignment as Alignment
 from graphws.align.pairwise import align as align
+from graphws.align.reference import Gathering as Gathering
+from graphws.align.reference import Reference as Reference
+from graphws.align.reference import find_reference as find_reference

@@ -8,18 +8,23 @@ and they add up to its product with the others' sum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from graphws.align.least_norm_gauge import settled_gauge
-from graphws.align.objective import climb, closeness, restricted, standing
+from graphws.align.objective import closeness, restricted, standing
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, Weights
+from graphws.graph.element import SpaceElement, stack
 from graphws.graph.group import Richness
-from graphws.matching import balanced_metric, match_forward
+from graphws.matching import Metric, balanced_metric
+from graphws.matching.each import descend_each, match_each_forward, replaced
 from graphws.matching.scored_parameters import matching_view
+
+Progress = Callable[[int], None]
+"""Hears how many networks are done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,35 +64,98 @@ def align_many(
         WeightsError: On batches of different graphs.
     """
     whole = weights if isinstance(weights, Weights) else Weights.cat(list(weights))
-    if whole.batch < 2:
-        raise GraphError(f"there is nothing to align: got {whole.batch} network, at least 2 are needed")
-    graph = whole.graph
-    networks = [matching_view(restricted(whole.select([k]), actions)) for k in range(whole.batch)]
-    gauges = [settled_gauge(network) for network in networks]
-    fixed = [gauge.act(network) for gauge, network in zip(gauges, networks, strict=True)]
-    metric = balanced_metric(Weights.cat(fixed))
-    elements = [match_forward(fixed[0], each, metric=metric) for each in fixed]
-    elements[0] = standing(fixed[0])
-    moved = [element.act(each) for element, each in zip(elements, fixed, strict=True)]
+    gauge, fixed = in_matching_gauge(whole, actions)
+    elements, record = gather(fixed, balanced_metric(fixed), generator, rounds, sweeps)
+    places = torch.arange(whole.batch, device=whole.device).split(1)
+    home = _single(gauge.select(places[0]).inverse() @ elements.select(places[0]).inverse())
+    found = GroupElement(whole.graph, (home @ elements @ gauge).maps)
+    return ManyAlignment(tuple(_single(found.select(place)) for place in places), found.act(whole), record)
 
-    def pairs() -> float:
-        total = Weights.cat(moved).map(lambda x: x.sum(0, keepdim=True))
-        own = sum(closeness(each, each, metric) for each in moved)
-        return (closeness(total, total, metric) - own) / (len(moved) * (len(moved) - 1))
 
-    record = [pairs()]
-    for _ in range(rounds):
-        for k in torch.randperm(len(fixed), generator=generator).tolist():
-            others = Weights.cat(moved[:k] + moved[k + 1 :]).map(lambda x: x.mean(0, keepdim=True))
-            elements[k], _ = climb(others, fixed[k], elements[k], metric, generator, sweeps)
-            moved[k] = elements[k].act(fixed[k])
-        reached = pairs()
+def in_matching_gauge(weights: Weights, actions: Richness) -> tuple[GroupElement, Weights]:
+    """One element for each network that brings it to the gauge in which networks are matched, and the networks there.
+
+    The networks are on the graph that matching reads: with spaces that move as the actions say, and parameters that can
+    be scored.
+    """
+    given = matching_view(restricted(weights, actions))
+    rich = (Action.SCALING, Action.MONOMIAL, Action.LINEAR)
+    if not any(space.moves and space.action in rich for space in given.graph.spaces):
+        return GroupElement(given.graph), given
+    single = [settled_gauge(given.select([k])).maps for k in range(given.batch)]
+    stays = standing(given).maps
+    names = [name for name in stays if any(name in maps for maps in single)]
+    gauge = GroupElement(given.graph, {name: stack([maps.get(name, stays[name]) for maps in single]) for name in names})
+    return gauge, gauge.act(given)
+
+
+def gather(
+    fixed: Weights,
+    metric: Metric,
+    generator: torch.Generator,
+    rounds: int,
+    sweeps: int,
+    tolerance: float = 1e-12,
+    progress: Progress | None = None,
+) -> tuple[GroupElement, tuple[float, ...]]:
+    """Brings many networks to one order, each in turn to the mean of all the others.
+
+    Args:
+        fixed: The networks, in the gauge for matching.
+        metric: How parameters are compared.
+        generator: Order of the networks.
+        rounds: At most so many rounds over all networks.
+        sweeps: At most so many sweeps each time that a network is matched.
+        tolerance: A round that raises the closeness of pairs by no more than this share of it is the last.
+        progress: Hears how many networks were matched, over all rounds.
+
+    Returns:
+        tuple: One element for each network, and the mean closeness of the pairs at the start and after every round.
+
+    Raises:
+        GraphError: On fewer than two networks.
+    """
+    count = fixed.batch
+    if count < 2:
+        raise GraphError(f"there is nothing to align: got {count} network, at least 2 are needed")
+    elements = match_each_forward(fixed.select([0]), fixed, metric)
+    moved = elements.act(fixed).map(torch.clone)  # written to below
+    record = [mean_closeness(moved, metric)]
+    for turn in range(rounds):
+        total = moved.map(lambda x: x.sum(0, keepdim=True))  # anew, or rounding would add up
+        for done, k in enumerate(torch.randperm(count, generator=generator).tolist(), start=1):
+            index = torch.tensor([k], device=fixed.device)
+            own, here = fixed.select(index), moved.select(index)
+            others = Weights(fixed.graph, {name: (total[name] - x) / (count - 1) for name, x in here.items()})
+            element, _ = descend_each(others, own, elements.select(index), metric, sweeps)
+            elements = replaced(elements, index, element)
+            for name, tensor in element.act(own).items():
+                total[name].add_(tensor - here[name])
+                moved[name].index_copy_(0, index, tensor)
+            if progress is not None:
+                progress(turn * count + done)
+        reached = mean_closeness(moved, metric)
         if not reached > record[-1] + 1e-12 * abs(record[-1]):
             break
         record.append(reached)
-    home = gauges[0].inverse() @ elements[0].inverse()
-    found = [
-        GroupElement(graph, (home @ element @ gauge).maps) for element, gauge in zip(elements, gauges, strict=True)
-    ]
-    aligned = Weights.cat([element.act(whole.select([k])) for k, element in enumerate(found)])
-    return ManyAlignment(tuple(found), aligned, tuple(record))
+        if not reached > record[-2] + tolerance * abs(record[-2]):
+            break
+    return elements, tuple(record)
+
+
+def mean_closeness(networks: Weights, metric: Metric) -> float:
+    """Of all pairs of different networks: what `gather` raises."""
+    total = networks.map(lambda x: x.sum(0, keepdim=True))
+    apart = closeness(total, total, metric) - closeness(networks, networks, metric)
+    return apart / (networks.batch * (networks.batch - 1))
+
+
+def _single(element: GroupElement) -> GroupElement:
+    """An element for one network as one for any number of them."""
+    maps: dict[str, SpaceElement] = {}
+    for name, each in element.maps.items():
+        if isinstance(each, LinearMap):
+            maps[name] = LinearMap(each.weight[0])
+        else:
+            maps[name] = Monomial(each.perm[0], None if each.scale is None else each.scale[0])
+    return GroupElement(element.graph, maps)

@@ -30,7 +30,7 @@ _PIPED = 200  # columns, where no terminal says how many there are
 MOST_ROWS = 2000
 """Rows of a table that are shown."""
 _LINE, _CELL = 20_000, 1_000  # characters that a line and a cell of a table may have
-_SHOWN = ("train_loss", "val_loss", "psnr", "r2", "accuracy", "equivariance")
+_SHOWN = ("train_loss", "val_loss", "psnr", "r2", "accuracy", "equivariance", "networks_per_second")
 
 
 class Terminal(Console):

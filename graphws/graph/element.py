@@ -8,6 +8,7 @@ axis, for an element of its own per network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,6 +74,10 @@ class Monomial:
         perm = self.perm.argsort(-1)
         return Monomial(perm, None if self.scale is None else 1 / self.scale.gather(-1, perm))
 
+    def select(self, index: Tensor) -> Monomial:
+        """Of a map for each network, those of some."""
+        return Monomial(self.perm[index], None if self.scale is None else self.scale[index])
+
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """The same map as a matrix, shape (n, n) or (batch, n, n)."""
         matrix = torch.nn.functional.one_hot(self.perm, self.size).to(dtype)
@@ -122,6 +127,10 @@ class LinearMap:
         """The map that undoes this one."""
         return LinearMap(torch.linalg.inv(self.weight))
 
+    def select(self, index: Tensor) -> LinearMap:
+        """Of a map for each network, those of some."""
+        return LinearMap(self.weight[index])
+
     def matrix(self, dtype: torch.dtype = torch.float64) -> Tensor:
         """A itself."""
         return self.weight.to(dtype)
@@ -136,3 +145,28 @@ def compose(first: SpaceElement, second: SpaceElement) -> SpaceElement:
         return first.compose(second)
     dtype = first.weight.dtype if isinstance(first, LinearMap) else second.matrix().dtype
     return LinearMap(first.matrix(dtype) @ second.matrix(dtype))
+
+
+def stack(elements: Sequence[SpaceElement]) -> SpaceElement:
+    """One map for each of several networks, from single ones; monomial maps among matrices become matrices."""
+    return concatenate([_as_batch(element) for element in elements])
+
+
+def concatenate(elements: Sequence[SpaceElement]) -> SpaceElement:
+    """The maps of several batches of networks as those of one batch; see `stack`."""
+    monomials = [element for element in elements if isinstance(element, Monomial)]
+    if len(monomials) < len(elements):
+        dtype = next(element.weight.dtype for element in elements if isinstance(element, LinearMap))
+        return LinearMap(torch.cat([element.matrix(dtype) for element in elements]))
+    perm = torch.cat([element.perm for element in monomials])
+    known = [element.scale for element in monomials if element.scale is not None]
+    if not known:
+        return Monomial(perm)
+    scales = [known[0].new_ones(m.perm.shape) if m.scale is None else m.scale for m in monomials]
+    return Monomial(perm, torch.cat(scales))
+
+
+def _as_batch(element: SpaceElement) -> SpaceElement:
+    if isinstance(element, LinearMap):
+        return LinearMap(element.weight.unsqueeze(0))
+    return Monomial(element.perm.unsqueeze(0), None if element.scale is None else element.scale.unsqueeze(0))

@@ -119,6 +119,10 @@ class GroupElement:
         """The element that undoes this one."""
         return GroupElement(self.graph, {name: element.inverse() for name, element in self.maps.items()})
 
+    def select(self, index: Tensor) -> GroupElement:
+        """Of an element for each network, those of some; every map must be one for each."""
+        return GroupElement(self.graph, {name: element.select(index) for name, element in self.maps.items()})
+
     def to(self, device: torch.device | str) -> GroupElement:
         """Moved to a device."""
         moved: dict[str, SpaceElement] = {}

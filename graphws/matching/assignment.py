@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphws.errors import GraphError
 from graphws.graph import Action, LinearMap, Monomial, NetworkGraph, Space
-from graphws.graph.element import SpaceElement
+from graphws.graph.element import SpaceElement, stack
 from graphws.matching.family import Family, children
 from graphws.matching.linear import nearest_orthogonal
 from graphws.matching.scores import Score
@@ -29,10 +29,18 @@ def best_permutation(values: Tensor) -> Tensor:
     Raises:
         GraphError: Where the values are not finite.
     """
-    table = values.detach().double().cpu().numpy()
-    if not np.isfinite(table).all():
+    return best_permutations(values.unsqueeze(0))[0]
+
+
+def best_permutations(values: Tensor) -> Tensor:
+    """`best_permutation` of each of a batch, (batch, n)."""
+    tables = values.detach().double().cpu().numpy()
+    if not np.isfinite(tables).all():
         raise GraphError("the scores hold NaN or infinity: are all weights finite?")
-    return torch.from_numpy(linear_sum_assignment(table, maximize=True)[1])
+    found = np.empty(tables.shape[:2], dtype=np.int64)
+    for k, table in enumerate(tables):
+        found[k] = linear_sum_assignment(table, maximize=True)[1]
+    return torch.from_numpy(found)
 
 
 def best_monomial(score: Score, action: Action) -> Monomial:
@@ -76,6 +84,26 @@ def assign_family(
     maps: dict[str, SpaceElement] = {}
     solver.pick(graph.space(family.root), torch.zeros(1, dtype=torch.long, device=like.device), maps)
     return maps
+
+
+def assign_each(graph: NetworkGraph, family: Family, scores: Mapping[str, Score]) -> dict[str, SpaceElement]:
+    """`assign_family` for each of many networks: scores and maps have a batch axis in front.
+
+    Raises:
+        GraphError: As `assign_family`.
+    """
+    root = graph.space(family.root)
+    if scores and len(family.spaces) == 1 and root.action is not Action.LINEAR:
+        own = scores[root.name]
+        values = own.value(root.action)
+        perm = best_permutations(values).to(own.odd.device)
+        return {root.name: Monomial(perm, signs_of(own.odd, perm, root.action))}
+    batch = len(next(iter(scores.values())).odd) if scores else 1
+    found = [
+        assign_family(graph, family, {name: Score(each.odd[k], each.even[k]) for name, each in scores.items()})
+        for k in range(batch)
+    ]
+    return {name: stack([maps[name] for maps in found]) for name in found[0]}
 
 
 class FamilySolver:

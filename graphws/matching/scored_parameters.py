@@ -66,9 +66,9 @@ def _product(weights: Weights, parameter: Parameter) -> tuple[Parameter, Tensor]
             continue
         if other.axes[places[0]].power != -axis.power:
             continue
-        ours = weights[parameter.name].movedim((host + 1, inner[0] + 1), (1, 2))  # (1, hosts, d, ...)
+        ours = weights[parameter.name].movedim((host + 1, inner[0] + 1), (1, 2))  # (batch, hosts, d, ...)
         theirs = weights[other.name].movedim(places[0] + 1, 1)
-        theirs = theirs.reshape(1, parents, child.size, *theirs.shape[2:])
+        theirs = theirs.reshape(len(theirs), parents, child.size, *theirs.shape[2:])
         theirs = theirs.repeat_interleave(ours.shape[1] // parents, dim=1)
         product = torch.einsum("bhdx,bhdy->bhxy", *(x.reshape(*x.shape[:3], -1) for x in (ours, theirs)))
         rest = [each for k, each in enumerate(parameter.axes) if k not in (host, inner[0])]
@@ -76,5 +76,5 @@ def _product(weights: Weights, parameter: Parameter) -> tuple[Parameter, Tensor]
         made = Parameter(
             f"{parameter.name}|{other.name}", (parameter.axes[host], *rest), parameter.kind, parameter.role
         )
-        return made, product.reshape(1, ours.shape[1], *ours.shape[3:], *theirs.shape[3:])
+        return made, product.reshape(*ours.shape[:2], *ours.shape[3:], *theirs.shape[3:])
     return None

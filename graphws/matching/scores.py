@@ -17,7 +17,7 @@ E[N k Nᵀ] = σ² tr(k) · 1 rewards the identity.  `noise` subtracts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ Side = Literal["in", "out", "both"]
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """Scores of a space.
+    """Scores of a space; for many networks with a batch axis in front.
 
     Args:
         odd: (n, n), from axes that follow the sign of the space's scales.
@@ -108,21 +108,63 @@ def score(
     n, metric = graph.extent(space), metric or Metric()
     sums = {power: torch.zeros(n, n, dtype=first.dtype, device=first.device) for power in (0, 1)}
     told = False
+    for parameter, k, ours, theirs in _sides(first, second, space, known, metric, side):
+        told = True
+        part = ours @ theirs[0].mT
+        variance = (noise or {}).get(parameter.name, 0.0)
+        if variance:
+            part = part - _bias(graph, parameter, k, known, metric, variance, part)
+        sums[parameter.axes[k].power % 2] += metric.of(parameter.name) * part
+    return Score(sums[1], sums[0]) if told else None
+
+
+def scores_of_each(
+    first: Weights,
+    networks: Weights,
+    space: str,
+    known: Mapping[str, SpaceElement],
+    *,
+    metric: Metric,
+    side: Side = "both",
+) -> Score | None:
+    """The scores of one space for each of many networks, (batch, n, n); None where no parameter speaks about it.
+
+    Args:
+        first: The network to be met by all, a batch of one.
+        networks: Those to be moved, of the same graph.
+        space: The space to score.
+        known: Maps of other spaces, one for each network or one for all; see `score`.
+        metric: How parameters are compared.
+        side: See `score`.
+    """
+    n, told = first.graph.extent(space), False
+    shape = (networks.batch, n, n)
+    sums = {power: torch.zeros(shape, dtype=first.dtype, device=first.device) for power in (0, 1)}
+    for parameter, k, ours, theirs in _sides(first, networks, space, known, metric, side):
+        told = True
+        sums[parameter.axes[k].power % 2] += metric.of(parameter.name) * torch.matmul(ours, theirs.mT)
+    return Score(sums[1], sums[0]) if told else None
+
+
+def _sides(
+    first: Weights,
+    second: Weights,
+    space: str,
+    known: Mapping[str, SpaceElement],
+    metric: Metric,
+    side: Side,
+) -> Iterator[tuple[Parameter, int, Tensor, Tensor]]:
+    """Each parameter that speaks about a space and the place of the axis; rows (n, numbers) of the first network, as
+    the metric weighs them, and (batch, n, numbers) of the second, with its other axes moved.
+    """
+    graph = first.graph
     for parameter in graph.parameters:
         for k, axis in enumerate(parameter.axes):
             if axis.space != space or (side == "in" and axis.power < 0) or (side == "out" and axis.power >= 0):
                 continue
             moved = _move_others(graph, parameter, second[parameter.name], k, known)
-            if moved is None:
-                continue
-            told = True
-            weighed = metric.weigh(parameter, first[parameter.name])
-            part = _rows(weighed, k) @ _rows(moved, k).mT
-            variance = (noise or {}).get(parameter.name, 0.0)
-            if variance:
-                part = part - _bias(graph, parameter, k, known, metric, variance, part)
-            sums[axis.power % 2] += metric.of(parameter.name) * part
-    return Score(sums[1], sums[0]) if told else None
+            if moved is not None:
+                yield parameter, k, _rows(metric.weigh(parameter, first[parameter.name]), k)[0], _rows(moved, k)
 
 
 def family_scores(
@@ -163,8 +205,8 @@ def _move_others(
 
 
 def _rows(tensor: Tensor, axis: int) -> Tensor:
-    """A (1, *axes) tensor as a matrix (axis, everything else)."""
-    return tensor.movedim(axis + 1, 1).reshape(tensor.shape[axis + 1], -1)
+    """A (batch, *axes) tensor as matrices (batch, axis, everything else)."""
+    return tensor.movedim(axis + 1, 1).reshape(len(tensor), tensor.shape[axis + 1], -1)
 
 
 def _bias(

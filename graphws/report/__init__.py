@@ -8,6 +8,7 @@ from __future__ import annotations
 from graphws.report.embeddings import embeddings_by_target
 from graphws.report.figures import (
     answered_pictures,
+    changed_pictures,
     confusion_matrix,
     curves,
     png,
@@ -23,6 +24,7 @@ __all__ = [
     "Table",
     "answered_pictures",
     "before_and_after",
+    "changed_pictures",
     "confusion_matrix",
     "curves",
     "embeddings_by_target",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -130,6 +131,30 @@ def answered_pictures(
             title = name(predictions[k]) if right else f"{name(predictions[k])} (is {name(targets[k])})"
             axes.set_title(title, fontsize=8, color="black" if right else "crimson", pad=2)
             axes.imshow(np.clip(pictures[k], 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
+    return figure
+
+
+def changed_pictures(
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    titles: tuple[str, str] = ("reconstructed from the weights", "after augmenting the weights"),
+) -> Figure:
+    """Pictures and, under each, what became of it; compare paper D, figure 6.
+
+    Args:
+        before: (count, rows, columns, channels), values from 0 to 1, of 1 or 3 channels.
+        after: The same number of pictures.
+        titles: Of the two rows.
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"pictures of shapes {before.shape} and {after.shape} do not correspond")
+    figure = Figure(figsize=(0.8 * len(before) + 0.2, 2.3), layout="constrained")
+    halves: Any = figure.subfigures(2, 1)
+    for half, pictures, title in zip(halves, (before, after), titles, strict=True):
+        half.suptitle(title, fontsize=9)
+        for picture, axes in zip(pictures, half.subplots(1, len(before), squeeze=False).flat, strict=True):
+            axes.set_axis_off()
+            axes.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
     return figure
 
 

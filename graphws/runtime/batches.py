@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from graphws.errors import DataError
-from graphws.graph import Mixed, NetworkGraph, Weights, change_each
+from graphws.graph import GroupElement, Mixed, NetworkGraph, Weights, change_each
 from graphws.runtime.environment import Processes
 from graphws.zoo import Zoo
 
@@ -80,6 +80,14 @@ class NetworkCollection(ABC):
         The change must treat every network by itself.
         """
 
+    def moved(self, elements: GroupElement) -> NetworkCollection:
+        """The same networks, each moved by an element of its own: at once where they are held.
+
+        Args:
+            elements: One for each network of the collection, which has one graph; on the CPU.
+        """
+        return Moved(self, elements)
+
     @property
     def graph(self) -> NetworkGraph:
         """The graph that all networks share; `DataError` where they have several."""
@@ -113,6 +121,11 @@ class Held(NetworkCollection):
     def changed(self, change: Callable[[Weights], Weights]) -> Held:
         """All of them changed now, a part at a time."""
         return Held(_by_parts(self.networks, change))
+
+    def moved(self, elements: GroupElement) -> Held:
+        """All of them moved now, a part at a time."""
+        parts = torch.arange(self.networks.batch).split(PART)
+        return Held(Weights.cat([Moved(self, elements).weights(part) for part in parts]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +215,28 @@ class Changed(NetworkCollection):
 
     def changed(self, change: Callable[[Weights], Weights]) -> Changed:
         """Changed once more."""
+        return Changed(self, change)
+
+
+@dataclass(frozen=True, eq=False)
+class Moved(NetworkCollection):
+    """Networks of another collection, of one graph, each moved by an element of its own as it is drawn."""
+
+    collection: NetworkCollection
+    elements: GroupElement
+
+    @property
+    def graphs(self) -> tuple[NetworkGraph, ...]:
+        """That of the other collection."""
+        return self.collection.graphs
+
+    def draw(self, index: Tensor) -> tuple[Mixed, Tensor]:
+        """The networks at `index`, moved."""
+        networks = self.collection.weights(index)
+        return self.elements.select(index.cpu()).to(networks.device).act(networks), index
+
+    def changed(self, change: Callable[[Weights], Weights]) -> Changed:
+        """Changed as they are drawn."""
         return Changed(self, change)
 
 

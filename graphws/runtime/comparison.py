@@ -46,6 +46,7 @@ class Contender:
         task: What is to be learnt, in the units of the weights that the model sees.
         normalise: Done to every batch, last of all; None for nothing.
         access: What the model has of a network.
+        data: Its networks, where they are not in the gauge and the order of the comparison's.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Contender:
     task: Task
     normalise: Callable[[Weights], Weights] | None = None
     access: Access = "weights"
+    data: Data | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Comparison:
 
     Attributes:
         contenders: The run's own model first.
-        data: From which networks.
+        data: From which networks; their splits are those of all.
         folder: Where everything goes.
     """
 
@@ -102,6 +104,9 @@ class Comparison:
             self._join_histories()
         return results, answers
 
+    def _data(self, contender: Contender) -> Data:
+        return self.data if contender.data is None else contender.data
+
     def _trial(self, contender: Contender, lr: float, seed: int) -> Trial:
         return Trial(
             name=contender.name,
@@ -111,8 +116,8 @@ class Comparison:
             train=contender.train,
             build=contender.build,
             task=contender.task,
-            training=self.data.split("train"),
-            validation=self.data.split("validation"),
+            training=self._data(contender).split("train"),
+            validation=self._data(contender).split("validation"),
             augment=contender.augment,
             normalise=contender.normalise,
             description={**contender.description, "lr": lr, "seed": seed},
@@ -158,7 +163,7 @@ class Comparison:
 
     def _ask(self, contender: Contender, trial: TrialResult) -> Answers:
         path = self.folder.trial(trial.folder) / "best.safetensors"
-        return answer(contender, path, self.data, "test", trial.seed)
+        return answer(contender, path, self._data(contender), "test", trial.seed)
 
     def _join_histories(self) -> None:
         rows: list[dict[str, Any]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -10,10 +11,11 @@ from torch import nn
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.comparison import Contender
+from graphws.runtime.data import Data
 from graphws.runtime.files import checksum
 from graphws.runtime.learner import Transform
 from graphws.runtime.scaling import Scale
-from graphws.spec import HeadSection, ModelSection, Spec
+from graphws.spec import INHERITED, HeadSection, ModelSection, Spec
 from graphws.tasks import Task
 
 NEAR = 0.1
@@ -61,47 +63,67 @@ def unmatched(spec: Spec, graphs: Sequence[NetworkGraph]) -> Iterator[str]:
             yield f"{what}, which is as near as it comes to the {wanted:,} of {own}"
 
 
-def named_sections(spec: Spec) -> dict[str, ModelSection]:
-    """The sections of the spec's model and of its baselines as they are written, by their names, its own first."""
+def named_specs(spec: Spec) -> dict[str, Spec]:
+    """What the spec says of its model and of each of its baselines, as specs of one model, its own first."""
     assert spec.model is not None
     taken = [baseline.name for baseline in spec.compare]
     name = next(name for name in (spec.model.label, spec.name, "model", "main") if name not in taken)
-    return {name: spec.model, **{baseline.name: baseline.model for baseline in spec.compare}}
+    own = spec.model_copy(update={"compare": ()})
+    found = {name: own}
+    for baseline in spec.compare:
+        laid = {section: value for section in INHERITED if (value := getattr(baseline, section)) is not None}
+        found[baseline.name] = own.model_copy(update={"model": baseline.model, **laid})
+    return found
 
 
-def contenders(
-    spec: Spec,
-    graphs: Sequence[NetworkGraph],
-    augment: Transform | None,
-    scale: Callable[[ModelSection], Scale],
-    task: Callable[[ModelSection], Task],
-) -> list[Contender]:
+def named_sections(spec: Spec) -> dict[str, ModelSection]:
+    """The sections of the spec's model and of its baselines as they are written, by their names, its own first."""
+    return {name: own.model for name, own in named_specs(spec).items() if own.model is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """On what terms a model takes part.
+
+    Attributes:
+        data: The networks as it sees them, but for their scale.
+        augment: What the spec does to its training networks.
+        scale: How networks are scaled for a model.
+        task: What a model is to learn, in the units of the weights that it sees.
+    """
+
+    data: Data
+    augment: Transform | None
+    scale: Callable[[ModelSection], Scale]
+    task: Callable[[ModelSection], Task]
+
+
+def contenders(spec: Spec, graphs: Sequence[NetworkGraph], terms: Callable[[str, Spec], Terms]) -> list[Contender]:
     """The spec's model and its baselines.
 
     Args:
         spec: With ``model`` and ``head``.
         graphs: Of the networks: one, or those of each architecture.
-        augment: What the spec does to training networks.
-        scale: How networks are scaled for a model.
-        task: What a model is to learn, in the units of the weights that it sees.
+        terms: Those of a model by its name, given what the spec says of it (`named_specs`).
 
     Raises:
         UsageError: When a model cannot be built on these networks.
     """
-    found = []
-    trained = {baseline.name: baseline.train for baseline in spec.compare}
+    found, specs = [], named_specs(spec)
     for name, section in models(spec, graphs).items():
-        transforms = [transform for transform in (augment, section.augmentation()) if transform is not None]
+        own = terms(name, specs[name])
+        transforms = [transform for transform in (own.augment, section.augmentation()) if transform is not None]
         found.append(
             Contender(
                 name,
-                builder(section, spec, graphs, scale(section)),
-                trained.get(name) or spec.train,
+                builder(section, spec, graphs, own.scale(section)),
+                specs[name].train,
                 chain(transforms),
                 _description(name, section, spec, graphs),
-                task(section),
-                scale(section).change,
+                own.task(section),
+                own.scale(section).change,
                 section.access,
+                own.data,
             )
         )
     return found

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError, WeightsError, nearest
-from graphws.graph import NetworkGraph, parts_of
+from graphws.graph import GroupElement, NetworkGraph, parts_of
 from graphws.runtime.batches import Held, HeldMixed, Mapped, NetworkCollection, Networks
 from graphws.zoo import Zoo
 
@@ -64,6 +64,10 @@ class Data:
         return (
             self if limit is None else replace(self, members={**self.members, "train": self.members["train"][:limit]})
         )
+
+    def moved(self, elements: GroupElement) -> Data:
+        """The same networks, each moved by an element of its own."""
+        return replace(self, collection=self.collection.moved(elements))
 
     def split(self, name: str) -> Networks:
         """The networks of a split."""

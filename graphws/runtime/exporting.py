@@ -19,7 +19,6 @@ from torch.export import Dim
 
 from graphws.errors import GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations.canonical_gauge import canonical_element
 from graphws.runtime.files import write_bytes
 from graphws.runtime.prediction import Run
 
@@ -46,10 +45,9 @@ class Program(nn.Module):
 
     def __init__(self, run: Run, graph: NetworkGraph, name: str | None) -> None:
         super().__init__()
-        prepared = run.prepared
-        section = run.section(name)
+        section, prepared = run.section(name), run.prepared_for(name)
         scale = prepared.scale(section)
-        self.graph, self.gauge, self.task = graph, prepared.gauge, prepared.task(graph, section)
+        self.graph, self.form, self.task = graph, prepared.form, prepared.task(graph, section)
         assert prepared.spec.head is not None
         self.answers = prepared.spec.head.answers
         self.answers_networks, self.scaled = run.answers_networks, scale.change is not None
@@ -69,7 +67,7 @@ class Program(nn.Module):
         """The answers."""
         weights = self._weights(state)
         source = weights
-        weights = weights if self.gauge is None else self.gauge(weights)
+        weights = self.form.apply(weights)
         if self.scaled:
             weights = self._each(weights, lambda tensor, shift, factor: (tensor - shift) / factor)
         outputs = self.task.apply(self.model, weights).float()
@@ -78,8 +76,7 @@ class Program(nn.Module):
         network = self.task.returned(outputs, weights, self._restored)
         if self.answers > 1:
             source = source.map(lambda x: x.repeat_interleave(self.answers, 0))
-        if self.gauge is not None:  # each in the gauge in which it came
-            network = canonical_element(source).inverse().act(network)
+        network = self.form.restore(network, source)
         state = self._state(network)
         return {key: x.unflatten(0, (-1, self.answers)) for key, x in state.items()} if self.answers > 1 else state
 
@@ -138,13 +135,19 @@ def export_model(
         dict[str, tuple[int, ...]]: The keys that the program takes, with their shapes, in order.
 
     Raises:
-        UsageError: On another suffix, an architecture that is unknown or not named among several, and on a model that
-            PyTorch cannot export.
+        UsageError: On another suffix, an architecture that is unknown or not named among several, a model that sees
+            networks aligned, and one that PyTorch cannot export.
         RunError: When the file cannot be written.
     """
     if path.suffix != SUFFIX:
         raise UsageError(f"{path}: an exported model ends in {SUFFIX}; name it {path.stem}{SUFFIX}")
     graph = _graph(run, architecture)
+    run.section(model)
+    if run.prepared_for(model).reference is not None:
+        raise UsageError(
+            "this model sees networks aligned to a reference (preprocess.align), and no exported program can hold the "
+            f"assignment problems of that; ask it with: graphws predict {run.folder.path} NETWORKS"
+        )
     program = Program(run, graph, model).eval()
     shapes = graph.stored_shapes()
     count = EXAMPLES if batch is None else batch

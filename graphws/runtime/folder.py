@@ -6,6 +6,7 @@
 ``versions.json``    what the run ran with
 ``trials/``          a folder for each training
 ``preparation.*``    what the models need to answer without the zoo (`graphws.runtime.prepared_file`)
+``alignments/``      how the networks were aligned, where the spec asks for it (`graphws.runtime.alignment`)
 ``models/``          the chosen model of each name: ``dwsnet.safetensors``
 ``metrics.csv``      every epoch of every training
 ``results.json``     the final table
@@ -40,6 +41,7 @@ FORMAT = "graphws-run-1"
 OURS = frozenset((
     "run.lock", "run.json", "spec.yaml", "versions.json", "trials", "models", "figures", "metrics.csv", "results.json",
     "probes.safetensors", "report.html", "preparation.json", "preparation.safetensors",
+    "alignments",
 ))  # fmt: skip
 """What a run makes in its folder."""
 FOLDERS = ("trials", "models", "figures")
@@ -79,6 +81,11 @@ class RunFolder:
     def model(self, name: str) -> Path:
         """The chosen model of a name."""
         return self.path / "models" / f"{name}.safetensors"
+
+    @property
+    def alignments(self) -> Path:
+        """What was found when the networks were aligned."""
+        return self.path / "alignments"
 
     def figure(self, name: str) -> Path:
         """A picture."""

@@ -8,19 +8,21 @@ architecture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
+from graphws.runtime.alignment import Aligner
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import contenders, models, unmatched
+from graphws.runtime.contenders import Terms, contenders, models, named_specs, unmatched
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
-from graphws.runtime.preparation import Preparation, in_gauge, prepare
+from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
@@ -28,7 +30,7 @@ from graphws.runtime.run_report import write_report
 from graphws.runtime.scaling import Scale
 from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_section
-from graphws.spec import Spec, dump_spec, lacks_for_training, load_spec
+from graphws.spec import ModelSection, Spec, dump_spec, lacks_for_training, load_spec
 from graphws.tasks import Answers, Task
 from graphws.tasks.denoising import ONE_GRAPH
 from graphws.zoo import Zoo
@@ -43,9 +45,12 @@ class _Ready:
     """A spec with its zoo opened and everything made from it."""
 
     zoo: Zoo
-    data: Data
-    preparation: Preparation
+    preparations: dict[str, Preparation]
     comparison: Comparison
+
+    def prepared(self) -> dict[str, Prepared]:
+        """What the run keeps of them, by the names of its models."""
+        return {name: Prepared.of(self.zoo, preparation) for name, preparation in self.preparations.items()}
 
 
 def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
@@ -159,8 +164,8 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
             reporter.note(line)
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
-        write_prepared(Prepared.of(spec, ready.zoo, ready.data, ready.preparation), folder.path)
-        write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers)
+        write_prepared(ready.prepared(), folder.path)
+        write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers, ready.preparations)
     group.barrier()
     return results
 
@@ -170,20 +175,21 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     assert spec.task is not None
     on_gpu = torch.cuda.is_available() and spec.train.workers == 0
     device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
-    preparation = prepare(spec, load_data(zoo, spec.task.columns(), spec.task.classes, device), zoo)
-    data = preparation.data
-    comparison = Comparison(
-        contenders(
-            spec,
-            zoo.graphs,
-            preparation.augment,
-            preparation.scale,
-            lambda section: task_of(spec, data, preparation.scale(section)),
-        ),
-        data,
-        folder,
-    )
-    return _Ready(zoo, data, preparation, comparison)
+    stored = load_data(zoo, spec.task.columns(), spec.task.classes, device)
+    making = Preparations(stored, zoo, Aligner(folder.alignments, group, reporter))
+    preparations = {name: making.of(own) for name, own in named_specs(spec).items()}
+
+    def terms(name: str, own: Spec) -> Terms:
+        found = preparations[name]
+        task = partial(_task, own, found)
+        return Terms(found.data, found.augment, found.scale, task)
+
+    data = next(iter(preparations.values())).data
+    return _Ready(zoo, preparations, Comparison(contenders(spec, zoo.graphs, terms), data, folder))
+
+
+def _task(spec: Spec, preparation: Preparation, section: ModelSection) -> Task:
+    return task_of(spec, preparation.data, preparation.scale(section))
 
 
 def task_of(spec: Spec, data: Data, scale: Scale) -> Task:
@@ -254,7 +260,9 @@ def evaluate_run(
         return _evaluate_other(spec, folder, split, _labelled(Zoo.open(zoo), spec, folder), group, reporter)
     own = _ready(spec, folder, group, reporter)
     return {
-        contender.name: answer(contender, kept_model(folder, contender.name), own.data, split, 0)
+        contender.name: answer(
+            contender, kept_model(folder, contender.name), own.preparations[contender.name].data, split, 0
+        )
         for contender in own.comparison.contenders
     }
 
@@ -264,21 +272,26 @@ def _evaluate_other(
 ) -> dict[str, Answers]:
     """The answers of a run's models for another zoo; the run's own may be gone."""
     prepared = prepared_of(folder, group, reporter)
+    known = next(iter(prepared.values()))
     assert spec.task is not None
-    for model, section in models(spec, prepared.graphs).items():
+    for model, section in models(spec, known.graphs).items():
         for name, graph in zip(zoo.names, zoo.graphs, strict=True):
-            if reason := unfit(prepared, section, graph):
+            if reason := unfit(prepared[model], section, graph):
                 which = f", architecture {name!r}" if len(zoo.names) > 1 else ""
                 raise UsageError(f"the zoo {zoo.path}{which}: {model!r} of {folder.path} cannot read it: {reason}")
     if spec.task.answers_networks and len(zoo.graphs) > 1:
         raise UsageError(f"the zoo {zoo.path}: {ONE_GRAPH.format(len(zoo.graphs))}")
     columns, whole = spec.task.columns(), spec.task.classes
-    data = in_gauge(load_data(zoo, columns, whole, classes=prepared.classes, splits=(split,)), prepared.gauge)
-    asked = contenders(
-        spec, prepared.graphs, None, prepared.scale, lambda section: prepared.task(zoo.graphs[0], section)
-    )
+    stored = load_data(zoo, columns, whole, classes=known.classes, splits=(split,))
+    seen = {form: formed(stored, form) for form in {id(each.form): each.form for each in prepared.values()}.values()}
+
+    def terms(name: str, own: Spec) -> Terms:
+        found = prepared[name]
+        return Terms(seen[found.form], None, found.scale, lambda section: found.task(zoo.graphs[0], section))
+
     return {
-        contender.name: answer(contender, kept_model(folder, contender.name), data, split, 0) for contender in asked
+        each.name: answer(each, kept_model(folder, each.name), seen[prepared[each.name].form], split, 0)
+        for each in contenders(spec, known.graphs, terms)
     }
 
 
@@ -300,8 +313,10 @@ def kept_model(folder: RunFolder, name: str) -> Path:
     return path
 
 
-def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> Prepared:
-    """What is done to networks before the models of a run see them, from what it keeps; of older runs, from their zoo.
+def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> dict[str, Prepared]:
+    """What is done to networks before the models of a run see them, by their names, its own first.
+
+    It comes from what the run keeps; of older runs, from their zoo.
 
     Raises:
         RunError: When what the run keeps was altered or is damaged.
@@ -314,10 +329,9 @@ def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> Prep
     spec = spec_of(folder)
     if spec.model is None or spec.task is None or spec.head is None:
         raise UsageError(f"{folder.path} holds no models to ask: its spec trains none")
-    if (found := read_prepared(spec, folder.path)) is not None:
+    if (found := read_prepared(named_specs(spec), folder.path)) is not None:
         return found
-    ready = _ready(spec, folder, group, reporter)
-    return Prepared.of(spec, ready.zoo, ready.data, ready.preparation)
+    return _ready(spec, folder, group, reporter).prepared()
 
 
 def _labelled(zoo: Zoo, spec: Spec, folder: RunFolder) -> Zoo:

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
-from graphws.operations.canonical_gauge import canonical_element
 from graphws.runtime.contenders import builder, models
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
-from graphws.runtime.job import kept_model, prepared_of
+from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared_file import Prepared, unfit
@@ -71,12 +70,12 @@ class Run:
 
     Attributes:
         folder: Its folder.
-        prepared: How networks are prepared, and what answers mean.
+        preparations: How networks are prepared for each of its models, and what answers mean.
         sections: What its spec says of each of its models; the run's own first.
     """
 
     folder: RunFolder
-    prepared: Prepared
+    preparations: Mapping[str, Prepared]
     sections: dict[str, ModelSection]
     _models: dict[str, nn.Module] = field(default_factory=dict)
 
@@ -94,12 +93,22 @@ class Run:
         """
         place = RunFolder(Path(folder))
         prepared = prepared_of(place, Processes(), reporter or Reporter())
-        return Run(place, prepared, models(prepared.spec, prepared.graphs))
+        graphs = next(iter(prepared.values())).graphs
+        return Run(place, prepared, models(spec_of(place), graphs))
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names of its models, its own first."""
         return tuple(self.sections)
+
+    @property
+    def prepared(self) -> Prepared:
+        """How networks are prepared for its own model; graphs, names, targets and classes are those of all."""
+        return self.prepared_for(None)
+
+    def prepared_for(self, name: str | None) -> Prepared:
+        """How networks are prepared for a model; for the run's own where `name` is None."""
+        return self.preparations[self.models[0] if name is None else name]
 
     @cached_property
     def answers_networks(self) -> bool:
@@ -160,19 +169,17 @@ class Run:
         return asked.result()
 
     def prepare(self, weights: Weights, model: str | None = None) -> Weights:
-        """Networks as a model sees them, the run's own where None: in the run's gauge, scaled as it asks for."""
-        prepared = self.prepared
-        weights = weights.to(dtype=torch.float32)
-        weights = weights if prepared.gauge is None else prepared.gauge(weights)
-        return prepared.scale(self.section(model)).apply(weights)
+        """Networks as a model sees them, the run's own where None: in its gauge and order, scaled as it asks for."""
+        section, prepared = self.section(model), self.prepared_for(model)
+        return prepared.scale(section).apply(prepared.form.apply(weights.to(dtype=torch.float32)))
 
     def restore(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
-        """Networks that a model gave back, in the units and the gauge of those that it was asked about."""
-        return self.turned_back(self.prepared.scale(self.section(model)).restore(weights), source)
+        """Networks that a model gave back, in the units, gauge and order of those that it was asked about."""
+        return self.turned_back(self.prepared_for(model).scale(self.section(model)).restore(weights), source, model)
 
-    def turned_back(self, weights: Weights, source: Weights) -> Weights:
-        """Networks that a model gave back, from the run's gauge to that of those that it was asked about."""
-        return weights if self.prepared.gauge is None else canonical_element(source).inverse().act(weights)
+    def turned_back(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
+        """Networks that a model gave back, from its gauge and order to those in which they came."""
+        return self.prepared_for(model).form.restore(weights, source)
 
 
 class _Asking:
@@ -223,10 +230,11 @@ class _Asking:
     def _answers(self, weights: Weights) -> list[tuple[dict[str, Any], Weights | None]]:
         graph = weights.graph
         if graph not in self.tasks:
-            if reason := unfit(self.run.prepared, self.section, graph):
+            prepared = self.run.prepared_for(self.name)
+            if reason := unfit(prepared, self.section, graph):
                 raise UsageError(reason)
-            self.tasks[graph] = self.run.prepared.task(graph, self.section)
-        task, restore = self.tasks[graph], self.run.prepared.scale(self.section).restore
+            self.tasks[graph] = prepared.task(graph, self.section)
+        task, restore = self.tasks[graph], self.run.prepared_for(self.name).scale(self.section).restore
         outputs: list[Tensor] = []
         returned: list[Weights] = []
         for part in torch.arange(weights.batch).split(BATCH):
@@ -238,7 +246,7 @@ class _Asking:
             networks = Weights.cat(returned)
             count = networks.batch // weights.batch
             sources = weights.select(torch.arange(weights.batch).repeat_interleave(count))
-            networks = self.run.turned_back(networks, sources)
+            networks = self.run.turned_back(networks, sources, self.name)
             return [({}, networks.select(slice(k * count, (k + 1) * count))) for k in range(weights.batch)]
         columns = task.columns(torch.cat(outputs).cpu(), self.run.prepared.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]

@@ -1,29 +1,29 @@
-"""Preparing networks for a model: gauge, augmentation and normalisation, from the sections of a spec.
+"""Preparing networks for a model: gauge, order, augmentation and normalisation, from the sections of a spec.
 
-The order matters and is this: the gauge is fixed when networks are drawn (once and for all where they are held in
-memory); training networks then have their signals moved, which calls for fixing the gauge again, and get noise in units
-of each orbit's deviation; every network is scaled last, as each model asks for it (`graphws.runtime.scaling`).
+The sequence matters and is this: gauge and order are fixed when networks are drawn (once and for all where they are
+held in memory); training networks then have their signals moved, which calls for fixing the gauge again, and get noise
+in units of each orbit's deviation; every network is scaled last, as each model asks for it
+(`graphws.runtime.scaling`).  Networks whose signals were moved are not aligned anew: they stay in the order of the
+network that they were made from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Weights, parts_of
-from graphws.operations.canonical_gauge import canonical_gauge
+from graphws.runtime.alignment import Aligner, Alignment
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
+from graphws.runtime.normal_form import GAUGES, NormalForm
 from graphws.runtime.scaling import Change, Scale
-from graphws.spec import Augment, ModelSection, Preprocess, Spec
+from graphws.spec import Align, Augment, ModelSection, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
 from graphws.zoo.augmentations import augmentation, first_layer
-
-GAUGES: dict[str, Change | None] = {"none": None, "canonical": canonical_gauge}
-"""By the name that `preprocess.gauge` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,42 +31,91 @@ class Preparation:
     """What is done to networks before a model sees them.
 
     Attributes:
-        data: The networks in the gauge that the spec asks for.
-        augment: Done to training batches first, to the networks of each graph; None for nothing.
-        gauge: Fixes the gauge; None where the spec does not ask for it.
-        statistics: Moments of the training networks in that gauge.
-        preprocess: What the spec does to every network.
+        spec: What asks for it, as `graphws.runtime.contenders.named_specs` gives it for a model.
+        data: The networks in the gauge and the order that the spec asks for.
+        form: That gauge and that order.
+        statistics: Moments of the training networks there.
+        alignment: What aligning them came to; None where they are not.
     """
 
+    spec: Spec
     data: Data
-    augment: Transform | None
-    gauge: Change | None
+    form: NormalForm
     statistics: Statistics
-    preprocess: Preprocess
+    alignment: Alignment | None = None
+
+    @property
+    def augment(self) -> Transform | None:
+        """Done to training batches first, to the networks of each graph; noise that is the task's is left to it."""
+        return self.changes(self.spec.task is not None and self.spec.task.takes_noise)
+
+    def changes(self, without_noise: bool = False) -> Transform | None:
+        """All that `augment` says, or all but noise and dropout; None for nothing."""
+        return _changes(self.spec.augment, without_noise, self.statistics, self.form)
 
     def scale(self, section: ModelSection) -> Scale:
         """How every batch is scaled last for a model."""
-        return Scale.of(section, self.preprocess, self.statistics)
+        return Scale.of(section, self.spec.preprocess, self.statistics)
+
+
+@dataclass(frozen=True, eq=False)
+class _Formed:
+    """Networks in a gauge and an order, which preparations share."""
+
+    data: Data
+    form: NormalForm
+    statistics: Statistics
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True, eq=False)
+class Preparations:
+    """Makes the preparations of a run; networks of the same gauge and order are held once.
+
+    Attributes:
+        data: The networks as they are stored.
+        zoo: Where they are from.
+        aligner: Aligns them where a spec asks for it.
+    """
+
+    data: Data
+    zoo: Zoo
+    aligner: Aligner = field(default_factory=Aligner)
+    _known: dict[tuple[str, str | Align, int | None], _Formed] = field(default_factory=dict)
+
+    def of(self, spec: Spec) -> Preparation:
+        """The preparation that a spec asks for, with statistics of the training split.
+
+        Raises:
+            ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
+            DataError: On networks that cannot be aligned.
+        """
+        _check_signals(spec.augment, self.data.graphs)
+        limit = None if spec.input is None else spec.input.learnt_from
+        key = (spec.preprocess.gauge, spec.preprocess.align, limit)
+        if key not in self._known:
+            self._known[key] = self._formed(*key)
+        found = self._known[key]
+        return Preparation(spec, found.data, found.form, found.statistics, found.alignment)
+
+    def _formed(self, gauge: str, align: str | Align, limit: int | None) -> _Formed:
+        form = NormalForm(GAUGES[gauge])
+        data, alignment = formed(self.data.learning_from(limit), form), None
+        if isinstance(align, Align):
+            alignment = self.aligner.align(data, align, gauge)
+            data, form = alignment.apply(data), replace(form, reference=alignment.reference)
+        statistics = self.zoo.statistics if form.trivial and limit is None else _statistics(data)
+        return _Formed(data, form, statistics, alignment)
 
 
 def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
-    """The preparation that a spec asks for, with statistics of the training split.
-
-    Raises:
-        ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
-    """
-    _check_signals(spec.augment, data.graphs)
-    gauge = GAUGES[spec.preprocess.gauge]
-    limit = None if spec.input is None else spec.input.learnt_from
-    data = in_gauge(data.learning_from(limit), gauge)
-    statistics = zoo.statistics if gauge is None and limit is None else _statistics(data)
-    augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
-    return Preparation(data, augment, gauge, statistics, spec.preprocess)
+    """The preparation that a spec asks for, with statistics of the training split; see `Preparations.of`."""
+    return Preparations(data, zoo).of(spec)
 
 
-def in_gauge(data: Data, gauge: Change | None) -> Data:
-    """The same networks in a gauge: fixed at once where they are held in memory, as they are drawn otherwise."""
-    return data if gauge is None else replace(data, collection=data.collection.changed(gauge))
+def formed(data: Data, form: NormalForm) -> Data:
+    """The same networks in a gauge and an order: at once where they are held in memory, as they are drawn otherwise."""
+    return data if form.trivial else replace(data, collection=data.collection.changed(form.apply))
 
 
 def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:
@@ -87,18 +136,18 @@ def _statistics(data: Data) -> Statistics:
     return orbit_statistics(data.graphs, (weights for networks in drawn for weights in parts_of(networks)))
 
 
-def _augment(section: Augment, of_task: bool, statistics: Statistics, gauge: Change | None) -> Transform | None:
-    """Random changes of training networks; noise that is the task's is left to the task."""
+def _changes(section: Augment, without_noise: bool, statistics: Statistics, form: NormalForm) -> Transform | None:
+    """Random changes of training networks."""
     moves = augmentation(
         group=section.group, rotation=section.rotation, translation=section.translation, scaling=section.scaling
     )
     blurs = augmentation(
-        noise=0.0 if of_task else section.noise,
-        dropout=0.0 if of_task else section.dropout,
+        noise=0.0 if without_noise else section.noise,
+        dropout=0.0 if without_noise else section.dropout,
         statistics=statistics,
     )
     moved = bool(section.rotation or section.translation or section.scaling)
-    again = gauge if moved else None
+    again: Change | None = form.in_gauge if moved and form.gauge is not None else None
     if not moves.augmentations and not blurs.augmentations:
         return None
 

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
-from graphws.report import Page, Picture, Table, curves, html, png, scores
+from graphws.report import Page, Picture, Table, changed_pictures, curves, html, png, scores
 from graphws.runtime.files import read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
+from graphws.runtime.preparation import Preparation
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
 from graphws.tasks import Answers, Figures, Task
 from graphws.zoo import Zoo
+from graphws.zoo.reconstruction import drawn, draws_pictures
 
 NAMED = 8
 """How many architectures a report names."""
+DRAWN = 12
+"""Networks that are drawn before and after augmentation."""
 
 
 def write_report(
-    spec: Spec, task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers: Mapping[str, Answers]
+    spec: Spec,
+    task: Task,
+    zoo: Zoo,
+    folder: RunFolder,
+    results: Results,
+    answers: Mapping[str, Answers],
+    preparations: Mapping[str, Preparation],
 ) -> None:
     """Draw the figures of a run and write its report.
 
@@ -27,7 +38,8 @@ def write_report(
         RunError: When a file cannot be written.
     """
     pictures = []
-    for name, (caption, figure) in _figures(task, zoo, folder, results, answers).items():
+    figures = _figures(task, zoo, folder, results, answers) | _augmentation(zoo, preparations)
+    for name, (caption, figure) in figures.items():
         content = png(figure)
         write_bytes(folder.figure(name), content)
         pictures.append(Picture(caption, content))
@@ -37,7 +49,7 @@ def write_report(
         lead=results.sentence(),
         results=Table(columns, rows),
         pictures=pictures,
-        facts=_facts(zoo, folder, results),
+        facts=_facts(zoo, folder, results, preparations),
         spec=dump_spec(spec),
     )
     write_text(folder.report, html(page))
@@ -59,7 +71,22 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
     return figures | task.figures(answers, zoo)
 
 
-def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
+def _augmentation(zoo: Zoo, preparations: Mapping[str, Preparation]) -> Figures:
+    """What training networks draw before and after the random changes of `augment`, the first that a model has."""
+    changing = [(name, each, change) for name, each in preparations.items() if (change := each.changes()) is not None]
+    if not changing or not draws_pictures(zoo):
+        return {}
+    name, preparation, change = changing[0]
+    members = preparation.data.members["train"]
+    index = members[torch.linspace(0, len(members) - 1, min(DRAWN, len(members))).long()]
+    stored = zoo.weights(index)
+    seen = preparation.data.collection.weights(index).to("cpu")
+    pictures = drawn(zoo, stored), drawn(zoo, change(seen, torch.Generator().manual_seed(0)))
+    caption = f"What training networks draw, and what they draw after the random changes of augment ({name})."
+    return {"augmentation": (caption, changed_pictures(*pictures))}
+
+
+def _facts(zoo: Zoo, folder: RunFolder, results: Results, preparations: Mapping[str, Preparation]) -> dict[str, str]:
     counts = np.bincount(zoo.architecture, minlength=len(zoo.graphs)).tolist()
     facts = {"networks": ", ".join(f"{count:,} {name}" for name, count in results.networks.items())}
     if len(zoo.graphs) == 1:
@@ -72,6 +99,9 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
     facts["relabellings of a network"] = _range([graph.log10_order() for graph in zoo.graphs], "10^{:.0f}")
     for name, value in zoo.provenance.get("summary", {}).items():
         facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}" if isinstance(value, int | float) else str(value)
+    aligned = {name: each.alignment for name, each in preparations.items() if each.alignment is not None}
+    for name, alignment in aligned.items():
+        facts[f"alignment, {name}"] = alignment.facts()
     return facts | folder.versions()
 
 

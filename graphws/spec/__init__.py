@@ -19,6 +19,7 @@ from graphws.spec.gnn import GnnModel as GnnModel
 from graphws.spec.heads import EquivariantHead as EquivariantHead
 from graphws.spec.heads import HeadSection as HeadSection
 from graphws.spec.heads import InvariantHead as InvariantHead
+from graphws.spec.inheritance import INHERITED as INHERITED
 from graphws.spec.inputs import GraphInput as GraphInput
 from graphws.spec.inputs import InputSection as InputSection
 from graphws.spec.inputs import MlpInput as MlpInput
@@ -34,6 +35,7 @@ from graphws.spec.models import MlpModel as MlpModel
 from graphws.spec.models import ModelSection as ModelSection
 from graphws.spec.models import Scaling as Scaling
 from graphws.spec.networks import SpaceSketch as SpaceSketch
+from graphws.spec.preparation import Align as Align
 from graphws.spec.preparation import Augment as Augment
 from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec

@@ -9,6 +9,7 @@ not invent any.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 from graphws.errors import nearest
 from graphws.spec.models import ModelSection
@@ -65,11 +66,38 @@ def _models_fit_head(spec: Spec) -> Iterator[Violation]:
 
 def _pictures_to_rotate(spec: Spec) -> Iterator[Violation]:
     widths = _widths(spec)
-    if spec.augment.rotation > 0 and widths is not None and widths[0] not in (None, 2):
-        yield Violation(
-            ("augment", "rotation"),
-            f"augment.rotation turns pictures, networks with 2 inputs, but these have {widths[0]}",
+    if widths is None or widths[0] in (None, 2):
+        return
+    for at, augment in _sections(spec, "augment"):
+        if augment.rotation > 0:
+            here = (*at, "rotation")
+            what = f"{dotted(here)} turns pictures, networks with 2 inputs, but these have {widths[0]}"
+            yield Violation(here, what)
+
+
+def _aligned_networks_are_alike(spec: Spec) -> Iterator[Violation]:
+    number = None if spec.input is None else spec.input.architectures(spec.zoo)
+    for at, preprocess in _sections(spec, "preprocess"):
+        if preprocess.align != "none" and number is not None and number > 1:
+            here = (*at, "align")
+            what = f"{dotted(here)} brings networks of one architecture to one order, but these have {number}"
+            yield Violation(here, what)
+
+
+def _aligned_networks_keep_their_order(spec: Spec) -> Iterator[Violation]:
+    own = spec.preprocess, spec.augment, ("augment",)
+    others = (
+        (
+            baseline.preprocess or spec.preprocess,
+            baseline.augment or spec.augment,
+            ("compare", position, "augment" if baseline.augment is not None else "preprocess"),
         )
+        for position, baseline in enumerate(spec.compare)
+    )
+    for preprocess, augment, at in (own, *others):
+        if preprocess.align != "none" and augment.group:
+            what = f"{dotted(at)}: networks are aligned, and augment.group would take their order from them again"
+            yield Violation((*at, "group" if at[-1] == "augment" else "align"), f"{what}; take one of the two")
 
 
 def _head_fits_task(spec: Spec) -> Iterator[Violation]:
@@ -126,6 +154,22 @@ def _baselines(spec: Spec) -> Iterator[Violation]:
             yield Violation(at, what)
 
 
+def _baselines_keep_the_noise(spec: Spec) -> Iterator[Violation]:
+    """Where noise is the task's, all models are asked to take off the same."""
+    if spec.task is None or not spec.task.takes_noise:
+        return
+    kept = {"augment": ("noise", "dropout"), "preprocess": ("gauge", "align")}
+    reason = {"augment": "is what the task takes off", "preprocess": "decides how large the task's noise is"}
+    for section, keys in kept.items():
+        own = getattr(spec, section)
+        for at, other in _sections(spec, section):
+            for key in keys:
+                if getattr(own, key) != getattr(other, key):
+                    here = (*at, key)
+                    what = f"{dotted(here)} {reason[section]}, so it must equal {section}.{key}"
+                    yield Violation(here, what)
+
+
 def _experiment_alone(spec: Spec) -> Iterator[Violation]:
     """A spec describes an experiment or a model that reads networks, not both."""
     if spec.experiment is None:
@@ -141,6 +185,14 @@ def _widths(spec: Spec) -> tuple[int | None, ...] | None:
     return None if spec.input is None else spec.input.known_widths(spec.zoo)
 
 
+def _sections(spec: Spec, name: str) -> Iterator[tuple[Path, Any]]:
+    """The section of a name and what entries of `compare` have instead of it, each with its place."""
+    yield (name,), getattr(spec, name)
+    for position, baseline in enumerate(spec.compare):
+        if (own := getattr(baseline, name)) is not None:
+            yield ("compare", position, name), own
+
+
 def _models(spec: Spec) -> Iterator[tuple[Path, ModelSection]]:
     """Every model of the spec and where it stands."""
     if spec.model is not None:
@@ -154,7 +206,9 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_models_fit_networks, ("model", "compare", "input", "zoo")),
     (_models_read_all_architectures, ("model", "compare", "input", "zoo")),
     (_models_fit_head, ("model", "compare", "head")),
-    (_pictures_to_rotate, ("augment", "input", "zoo")),
+    (_pictures_to_rotate, ("augment", "compare", "input", "zoo")),
+    (_aligned_networks_are_alike, ("preprocess", "compare", "input", "zoo")),
+    (_aligned_networks_keep_their_order, ("preprocess", "augment", "compare")),
     (_head_fits_task, ("model", "head", "task")),
     (_task_fits_head, ("head", "task")),
     (_task_fits_models, ("model", "compare", "task")),
@@ -162,6 +216,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_task_fits_augmentation, ("task", "augment")),
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),
+    (_baselines_keep_the_noise, ("compare", "task", "augment", "preprocess")),
     (_experiment_alone, ("experiment", *READING)),
 )
 """Every check across sections, and the sections that it reads."""

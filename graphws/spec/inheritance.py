@@ -137,21 +137,29 @@ def _brief(text: str) -> str:
     return repr(text) if len(text) <= 80 else repr(text[:60] + "…") + f" ({len(text):,} characters)"
 
 
-def inherit_training(tree: Mapping) -> Mapping:
-    """The tree with every `train` of `compare` laid over the spec's own."""
-    train, compare = tree.entries.get("train"), tree.entries.get("compare")
-    if train is None or compare is None or not isinstance(compare.value, Sequence):
+INHERITED = ("preprocess", "augment", "train")
+"""Sections that an entry of `compare` may lay over the spec's own."""
+
+
+def inherit_sections(tree: Mapping) -> Mapping:
+    """The tree with every section of `INHERITED` in `compare` laid over the spec's own."""
+    compare = tree.entries.get("compare")
+    if compare is None or not isinstance(compare.value, Sequence):
         return tree
-    items = tuple(_inherit(item, train.value) for item in compare.value.items)
+    items = tuple(_inherit(item, tree) for item in compare.value.items)
     entry = Entry(compare.key, Sequence(items, compare.value.location))
     return Mapping({**tree.entries, "compare": entry}, tree.location)
 
 
-def _inherit(item: Tree, train: Tree) -> Tree:
-    own = item.entries.get("train") if isinstance(item, Mapping) else None
-    if own is None or not isinstance(item, Mapping) or not isinstance(own.value, Mapping):
+def _inherit(item: Tree, tree: Mapping) -> Tree:
+    if not isinstance(item, Mapping):
         return item
-    return Mapping({**item.entries, "train": Entry(own.key, merge(train, own.value))}, item.location)
+    entries = dict(item.entries)
+    for name in INHERITED:
+        own, below = entries.get(name), tree.entries.get(name)
+        if own is not None and below is not None and isinstance(own.value, Mapping):
+            entries[name] = Entry(own.key, merge(below.value, own.value))
+    return Mapping(entries, item.location)
 
 
 def _shipped_files() -> list[str]:

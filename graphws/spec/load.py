@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from graphws.errors import nearest
 from graphws.spec.checks import violations
-from graphws.spec.inheritance import Resolution, inherit_training
+from graphws.spec.inheritance import Resolution, inherit_sections
 from graphws.spec.problems import Document, InvalidSpec, Problem
 from graphws.spec.reader import read_text
 from graphws.spec.schema import Spec
@@ -58,7 +58,7 @@ def parse_spec(text: str, name: str = "<text>", overrides: Iterable[str] = ()) -
 def _spec(tree: Mapping, resolution: Resolution, overrides: Iterable[str]) -> Spec:
     for number, text in enumerate(overrides, 1):
         tree = resolution.override(tree, number, text)
-    tree = inherit_training(tree)
+    tree = inherit_sections(tree)
     spec: Spec | None = None
     found: list[Mistake] = []
     try:

@@ -41,6 +41,14 @@ class Baseline(Section):
 
     name: Annotated[Name, Field(description="Its name in tables and figures, and of its folder in the run.")]
     model: Annotated[ModelSection, MODELS, Field(description="The model; head and task are the spec's.")]
+    preprocess: Annotated[
+        Preprocess | None,
+        Field(description="What differs from the spec's own `preprocess`, over which this is merged; null: nothing."),
+    ] = None
+    augment: Annotated[
+        Augment | None,
+        Field(description="What differs from the spec's own `augment`, over which this is merged; null: nothing."),
+    ] = None
     train: Annotated[
         Train | None,
         Field(description="What differs from the spec's own `train`, over which this is merged; null: nothing."),

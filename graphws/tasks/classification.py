@@ -18,7 +18,7 @@ from graphws.report import answered_pictures, confusion_matrix
 from graphws.tasks.answers import Answers
 from graphws.tasks.task import Figures, Metric, Task
 from graphws.zoo import Zoo
-from graphws.zoo.reconstruction import reconstruct
+from graphws.zoo.reconstruction import drawn, draws_pictures
 
 SHOWN = 36
 """How many test networks are shown as the pictures that they draw."""
@@ -66,7 +66,7 @@ class Classification(Task):
         own, found = next(iter(answers.items()))
         matrix = confusion_matrix(found.targets.numpy(), found.predictions.numpy(), self.classes, f"{own}, test split")
         figures = {"confusion": (f"What {own} takes each class for.", matrix)}
-        if len(zoo.graphs) == 1 and len(zoo.provenance.get("signal", {}).get("shape", ())) == 2:
+        if draws_pictures(zoo):
             caption = f"What {own} read: test networks as the pictures that they draw, under its answer for each."
             figures["networks"] = (caption, _networks(zoo, found))
         return figures
@@ -74,11 +74,10 @@ class Classification(Task):
 
 def _networks(zoo: Zoo, answers: Answers) -> Figure:
     """Some test networks, evenly spread, as the pictures that they draw."""
-    signal = zoo.provenance["signal"]
     chosen = torch.linspace(0, len(answers.index) - 1, min(SHOWN, len(answers.index))).long()
-    pictures = reconstruct(zoo.weights(answers.index[chosen]), signal["shape"]) / signal["peak"]
+    pictures = drawn(zoo, zoo.weights(answers.index[chosen]))
     targets, predictions = answers.targets[chosen].numpy(), answers.predictions[chosen].numpy()
-    return answered_pictures(pictures.double().numpy(), targets, predictions, signal["classes"])
+    return answered_pictures(pictures, targets, predictions, zoo.provenance["signal"]["classes"])
 
 
 def class_targets(values: Int64[Tensor, " networks"], classes: int, name: str) -> Int64[Tensor, " networks"]:

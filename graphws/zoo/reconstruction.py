@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.graph import Weights
 from graphws.operations import outputs_of
 from graphws.zoo.sources import picture_grid
+from graphws.zoo.store import Zoo
 
 
 def reconstruct(weights: Weights, shape: Sequence[int]) -> Tensor:
@@ -36,32 +35,17 @@ def reconstruct(weights: Weights, shape: Sequence[int]) -> Tensor:
     return pictures
 
 
-def augmentation_figure(before: Weights, after: Weights, shape: Sequence[int], *, titles: Sequence[str] = ()) -> Figure:
-    """Pictures reconstructed from weights, left, and the same after an augmentation of the weights, right.
+def draws_pictures(zoo: Zoo) -> bool:
+    """Whether the networks of a zoo are of one architecture and represent pictures."""
+    return len(zoo.graphs) == 1 and len(zoo.provenance.get("signal", {}).get("shape", ())) == 2
 
-    Compare paper D, figure 6.
 
-    Args:
-        before: Networks, as stored.
-        after: The same number of networks, augmented.
-        shape: Rows and columns to reconstruct.
-        titles: Two headings.
+def drawn(zoo: Zoo, weights: Weights) -> NDArray[np.float64]:
+    """The pictures that networks of a zoo that `draws_pictures` represent, on its own grid, in its units from 0 to 1.
+
+    Shapes:
+        networks of the zoo, changed or not -> (batch, rows, columns, channels)
     """
-    if before.batch != after.batch:
-        raise ZooError(f"{before.batch} networks before and {after.batch} after: they must correspond")
-    columns = max(1, math.ceil(math.sqrt(before.batch)))
-    figure = Figure(figsize=(2 * columns * 0.9 + 0.6, columns * 0.9 + 0.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    halves: Any = figure.subfigures(1, 2, wspace=0.06)
-    headings = list(titles) or ["reconstructed from the weights", "after augmenting the weights"]
-    for half, weights, heading in zip(halves, (before, after), headings, strict=True):
-        half.suptitle(heading, fontsize=9)
-        axes = half.subplots(math.ceil(before.batch / columns), columns, squeeze=False).flat
-        pictures = reconstruct(weights, shape).clamp(0, 1).cpu().double().numpy()
-        for k, ax in enumerate(axes):
-            ax.set_axis_off()
-            if k < len(pictures):
-                ax.imshow(
-                    pictures[k].squeeze(-1) if pictures.shape[3] == 1 else pictures[k], cmap="gray", vmin=0, vmax=1
-                )
-    return figure
+    signal = zoo.provenance["signal"]
+    found: NDArray[np.float64] = (reconstruct(weights, signal["shape"]) / signal["peak"]).cpu().double().numpy()
+    return found

@@ -4,12 +4,14 @@ import base64
 import re
 
 import numpy as np
+import pytest
 
 from graphws.report import (
     Page,
     Picture,
     Table,
     answered_pictures,
+    changed_pictures,
     confusion_matrix,
     curves,
     html,
@@ -106,3 +108,19 @@ def test_wrong_answers_are_red_and_name_the_truth() -> None:
     assert len(titles) == 14
     assert all(title.get_color() == "black" for title in titles[:13])
     assert len(answered_pictures(np.zeros((2, 4, 4, 3)), targets[:2], predictions[:2]).axes) == 2
+
+
+def test_pictures_stand_over_what_became_of_them() -> None:
+    before = np.random.default_rng(0).random((3, 4, 5, 1))
+    figure = changed_pictures(before, before[:, ::-1])
+    shown = [axes.get_images()[0].get_array() for half in figure.subfigs for axes in half.axes]
+    assert [half.get_suptitle() for half in figure.subfigs] == [
+        "reconstructed from the weights",
+        "after augmenting the weights",
+    ]
+    assert len(shown) == 6
+    assert np.array_equal(shown[1], before[1, ..., 0])
+    assert np.array_equal(shown[4], before[1, ::-1, :, 0])
+    assert png(changed_pictures(np.zeros((2, 4, 4, 3)), np.ones((2, 4, 4, 3)), ("a", "b")))
+    with pytest.raises(ValueError, match=r"^pictures of shapes \(3, 4, 5, 1\) and \(1, 4, 5, 1\) do not correspond$"):
+        changed_pictures(before, before[:1])

@@ -14,7 +14,7 @@ from graphws.graph import Weights
 from graphws.operations import forward
 from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.runtime.batches import Changed, Held, Mapped, batches
-from graphws.runtime.contenders import contenders
+from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.job import task_of
@@ -180,7 +180,8 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     spec = _spec(*overrides)
     data = load_data(zoo, ("label",), True)
     prepared = prepare(spec, data, zoo)
-    own, flat, small = contenders(spec, zoo.graphs, None, prepared.scale, lambda section: Classification(2))
+    terms = Terms(prepared.data, None, prepared.scale, lambda section: Classification(2))
+    own, flat, small = contenders(spec, zoo.graphs, lambda name, each: terms)
     assert [own.name, flat.name, small.name] == ["run", "flat", "dwsnet"]
     assert isinstance(task_of(spec, data, prepared.scale(spec.model)), Classification)
     sizes = [sum(p.numel() for p in each.build().parameters()) for each in (own, flat, small)]

@@ -45,7 +45,7 @@ def test_restoring_undoes_preparing(gauge: str, normalize: str) -> None:
     spec = _spec(f"preprocess.gauge={gauge}", f"preprocess.normalize={normalize}")
     prepared, weights = _prepared(spec)
     assert spec.model is not None
-    run = Run(RunFolder(Path("run")), prepared, {"dwsnet": spec.model})
+    run = Run(RunFolder(Path("run")), {"dwsnet": prepared}, {"dwsnet": spec.model})
     seen = run.prepare(weights)
     assert torch.allclose(run.restore(seen, weights).flatten(), weights.flatten(), atol=1e-5)
     if gauge == "canonical" or normalize == "true":  # or else there was nothing to undo

@@ -16,7 +16,7 @@ from graphws.layers.norm import NORMS
 from graphws.operations import ACTIVATIONS as OF_NETWORKS
 from graphws.pooling import POOLINGS, learned_pooling
 from graphws.runtime.learner import OPTIMIZERS, SCHEDULES
-from graphws.runtime.preparation import GAUGES
+from graphws.runtime.normal_form import GAUGES
 from graphws.spec import KINDS, Optimizer, Preprocess, SymmetryExperiment, Train, json_schema, kinds, parse_spec
 from graphws.spec.kinds import Kinds, kind_of
 from graphws.spec.models import Norm

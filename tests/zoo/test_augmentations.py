@@ -22,7 +22,7 @@ from graphws.zoo.augmentations import (
     rotation_matrix,
     transform_signal,
 )
-from graphws.zoo.reconstruction import augmentation_figure, reconstruct
+from graphws.zoo.reconstruction import reconstruct
 
 GRAPH = mlp_graph([2, 16, 16, 1], activation="sine", omega=5.0)
 
@@ -175,25 +175,10 @@ def test_wrong_amounts() -> None:
         assert str(caught.value) == message
 
 
-def test_the_figure(tmp_path: object) -> None:
+def test_what_networks_draw() -> None:
     weights = networks(count=5)
-    after = augmentation(rotation=30)(weights, rng())
-    figure = augmentation_figure(weights, after, (9, 7))
-    assert [half.get_suptitle() for half in figure.subfigs] == [
-        "reconstructed from the weights",
-        "after augmenting the weights",
-    ]
-    figure.canvas.draw()
     pictures = reconstruct(weights, (9, 7))
     assert pictures.shape == (5, 9, 7, 1)
     with pytest.raises(ZooError) as caught:
         reconstruct(weights, (9,))
     assert str(caught.value) == "a picture has rows and columns, got the shape [9]"
-    with pytest.raises(ZooError) as caught:
-        augmentation_figure(weights, after.select([0]), (9, 7))
-    assert str(caught.value) == "5 networks before and 1 after: they must correspond"
-
-
-def test_colours_are_drawn_too() -> None:
-    weights = networks(mlp_graph([2, 8, 3], activation="sine"), count=2)
-    augmentation_figure(weights, weights, (4, 4), titles=("a", "b")).canvas.draw()
