@@ -24,6 +24,7 @@ from graphws.spec.kinds import Kinds as Kinds
 from graphws.spec.layer_messages import MessageSection as MessageSection
 from graphws.spec.load import load_spec as load_spec
 from graphws.spec.load import parse_spec as parse_spec
+from graphws.spec.load import points as points
 from graphws.spec.models import Access as Access
 from graphws.spec.models import Blocks as Blocks
 from graphws.spec.models import DwsnetModel as DwsnetModel
@@ -36,6 +37,7 @@ from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec
 from graphws.spec.problems import Location as Location
 from graphws.spec.problems import Problem as Problem
+from graphws.spec.published import PublishedSection as PublishedSection
 from graphws.spec.queries import QueriesModel as QueriesModel
 from graphws.spec.readiness import lacks_for_training as lacks_for_training
 from graphws.spec.schema import KINDS as KINDS
@@ -52,6 +54,7 @@ from graphws.spec.sources import IdxSource as IdxSource
 from graphws.spec.sources import PicturesSource as PicturesSource
 from graphws.spec.sources import SineSource as SineSource
 from graphws.spec.sources import SourceSection as SourceSection
+from graphws.spec.sweep import SweepSection as SweepSection
 from graphws.spec.tasks import ClassificationTask as ClassificationTask
 from graphws.spec.tasks import RegressionTask as RegressionTask
 from graphws.spec.tasks import TaskSection as TaskSection
