@@ -13,9 +13,11 @@ from graphws.report.figures import (
     predicted_against_true,
     scores,
 )
-from graphws.report.page import Page, Picture, Table, html
+from graphws.report.page import Link, Page, Picture, Table, html
+from graphws.report.sweep_figure import sweep_curve
 
 __all__ = [
+    "Link",
     "Page",
     "Picture",
     "Table",
@@ -26,4 +28,5 @@ __all__ = [
     "png",
     "predicted_against_true",
     "scores",
+    "sweep_curve",
 ]

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Weights, parts_of
@@ -57,11 +59,23 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
     """
     _check_signals(spec.augment, data.graphs)
     gauge = GAUGES[spec.preprocess.gauge]
-    limit = None if spec.input is None else spec.input.learnt_from
-    data = in_gauge(data.learning_from(limit), gauge)
-    statistics = zoo.statistics if gauge is None and limit is None else _statistics(data)
+    limit, views = (None, None) if spec.input is None else (spec.input.learnt_from, spec.input.learnt_views)
+    data = in_gauge(data.learning_from(limit, None if views is None else _of_views(zoo, views)), gauge)
+    statistics = zoo.statistics if gauge is None and limit is None and views is None else _statistics(data)
     augment = _augment(spec.augment, spec.task is not None and spec.task.takes_noise, statistics, gauge)
     return Preparation(data, augment, gauge, statistics, spec.preprocess)
+
+
+def _of_views(zoo: Zoo, views: int) -> Tensor:
+    """Whether each network is one of the first so many views of its sample.
+
+    Raises:
+        ZooError: Where a sample has fewer.
+    """
+    view = torch.from_numpy(np.asarray(zoo.table["view"]).astype(np.int64))
+    if (there := int(view.max()) + 1) < views:
+        raise ZooError(f"input.views is {views}, but the zoo {zoo.path} has {there} of a sample")
+    return view < views
 
 
 def in_gauge(data: Data, gauge: Change | None) -> Data:

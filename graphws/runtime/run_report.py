@@ -9,6 +9,7 @@ import numpy as np
 from graphws.report import Page, Picture, Table, curves, html, png, scores
 from graphws.runtime.files import read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
+from graphws.runtime.published import COLUMN
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
 from graphws.tasks import Answers, Figures, Task
@@ -33,12 +34,13 @@ def write_report(
         pictures.append(Picture(caption, content))
     columns, rows = results.table()
     page = Page(
-        title=spec.name,
+        title=spec.title or spec.name,
         lead=results.sentence(),
         results=Table(columns, rows),
         pictures=pictures,
-        facts=_facts(zoo, folder, results),
+        facts=_facts(zoo, folder, results) | _of_spec(spec),
         spec=dump_spec(spec),
+        notes=spec.notes or "",
     )
     write_text(folder.report, html(page))
 
@@ -73,6 +75,12 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results) -> dict[str, str]:
     for name, value in zoo.provenance.get("summary", {}).items():
         facts[f"zoo, {name.replace('_', ' ')}"] = f"{value:.4g}" if isinstance(value, int | float) else str(value)
     return facts | folder.versions()
+
+
+def _of_spec(spec: Spec) -> dict[str, str]:
+    """Where the paper's figures stand, and which scale this is."""
+    found = {} if spec.published is None else {COLUMN: spec.published.source}
+    return found if spec.scaled is None else {**found, "scale": spec.scaled}
 
 
 def _range(values: Sequence[float], form: str) -> str:

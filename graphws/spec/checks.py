@@ -117,7 +117,7 @@ def _baselines(spec: Spec) -> Iterator[Violation]:
 
 def _published_fits_sweep(spec: Spec) -> Iterator[Violation]:
     if spec.published is not None:
-        yield from spec.published.sweep_violations(spec.sweep, ("published",))
+        yield from spec.published.sweep_violations(spec.sweep, spec.scaled is not None, ("published",))
 
 
 def _published_fits_task(spec: Spec) -> Iterator[Violation]:

@@ -143,8 +143,7 @@ def _at(spec: Spec, position: int) -> PublishedSection | None:
         return None
     text = in_words(spec.sweep.values[position])
     rows = {name: row.get(text) if isinstance(row, dict) else row for name, row in spec.published.rows.items()}
-    there = {name: row for name, row in rows.items() if row is not None}
-    return spec.published.model_copy(update={"rows": there}) if there else None
+    return spec.published.model_copy(update={"rows": {name: row for name, row in rows.items() if row is not None}})
 
 
 def _validate(data: Any) -> Spec:

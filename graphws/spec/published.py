@@ -59,9 +59,8 @@ class PublishedSection(Section):
     rows: Annotated[
         dict[Text, Annotated[Any, BeforeValidator(_row), WithJsonSchema(_ROW)]],
         Field(
-            min_length=1,
             description="For each model a figure or [mean, deviation]; in a sweep, a mapping of its values, in quotes, "
-            "to these.",
+            "to these. A scale may leave values of the paper out.",
         ),
     ]
 
@@ -79,14 +78,20 @@ class PublishedSection(Section):
                 found[name] = (mean * self.unit, None if deviation is None else deviation * self.unit)
         return found
 
-    def sweep_violations(self, sweep: SweepSection | None, at: Path) -> Iterator[Violation]:
-        """Figures by value are for a sweep, and at its values."""
+    def curves(self) -> dict[str, dict[str, Figure]]:
+        """The figures by model and by value of a sweep, in the metric's unit."""
+        texts = dict.fromkeys(text for row in self.rows.values() if isinstance(row, dict) for text in row)
+        at = {text: self.figures(text) for text in texts}
+        return {name: {text: at[text][name] for text in texts if name in at[text]} for name in self.rows}
+
+    def sweep_violations(self, sweep: SweepSection | None, scaled: bool, at: Path) -> Iterator[Violation]:
+        """Figures by value are for a sweep, and at its values, unless a scale has left some of them out."""
         known = [] if sweep is None else [in_words(value) for value in sweep.values]
         for name, row in self.rows.items():
             here = (*at, "rows", name)
             if isinstance(row, dict) and sweep is None:
                 yield Violation(here, f"{dotted(here)} has a figure for each value of a sweep; the spec has no `sweep`")
-            elif isinstance(row, dict):
+            elif isinstance(row, dict) and not scaled:
                 for text in row:
                     if text not in known:
                         hint = nearest(text, known) or f"; it has {', '.join(known)}"
