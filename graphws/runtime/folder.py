@@ -47,7 +47,8 @@ FOLDERS = ("trials", "models", "figures")
 STATUSES = ("running", "interrupted", "failed", "complete")
 _FACTS: dict[str, type] = {
     "spec_sha256": str, "zoo": str, "zoo_sha256": str, "pictures_sha256": str, "outcome": str, "error": str,
-    "files": dict, "request": dict, "seconds": dict, "machine": dict,
+    "files": dict, "request": dict, "seconds": dict, "machine": dict, "versions": dict,
+    "kept": bool,
 }  # fmt: skip
 _FILE = re.compile(r"((models|figures)/)?(?!\.)[^/\\]+")
 _OF_THE_END = ("outcome", "error", "files")  # forgotten when the work goes on

@@ -74,6 +74,8 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     folder = RunFolder(path)
     if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
         return folder
+    if folder.state().get("kept"):
+        raise RunError(f"{path} is a copy of a run for a page of results, which cannot go on")
     own = dump_spec(spec_of(folder))
     if folder.edited(own) and folder.edited(folder.spec.read_text(encoding="utf-8")):  # older specs lack newer keys
         raise RunError(

@@ -38,7 +38,7 @@ class Published:
         if figure is None:
             return NONE
         scale, sign = (0.01, " %") if self.metric == "accuracy" else (self.unit, "")
-        mean, deviation = (None if value is None else f"{value / scale:.4g}" for value in figure)
+        mean, deviation = (None if value is None else f"{value / scale:.6g}" for value in figure)
         return f"{mean}{sign}" if deviation is None else f"{mean} ± {deviation}{sign}"
 
     def beside(self, names: list[str]) -> list[str]:

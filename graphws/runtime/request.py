@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-_FOLDERS = re.compile(r"(?<![\w.~-])(?:~|[A-Za-z]:[\\/]|/)[\w.~ -]*(?:[\\/][\w.~ -]*)+")
+_FOLDERS = re.compile(r"(?<![\w.~/-])(?:~?/|[A-Za-z]:[\\/])[\w.~-][\w.~/\\-]*")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Request:
 def placeless(text: str) -> str:
     """A text whose absolute paths are cut down to their last part.
 
-    >>> placeless("zoo.path=/home/me/zoos/mnist"), placeless("input.path=zoos/mnist"), placeless("a ratio of 1/2")
-    ('zoo.path=mnist', 'input.path=zoos/mnist', 'a ratio of 1/2')
+    >>> placeless("zoo.path=/home/me/zoos/mnist"), placeless("input.path=zoos/mnist"), placeless("1/2 of https://a.org/b")
+    ('zoo.path=mnist', 'input.path=zoos/mnist', '1/2 of https://a.org/b')
     """
     return _FOLDERS.sub(lambda match: re.split(r"[\\/]", match[0].rstrip("\\/"))[-1], text)

@@ -143,8 +143,9 @@ class Results:
     def sentence(self) -> str:
         """The outcome in one sentence."""
         name = self.metric.name
-        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name))}" for score in self.scores]
-        return f"Test {name} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
+        unit = self.unit(name)
+        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name), unit)}" for score in self.scores]
+        return f"Test {self.title(name)} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
 
 
 def titled(metric: str, unit: float) -> str:
