@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 from pathlib import Path
 
@@ -197,3 +199,10 @@ def test_views_are_of_the_training_part_only_and_come_before_the_limit(zoo: Zoo)
     spec = parse_spec(SPEC.replace("PATH", str(zoo.path)), overrides=[f"input.path={zoo.path}", "input.views=4"])
     with pytest.raises(ZooError, match=r"input\.views is 4, but the zoo .* has 3 of a sample"):
         prepare(spec, data, zoo)
+
+
+@pytest.mark.parametrize("name", ["request", "results", "result_pages"])
+def test_the_examples_in_docstrings_are_right(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"graphws.runtime.{name}"))
+    assert found.attempted
+    assert not found.failed
