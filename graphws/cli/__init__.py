@@ -1,4 +1,4 @@
-"""The command line: ``graphws run|train|eval|zoo|check|schema|explain|inspect``.
+"""The command line: ``graphws run|train|eval|results|zoo|check|schema|explain|inspect``.
 
     graphws run specs/digits-inr.yaml      fit a zoo, train on it, compare, report
     graphws explain specs/digits-inr.yaml  what the model is made of

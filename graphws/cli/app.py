@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli import actions, align, converting, experiments, graphs, predicting, reduce, specs, zoos
+from graphws.cli import actions, align, converting, experiments, graphs, predicting, reduce, results, specs, zoos
 from graphws.cli.guard import GuardedGroup
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ def options(
 app.command("run")(experiments.run_command)
 app.command("train")(experiments.train_command)
 app.command("eval")(experiments.eval_command)
+app.command("results")(results.results_command)
 app.command("predict")(predicting.predict_command)
 app.command("export")(predicting.export_command)
 app.add_typer(zoos.app, name="zoo")

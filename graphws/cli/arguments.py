@@ -18,6 +18,10 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the spec, as in train.epochs=5. Repeatable."),
 ]
 
+ScaleOption = Annotated[
+    str | None, typer.Option("--scale", metavar="NAME", help="Which of the spec's scales to take, as in --scale small.")
+]
+
 
 def read_shape(text: str) -> tuple[int, ...]:
     """The shape that --input-shape gives, as in 3,14,14.

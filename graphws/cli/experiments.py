@@ -6,17 +6,21 @@ Imports of the runtime are inside the functions: they take seconds, which ``--he
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphws.cli.arguments import Overrides, SpecArgument
+from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument
 from graphws.cli.console import Bars, output, table
 from graphws.errors import RunError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from graphws.runtime.environment import Processes
     from graphws.runtime.folder import RunFolder
+    from graphws.runtime.reporter import Reporter
+    from graphws.runtime.request import Request
     from graphws.runtime.results import Outcome
     from graphws.spec import Spec
 
@@ -27,34 +31,37 @@ RunOption = Annotated[
 ]
 
 
-def run_command(spec: SpecArgument, overrides: Overrides = None, run: RunOption = None) -> None:
+def run_command(
+    spec: SpecArgument, overrides: Overrides = None, scale: ScaleOption = None, run: RunOption = None
+) -> None:
     """Fit the zoo of SPEC, train its model and the baselines, compare, and write a report; or do its experiment.
+
+    With a section `sweep`, all of that once for each of its values.
 
     Stopped runs go on: run the same command again.
     """
-    from graphws.spec import load_spec
-
-    _execute(load_spec(spec, overrides or ()), run)
+    _start(spec, overrides, scale, run)
 
 
 def train_command(
     target: Annotated[str, typer.Argument(metavar="SPEC|RUN", help="A spec to train, or a run to go on with.")],
     overrides: Overrides = None,
+    scale: ScaleOption = None,
     run: RunOption = None,
 ) -> None:
     """Train the model of a spec and its baselines, or go on with a run that was stopped.
 
     On several processes or machines: torchrun --nproc-per-node 2 -m graphws train SPEC
     """
-    from graphws.spec import load_spec
-
     folder = Path(target)
     if not folder.is_dir():
-        _execute(load_spec(target, overrides or ()), run)
+        _start(target, overrides, scale, run)
         return
-    if overrides or run is not None:
-        raise UsageError("a run goes on as it was started; --set and --folder belong to a new run: graphws train SPEC")
-    _execute(_spec_of(folder), folder)
+    given = [name for name, value in (("--set", overrides), ("--scale", scale), ("--folder", run)) if value]
+    if given:
+        names = "--set and --folder belong" if "--scale" not in given else "--set, --scale and --folder belong"
+        raise UsageError(f"a run goes on as it was started; {names} to a new run: graphws train SPEC")
+    _execute(_spec_of(folder), folder, None)
 
 
 def eval_command(
@@ -65,12 +72,9 @@ def eval_command(
     ] = None,
 ) -> None:
     """Score the trained models of a run on a split of its zoo, or of another zoo."""
-    from graphws.runtime.contenders import named_sections
     from graphws.runtime.data import SPLITS
-    from graphws.runtime.environment import processes
     from graphws.runtime.folder import RunFolder
-    from graphws.runtime.job import evaluate_run
-    from graphws.runtime.results import in_words
+    from graphws.runtime.sweep import point_folders
     from graphws.spec import load_spec
 
     if split not in SPLITS:
@@ -79,6 +83,19 @@ def eval_command(
     spec = _spec_of(folder.path)
     if spec.experiment is not None:
         raise UsageError(f"{folder.path} holds an experiment, whose figures are in {folder.report}; eval is for models")
+    if spec.sweep is not None:
+        for name, point in point_folders(spec, folder).items():
+            _evaluate(point, _spec_of(point.path), split, zoo, f"{spec.sweep.key} = {name}, ")
+        return
+    _evaluate(folder, spec, split, zoo)
+
+
+def _evaluate(folder: RunFolder, spec: Spec, split: str, zoo: Path | None, what: str = "") -> None:
+    from graphws.runtime.contenders import named_sections
+    from graphws.runtime.environment import processes
+    from graphws.runtime.job import evaluate_run
+    from graphws.runtime.results import in_words
+
     answers = evaluate_run(folder, split, processes(), Bars(), zoo)
     metrics = list(next(iter(answers.values())).metrics)
     sections = named_sections(spec)
@@ -88,12 +105,22 @@ def eval_command(
     ]
     count = len(next(iter(answers.values())).index)
     where = zoo or folder.path
-    output().print(table(["model", "access", *metrics], rows, title=f"{where}, {split} split, {count:,} networks"))
+    output().print(
+        table(["model", "access", *metrics], rows, title=f"{what}{where}, {split} split, {count:,} networks")
+    )
 
 
-def _execute(spec: Spec, path: Path | None) -> None:
+def _start(name: str, overrides: list[str] | None, scale: str | None, path: Path | None) -> None:
+    """Do what a spec says, and remember how it was asked for."""
+    from graphws.runtime.request import Request
+    from graphws.spec import load_spec
+
+    spec = load_spec(name, overrides or (), scale)
+    _execute(spec, path, Request.of(name, scale, tuple(overrides or ())))
+
+
+def _execute(spec: Spec, path: Path | None, request: Request | None) -> None:
     """Do what a spec says, on this process or together with the others that torchrun started."""
-    from graphws import trainings
     from graphws.runtime import job
     from graphws.runtime.environment import join, leave, processes, share
     from graphws.runtime.folder import RunFolder
@@ -109,14 +136,23 @@ def _execute(spec: Spec, path: Path | None) -> None:
             done = folder.complete() and not folder.altered()
             reporter.note(f"{folder.path}: " + ("done already" if done else "going on"))
         try:
-            work = job.run if spec.experiment is None else trainings.run
-            results: Outcome = work(spec, folder, group, reporter)
+            results = _work(spec)(spec, folder, group, reporter, request)
         except KeyboardInterrupt:
             raise RunError(f"interrupted; go on with: graphws train {folder.path}") from None
     finally:
         leave(group)
     if group.first:
         _show(results, folder, time.perf_counter() - started)
+
+
+def _work(spec: Spec) -> Callable[[Spec, RunFolder, Processes, Reporter, Request | None], Outcome]:
+    """What does a spec: an experiment, a sweep or one run."""
+    from graphws import trainings
+    from graphws.runtime import job, sweep
+
+    if spec.experiment is not None:
+        return trainings.run
+    return job.run if spec.sweep is None else sweep.run
 
 
 def _show(results: Outcome, folder: RunFolder, seconds: float) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli.arguments import Overrides, SpecArgument, check_files
+from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument, check_files
 from graphws.cli.console import output
 from graphws.errors import GraphwsError, UsageError
 from graphws.runtime.files import write_bytes, write_text
@@ -19,10 +19,11 @@ from graphws.spec import Spec, dump_spec, json_schema, lacks_for_training, load_
 def check_command(
     spec: SpecArgument,
     overrides: Overrides = None,
+    scale: ScaleOption = None,
     show: Annotated[bool, typer.Option("--show", help="Print the spec with everything spelled out.")] = False,
 ) -> None:
-    """Check SPEC: every mistake at once, each with its file, line and column."""
-    loaded = load_spec(spec, overrides or ())
+    """Check SPEC, at every scale and every point of its sweep: all mistakes, each with its file, line and column."""
+    loaded = load_spec(spec, overrides or (), scale)
     if show:
         output().lines(dump_spec(loaded), end="")
         return
@@ -72,6 +73,7 @@ def schema_command(
 def explain_command(
     spec: SpecArgument,
     overrides: Overrides = None,
+    scale: ScaleOption = None,
     layer: Annotated[int | None, typer.Option(help="Which layer, counted from 1. Default: the second.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the layer's block matrix into this .png file.")] = None,
 ) -> None:
@@ -82,7 +84,7 @@ def explain_command(
     from graphws.runtime.model_explanation import explain_model, size_warning
 
     check_files({"--figure": figure})
-    loaded = load_spec(spec, overrides or ())
+    loaded = load_spec(spec, overrides or (), scale)
     found = explain_model(loaded)
     console = output()
     count = len(found.layers)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from graphws.cli.arguments import Overrides, SpecArgument
+from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument
 from graphws.cli.console import Bars, output, table
 from graphws.errors import UsageError
 
@@ -19,14 +19,14 @@ ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zo
 
 
 @app.command("fit")
-def fit_command(spec: SpecArgument, overrides: Overrides = None) -> None:
+def fit_command(spec: SpecArgument, overrides: Overrides = None, scale: ScaleOption = None) -> None:
     """Fit one network to every sample of SPEC's data source. A stopped fit goes on: run the same command again."""
     from graphws.runtime.environment import join, leave, processes
     from graphws.runtime.reporter import Reporter
     from graphws.runtime.zoo_fit import fit_section
     from graphws.spec import load_spec
 
-    loaded = load_spec(spec, overrides or ())
+    loaded = load_spec(spec, overrides or (), scale)
     if loaded.zoo is None:
         raise UsageError(f"{spec} has no section `zoo`, so there is nothing to fit")
     group = processes()

@@ -16,9 +16,11 @@ from graphws.report.figures import (
     scores,
 )
 from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
-from graphws.report.page import Page, Picture, Table, html
+from graphws.report.page import Link, Page, Picture, Table, html
+from graphws.report.sweep_figure import sweep_curve
 
 __all__ = [
+    "Link",
     "Page",
     "Picture",
     "Table",
@@ -34,4 +36,5 @@ __all__ = [
     "png",
     "predicted_against_true",
     "scores",
+    "sweep_curve",
 ]

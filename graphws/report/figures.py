@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from graphws.report.plain_figures import settle_texts
 
@@ -85,6 +87,9 @@ def predicted_against_true(
 ) -> Figure:
     """One panel for each model and target: the closer to the diagonal, the better.
 
+    The line of least squares through the predictions is dashed; R² (one minus the share of the variance that is not
+    explained) and Kendall's τ stand beside it.
+
     Args:
         targets: True values, one row a network and one column a target.
         predictions: For each model, the same in predicted values.
@@ -98,9 +103,24 @@ def predicted_against_true(
             axes = panels[row][column]
             axes.plot([low, high], [low, high], color="0.6", lw=1)
             axes.plot(targets[:, row], values[:, row], ".", ms=3, alpha=0.6, color=f"C{column}")
+            _fit(axes, targets[:, row], values[:, row], low, high)
             axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=model)
             axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _fit(axes: Axes, truth: NDArray[np.floating], predicted: NDArray[np.floating], low: float, high: float) -> None:
+    """The line of least squares from the truth to the predictions, with R² and τ in a legend; nothing through one."""
+    spread = float(np.square(truth - truth.mean()).sum())
+    if len(truth) < 2 or spread == 0 or not np.isfinite(predicted).all():
+        return
+    slope = float(((truth - truth.mean()) * predicted).sum()) / spread
+    ends = np.array([low, high])
+    r2 = 1 - float(np.square(truth - predicted).sum()) / spread
+    tau = 0.0 if np.ptp(predicted) == 0 else float(kendalltau(truth, predicted).statistic)
+    label = f"R² {r2:.3f}, τ {tau:.3f}"
+    axes.plot(ends, predicted.mean() + slope * (ends - truth.mean()), "k--", lw=1, label=label)
+    axes.legend(frameon=False, fontsize=8)
 
 
 def answered_pictures(

@@ -41,6 +41,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A text and the page that it leads to, relative to this one."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True)
 class Page:
     """What a report says.
 
@@ -52,6 +60,8 @@ class Page:
         facts: What the data are and what it ran with.
         spec: The resolved spec.
         leading: Whether the first row of the results is what the page is about, and the others stand beside it.
+        notes: What a reader should know, in words.
+        links: To pages of parts.
     """
 
     title: str
@@ -61,32 +71,51 @@ class Page:
     facts: Mapping[str, str] = field(default_factory=dict)
     spec: str = ""
     leading: bool = True
+    notes: str = ""
+    links: Sequence[Link] = ()
 
 
 def html(page: Page) -> str:
     """The page as one self-contained document: no script, no style sheet and no picture outside it."""
     parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{markup(page.title)}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body>",
         f"<h1>{markup(page.title)}</h1>",
         f'<p class="lead">{markup(page.lead)}</p>',
-        _table(page.results, "results leading" if page.leading else "results"),
+        table_html(page.results, "results leading" if page.leading else "results"),
     ]
-    for picture in page.pictures:
-        data = base64.b64encode(picture.content).decode()
-        caption = markup(picture.caption)
-        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-        parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+    if page.notes:
+        parts.append(f"<p>{markup(page.notes)}</p>")
+    parts += [picture_html(picture) for picture in page.pictures]
+    if page.links:
+        links = [f'<li><a href="{markup(link.target)}">{markup(link.text)}</a></li>' for link in page.links]
+        parts += ["<ul>", *links, "</ul>"]
     if page.facts:
-        parts += ["<h2>Facts</h2>", _table(Table(("", ""), list(page.facts.items())))]
+        parts += ["<h2>Facts</h2>", table_html(Table(("", ""), list(page.facts.items())))]
     if page.spec:
         parts += ["<h2>Spec</h2>", f"<pre>{markup(page.spec)}</pre>"]
-    return "\n".join([*parts, "</body></html>", ""])
+    return document(page.title, parts)
 
 
-def _table(table: Table, kind: str = "facts") -> str:
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole document of parts that are HTML already; the title is text."""
+    head = [
+        "<!doctype html>",
+        f'<html lang="en"><head><meta charset="utf-8"><title>{markup(title)}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{_STYLE}</style></head><body>",
+    ]
+    return "\n".join([*head, *parts, "</body></html>", ""])
+
+
+def picture_html(picture: Picture) -> str:
+    """A picture, inside the page, with its caption."""
+    data = base64.b64encode(picture.content).decode()
+    caption = markup(picture.caption)
+    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def table_html(table: Table, kind: str = "facts") -> str:
+    """A table; `kind` is its class in the style sheet."""
     head = "".join(f"<th>{markup(column)}</th>" for column in table.columns)
     rows = ["".join(f"<td>{markup(cell)}</td>" for cell in row) for row in table.rows]
     body = "".join(f"<tr>{row}</tr>" for row in rows)

@@ -25,6 +25,7 @@ from graphws.runtime.files import write_csv, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import load_state, read_model, save_model
+from graphws.runtime.published import Published
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score
 from graphws.runtime.trial import Trial, TrialResult
@@ -68,11 +69,13 @@ class Comparison:
         contenders: The run's own model first.
         data: From which networks; their splits are those of all.
         folder: Where everything goes.
+        published: What a paper reports of the same.
     """
 
     contenders: Sequence[Contender]
     data: Data
     folder: RunFolder
+    published: Published | None = None
 
     @property
     def task(self) -> Task:
@@ -98,7 +101,7 @@ class Comparison:
                 answers[contender.name] = answer
             group.barrier()
         networks = {name: len(members) for name, members in self.data.members.items()}
-        results = Results(self.task.chosen_by, tuple(scores), networks)
+        results = Results(self.task.chosen_by, tuple(scores), networks, self.published)
         if group.first:
             write_json(self.folder.path / "results.json", results.to_json())
             self._join_histories()

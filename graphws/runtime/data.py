@@ -59,11 +59,16 @@ class Data:
         """The graph that all networks share; `DataError` where they have several."""
         return self.collection.graph
 
-    def learning_from(self, limit: int | None) -> Data:
-        """The same with no more than the first `limit` networks of the training part."""
-        return (
-            self if limit is None else replace(self, members={**self.members, "train": self.members["train"][:limit]})
-        )
+    def learning_from(self, limit: int | None, chosen: Tensor | None = None) -> Data:
+        """The same with no more than the first `limit` networks of the training part.
+
+        Args:
+            limit: None for all.
+            chosen: Which of all networks count, true or false for each; None for all.
+        """
+        train = self.members["train"]
+        train = train if chosen is None else train[chosen[train]]
+        return replace(self, members={**self.members, "train": train[:limit]})
 
     def moved(self, elements: GroupElement) -> Data:
         """The same networks, each moved by an element of its own."""

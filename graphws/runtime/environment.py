@@ -88,6 +88,12 @@ def share(group: Processes, value: Path) -> Path:
     return Path(box[0])
 
 
+def machine() -> dict[str, str]:
+    """The device of a run by its name, and how many threads PyTorch has."""
+    gpu = torch.cuda.is_available()
+    return {"device": torch.cuda.get_device_name() if gpu else "cpu", "threads": str(torch.get_num_threads())}
+
+
 def versions() -> dict[str, str]:
     """What the run ran with: versions of packages, those that add kinds among them, Python, platform and device."""
     found = {"python": platform.python_version(), "platform": platform.platform()}

@@ -7,6 +7,7 @@
 ``trials/``          a folder for each training
 ``preparation.*``    what the models need to answer without the zoo (`graphws.runtime.prepared_file`)
 ``alignments/``      how the networks were aligned, where the spec asks for it (`graphws.runtime.alignment`)
+``points/``          of a sweep: a run folder for each value
 ``models/``          the chosen model of each name: ``dwsnet.safetensors``
 ``metrics.csv``      every epoch of every training
 ``results.json``     the final table
@@ -26,7 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,15 @@ from graphws.spec import load_spec
 FORMAT = "graphws-run-1"
 OURS = frozenset((
     "run.lock", "run.json", "spec.yaml", "versions.json", "trials", "models", "figures", "metrics.csv", "results.json",
-    "probes.safetensors", "report.html", "preparation.json", "preparation.safetensors",
-    "alignments",
+    "probes.safetensors", "report.html", "preparation.json", "preparation.safetensors", "points", "alignments",
 ))  # fmt: skip
 """What a run makes in its folder."""
 FOLDERS = ("trials", "models", "figures")
 STATUSES = ("running", "interrupted", "failed", "complete")
 _FACTS: dict[str, type] = {
     "spec_sha256": str, "zoo": str, "zoo_sha256": str, "pictures_sha256": str, "outcome": str, "error": str,
-    "files": dict,
+    "files": dict, "request": dict, "seconds": dict, "machine": dict, "versions": dict,
+    "kept": bool,
 }  # fmt: skip
 _FILE = re.compile(r"((models|figures)/)?(?!\.)[^/\\]+")
 _OF_THE_END = ("outcome", "error", "files")  # forgotten when the work goes on
@@ -235,7 +236,11 @@ class RunFolder:
 
     @contextlib.contextmanager
     def work(
-        self, spec: str, versions: dict[str, str], tell: Callable[[str], None] = lambda text: None
+        self,
+        spec: str,
+        versions: dict[str, str],
+        tell: Callable[[str], None] = lambda text: None,
+        facts: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
         """Hold the run while it is worked on: start it or go on, and say in ``run.json`` how the work ended.
 
@@ -243,6 +248,7 @@ class RunFolder:
             spec: The resolved spec.
             versions: What the run runs with.
             tell: Hears of what was damaged and is made again.
+            facts: What ``run.json`` says from the start, as how the run was asked for.
 
         Raises:
             RunError: When another process holds it, or the folder cannot be made or holds something else.
@@ -257,6 +263,7 @@ class RunFolder:
                 if (self.path / "run.json").exists():
                     tell(f"{self.path / 'run.json'} is damaged and is made again")
                 self.create(spec, versions)
+                self.mark("running", **(facts or {}))
             try:
                 yield
             except (Exception, KeyboardInterrupt) as error:

@@ -7,7 +7,7 @@ architecture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,18 +18,20 @@ from graphws.runtime.alignment import Aligner
 from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import Terms, contenders, models, named_specs, unmatched
 from graphws.runtime.data import Data, load_data
-from graphws.runtime.environment import Processes, versions
+from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
+from graphws.runtime.published import published_of
 from graphws.runtime.reporter import Reporter
+from graphws.runtime.request import Request
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
 from graphws.runtime.scaling import Scale
 from graphws.runtime.trial import check_devices
-from graphws.runtime.zoo_fit import fit_section
+from graphws.runtime.zoo_fit import fit_seconds, fit_section
 from graphws.spec import ModelSection, Spec, dump_spec, lacks_for_training, load_spec
 from graphws.tasks import Answers, Task
 from graphws.tasks.denoising import ONE_GRAPH
@@ -77,6 +79,8 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     folder = RunFolder(path)
     if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
         return folder
+    if folder.state().get("kept"):
+        raise RunError(f"{path} is a copy of a run for a page of results, which cannot go on")
     own = dump_spec(spec_of(folder))
     if folder.edited(own) and folder.edited(folder.spec.read_text(encoding="utf-8")):  # older specs lack newer keys
         raise RunError(
@@ -116,7 +120,7 @@ def spec_of(folder: RunFolder) -> Spec:
         ) from None
 
 
-def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
+def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter, request: Request | None = None) -> Results:
     """Fit the zoo, train and score every model, write the report; or do what of it is missing.
 
     Raises:
@@ -129,14 +133,20 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
     group.barrier()  # before the first process makes it another state
     if found is not None:
         return found
-    for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
-        check_devices(train, group)
+    check(spec, group)
     if not group.first:
         return _work(spec, folder, group, reporter)
-    with folder.work(dump_spec(spec), versions(), reporter.note):
+    facts = {"machine": machine(), **({} if request is None else {"request": request.to_json()})}
+    with folder.work(dump_spec(spec), versions(), reporter.note, facts):
         results = _work(spec, folder, group, reporter)
         folder.finish(results.sentence())
     return results
+
+
+def check(spec: Spec, group: Processes) -> None:
+    """Whether the trainings of a spec can be done on these devices; `UsageError` where not."""
+    for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
+        check_devices(train, group)
 
 
 def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
@@ -164,6 +174,7 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
             reporter.note(line)
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
+        _record_time(ready.zoo, folder, results)
         write_prepared(ready.prepared(), folder.path)
         write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers, ready.preparations)
     group.barrier()
@@ -185,7 +196,8 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
         return Terms(found.data, found.augment, found.scale, task)
 
     data = next(iter(preparations.values())).data
-    return _Ready(zoo, preparations, Comparison(contenders(spec, zoo.graphs, terms), data, folder))
+    comparison = Comparison(contenders(spec, zoo.graphs, terms), data, folder)
+    return _Ready(zoo, preparations, replace(comparison, published=published_of(spec, comparison.task)))
 
 
 def _task(spec: Spec, preparation: Preparation, section: ModelSection) -> Task:
@@ -232,6 +244,13 @@ def _record(zoo: Zoo, folder: RunFolder) -> None:
     state = folder.state()
     if "zoo" not in state or state.get("zoo_sha256") != _fingerprint(zoo):
         folder.mark(state["status"], zoo=str(zoo.path.resolve()), zoo_sha256=_fingerprint(zoo))
+
+
+def _record_time(zoo: Zoo, folder: RunFolder, results: Results) -> None:
+    """Seconds of the fit, where the zoo knows them, and of all trainings."""
+    fit = fit_seconds(zoo.path)
+    seconds = {"training": round(sum(score.seconds for score in results.scores), 2)}
+    folder.mark(folder.status(), seconds=seconds if fit is None else {"zoo": fit, **seconds})
 
 
 def _fingerprint(zoo: Zoo) -> str:
@@ -329,6 +348,11 @@ def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> dict
     spec = spec_of(folder)
     if spec.model is None or spec.task is None or spec.head is None:
         raise UsageError(f"{folder.path} holds no models to ask: its spec trains none")
+    if spec.sweep is not None:
+        raise UsageError(
+            f"{folder.path} holds a sweep, whose models are at its points; name one of them: "
+            f"{folder.path / 'points' / spec.sweep.names()[0]}"
+        )
     if (found := read_prepared(named_specs(spec), folder.path)) is not None:
         return found
     return _ready(spec, folder, group, reporter).prepared()

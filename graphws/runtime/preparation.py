@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.graph import NetworkGraph, Weights, parts_of
@@ -68,6 +70,10 @@ class _Formed:
     alignment: Alignment | None
 
 
+_Key = tuple[str, str | Align, int | None, int | None]
+"""Gauge, order, and from how many networks and views is learnt."""
+
+
 @dataclass(frozen=True, eq=False)
 class Preparations:
     """Makes the preparations of a run; networks of the same gauge and order are held once.
@@ -81,7 +87,7 @@ class Preparations:
     data: Data
     zoo: Zoo
     aligner: Aligner = field(default_factory=Aligner)
-    _known: dict[tuple[str, str | Align, int | None], _Formed] = field(default_factory=dict)
+    _known: dict[_Key, _Formed] = field(default_factory=dict)
 
     def of(self, spec: Spec) -> Preparation:
         """The preparation that a spec asks for, with statistics of the training split.
@@ -91,20 +97,21 @@ class Preparations:
             DataError: On networks that cannot be aligned.
         """
         _check_signals(spec.augment, self.data.graphs)
-        limit = None if spec.input is None else spec.input.learnt_from
-        key = (spec.preprocess.gauge, spec.preprocess.align, limit)
+        limit, views = (None, None) if spec.input is None else (spec.input.learnt_from, spec.input.learnt_views)
+        key = (spec.preprocess.gauge, spec.preprocess.align, limit, views)
         if key not in self._known:
             self._known[key] = self._formed(*key)
         found = self._known[key]
         return Preparation(spec, found.data, found.form, found.statistics, found.alignment)
 
-    def _formed(self, gauge: str, align: str | Align, limit: int | None) -> _Formed:
+    def _formed(self, gauge: str, align: str | Align, limit: int | None, views: int | None) -> _Formed:
         form = NormalForm(GAUGES[gauge])
-        data, alignment = formed(self.data.learning_from(limit), form), None
+        learnt = self.data.learning_from(limit, None if views is None else _of_views(self.zoo, views))
+        data, alignment = formed(learnt, form), None
         if isinstance(align, Align):
             alignment = self.aligner.align(data, align, gauge)
             data, form = alignment.apply(data), replace(form, reference=alignment.reference)
-        statistics = self.zoo.statistics if form.trivial and limit is None else _statistics(data)
+        statistics = self.zoo.statistics if form.trivial and limit is None and views is None else _statistics(data)
         return _Formed(data, form, statistics, alignment)
 
 
@@ -116,6 +123,18 @@ def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
 def formed(data: Data, form: NormalForm) -> Data:
     """The same networks in a gauge and an order: at once where they are held in memory, as they are drawn otherwise."""
     return data if form.trivial else replace(data, collection=data.collection.changed(form.apply))
+
+
+def _of_views(zoo: Zoo, views: int) -> Tensor:
+    """Whether each network is one of the first so many views of its sample.
+
+    Raises:
+        ZooError: Where a sample has fewer.
+    """
+    view = torch.from_numpy(np.asarray(zoo.table["view"]).astype(np.int64))
+    if (there := int(view.max()) + 1) < views:
+        raise ZooError(f"input.views is {views}, but the zoo {zoo.path} has {there} of a sample")
+    return view < views
 
 
 def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
+from graphws.runtime.published import COLUMN, Published
 from graphws.spec import Access
 from graphws.tasks import Metric
 
@@ -76,11 +77,13 @@ class Results:
         metric: By which models are chosen and compared.
         scores: One for each model.
         networks: How many networks each split has.
+        published: What a paper reports, shown beside the scores.
     """
 
     metric: Metric
     scores: tuple[Score, ...]
     networks: dict[str, int]
+    published: Published | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
@@ -101,16 +104,37 @@ class Results:
         """Column titles and ready text, for a terminal and for the report."""
         several = any(len(score.seeds) > 1 for score in self.scores)
         metrics = [name for name in self.scores[0].test[0] if name != "loss"]
-        columns = ["model", "access", "parameters", *(f"test {name}" for name in metrics), "lr", "seconds"]
+        columns = ["model", "access", "parameters", *(f"test {self.title(name)}" for name in metrics), "lr", "seconds"]
         if several:
             columns.insert(-2, "seeds")
         rows = []
         for score in self.scores:
             row = [score.name, score.access, f"{score.parameters:,}"]
-            row += [in_words(name, score.values(name)) for name in metrics]
+            row += [in_words(name, score.values(name), self.unit(name)) for name in metrics]
             row += [str(len(score.seeds))] if several else []
             rows.append([*row, f"{score.lr:g}", f"{score.seconds:.0f}"])
-        return columns, rows
+        return self._with_published(columns, rows, metrics)
+
+    def _with_published(
+        self, columns: list[str], rows: list[list[str]], metrics: list[str]
+    ) -> tuple[list[str], list[list[str]]]:
+        """The table with the paper's figures behind the metric that they are of, and the models that only it has."""
+        if (found := self.published) is None:
+            return columns, rows
+        place = 4 + metrics.index(found.metric) if found.metric in metrics else 3 + len(metrics)
+        names = [row[0] for row in rows]
+        rows = [*rows, *([name, *[""] * (len(columns) - 1)] for name in found.beside(names))]
+        return [*columns[:place], COLUMN, *columns[place:]], [
+            [*row[:place], found.cell(row[0]), *row[place:]] for row in rows
+        ]
+
+    def unit(self, metric: str) -> float:
+        """In what a metric is shown: that of the paper, where it has the metric; accuracies are in percent anyway."""
+        return self.published.unit if self.published is not None and self.published.metric == metric else 1.0
+
+    def title(self, metric: str) -> str:
+        """How a metric is called over a column, with what it is multiplied by."""
+        return titled(metric, self.unit(metric))
 
     def label(self, score: Score) -> str:
         """The name of a model, with its access where that is not the same for all."""
@@ -119,22 +143,43 @@ class Results:
     def sentence(self) -> str:
         """The outcome in one sentence."""
         name = self.metric.name
-        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name))}" for score in self.scores]
-        return f"Test {name} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
+        unit = self.unit(name)
+        parts = [f"{self.label(score)} reaches {in_words(name, score.values(name), unit)}" for score in self.scores]
+        return f"Test {self.title(name)} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
 
 
-def in_words(metric: str, values: Sequence[float]) -> str:
+def titled(metric: str, unit: float) -> str:
+    """How a metric is called whose values are shown in a unit.
+
+    >>> titled("mse", 0.01), titled("mse", 1.0), titled("accuracy", 0.01)
+    ('100 × mse', 'mse', 'accuracy')
+    """
+    return metric if metric == "accuracy" or unit == 1.0 else f"{1 / unit:g} × {metric}"
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and the standard deviation (n - 1) where there are several values."""
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+
+
+def in_words(metric: str, values: Sequence[float], unit: float = 1.0) -> str:
     """The mean over seeds, ± the standard deviation where there are several; accuracies in percent.
+
+    Args:
+        metric: What the values are of.
+        values: One a seed.
+        unit: In what they are shown, but for accuracies.
 
     >>> in_words("accuracy", [0.9])
     '90.0 %'
     >>> in_words("mse", [0.1, 0.3])
     '0.2 ± 0.14'
     """
-    mean = sum(values) / len(values)
-    spread = None
-    if len(values) > 1:
-        spread = math.hypot(*(value - mean for value in values)) / math.sqrt(len(values) - 1)
+    scale = 1.0 if metric == "accuracy" else unit
+    mean, spread = mean_and_deviation([value / scale for value in values])
     if metric == "accuracy":
         return f"{mean * 100:.1f} %" if spread is None else f"{mean * 100:.1f} ± {spread * 100:.1f} %"
     return f"{mean:.3g}" if spread is None else f"{mean:.3g} ± {spread:.2g}"

@@ -11,6 +11,7 @@ from graphws.report import Page, Picture, Table, changed_pictures, curves, html,
 from graphws.runtime.files import read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.preparation import Preparation
+from graphws.runtime.published import COLUMN
 from graphws.runtime.results import Results
 from graphws.spec import Spec, dump_spec
 from graphws.tasks import Answers, Figures, Task
@@ -45,12 +46,13 @@ def write_report(
         pictures.append(Picture(caption, content))
     columns, rows = results.table()
     page = Page(
-        title=spec.name,
+        title=spec.title or spec.name,
         lead=results.sentence(),
         results=Table(columns, rows),
         pictures=pictures,
-        facts=_facts(zoo, folder, results, preparations),
+        facts=_facts(zoo, folder, results, preparations) | _of_spec(spec),
         spec=dump_spec(spec),
+        notes=spec.notes or "",
     )
     write_text(folder.report, html(page))
 
@@ -103,6 +105,12 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results, preparations: Mapping[
     for name, alignment in aligned.items():
         facts[f"alignment, {name}"] = alignment.facts()
     return facts | folder.versions()
+
+
+def _of_spec(spec: Spec) -> dict[str, str]:
+    """Where the paper's figures stand, and which scale this is."""
+    found = {} if spec.published is None else {COLUMN: spec.published.source}
+    return found if spec.scaled is None else {**found, "scale": spec.scaled}
 
 
 def _range(values: Sequence[float], form: str) -> str:

@@ -1,14 +1,26 @@
-"""The fit of the zoo that a spec describes."""
+"""The fit of the zoo that a spec describes, and how long it took."""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
+from pathlib import Path
+
 import torch
 
+from graphws.errors import RunError
 from graphws.runtime.environment import Processes
+from graphws.runtime.files import read_json, write_json
 from graphws.runtime.reporter import Reporter
 from graphws.spec import ZooSection
 from graphws.zoo import Zoo, fit_all
 from graphws.zoo.fit_job import Progress
+from graphws.zoo.writer import partial_folder
+
+TIME = "fit-seconds.json"
+"""Beside the files of a zoo, none of which depends on how long it took."""
+_EVERY = 1.0  # seconds between two notes of the time
 
 
 def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zoo:
@@ -21,11 +33,14 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
     """
     path = section.folder()
     fitting = section.build()
+    finished = path.exists()
+    watch = _Watch(partial_folder(path))
 
     def tell(state: Progress) -> None:
+        if group.first:
+            watch.note()
         reporter.step(state.done, dict(state.figures))
 
-    finished = path.exists()
     if not finished:
         reporter.start(f"fitting {path.name}", fitting.units * fitting.rows, "networks")
     try:
@@ -40,5 +55,42 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
     finally:
         if not finished:
             reporter.end()
+    if not finished and group.first:
+        watch.keep(path)
     group.barrier()
     return Zoo.open(path)
+
+
+def fit_seconds(zoo: Path) -> float | None:
+    """How long the fit of a zoo took, over all continuations; None where nobody knows, or it was not fitted here."""
+    try:
+        found = read_json(zoo / TIME, "a fitted zoo")
+    except RunError:
+        return None
+    seconds = found.get("seconds") if isinstance(found, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < math.inf else None
+
+
+class _Watch:
+    """The time of a fit, kept in its partial folder so that a continued fit counts what came before."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.earlier = fit_seconds(folder) or 0.0
+        self.since = self.noted = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.since
+
+    def note(self) -> None:
+        """Keeps the time for a fit that goes on, now and then."""
+        if time.perf_counter() - self.noted >= _EVERY and self.folder.is_dir():
+            self.noted = time.perf_counter()
+            with contextlib.suppress(RunError):
+                write_json(self.folder / TIME, {"seconds": round(self.seconds, 2)})
+
+    def keep(self, zoo: Path) -> None:
+        """Keeps the time in the finished zoo; a zoo in a folder that is closed to us has none."""
+        with contextlib.suppress(RunError):
+            write_json(zoo / TIME, {"seconds": round(self.seconds, 2)})

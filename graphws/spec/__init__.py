@@ -28,6 +28,7 @@ from graphws.spec.kinds import Kinds as Kinds
 from graphws.spec.layer_messages import MessageSection as MessageSection
 from graphws.spec.load import load_spec as load_spec
 from graphws.spec.load import parse_spec as parse_spec
+from graphws.spec.load import points as points
 from graphws.spec.models import Access as Access
 from graphws.spec.models import Blocks as Blocks
 from graphws.spec.models import DwsnetModel as DwsnetModel
@@ -41,6 +42,7 @@ from graphws.spec.preparation import Preprocess as Preprocess
 from graphws.spec.problems import InvalidSpec as InvalidSpec
 from graphws.spec.problems import Location as Location
 from graphws.spec.problems import Problem as Problem
+from graphws.spec.published import PublishedSection as PublishedSection
 from graphws.spec.published_model import PublishedModel as PublishedModel
 from graphws.spec.queries import QueriesModel as QueriesModel
 from graphws.spec.readiness import lacks_for_training as lacks_for_training
@@ -59,6 +61,7 @@ from graphws.spec.sources import IdxSource as IdxSource
 from graphws.spec.sources import PicturesSource as PicturesSource
 from graphws.spec.sources import SineSource as SineSource
 from graphws.spec.sources import SourceSection as SourceSection
+from graphws.spec.sweep import SweepSection as SweepSection
 from graphws.spec.tasks import ClassificationTask as ClassificationTask
 from graphws.spec.tasks import EditSection as EditSection
 from graphws.spec.tasks import FunctionalTask as FunctionalTask

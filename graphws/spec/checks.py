@@ -170,6 +170,23 @@ def _baselines_keep_the_noise(spec: Spec) -> Iterator[Violation]:
                     yield Violation(here, what)
 
 
+def _published_fits_sweep(spec: Spec) -> Iterator[Violation]:
+    if spec.published is not None:
+        yield from spec.published.sweep_violations(spec.sweep, spec.scaled is not None, ("published",))
+
+
+def _published_fits_task(spec: Spec) -> Iterator[Violation]:
+    if spec.published is not None and spec.task is not None:
+        yield from spec.published.task_violations(spec.task, ("published",))
+
+
+def _sweep_fits_baselines(spec: Spec) -> Iterator[Violation]:
+    if spec.sweep is not None and spec.sweep.path[0] == "compare" and len(spec.sweep.path) > 2:
+        names = [baseline.name for baseline in spec.compare]
+        if (name := spec.sweep.path[1]) not in names:
+            yield Violation(("sweep", "key"), f"sweep.key: compare has no baseline {name!r}{nearest(name, names)}")
+
+
 def _experiment_alone(spec: Spec) -> Iterator[Violation]:
     """A spec describes an experiment or a model that reads networks, not both."""
     if spec.experiment is None:
@@ -217,6 +234,9 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),
     (_baselines_keep_the_noise, ("compare", "task", "augment", "preprocess")),
+    (_published_fits_sweep, ("published", "sweep")),
+    (_published_fits_task, ("published", "task")),
+    (_sweep_fits_baselines, ("sweep", "compare")),
     (_experiment_alone, ("experiment", *READING)),
 )
 """Every check across sections, and the sections that it reads."""

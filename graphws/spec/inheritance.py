@@ -63,31 +63,37 @@ class Resolution:
         assert isinstance(merged, Mapping)
         return merged
 
-    def override(self, tree: Mapping, number: int, text: str) -> Mapping:
-        """The tree with the override `text`, ``a.b=c``, which messages call ``--set NUMBER``."""
+    def override(self, number: int, text: str) -> Mapping:
+        """What the override `text`, ``a.b=c``, which messages call ``--set NUMBER``, lays over a spec."""
         document = Document(f"--set {number}", text)
         self.documents.append(document.name)
+        nothing = Mapping({}, Location(document))
         dotted, equals, value_text = text.partition("=")
         keys = dotted.split(".")
         if not equals or not all(key and key == key.strip() for key in keys):
             self.problems.append(Problem(f"an override is key.key=value, got {text!r}", Location(document)))
-            return tree
+            return nothing
         if not value_text.strip():
             where = Location(document, 1, len(dotted) + 1)
             self.problems.append(Problem(f"nothing after '='; write {dotted}=null or {dotted}=''", where))
-            return tree
+            return nothing
         if keys[0] == "extends":
             self.problems.append(Problem("extends cannot be set; name the other spec instead", Location(document)))
-            return tree
+            return nothing
         value = self._value(document, " " * (len(dotted) + 1) + value_text)
         if value is None:
-            return tree
+            return nothing
         for depth in range(len(keys), 0, -1):
             key = Location(document, 1, len(".".join(keys[: depth - 1])) + (1 if depth == 1 else 2))
             value = Mapping({keys[depth - 1]: Entry(key, value)}, key)
-        merged = merge(tree, value)
-        assert isinstance(merged, Mapping)
-        return merged
+        assert isinstance(value, Mapping)
+        return value
+
+    def scale(self, name: str) -> Mapping:
+        """What ``--scale NAME`` lays over a spec."""
+        document = Document("--scale", name)
+        self.documents.append(document.name)
+        return Mapping({"scale": Entry(Location(document), Scalar(name, Location(document)))}, Location(document))
 
     def _read(self, path: Path, name: str) -> Mapping:
         self.documents.append(name)

@@ -12,7 +12,7 @@ from pydantic import Field
 from graphws.errors import UsageError, ZooError
 from graphws.spec.kinds import Kinds
 from graphws.spec.section import Count, Flag, NetworkActivation, Section, Text
-from graphws.spec.tree import Path
+from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 from graphws.spec.zoo import ZooSection
 
@@ -39,6 +39,11 @@ class InputSection(Section):
     @property
     def learnt_from(self) -> int | None:
         """How many networks of the training part are learnt from, at most; None: all."""
+        return None
+
+    @property
+    def learnt_views(self) -> int | None:
+        """How many views of each sample of the training part are learnt from, at most; None: all."""
         return None
 
     def columns(self, zoo: ZooSection | None) -> tuple[str, ...] | None:
@@ -97,11 +102,23 @@ class ZooInput(InputSection):
         Count | None,
         Field(description="Learn from the first so many networks of the training part only; null: from all."),
     ] = None
+    views: Annotated[
+        Count | None,
+        Field(
+            description="Learn from the first so many views of every sample only, before `training` counts; null: from "
+            "all. Validation and test keep all of theirs."
+        ),
+    ] = None
 
     @property
     def learnt_from(self) -> int | None:
         """As `training` says."""
         return self.training
+
+    @property
+    def learnt_views(self) -> int | None:
+        """As `views` says."""
+        return self.views
 
     def known_widths(self, zoo: ZooSection | None) -> tuple[int | None, ...] | None:
         """Those of the section `zoo`."""
@@ -115,6 +132,10 @@ class ZooInput(InputSection):
         """There is a zoo."""
         if self.path is None and zoo is None:
             yield Violation(at, "input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
+        made = None if self.path is not None or zoo is None or zoo.fit is None else zoo.fit.views
+        if made is not None and self.views is not None and self.views > made:
+            here = (*at, "views")
+            yield Violation(here, f"{dotted(here)} is {self.views}, but zoo.fit.views makes {made} of a sample")
 
     def build(self, zoo: ZooSection | None) -> NetworkGraph:
         """The graph of the zoo, or of what will be fitted."""

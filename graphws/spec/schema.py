@@ -15,8 +15,10 @@ from graphws.spec.inputs import INPUTS, InputSection
 from graphws.spec.model_kinds import MODELS
 from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment, Preprocess
+from graphws.spec.published import PublishedSection
 from graphws.spec.section import Flag, Section, Text
 from graphws.spec.source_kinds import SOURCES
+from graphws.spec.sweep import SweepSection
 from graphws.spec.tasks import EDITS, TARGETS, TASKS, TaskSection
 from graphws.spec.train import Train
 from graphws.spec.zoo import ZooSection
@@ -76,6 +78,24 @@ class Spec(Section):
         ),
     ] = None
     name: Annotated[Name, Field(description="Name of the run, and of its folder.")] = "run"
+    title: Annotated[Text | None, Field(description="What the experiment asks, for the heads of its pages.")] = None
+    notes: Annotated[
+        Text | None, Field(description="What a reader of its results should know, as why an order is another.")
+    ] = None
+    scales: Annotated[
+        dict[Name, dict[str, Any]] | None,
+        Field(
+            exclude=True,
+            description="Sizes of the experiment by name, each with the keys that differ; `compare` may be a mapping "
+            "of baselines' names to what differs in each, null to leave one out. Gone once resolved.",
+        ),
+    ] = None
+    scale: Annotated[
+        Name | None, Field(exclude=True, description="The scale that is laid over the spec. Gone once resolved.")
+    ] = None
+    scaled: Annotated[
+        Name | None, Field(description="Of a resolved spec: the scale that was laid over it; null: none.")
+    ] = None
     zoo: Annotated[ZooSection | None, Field(description="How a data set of networks is made.")] = None
     input: Annotated[
         Annotated[InputSection, INPUTS] | None, Field(description="The networks that the model reads.")
@@ -93,6 +113,12 @@ class Spec(Section):
     compare: Annotated[
         tuple[Baseline, ...], Field(description="Other models, trained on the same data for comparison.")
     ] = ()
+    sweep: Annotated[
+        SweepSection | None, Field(description="Run the spec once for each of several values of one key.")
+    ] = None
+    published: Annotated[
+        PublishedSection | None, Field(description="What a paper reports, shown beside what the run finds.")
+    ] = None
     experiment: Annotated[
         SymmetryExperiment | None,
         Field(
@@ -104,7 +130,10 @@ class Spec(Section):
 KINDS = (SOURCES, INPUTS, MODELS, HEADS, TASKS, TARGETS, EDITS)
 """What installed packages may add to: see `graphws.spec.kinds`."""
 
-READING = ("zoo", "input", "preprocess", "augment", "model", "head", "task", "train", "compare")
+READING = (
+    "zoo", "input", "preprocess", "augment", "model", "head", "task", "train", "compare", "sweep",
+    "published",
+)  # fmt: skip
 """The sections of a job that reads networks; an experiment has none of them."""
 
 

@@ -17,10 +17,11 @@ from safetensors.torch import save
 from graphws.checkpoints.network_file import load_network, save_network
 from graphws.errors import GraphwsError, RunError, UsageError
 from graphws.report.actions_page import COLUMNS, actions_table
-from graphws.runtime.environment import Processes, versions
+from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json, read_rows, write_bytes, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.reporter import Reporter
+from graphws.runtime.request import Request
 from graphws.spec import Spec, SymmetryExperiment, dump_spec
 from graphws.trainings.analysis import (
     SymmetryResults,
@@ -40,7 +41,9 @@ from graphws.zoo.sources.labelled_pictures import Pictures
 NETWORK = "network"
 
 
-def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> SymmetryResults:
+def run(
+    spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter, request: Request | None = None
+) -> SymmetryResults:
     """Train the network of an experiment, find how the group acts inside it, write the report; or what is missing.
 
     Raises:
@@ -61,7 +64,8 @@ def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> 
             return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
         except (RunError, ValueError) as error:
             reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {brief(error)}")
-    with folder.work(dump_spec(spec), versions(), reporter.note):
+    facts = {"machine": machine(), **({} if request is None else {"request": request.to_json()})}
+    with folder.work(dump_spec(spec), versions(), reporter.note, facts):
         pictures = _pictures(experiment, folder)
         trained = _trained(experiment, pictures, folder, reporter)
         actions = find(trained, pictures)

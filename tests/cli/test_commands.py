@@ -11,7 +11,7 @@ from graphws.spec import json_schema
 from tests.cli.runs import run
 from tests.cli.specs import quick
 
-COMMANDS = ["run", "train", "eval", "predict", "export", "zoo", "check", "schema", "explain", "inspect"]
+COMMANDS = ["run", "train", "eval", "results", "predict", "export", "zoo", "check", "schema", "explain", "inspect"]
 
 
 @pytest.fixture(autouse=True)

@@ -136,7 +136,7 @@ def test_dumped_everything():
     text = dump_spec(spec)
     assert parse_spec(text) == spec
     assert dump_spec(parse_spec(text)) == text
-    assert list(plain_keys(text))[:4] == ["graphws", "name", "zoo", "input"]
+    assert list(plain_keys(text))[:7] == ["graphws", "name", "title", "notes", "scaled", "zoo", "input"]
     assert "extends" not in text
 
 

@@ -30,6 +30,10 @@ class ClassificationTask(TaskSection):
         """The class."""
         return (self.target,)
 
+    def metrics(self) -> tuple[str, ...]:
+        """Accuracy."""
+        return ("accuracy",)
+
     def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
         """An output for each of two classes or more."""
         size = head.size()

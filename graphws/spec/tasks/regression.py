@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from graphws.tasks import Task, TaskData
 
 
+METRICS = ("mse", "mae", "r2", "kendall")
+
+
 class RegressionTask(TaskSection):
     """One or several properties of a network; mean squared error."""
 
@@ -35,6 +38,10 @@ class RegressionTask(TaskSection):
     def columns(self) -> tuple[str, ...]:
         """The columns, also where the spec names only one."""
         return self.target if isinstance(self.target, tuple) else (self.target,)
+
+    def metrics(self) -> tuple[str, ...]:
+        """Those by which models can be chosen."""
+        return METRICS
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Every column once."""

@@ -40,6 +40,10 @@ class TaskSection(Section):
         """The columns of the zoo's table that are learnt; none where the networks themselves are."""
         return ()
 
+    def metrics(self) -> tuple[str, ...] | None:
+        """Names of what is measured of every model; None where only the built task tells."""
+        return None
+
     def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
         """What of the head, which stands at `at`, does not fit the task; by default nothing."""
         yield from ()
