@@ -56,8 +56,8 @@ def test_mistakes_in_them_are_told_like_any_other(tmp_path: Path, environment: d
         "--set 1:1:12: unknown key 'cuont' in zoo.source; did you mean 'count'?\n"
         "  zoo.source.cuont=3\n"
         "             ^\n"
-        "--set 2:1:12: model.kind must be 'dwsnet', 'dwsnet-published', 'mlp', 'moments', 'queries' or 'trees', got 'moment'; "
-        "did you mean 'moments'?\n"
+        "--set 2:1:12: model.kind must be 'dwsnet', 'dwsnet-published', 'mlp', 'moments', 'queries' or 'trees', "
+        "got 'moment'; did you mean 'moments'?\n"
         "  model.kind=moment\n"
         "             ^\n"
     )

@@ -124,8 +124,8 @@ def test_maps_start_as_wide_as_their_shape_says() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"graph": GRAPHS["residual 3"]}, "parameter 'A' has the space 'd' more than once, for which there are no layers "
-         "as published; take `kind: dwsnet`"),
+        ({"graph": GRAPHS["residual 3"]}, "parameter 'A' has the space 'd' more than once, for which there are no "
+         "layers as published; take `kind: dwsnet`"),
         ({"heads": 3}, "set attention: 3 heads do not divide 8 channels"),
         ({"pooling": "attention"}, "layers as published take a pooling without parameters; got 'attention'"),
         ({"set_layer": "sab"}, "set_layer must be one of attention, deepsets; got 'sab'"),
