@@ -122,6 +122,7 @@ def test_dropout_is_active_in_training_and_off_in_evaluation() -> None:
     check_equivariance(model, NETWORK, rng())
 
 
+@torch.no_grad()
 def test_initial_scale_is_of_every_layer() -> None:
     torch.manual_seed(0)
     model = PublishedDWSNet(NETWORK, None, layers=3, channels=8, init_scale=1e-3)
