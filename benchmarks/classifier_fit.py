@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from graphws.zoo import SplitOptions
 from graphws.zoo.classifiers import ClassifierArchitecture, ClassifierFitting, ClassifierOptions, Convolutions
 from graphws.zoo.classifiers.streams import Order
-from graphws.zoo.classifiers.training import Material, train_group
+from graphws.zoo.classifiers.training import Material, initial, train_group
 from graphws.zoo.sources.labelled_pictures import Pictures
 
 CPU = torch.device("cpu")
@@ -45,7 +45,8 @@ def one_by_one(
     options: ClassifierOptions, steps: int,
 ) -> Tensor:  # fmt: skip
     """One network; returns its flattened weights."""
-    model = architecture.module(state)
+    model = architecture.module()
+    model.load_state_dict(state)
     optimiser = torch.optim.Adam(model.parameters(), lr=options.lr)
     for step in range(steps):
         index = torch.from_numpy(order.take(step * options.batch_size, options.batch_size))
@@ -76,9 +77,8 @@ def main() -> None:
     x = pixels.float() / 255
     x = x.flatten(1) if architecture.convolutions is None else x
     alone, group = 2, fitting.group(CPU)
-    still = ClassifierOptions(number=32, batch_size=batch, steps=1, lr=1e-30)
-    begun = train_group(architecture, material, range(alone), still, [1])
-    states = [architecture.weights([layer[:, 0] for layer in begun.matrices]).to_state_dict(k) for k in range(alone)]
+    begin = architecture.weights([layer.float() for layer in initial(architecture, options.seed, range(alone))])
+    states = [begin.to_state_dict(k) for k in range(alone)]
 
     def ours() -> Tensor:
         found = train_group(architecture, material, range(group), options, [steps], measure=False)
@@ -96,10 +96,10 @@ def main() -> None:
     results = {}
     for turn in range(arguments.rounds + 1):
         for name, (count, run) in ways.items():
-            begin = clock()
+            since = clock()
             results[name] = run()
             if turn:  # the first round warms up
-                seconds[name].append((clock() - begin) / count / steps)
+                seconds[name].append((clock() - since) / count / steps)
     reference = statistics.median(seconds["one by one"])
     print(f"{architecture.name}, batches of {batch}, {steps} Adam steps, float32, {arguments.threads} thread(s)")
     for name, (count, _) in ways.items():

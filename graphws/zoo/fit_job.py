@@ -125,11 +125,12 @@ class _Job:
         self.fitting, self.device, self.dtype = fitting, device, dtype
         self.size = max(1, min(PART, fitting.most))
         self.parts = math.ceil(fitting.units / self.size)
-        self.settings: dict[str, Any] = {
+        settings = {
             **fitting.settings(),
             "dtype": str(dtype).removeprefix("torch."),
             "device": device.type,
         }
+        self.settings: dict[str, Any] = json.loads(json.dumps(settings))  # as it is read again: tuples are lists
 
     def opened(self) -> Zoo:
         """The finished zoo; `ZooError` where it was made otherwise, or is damaged."""

@@ -170,9 +170,9 @@ def number_columns(table: Table) -> list[str]:
 
 
 def summary(table: Table) -> dict[str, float]:
-    """Median of ``psnr`` and the like, for provenance: what is finite and there."""
+    """Median of ``psnr``, ``accuracy`` and the like, for provenance: what is finite and there."""
     out = {}
-    for name in ("psnr", "loss", "steps"):
+    for name in ("psnr", "accuracy", "loss", "steps"):
         if name in table:
             middle = float(np.median(table[name]))
             if math.isfinite(middle):

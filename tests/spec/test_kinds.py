@@ -22,6 +22,7 @@ from graphws.spec.kinds import Kinds, kind_of
 from graphws.spec.models import Norm
 from graphws.spec.section import Activation, NetworkActivation
 from graphws.spec.source_kinds import SOURCES
+from graphws.spec.sources import PICTURE_SOURCES
 from graphws.trainings.objectives import OBJECTIVES
 from tests.packages import PLUGIN, entry_points_of, install
 
@@ -156,6 +157,26 @@ def test_an_unsound_kind_is_refused_by_name(
     with pytest.raises(UsageError) as caught:
         SOURCES.table()
     assert str(caught.value) == text
+
+
+def test_what_is_no_source_of_samples_is_for_zoos_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = """\
+from typing import Literal
+from graphws.spec import ZooSource
+
+class Herd(ZooSource):
+    kind: Literal["herd"]
+
+    def zoo_graph(self, zoo):
+        return None
+
+    def fitting(self, zoo):
+        return None
+"""
+    monkeypatch.syspath_prepend(install(tmp_path, "sea", "[graphws.sources]\nherd = sea:Herd\n", module))
+    monkeypatch.delitem(sys.modules, "sea", raising=False)
+    assert "herd" in SOURCES.table()
+    assert PICTURE_SOURCES.table().keys() == {kind_of(section) for section in PICTURE_SOURCES.own}
 
 
 def test_two_packages_cannot_add_the_same_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

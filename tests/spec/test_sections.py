@@ -11,6 +11,8 @@ from graphws.operations import mlp_graph
 from graphws.spec import (
     Augment,
     ClassificationTask,
+    ClassifiersSource,
+    ConvolutionSection,
     DigitsSource,
     DwsnetModel,
     EquivariantHead,
@@ -29,7 +31,9 @@ from graphws.spec import (
     WeightsTask,
     ZooInput,
     ZooSection,
+    dump_spec,
     lacks_for_training,
+    parse_spec,
 )
 from graphws.tasks import Classification, Denoising, Regression, TaskData
 from graphws.testing import random_weights
@@ -62,6 +66,27 @@ def test_keys_that_came_later_do_not_rename_older_zoos() -> None:
         ZooSection(fit=FitSection(weight_decay=1e-4)).folder(),
     }
     assert len(others | {usual}) == 4
+
+
+def test_a_source_that_says_its_networks_itself_needs_no_other_sections() -> None:
+    source = ClassifiersSource(kind="classifiers", pairs="all", hidden=(5,), epochs=2.0)
+    zoo = ZooSection(source=source)
+    assert (zoo.network, zoo.fit) == (None, None)
+    assert zoo.widths() == (64, 5, None)
+    assert zoo.columns() == ("sample", "view", "split", "step", "class_a", "class_b", "accuracy", "loss", "error")
+    assert zoo.graph().space("hidden1").size == 5
+    assert zoo.folder().name.startswith("classifiers-")
+    spec = Spec(graphws=1, zoo=zoo, input=ZooInput(kind="zoo"))
+    assert parse_spec(dump_spec(spec)) == spec
+    convolutions = ZooSection(source=source.model_copy(update={"convolutions": ConvolutionSection(channels=(4,))}))
+    assert convolutions.widths() is None
+    assert convolutions.folder() != zoo.folder()
+
+
+def test_sections_that_are_null_are_the_usual_ones_where_the_source_uses_them() -> None:
+    assert ZooSection.model_validate({"network": None, "fit": None}) == ZooSection()
+    assert ZooSection().network == NetworkSection()
+    assert parse_spec("graphws: 1\nzoo: {network: null}\n").zoo == ZooSection()
 
 
 def test_the_start_and_the_offset_reach_the_networks() -> None:

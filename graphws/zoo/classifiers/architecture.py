@@ -11,7 +11,7 @@ read by an output.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -70,9 +70,8 @@ class Layer:
         """Matrices (networks, inputs, outputs) as PyTorch stores the weights: outputs first, then channels, places."""
         if self.kernel is None:
             return matrices.transpose(1, 2).contiguous()
-        places = (self.kernel, self.kernel, self.inputs // self.kernel**2)
-        kernels: Tensor = matrices.unflatten(1, places).permute(0, 4, 3, 1, 2).contiguous()
-        return kernels
+        kernels = matrices.reshape(len(matrices), self.kernel, self.kernel, -1, self.outputs)
+        return kernels.permute(0, 4, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,8 @@ class ClassifierArchitecture:
             states |= {f"{layer.key}.weight": layer.stored(weight), f"{layer.key}.bias": bias[:, 0].contiguous()}
         return Weights.from_stacked(self.graph(), states, copy=False)
 
-    def module(self, state: Mapping[str, Tensor] | None = None) -> nn.Sequential:
-        """One such network in PyTorch, as one would write it; `state` is what `Weights.to_state_dict` gives."""
+    def module(self) -> nn.Sequential:
+        """One such network in PyTorch, as one would write it; it loads what `Weights.to_state_dict` gives."""
         layers: list[nn.Module] = []
         for number, layer in enumerate(self.layers()):
             if layer.kernel is not None:
@@ -173,10 +172,7 @@ class ClassifierArchitecture:
                 layers.append(nn.Linear(layer.inputs, layer.outputs))
             if number + 1 < len(self.layers()):
                 layers.append(_Activation(self.step()))
-        found = nn.Sequential(*layers)
-        if state is not None:
-            found.load_state_dict(state)
-        return found
+        return nn.Sequential(*layers)
 
 
 class _Activation(nn.Module):

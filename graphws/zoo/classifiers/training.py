@@ -182,12 +182,30 @@ def counts_of(pictures: Pictures, pairs: np.ndarray | None, test: bool = True) -
     labels = pictures.labels[pictures.test == test].numpy()
     counts = np.bincount(labels, minlength=pictures.classes)
     if pairs is None:
-        return np.array([counts.sum()])
+        return np.asarray(counts.sum(keepdims=True))
     if len(empty := np.flatnonzero(counts[np.unique(pairs)] == 0)):
         what = "tests" if test else "training"
         raise ZooError(f"class {np.unique(pairs)[empty[0]]} of a pair has no pictures for {what}; take more of them")
-    found: np.ndarray = counts[pairs].sum(axis=1)
-    return found
+    return np.asarray(counts[pairs].sum(axis=1))
+
+
+def initial(architecture: ClassifierArchitecture, seed: int, numbers: Sequence[int]) -> list[Tensor]:
+    """What networks start from.
+
+    Args:
+        architecture: Their layers.
+        seed: The zoo's.
+        numbers: Of the networks in their zoo.
+
+    Returns:
+        list[Tensor]: For each layer weights and biases, (networks, inputs or 1, outputs) in float64.
+    """
+    shapes = BatchedClassifiers(architecture).shapes
+    bounds = [1 / math.sqrt(layer.inputs) for layer in architecture.layers() for _ in range(2)]
+    sizes = [rows * columns for rows, columns in shapes]
+    drawn = torch.from_numpy(np.stack([start(seed, number, sum(sizes)) for number in numbers]))
+    parts = drawn.split(sizes, dim=1)
+    return [part.unflatten(1, shape) * bound for part, shape, bound in zip(parts, shapes, bounds, strict=True)]
 
 
 def train_group(
@@ -219,7 +237,8 @@ def train_group(
     group = [*numbers] * 2 if len(numbers) == 1 else [*numbers]
     networks, like = BatchedClassifiers(architecture), torch.empty(0, dtype=material.dtype, device=material.device)
     parameters = FlatParameters(networks.shapes, len(group), like)
-    _start(architecture, parameters.layers, options.seed, group)
+    for layer, begin in zip(parameters.layers, initial(architecture, options.seed, group), strict=True):
+        layer.copy_(begin)
     optimiser = Adam(parameters, [1.0] * len(networks.shapes), weight_decay=options.weight_decay)
     orders = [Order(material.members(number, test=False), options.seed, number) for number in group]
     index = np.zeros((len(group), filled(options.batch_size)), dtype=np.int64)
@@ -248,16 +267,6 @@ def train_group(
                     _check(measured[-1][1], group, step, options.lr)
     accuracy, loss = (torch.stack(column, dim=1)[: len(numbers)].numpy() for column in zip(*measured, strict=True))
     return Trained([torch.stack(layer, dim=1) for layer in zip(*kept, strict=True)], accuracy, loss)
-
-
-def _start(architecture: ClassifierArchitecture, layers: Sequence[Tensor], seed: int, group: Sequence[int]) -> None:
-    """Writes what networks start from."""
-    bounds = [1 / math.sqrt(layer.inputs) for layer in architecture.layers() for _ in range(2)]
-    sizes = [layer[0].numel() for layer in layers]
-    for row, number in enumerate(group):
-        parts = torch.from_numpy(start(seed, number, sum(sizes))).split(sizes)
-        for layer, part, bound in zip(layers, parts, bounds, strict=True):
-            layer[row] = (part * bound).view(layer.shape[1:])
 
 
 def _errors(logits: Tensor, labels: Tensor) -> Tensor:
