@@ -132,10 +132,10 @@ class ZooInput(InputSection):
         """There is a zoo."""
         if self.path is None and zoo is None:
             yield Violation(at, "input.kind is zoo, but there is no zoo: give `input.path` or a section `zoo`")
-        made = None if self.path is not None or zoo is None or zoo.fit is None else zoo.fit.views
-        if made is not None and self.views is not None and self.views > made:
+        fit = None if self.path is not None or zoo is None else zoo.fit
+        if fit is not None and self.views is not None and self.views > fit.views:
             here = (*at, "views")
-            yield Violation(here, f"{dotted(here)} is {self.views}, but zoo.fit.views makes {made} of a sample")
+            yield Violation(here, f"{dotted(here)} is {self.views}, but zoo.fit.views makes {fit.views} of a sample")
 
     def build(self, zoo: ZooSection | None) -> NetworkGraph:
         """The graph of the zoo, or of what will be fitted."""
