@@ -42,7 +42,7 @@ SECTIONS: dict[str, ModelSection] = {
 
 def test_every_kind_with_a_size_is_among_them() -> None:
     kinds = {kind for kind, section in MODELS.table().items() if section.size_key}  # type: ignore[attr-defined]
-    assert {section.kind for section in SECTIONS.values()} == kinds == set(MODELS.table()) - {"trees"}
+    assert {section.kind for section in SECTIONS.values()} == kinds == set(MODELS.table()) - {"trees", "unchanged"}
 
 
 @pytest.mark.parametrize("head", [NUMBERS, NETWORK], ids=lambda head: head.kind)
@@ -54,7 +54,8 @@ def test_the_nearest_size_is_near(name: str, head: HeadSection) -> None:
     for wanted in (550_000, 100_000, 2_000_000):
         found = section.sized(GRAPH, head, wanted)
         count = found.parameters(GRAPH, head)
-        assert count == pytest.approx(wanted, rel=0.1), (name, wanted)
+        rel = 0.25 if name == "published" else 0.1  # its eight heads leave few sizes
+        assert count == pytest.approx(wanted, rel=rel), (name, wanted)
         size = getattr(found, section.size_key)
         assert size % section.size_step == 0
         assert found == section.model_copy(update={section.size_key: size})
