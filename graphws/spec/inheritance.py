@@ -1,16 +1,17 @@
 """Lay specs and overrides over one another before anything is validated.
 
-``extends:`` names one parent: a file in the folder of the spec or below, or a shipped spec.  Mappings merge, anything
-else is replaced, and a mapping of another `kind` replaces its parent's.  ``--set a.b=c`` lays a value over the result.
+``extends:`` names one parent: a file in the folder of the spec or below, or a shipped spec.  ``--set a.b=c`` lays a
+value over the result.  How one is laid over another says `graphws.spec.overlay`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from graphws.errors import nearest
+from graphws.spec.overlay import lay
 from graphws.spec.problems import Document, InvalidSpec, Location, Problem
 from graphws.spec.reader import read_file, read_value
 from graphws.spec.shipped import SUFFIX, find_shipped, shipped_folder
@@ -59,9 +60,8 @@ class Resolution:
             self.problems += error.problems
             self.incomplete = True
             return own
-        merged = merge(self.over_parent(below, parent, [*chain, parent.resolve()]), own)
-        assert isinstance(merged, Mapping)
-        return merged
+        over = self.over_parent(below, parent, [*chain, parent.resolve()])
+        return replace(lay(over, own, self.problems), location=own.location)
 
     def override(self, number: int, text: str) -> Mapping:
         """What the override `text`, ``a.b=c``, which messages call ``--set NUMBER``, lays over a spec."""

@@ -12,6 +12,7 @@ from graphws.errors import nearest
 from graphws.spec.checks import violations
 from graphws.spec.dump import dump_spec
 from graphws.spec.inheritance import Resolution, inherit_sections
+from graphws.spec.overlay import lay
 from graphws.spec.problems import Document, InvalidSpec, Problem
 from graphws.spec.published import PublishedSection
 from graphws.spec.reader import read_text
@@ -19,7 +20,7 @@ from graphws.spec.scales import chosen, locations, overlays, scaled, unscaled
 from graphws.spec.schema import Spec
 from graphws.spec.shipped import find_shipped, shipped_specs
 from graphws.spec.sweep import in_words, point_tree
-from graphws.spec.tree import Mapping, location_of, merge, plain, without
+from graphws.spec.tree import Mapping, location_of, plain, without
 from graphws.spec.validation_errors import Mistake, mistakes
 
 
@@ -64,10 +65,10 @@ def _spec(tree: Mapping, resolution: Resolution, overrides: Iterable[str], scale
     above = [resolution.override(number, text) for number, text in enumerate(overrides, 1)]
     if scale is not None:
         above.append(resolution.scale(scale))
-    laid, known = _over(tree, above), resolution.problems
+    laid, known = _over(tree, above, []), resolution.problems
     table = overlays(laid, known)
     name = chosen(laid, table, known)
-    resolved = _over(tree if name is None else scaled(tree, name, table[name], known), above)
+    resolved = _over(tree if name is None else scaled(tree, name, table[name], known), above, known)
     spec, problems = _look(unscaled(resolved), resolution)
     written = _look(unscaled(tree), resolution)[1] if len(table) > (name is not None) else []
     for other in (each for each in table if each != name):
@@ -77,11 +78,10 @@ def _spec(tree: Mapping, resolution: Resolution, overrides: Iterable[str], scale
     return spec
 
 
-def _over(tree: Mapping, above: Iterable[Mapping]) -> Mapping:
+def _over(tree: Mapping, above: Iterable[Mapping], problems: list[Problem]) -> Mapping:
     for each in above:
-        merged = merge(tree, each) if each.entries else tree
-        assert isinstance(merged, Mapping)
-        tree = merged
+        if each.entries:
+            tree = lay(tree, each, problems)
     return tree
 
 

@@ -38,6 +38,13 @@ def _version(value: Any) -> Any:
     return value if type(value) is int else repr(value)  # 1 == True == 1.0, but only 1 is a version
 
 
+def _by_name_too(schema: dict[str, Any]) -> None:
+    """Before a spec is resolved, a list of baselines or changes by their names."""
+    listed = {key: schema.pop(key) for key in ("items", "type") if key in schema}
+    changes = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    schema["anyOf"] = [listed, changes]
+
+
 class Baseline(Section):
     """Another model, trained on the same data."""
 
@@ -111,7 +118,12 @@ class Spec(Section):
     task: Annotated[Annotated[TaskSection, TASKS] | None, Field(description="What is asked of the model.")] = None
     train: Annotated[Train, Field(description="How the model is trained.")] = Field(default_factory=Train)
     compare: Annotated[
-        tuple[Baseline, ...], Field(description="Other models, trained on the same data for comparison.")
+        tuple[Baseline, ...],
+        Field(
+            description="Other models, trained on the same data for comparison. Over a parent's or a scale's also a "
+            "mapping of their names to what differs in each, null to leave one out.",
+            json_schema_extra=_by_name_too,
+        ),
     ] = ()
     sweep: Annotated[
         SweepSection | None, Field(description="Run the spec once for each of several values of one key.")

@@ -267,6 +267,13 @@ class SineSource(SourceSection):
         tuple[NotNegative, NotNegative], Field(description="Least and greatest frequency b, drawn uniformly.")
     ] = (0.5, 10.0)
     points: Annotated[Count, Field(ge=2, description="Points of the grid on which a wave is fitted.")] = 2000
+    inputs: Annotated[
+        Literal["unit", "radians"],
+        Field(
+            description="What a network reads. unit: x/π, from -1 to 1, which SIREN's start supposes; radians: x "
+            "itself, as in paper D's zoos."
+        ),
+    ] = "unit"
     seed: Annotated[Natural, Field(description="Seed of the amplitudes and frequencies.")] = 0
 
     def length(self) -> int:
@@ -292,6 +299,7 @@ class SineSource(SourceSection):
             amplitude=self.amplitude,
             frequency=self.frequency,
             points=self.points,
+            inputs=self.inputs,
             seed=self.seed,
             limit=self.limits(),
         )

@@ -280,7 +280,7 @@ class ZooSection(Section):
 
 
 LATER: dict[type[Section], tuple[str, ...]] = {
-    SineSource: ("seed",),
+    SineSource: ("inputs", "seed"),
     NetworkSection: ("first", "offset"),
     FitSection: ("weight_decay",),
     SplitSection: ("table",),

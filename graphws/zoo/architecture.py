@@ -3,8 +3,8 @@
 Networks start as SIREN's authors start them (Sitzmann et al. 2020, section 3.2): the first layer is drawn from
 U(-1/d, 1/d), every other from U(-√(6/d)/ω, √(6/d)/ω), where d is the layer's input width and ω the frequency of its own
 sine (for the last layer, which has none, that of the hidden layers).  Other activations than sine start with PyTorch's
-default, U(-1/√d, 1/√d).  These bounds suppose coordinates in [-1, 1], which is what every source gives.  All weights
-are then multiplied by `start`.  Biases start at 0.
+default, U(-1/√d, 1/√d).  These bounds suppose coordinates in [-1, 1], which is what sources give.  All weights are
+then multiplied by `start`.  Biases start at 0.
 
 The authors of paper D start the first layer of a sine network like the hidden ones and add 0.5 to the outputs (their
 repository, issue 7): `first` and `offset` say so.

@@ -56,6 +56,9 @@ def test_sine_waves() -> None:
     assert torch.allclose(samples.values[4, :, 0], (a * torch.sin(b * x)).float(), atol=1e-6)
     assert samples.peak == 6
     assert samples.digest() != load_sine(count=7, points=50, seed=4).digest()
+    radians = load_sine(count=7, amplitude=(2.0, 3.0), frequency=(1.0, 4.0), points=50, seed=3, inputs="radians")
+    assert torch.equal(radians.values, samples.values)
+    assert torch.allclose(radians.coordinates, torch.pi * samples.coordinates)
     slow = load_sine(count=200, amplitude=(0, 10), frequency=(0, 10), points=50)
     assert slow.table["frequency"].min() < 0.2
     assert slow.peak == 20

@@ -32,7 +32,7 @@ class Samples:
 
     Args:
         source: Name of the source, for provenance.
-        coordinates: (points, d_in), float64, in [-1, 1].
+        coordinates: (points, d_in), float64; in [-1, 1] unless the source is asked for others.
         values: (samples, points, channels): floats, or bytes that stand for value / 255.
         peak: Range of the values, for the signal-to-noise ratio.
         shape: Rows and columns where the points are a picture, else the number of points.
