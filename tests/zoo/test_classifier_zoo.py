@@ -187,13 +187,13 @@ def test_mnist_and_cifar10(shared: Path, tmp_path: Path) -> None:
     sources = (IdxSource(kind="idx", limit=2000, **files), PicturesSource(kind="pictures", limit=400, **zips))
     for data, shape, pairs in zip(sources, ([1, 28, 28], [3, 32, 32]), ("none", "all"), strict=True):
         section = ZooSection(
-            source=ClassifiersSource(kind="classifiers", data=data, number=3, pairs=pairs, hidden=(16,), epochs=2.0),  # type: ignore[arg-type]
+            source=ClassifiersSource(kind="classifiers", data=data, number=3, pairs=pairs, hidden=(16,), epochs=20.0),  # type: ignore[arg-type]
             split=SplitSection(validation=0.0, test=0.0),
         )
         zoo = fit(tmp_path / data.kind, section)
         assert zoo is not None
         assert zoo.provenance["pictures"]["shape"] == shape
-        assert zoo.table["accuracy"].min() > 0.45
+        assert zoo.table["loss"].max() < 1.6 < np.log(10), "less than of a guess among ten"
         assert str(shared) not in (tmp_path / data.kind / "zoo.json").read_text()
 
 
