@@ -155,8 +155,8 @@ def _baselines(spec: Spec) -> Iterator[Violation]:
 
 
 def _baselines_keep_the_noise(spec: Spec) -> Iterator[Violation]:
-    """Where noise is the task's, all models are asked to take off the same."""
-    if spec.task is None or not spec.task.takes_noise:
+    """Where answers are judged by noise, all models are asked to take off the same."""
+    if spec.task is None or not spec.task.judged_by_noise:
         return
     kept = {"augment": ("noise", "dropout"), "preprocess": ("gauge", "align")}
     reason = {"augment": "is what the task takes off", "preprocess": "decides how large the task's noise is"}

@@ -28,11 +28,13 @@ class TaskSection(Section):
         answers_networks: Whether the answer is a network, which needs a head that returns one.
         classes: Whether the target is a class index, a whole number.
         takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again or to make views.
+        judged_by_noise: Whether answers are judged by that noise, so that all models must see the same.
     """
 
     answers_networks: ClassVar[bool] = False
     classes: ClassVar[bool] = False
     takes_noise: ClassVar[bool] = False
+    judged_by_noise: ClassVar[bool] = False
 
     kind: Annotated[str, Field(description="What is asked of the model.")]
 

@@ -23,6 +23,7 @@ class WeightsTask(TaskSection):
 
     answers_networks = True
     takes_noise = True
+    judged_by_noise = True
     kind: Annotated[Literal["weights"], Field(description="Return a network for a network.")]
     target: Annotated[
         Literal["denoise"],
