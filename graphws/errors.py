@@ -70,19 +70,21 @@ MOST_NAMES = 2000
 """Names that one is compared with."""
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def nearest(name: str, allowed: Iterable[str], ending: str = "") -> str:
     """A hint that ends an error message: the allowed name closest to `name`, or nothing.
 
     Long names get none, and of many allowed ones only the first are compared: the work grows with the squares of their
-    lengths.
+    lengths.  An `ending` that names have in common does not make them alike.
 
     >>> nearest("poolng", ["pooling", "norm"])
     "; did you mean 'pooling'?"
     >>> nearest("zzz", ["pooling", "norm"])
     ''
+    >>> nearest("a.yaml", ["b.yaml"]), nearest("a.yaml", ["b.yaml"], ending=".yaml")
+    ("; did you mean 'b.yaml'?", '')
     """
     if len(name) > LONGEST_NAME:
         return ""
-    known = (each for each in islice(allowed, MOST_NAMES) if len(each) <= LONGEST_NAME)
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    known = (each.removesuffix(ending) for each in islice(allowed, MOST_NAMES) if len(each) <= LONGEST_NAME)
+    matches = difflib.get_close_matches(name.removesuffix(ending), known, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0] + ending!r}?" if matches else ""

@@ -123,7 +123,8 @@ class Resolution:
         except OSError as error:  # a part of the name is longer than the file system allows
             return f"{_brief(text)} cannot be read: {error.strerror}"
         if found is None:
-            return f"there is no file {text!r} beside this spec, nor a shipped spec{nearest(text, _shipped_files())}"
+            hint = nearest(text, _shipped_files(), ending=SUFFIX)
+            return f"there is no file {text!r} beside this spec, nor a shipped spec{hint}"
         parent = found.resolve()
         roots = (chain[0].parent, shipped_folder().resolve())
         if not any(parent.is_relative_to(root) for root in roots):

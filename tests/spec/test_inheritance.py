@@ -171,7 +171,7 @@ def test_overrides_follow_one_another():
         (
             "compare.0.name=x",
             """\
-            --set 1:1:9: compare must be a list, each a mapping, got a mapping
+            --set 1:1:9: no baseline '0' to change; compare has no baselines
               compare.0.name=x
                       ^""",
         ),
