@@ -23,12 +23,14 @@ def test_its_session_runs() -> None:
 
 
 def test_its_messages_are_valid() -> None:
-    first, third = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    first, third, published = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     listed = textwrap.indent(first, "  ")
     assert len(parse_spec(f"graphws: 1\nmodel:\n  kind: dwsnet\n{listed}").model.layer_messages()) == 3
     spec = parse_spec(f"graphws: 1\n{third}")
     graphs = [mlp_graph([2, 32, 32, 1])]
     assert [layer.tensors for layer in spec.model.explanations(graphs, spec.head)[1:]] == [("@hidden1", "@hidden2")] * 3
+    spec = parse_spec(f"graphws: 1\n{published}")
+    assert spec.model.parameters(graphs[0], spec.head) == 552_650
 
 
 def test_its_counts_are_right() -> None:
