@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from graphws.spec import load_spec
 from tests.cli.runs import run
 
 pytestmark = pytest.mark.slow
 
 DIGITS = "{kind: digits, limit: 60}"
+CLASSIFIERS = "{kind: classifiers, data: {kind: digits}, number: 20, hidden: [8, 8], steps: 4, epochs: null}"
 SINES = ("zoo.source.count=60", "zoo.source.points=40")
 FITTED = ("zoo.fit.steps=2",)
 ALONE = "compare=[]"
@@ -30,7 +32,8 @@ STAND_INS: dict[str, tuple[str, ...]] = {
     "fashion-views": (f"zoo.source={DIGITS}", *FITTED, "sweep.values=[1, 2]"),
     "sine-representation": (*SINES, *FITTED),
     "cifar10-adapt": (
-        "zoo.source={kind: classifiers, data: {kind: digits}, number: 24, pairs: random, hidden: [8, 8], steps: 4, epochs: null}",
+        f"zoo.source={CLASSIFIERS}",
+        "zoo.source.pairs=random",
         "task.target.data={kind: digits}",
         "task.target.batch=8",
         "task.target.pictures=10",
@@ -39,7 +42,8 @@ STAND_INS: dict[str, tuple[str, ...]] = {
     "mnist-inr-ablation": (f"zoo.source={DIGITS}", *FITTED),
     "fashion-generalization": (
         ALONE,
-        "zoo.source={kind: classifiers, data: {kind: digits}, number: 16, hidden: [8, 8], steps: 4, epochs: null, trajectory: 2}",
+        f"zoo.source={CLASSIFIERS}",
+        "zoo.source.trajectory=2",
     ),
     "inr-prune": ("zoo.source.limit=60", *FITTED),
     "cifar10-inr": (f"zoo.source={DIGITS}", *FITTED, ALONE),
@@ -70,14 +74,10 @@ def test_a_spec_runs_and_shows_the_papers_figures(name: str, tmp_path: Path, mon
     assert done.exit_code == 0, done.output
     report = Path("out/report.html").read_text(encoding="utf-8")
     results = json.loads(Path("out/results.json").read_text())
-    points = (
-        [json.loads(path.read_text()) for path in Path("out/points").glob("*/results.json")]
-        if "points" in results
-        else [results]
-    )
+    points = [point["results"] for point in results["sweep"]["points"]] if "sweep" in results else [results]
     alone = name == "fashion-views" or ALONE in STAND_INS[name]
     assert all((len(point["scores"]) == 1) == alone for point in points)
-    if results.get("published"):
+    if load_spec(name).published is not None:
         assert "paper" in report
     page = run("results", "out")
     assert page.exit_code == 0
