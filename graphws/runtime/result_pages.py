@@ -25,7 +25,8 @@ FIGURES = {
     "embeddings": "Test split: representations in a plane (t-SNE), coloured by what they are of.",
     "adapted": "Accuracy on corrupted pictures, a dot a test network: above the line it gained.",
     "edited": "What test networks draw before and after, and what they should.",
-    "pruned": "What is kept of each parameter.",
+    "kept": "Share of each parameter that is kept, mean and spread over test networks.",
+    "pruned": "What test networks draw whole and pruned.",
 }
 """Figures of a run that a page shows, where there are, and what it says of them."""
 _VERSIONS = ("graphws", "torch")
