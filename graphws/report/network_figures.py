@@ -62,6 +62,6 @@ def kept_shares(shares: Mapping[str, NDArray[np.floating]], parameters: Sequence
         axes.bar(places, values.mean(0), width, yerr=values.std(0), color=f"C{number}", alpha=0.75, label=model)
     axes.set(xticks=range(len(parameters)), ylim=(0, 1.05), ylabel="kept share")
     axes.set_xticklabels(parameters, rotation=30, ha="right", fontsize=8)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shares))
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -22,10 +22,18 @@ from graphws.spec import Spec, dump_spec
 FIGURES = {
     "sweep": "The same as a curve: means over seeds, bars their deviation; dashed: the paper's.",
     "predictions": "Test split, predicted against true: the closer to the diagonal, the better.",
+    "embeddings": "Test split: representations in a plane (t-SNE), coloured by what they are of.",
+    "adapted": "Accuracy on corrupted pictures, a dot a test network: above the line it gained.",
+    "edited": "What test networks draw before and after, and what they should.",
+    "kept": "Share of each parameter that is kept, mean and spread over test networks.",
+    "pruned": "What test networks draw whole and pruned.",
 }
 """Figures of a run that a page shows, where there are, and what it says of them."""
 _VERSIONS = ("graphws", "torch")
 _FACTS = ("request", "seconds", "machine")  # of run.json, kept in a copy
+NOTES = "notes.md"
+"""In a copy, what people write of it: why an order is another than the paper's.  A new copy of the run leaves it."""
+_LONGEST = 1 << 16
 
 
 def entry_of(folder: RunFolder, page: Path | None) -> Entry:
@@ -45,7 +53,7 @@ def entry_of(folder: RunFolder, page: Path | None) -> Entry:
     return Entry(
         title=spec.title or spec.name,
         changes=_changes(spec, request),
-        notes=spec.notes or "",
+        notes=_notes(spec, folder),
         lead=results.sentence(),
         results=Table(columns, rows),
         source="" if spec.published is None else spec.published.source,
@@ -86,6 +94,7 @@ def _kept(folder: RunFolder, place: RunFolder) -> RunFolder:
     if folder.path.resolve() == place.path.resolve():
         return place
     spec, state, _ = _read(folder)
+    written = _written(place)
     if place.path.exists():
         shutil.rmtree(place.path)
     make_folder(place.path / "figures")
@@ -94,6 +103,8 @@ def _kept(folder: RunFolder, place: RunFolder) -> RunFolder:
     for name, data in content.items():
         write_bytes(place.path / name, data)
     write_text(place.spec, dump_spec(_placeless(spec)))
+    if written:
+        write_text(place.path / NOTES, written)
     facts = {name: state[name] for name in _FACTS if name in state}
     if (request := Request.from_json(facts.get("request"))) is not None:
         facts["request"] = request.placeless().to_json()
@@ -104,6 +115,31 @@ def _kept(folder: RunFolder, place: RunFolder) -> RunFolder:
          "files": files},
     )  # fmt: skip
     return place
+
+
+def _written(folder: RunFolder) -> str:
+    """What people wrote beside a run; empty where they did not.
+
+    Raises:
+        RunError: Where that is no short text.
+    """
+    path = folder.path / NOTES
+    if not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+        text = data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} cannot be read: {brief(error)}") from None
+    if len(data) > _LONGEST:
+        raise RunError(f"{path} has more than {_LONGEST:,} bytes")
+    return text
+
+
+def _notes(spec: Spec, folder: RunFolder) -> str:
+    """The spec's, and what people wrote beside the run."""
+    return " ".join(part for part in (spec.notes or "", " ".join(_written(folder).split())) if part)
 
 
 def _read(folder: RunFolder) -> tuple[Spec, dict[str, Any], Results | SweepResults]:

@@ -190,6 +190,18 @@ def test_numbers_that_were_typed_are_not_shown(place: Path) -> None:
     )
 
 
+def test_what_people_write_beside_a_copy_is_shown_and_stays(place: Path) -> None:
+    assert run("results", "runs/quick", "--keep", "kept").exit_code == 0
+    notes = Path("kept/quick/notes.md")
+    notes.write_text("Few networks,\nso ranks say little.\n", encoding="utf-8")
+    assert "Few networks, so ranks say little." in run("results", "kept/quick").stdout
+    assert run("results", "runs/quick", "--keep", "kept").exit_code == 0
+    assert notes.read_text(encoding="utf-8") == "Few networks,\nso ranks say little.\n"
+    notes.write_bytes(b"x" * ((1 << 16) + 1))
+    result = run("results", "kept/quick")
+    assert (result.exit_code, result.stderr) == (1, "error: kept/quick/notes.md has more than 65,536 bytes\n")
+
+
 def test_what_has_no_scores_is_not_on_a_page(place: Path) -> None:
     RunFolder(Path("runs/quick")).mark("interrupted")
     result = run("results", "runs/quick")
