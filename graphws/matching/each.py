@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, LinearMap, Monomial, Weights
-from graphws.graph.element import SpaceElement
+from graphws.graph import GroupElement, Weights
+from graphws.graph.element import SpaceElement, concatenate
 from graphws.matching.assignment import assign_each
 from graphws.matching.family import families, solving_order
 from graphws.matching.metric import Metric
@@ -112,17 +112,11 @@ def replaced(elements: GroupElement, index: Tensor, others: GroupElement) -> Gro
     """Elements of many networks, those at `index` replaced by others."""
     maps: dict[str, SpaceElement] = {}
     for name, element in elements.maps.items():
-        other = others.maps[name]
-        if isinstance(element, LinearMap) and isinstance(other, LinearMap):
-            maps[name] = LinearMap(element.weight.index_copy(0, index, other.weight))
-            continue
-        assert isinstance(element, Monomial)
-        assert isinstance(other, Monomial)
-        perm = element.perm.index_copy(0, index, other.perm)
-        if element.scale is None or other.scale is None:
-            maps[name] = Monomial(perm)
-        else:
-            maps[name] = Monomial(perm, element.scale.index_copy(0, index, other.scale))
+        count = element.batch
+        assert count is not None
+        places = torch.arange(count, device=index.device)
+        places[index] = torch.arange(count, count + len(index), device=index.device)
+        maps[name] = concatenate([element, others.maps[name]]).select(places)
     return GroupElement(elements.graph, maps)
 
 

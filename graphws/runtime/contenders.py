@@ -36,10 +36,10 @@ def models(spec: Spec, graphs: Sequence[NetworkGraph]) -> dict[str, ModelSection
     assert own is not None
     assert head is not None
     found = named_sections(spec)
-    for baseline in spec.compare:
-        if baseline.match_parameters:
-            count = count_parameters(own, graphs, head)
-            found[baseline.name] = baseline.model.sized(given(graphs), head, count)
+    matched = [baseline for baseline in spec.compare if baseline.match_parameters]
+    count = count_parameters(own, graphs, head) if matched else 0
+    for baseline in matched:
+        found[baseline.name] = baseline.model.sized(given(graphs), head, count)
     return found
 
 

@@ -26,8 +26,7 @@ def evaluate(learner: Learner, networks: Networks, device: torch.device, batch_s
         for number, batch in enumerate(batches(networks, batch_size, Processes(), None)):
             moved = batch.to(device)
             outputs, wanted = learner.answer(moved, learner.generator(-1, number), augment=False)
-            losses.append(learner.task.losses(outputs, wanted).cpu())
-            learner.task.update(metrics, outputs, wanted)
+            losses.append(learner.task.judge(metrics, outputs, wanted).cpu())
             predictions.append(learner.task.predictions(outputs).cpu())
             targets.append(wanted.cpu())
             index.append(batch.index.cpu())

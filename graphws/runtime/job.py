@@ -302,7 +302,7 @@ def _evaluate_other(
         raise UsageError(f"the zoo {zoo.path}: {ONE_GRAPH.format(len(zoo.graphs))}")
     columns, whole = spec.task.columns(), spec.task.classes
     stored = load_data(zoo, columns, whole, classes=known.classes, splits=(split,))
-    seen = {form: formed(stored, form) for form in {id(each.form): each.form for each in prepared.values()}.values()}
+    seen = {form: formed(stored, form) for form in {each.form for each in prepared.values()}}
 
     def terms(name: str, own: Spec) -> Terms:
         found = prepared[name]

@@ -93,10 +93,6 @@ class Learner(pl.LightningModule):
         self.val_metrics = task.metrics()
         self.trained = False  # whether a batch was learnt from since the learner was made
 
-    def forward(self, weights: Mixed) -> Tensor:
-        """The task's outputs for a batch of networks."""
-        return self.task.apply(self.model, weights)
-
     def generator(self, *numbers: int) -> torch.Generator:
         """A generator that depends on the seed, the process and the given numbers only."""
         seed = self.optimisation.seed
@@ -136,8 +132,7 @@ class Learner(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation metrics."""
         outputs, targets = self.answer(batch, self.generator(-1, batch_idx), augment=False)
-        self.val_loss.update(self.task.joint_losses(outputs, targets))
-        self.task.update(self.val_metrics, outputs, targets)
+        self.val_loss.update(self.task.judge(self.val_metrics, outputs, targets, together=True))
 
     def on_validation_epoch_end(self) -> None:
         """Publish the metrics of the epoch, which ends with its validation."""

@@ -18,9 +18,9 @@ GAUGES: dict[str, Element | None] = {"none": None, "canonical": canonical_elemen
 """By the name that `preprocess.gauge` gives: the element that fixes it, one for each network."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class NormalForm:
-    """How networks are moved, each by itself, before a model sees them.
+    """How networks are moved, each by itself, before a model sees them; equal where gauge and reference are the same.
 
     Attributes:
         gauge: Gives the elements that fix the gauge; None where the spec does not ask for one.

@@ -194,11 +194,13 @@ def read_prepared(specs: Mapping[str, Spec], folder: Path) -> dict[str, Prepared
         found = {}
         for prefix, form in _forms(facts, list(specs)).items():
             own = {name[len(prefix) :]: each for name, each in tensors.items() if name.startswith(prefix)}
-            statistics = _statistics(graphs, own, form["roles"] is True)
-            for name in _texts(form["models"]):
+            statistics, models = _statistics(graphs, own, form["roles"] is True), _texts(form["models"])
+            if not models:
+                raise ValueError("a gauge is of no model")
+            reference = _reference(specs[models[0]], graphs[0], own)
+            for name in models:
                 if name in found or {key: form[key] for key in ("gauge", "align")} != _asked(specs[name]):
                     raise ValueError("it is of another run")
-                reference = _reference(specs[name], graphs[0], own)
                 found[name] = Prepared(specs[name], graphs, names, statistics, targets, known, reference)
         ordered = {name: found[name] for name in specs}
     except (GraphwsError, SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

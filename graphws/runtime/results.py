@@ -26,8 +26,8 @@ class Outcome(Protocol):
         ...
 
 
-LONGEST = 60
-"""Characters of the name of a model."""
+LONGEST = 100
+"""Characters of the name of a model, as specs allow them (`graphws.spec.section.NAME`)."""
 
 
 @dataclass(frozen=True)

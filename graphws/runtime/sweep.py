@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from graphws.errors import RunError, UsageError
 from graphws.report import Link, Page, Picture, Table, html, png, sweep_curve
+from graphws.report.sweep_figure import Spread
 from graphws.runtime import job
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json, write_bytes, write_json, write_text
@@ -30,12 +31,11 @@ from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
 from graphws.spec import Spec, dump_spec, lacks_for_training, points
+from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
 
 POINTS = "points"
 FIGURE = "sweep"
-Spread = tuple[float, float | None]
-Value = bool | int | float | str | tuple[bool | int | float | str | None, ...] | None
 
 
 @dataclass(frozen=True)

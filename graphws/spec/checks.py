@@ -129,8 +129,14 @@ def _task_fits_networks(spec: Spec) -> Iterator[Violation]:
 
 
 def _task_fits_augmentation(spec: Spec) -> Iterator[Violation]:
-    if spec.task is not None:
-        yield from spec.task.augment_violations(spec.augment, ("task",))
+    if spec.task is None:
+        return
+    yield from spec.task.augment_violations(spec.augment, ("task",))
+    if spec.task.judged_by_noise:  # then no other augmentation has another noise
+        return
+    for at, augment in _sections(spec, "augment"):
+        for violation in spec.task.augment_violations(augment, ("task",)) if at != ("augment",) else ():
+            yield Violation(at, f"{dotted(at)}: {violation.message}")
 
 
 def _targets_are_columns(spec: Spec) -> Iterator[Violation]:
@@ -230,7 +236,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_task_fits_head, ("head", "task")),
     (_task_fits_models, ("model", "compare", "task")),
     (_task_fits_networks, ("task", "input", "zoo")),
-    (_task_fits_augmentation, ("task", "augment")),
+    (_task_fits_augmentation, ("task", "augment", "compare")),
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),
     (_baselines_keep_the_noise, ("compare", "task", "augment", "preprocess")),

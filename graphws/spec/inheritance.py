@@ -45,21 +45,22 @@ class Resolution:
 
     def over_parent(self, tree: Mapping, path: Path, chain: list[Path]) -> Mapping:
         """A tree that was read from `path`, laid over the parent that it names; `chain` are the files passed."""
+        nothing = Mapping({}, tree.location)
         entry = tree.entries.get("extends")
         if entry is None or not (isinstance(entry.value, Scalar) and isinstance(entry.value.value, str)):
-            return tree
+            return lay(nothing, tree, self.problems)
         own = Mapping({key: value for key, value in tree.entries.items() if key != "extends"}, tree.location)
         location, text = entry.value.location, entry.value.value
         parent = self._parent(text, path, chain)
         if isinstance(parent, str):
             self._refuse(f"extends: {parent}", location)
-            return own
+            return lay(nothing, own, [])  # which baselines there would be is not known
         try:
             below = self._read(parent, _shown(parent, text, location.document.name))
         except InvalidSpec as error:
             self.problems += error.problems
             self.incomplete = True
-            return own
+            return lay(nothing, own, [])
         over = self.over_parent(below, parent, [*chain, parent.resolve()])
         return replace(lay(over, own, self.problems), location=own.location)
 

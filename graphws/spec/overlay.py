@@ -14,7 +14,7 @@ from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree, dotted, me
 
 
 def lay(tree: Mapping, overlay: Mapping, problems: list[Problem]) -> Mapping:
-    """An overlay over a tree; baselines that it names are changed one by one."""
+    """An overlay over a tree, which may be empty; baselines that it names are changed one by one."""
     compare = overlay.entries.get("compare")
     if compare is not None and isinstance(compare.value, Mapping):
         rest = {key: entry for key, entry in overlay.entries.items() if key != "compare"}

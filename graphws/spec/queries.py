@@ -19,6 +19,8 @@ from graphws.spec.violations import Violation
 if TYPE_CHECKING:
     from torch import nn
 
+_ONLY = "queries return numbers, not networks; take `head: {kind: invariant}`"
+
 
 class QueriesModel(ModelSection):
     """Runs every network at the same points and reads its outputs: access by queries, not by weights.
@@ -78,6 +80,11 @@ class QueriesModel(ModelSection):
         if inputs == 2 and self.grid and self.readout == "mlp":  # of a cnn it is said already
             yield from self._no_square(at)
 
+    def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
+        """Numbers are returned."""
+        if head.size() is None:
+            yield Violation((*at, "kind"), f"{dotted(at)}: {_ONLY}, got {head.kind!r}")
+
     def _no_square(self, at: Path) -> Iterator[Violation]:
         side = math.isqrt(self.points)
         if side * side != self.points:
@@ -95,8 +102,7 @@ class QueriesModel(ModelSection):
         from graphws.models import Queries
 
         if head.size() is None:
-            what = "queries return numbers, not networks"
-            raise UsageError(f"{what}; take `head: {{kind: invariant}}`, got {head.kind!r}")
+            raise UsageError(f"{_ONLY}, got {head.kind!r}")
         return Queries(
             graph,
             head.build,

@@ -13,13 +13,13 @@ from dataclasses import replace
 from graphws.errors import nearest
 from graphws.spec.overlay import lay
 from graphws.spec.problems import Location, Problem
+from graphws.spec.section import NAME, NAME_IN_WORDS
 from graphws.spec.tree import Entry, Mapping, Scalar, Sequence, Tree, dotted, without
 
 MOST = 16
 """Scales of a spec: each is checked whenever the spec is read."""
 OUTSIDE = ("graphws", "extends", "scales", "scale", "scaled")
 """Keys that an overlay has no use for."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def overlays(tree: Mapping, problems: list[Problem]) -> dict[str, Mapping]:
@@ -32,8 +32,8 @@ def overlays(tree: Mapping, problems: list[Problem]) -> dict[str, Mapping]:
         return {}
     found = {}
     for name, overlay in entry.value.entries.items():
-        if not NAME.fullmatch(name):
-            what = f"the name of a scale is of at most 100 letters, digits, dots, dashes and underscores, got {name!r}"
+        if not re.fullmatch(NAME, name):
+            what = f"the name of a scale is {NAME_IN_WORDS}, got {name!r}"
             problems.append(Problem(what, overlay.key))
         elif not isinstance(overlay.value, Mapping):
             what = f"{dotted(('scales', name))} must be a mapping with the keys of a spec"

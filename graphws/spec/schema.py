@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field
 
 from graphws.spec.experiment import SymmetryExperiment
 from graphws.spec.heads import HEADS, HeadSection
@@ -16,22 +16,12 @@ from graphws.spec.model_kinds import MODELS
 from graphws.spec.models import ModelSection
 from graphws.spec.preparation import Augment, Preprocess
 from graphws.spec.published import PublishedSection
-from graphws.spec.section import Flag, Section, Text
+from graphws.spec.section import Flag, Name, Section, Text
 from graphws.spec.source_kinds import SOURCES
 from graphws.spec.sweep import SweepSection
 from graphws.spec.tasks import EDITS, TARGETS, TASKS, TaskSection
 from graphws.spec.train import Train
 from graphws.spec.zoo import ZooSection
-
-Name = Annotated[
-    str,
-    Strict(),
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        json_schema_extra={"$comment": "of at most 100 letters, digits, dots, dashes and underscores"},
-    ),
-]
-"""A name that is also a folder's."""
 
 
 def _version(value: Any) -> Any:

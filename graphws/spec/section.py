@@ -31,8 +31,14 @@ class Section(BaseModel):
         yield from ()
 
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""What a name that is also a folder's looks like, as a regular expression."""
+NAME_IN_WORDS = "of at most 100 letters, digits, dots, dashes and underscores"
+
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), Field(min_length=1)]
+Name = Annotated[str, Strict(), Field(pattern=f"^{NAME}$", json_schema_extra={"$comment": NAME_IN_WORDS})]
+"""A name that is also a folder's."""
 Integer = Annotated[int, Strict()]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]

@@ -11,11 +11,13 @@ from graphws.errors import UsageError
 from graphws.spec.heads import HeadSection
 from graphws.spec.models import ModelSection, Networks
 from graphws.spec.section import Count, Positive
-from graphws.spec.tree import Path
+from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 
 if TYPE_CHECKING:
     from torch import nn
+
+_ONLY = "trees return numbers, not networks; take `head: {kind: invariant}`"
 
 
 class TreesModel(ModelSection):
@@ -37,11 +39,16 @@ class TreesModel(ModelSection):
         """Statistics are of roles where there are several."""
         yield from ()
 
+    def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
+        """Numbers are returned."""
+        if head.size() is None:
+            yield Violation((*at, "kind"), f"{dotted(at)}: {_ONLY}, got {head.kind!r}")
+
     def build(self, graph: Networks, head: HeadSection) -> nn.Module:
         """A `graphws.models.BoostedTrees`; of the head only the number of outputs counts."""
         from graphws.models import BoostedTrees
 
         size = head.size()
         if size is None:
-            raise UsageError(f"trees return numbers, not networks; take `head: {{kind: invariant}}`, got {head.kind!r}")
+            raise UsageError(f"{_ONLY}, got {head.kind!r}")
         return BoostedTrees(graph, size, self.estimators, self.depth, self.lr, self.subsample)

@@ -103,7 +103,16 @@ class Adaptation(ChangedNetworks):
 
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
-        metrics.update(self.accuracies(self.raw(outputs.float()), targets))
+        self.judge(metrics, outputs, targets)
+
+    @torch.no_grad()
+    def judge(
+        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
+    ) -> Float[Tensor, " batch"]:
+        """The returned networks are run once."""
+        losses, right = self._judged(self.raw(outputs.float()), targets)
+        metrics.update(right)
+        return losses
 
     @torch.no_grad()
     def accuracies(

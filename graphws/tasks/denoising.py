@@ -66,7 +66,15 @@ class Denoising(Task):
 
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
-        metrics.update(self.losses(outputs.float(), targets))
+        self.judge(metrics, outputs, targets)
+
+    def judge(
+        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
+    ) -> Float[Tensor, " batch"]:
+        """The metric is the loss."""
+        losses = self.losses(outputs.float(), targets)
+        metrics.update(losses)
+        return losses
 
 
 def of_one_graph(weights: Mixed) -> Weights:

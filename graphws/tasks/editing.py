@@ -90,7 +90,15 @@ class Editing(ChangedNetworks):
 
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
         """Add a batch to the accumulators."""
-        metrics.update(self.losses(outputs.float(), targets))
+        self.judge(metrics, outputs, targets)
+
+    def judge(
+        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
+    ) -> Float[Tensor, " batch"]:
+        """The metric is the loss."""
+        losses = self.losses(outputs.float(), targets)
+        metrics.update(losses)
+        return losses
 
     @torch.no_grad()
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:

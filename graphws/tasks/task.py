@@ -131,6 +131,22 @@ class Task(ABC):
         """Add a batch to the accumulators."""
         metrics.update(self.predictions(outputs), targets)
 
+    def judge(
+        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
+    ) -> Float[Tensor, " batch"]:
+        """The losses of a batch that is not learnt from, which is added to the accumulators.
+
+        A task whose losses and metrics come of the same work does it once here.
+
+        Args:
+            metrics: Of `metrics`.
+            outputs: Of the model.
+            targets: What they should be.
+            together: Whether all processes ask at the same point (`joint_losses`).
+        """
+        self.update(metrics, outputs, targets)
+        return self.joint_losses(outputs, targets) if together else self.losses(outputs, targets)
+
     def answer(self, outputs: Tensor) -> Tensor:
         """Outputs as an exported model gives them: the predictions, in the units of the target."""
         return self.predictions(outputs)

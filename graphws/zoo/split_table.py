@@ -54,7 +54,8 @@ class SplitTable:
         rows: dict[object, int] = {}
         for row, name in enumerate(table[key].tolist()):
             if rows.setdefault(name, row) != row:
-                raise ZooError(f"{self.path}: rows {rows[name] + 1} and {row + 1} both name {key} {name!r}")
+                first = 1 if self.path.suffix == ".parquet" else 2  # in a CSV file behind the names of the columns
+                raise ZooError(f"{self.path}: rows {rows[name] + first} and {row + first} both name {key} {name!r}")
         missing = [name for name in names if name not in rows]
         if missing:
             raise ZooError(

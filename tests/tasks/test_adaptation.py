@@ -196,6 +196,20 @@ def test_accuracy_counts_hits() -> None:
     assert float(metrics.compute()["accuracy"]) == pytest.approx(float(sum(hits)) / 3)
 
 
+def test_judging_runs_the_networks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, weights = task(), networks(3)
+    seen, targets = found.prepare(weights, torch.tensor([[0.0, 1], [2, 3], [7, 8]]), rng())
+    outputs = found.apply(Unchanged(), seen)
+    apart, together, runs = found.metrics(), found.metrics(), []
+    found.update(apart, outputs, targets)
+    losses = found.losses(outputs, targets)
+    run = found.run
+    monkeypatch.setattr(found, "run", lambda *given: runs.append(given) or run(*given))
+    torch.testing.assert_close(found.judge(together, outputs, targets), losses)
+    assert together.compute() == apart.compute()
+    assert len(runs) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -80,6 +80,7 @@ def test_the_loss_is_the_error_against_the_edited_picture() -> None:
     metrics = found.metrics()
     found.update(metrics, outputs, targets)
     assert float(metrics.compute()["mse"]) == pytest.approx(float(error.mean()))
+    torch.testing.assert_close(found.judge(found.metrics(), outputs, targets), error.float(), check_dtype=False)
     perfect = Editing(found.deviation, GRAPH, found.restore, 1, lambda x: x, SIDE)
     assert not perfect.losses(own.flatten(), targets).any()
 

@@ -69,7 +69,7 @@ def test_one_table_serves_every_limit(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("sample,split\n0,train\n3,test\n", "no row for 4 of 6 samples; the first is sample 1"),
-        ("sample,split\n0,train\n1,test\n0,test\n", "rows 1 and 3 both name sample 0"),
+        ("sample,split\n0,train\n1,test\n0,test\n", "rows 2 and 4 both name sample 0"),
         ("sample,part\n0,train\n", "it needs a column 'split'; has sample, part"),
         ("number,split\n0,train\n", "it needs a column 'sample'; has number, split"),
         ("sample,split\nzero,train\n", "the column 'sample' must hold whole numbers"),

@@ -13,8 +13,6 @@ from graphws.layers.published.pairs import PairMap, pairs_of
 from graphws.layers.published.set_layers import SET_LAYERS
 from graphws.layers.reduction import free_sizes, reduction_of
 
-WORDS = {"attention": "attention among {spaces}, {heads}", "deepsets": "DeepSets over {spaces}"}
-
 
 def explain_layers(
     graph: NetworkGraph,
@@ -71,9 +69,10 @@ def _explain(
             rows, columns = free[0] * channels[0], free[1] * channels[1]
             maps: tuple[BasisMap, ...] = ()
             if pair is not None and len(pair.shared) == 1:
-                size = SET_LAYERS[set_layer].parameters_of(rows, columns)
+                kind = SET_LAYERS[set_layer]
+                size = kind.parameters_of(rows, columns)
                 said = f"{heads} heads" if heads > 1 else "one head"
-                layer = WORDS[set_layer].format(spaces=pair.shared[0], heads=said)
+                layer = kind.words.format(spaces=pair.shared[0], heads=said)
                 maps, sets = _maps(inner, pair, size, f"{layer}; "), sets + size
             elif pair is not None:
                 maps = _maps(inner, pair, rows * columns + columns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,6 @@ from torch.nn import functional
 from graphws.errors import UsageError
 from graphws.layers.published.initial import matrices, offsets, product
 from graphws.pooling import FixedPooling
-
-SetLayerName = Literal["attention", "deepsets"]
 
 
 class SetLayer(nn.Module):
@@ -37,6 +35,9 @@ class SetLayer(nn.Module):
         (count, batch, elements, inputs) -> (count, batch, elements, outputs).
     """
 
+    words: ClassVar[str]
+    """What it is, as explanations say it: of which spaces, with how many heads."""
+
     def __init__(
         self, count: int, inputs: int, outputs: int, heads: int, pooling: FixedPooling, scale: float = 1.0
     ) -> None:
@@ -52,6 +53,8 @@ class SetAttention(SetLayer):
     Raises:
         UsageError: Where heads do not divide the outputs.
     """
+
+    words = "attention among {spaces}, {heads}"
 
     def __init__(
         self, count: int, inputs: int, outputs: int, heads: int, pooling: FixedPooling, scale: float = 1.0
@@ -90,6 +93,8 @@ class SetAttention(SetLayer):
 class DeepSets(SetLayer):
     """x Γ + γ minus the pooled set times Λ (Zaheer et al. 2017)."""
 
+    words = "DeepSets over {spaces}"
+
     def __init__(
         self, count: int, inputs: int, outputs: int, heads: int, pooling: FixedPooling, scale: float = 1.0
     ) -> None:
@@ -113,4 +118,3 @@ SET_LAYERS: Mapping[str, type[SetAttention] | type[DeepSets]] = MappingProxyType
     {"attention": SetAttention, "deepsets": DeepSets}
 )
 """The class of every set layer by the word that specs have for it."""
-assert tuple(SET_LAYERS) == get_args(SetLayerName)

@@ -66,9 +66,10 @@ class ClassifierOptions:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ZooError(f"classifiers: {name} must be a whole number of at least 1, got {value!r}")
-        for name, least in (("lr", "above 0"), ("weight_decay", "of at least 0"), ("epochs", "above 0")):
+        for name, zero in (("lr", False), ("weight_decay", True), ("epochs", False)):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and (value > 0 or (value == 0 and "least" in least))):
+            if value is not None and not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+                least = "of at least 0" if zero else "above 0"
                 raise ZooError(f"classifiers: {name} must be a number {least}, got {value!r}")
         if (self.steps is None) == (self.epochs is None):
             raise ZooError("classifiers: give one of steps and epochs")

@@ -3,11 +3,12 @@
 A source reads some data and gives `Samples`: the coordinates that every signal is known at, the signals' values, and a
 table with one row a signal.  A zoo is one small network a row (and view).
 
-**Grids.** Coordinates always span [-1, 1] in each dimension, end points included, because SIREN's start supposes that
-range.  A picture of h rows and w columns has the points (y, x), row by row from the top: y = -1 is the first row,
-x = -1 the first column, and both spacings follow from the longer side, so that a picture of h ≠ w is not stretched: the
-shorter side spans less, about 0.  The highest frequency that n points of spacing Δ determine is π/Δ: 11
-for 8 pixels, 42 for 28.  A SIREN's ω well above it fills the weights with what the picture does not say.
+**Grids.** Coordinates span [-1, 1] in each dimension, end points included, because SIREN's start supposes that range;
+only `load_sine` can be asked for others.  A picture of h rows and w columns has the points (y, x), row by row from the
+top: y = -1 is the first row, x = -1 the first column, and both spacings follow from the longer side, so that a picture
+of h ≠ w is not stretched: the shorter side spans less, about 0.  The highest frequency that n points of spacing Δ
+determine is π/Δ: 11 for 8 pixels, 42 for 28.  A SIREN's ω well above it fills the weights with what the picture does
+not say.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def load_sine(
 ) -> Samples:
     """Waves with a and b drawn uniformly.
 
-    The networks' coordinate is u = x/π in [-1, 1], or x itself.  Columns ``amplitude`` and
-    ``frequency`` (b, in radians per unit of x).  The peak is the range of the largest wave, twice the upper amplitude.
+    The networks' coordinate is u = x/π in [-1, 1], or x itself.  Columns ``amplitude`` (a) and ``frequency`` (b, in
+    radians per unit of x).  The peak is the range of the largest wave, twice the upper amplitude.
 
     Args:
         count: How many waves.
