@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import torch.distributed as dist
 
 from graphws.spec import KINDS
 
+WAIT = timedelta(days=7)
+"""How long processes wait for one that fits, aligns or scores for all."""
 _RECORDED = ("graphws", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "safetensors", "pyarrow")
 
 
@@ -70,7 +73,7 @@ def join(group: Processes) -> None:
     if group.world > 1 and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(group.local_rank)
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=WAIT)
 
 
 def leave(group: Processes) -> None:

@@ -176,6 +176,18 @@ def _baselines_keep_the_noise(spec: Spec) -> Iterator[Violation]:
                     yield Violation(here, what)
 
 
+def _task_takes_aligned(spec: Spec) -> Iterator[Violation]:
+    if spec.task is None or spec.task.takes_aligned:
+        return
+    for at, preprocess in _sections(spec, "preprocess"):
+        if preprocess.align != "none":
+            here = (*at, "align")
+            what = (
+                f"{dotted(here)}: the task {spec.task.kind} answers for networks in the order in which they are stored"
+            )
+            yield Violation(here, what)
+
+
 def _published_fits_sweep(spec: Spec) -> Iterator[Violation]:
     if spec.published is not None:
         yield from spec.published.sweep_violations(spec.sweep, spec.scaled is not None, ("published",))
@@ -240,6 +252,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (_targets_are_columns, ("task", "input", "zoo")),
     (_baselines, ("compare",)),
     (_baselines_keep_the_noise, ("compare", "task", "augment", "preprocess")),
+    (_task_takes_aligned, ("task", "compare", "preprocess")),
     (_published_fits_sweep, ("published", "sweep")),
     (_published_fits_task, ("published", "task")),
     (_sweep_fits_baselines, ("sweep", "compare")),

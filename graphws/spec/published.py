@@ -100,7 +100,7 @@ class PublishedSection(Section):
     def task_violations(self, task: TaskSection, at: Path) -> Iterator[Violation]:
         """The task has the metric, where that is known before the data."""
         known = task.metrics()
-        if self.metric is not None and known is not None and self.metric not in known:
+        if self.metric is not None and known is not None and self.metric not in (*known, "loss"):
             here = (*at, "metric")
             hint = nearest(self.metric, known) or f"; it has {', '.join(known)}"
             yield Violation(here, f"{dotted(here)}: the task {task.kind} has no metric {self.metric!r}{hint}")

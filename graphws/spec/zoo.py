@@ -183,7 +183,7 @@ class SplitSection(Section):
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Something is left for training."""
-        if self.validation + self.test >= 1:
+        if self.table is None and self.validation + self.test >= 1:
             yield Violation(
                 at,
                 f"{dotted(at)}: validation {self.validation:g} and test {self.test:g} leave nothing for training; "

@@ -45,6 +45,7 @@ from graphws.zoo import Zoo
 Prior = Literal["none", "magnitude"]
 Method = Literal["hard", "sampled", "soft"]
 Balance = Literal["none", "shares", "gradients", "both"]
+METRICS = ("cost", "mse", "psnr", "kept", "kept_min", "kept_max", "magnitude_mse")
 SHOWN = 10
 """Test networks in a figure."""
 PEAK = 1.0
@@ -178,9 +179,8 @@ class Masking(Task):
         and 1 where layers are emptied or left whole; ``magnitude_mse``: the error where, in the same network, the same
         number of weights is kept, the largest.
         """
-        names = ("cost", "mse", "psnr", "kept", "kept_min", "kept_max", "magnitude_mse")
-        means = [MeanMetric(nan_strategy="disable", sync_on_compute=together) for _ in names]
-        return MetricCollection(dict(zip(names, means, strict=True)), compute_groups=False)
+        means = [MeanMetric(nan_strategy="disable", sync_on_compute=together) for _ in METRICS]
+        return MetricCollection(dict(zip(METRICS, means, strict=True)), compute_groups=False)
 
     @torch.no_grad()
     def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:

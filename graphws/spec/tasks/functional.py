@@ -31,6 +31,10 @@ class FunctionalTask(TaskSection):
         """Those that the target reads."""
         return self.target.columns()
 
+    def metrics(self) -> tuple[str, ...] | None:
+        """Those of the target."""
+        return self.target.metrics()
+
     def network_violations(self, widths: Sequence[int | None] | None, at: Path) -> Iterator[Violation]:
         """What the target says."""
         yield from self.target.network_violations(widths, (*at, "target"))

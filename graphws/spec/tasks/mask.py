@@ -24,6 +24,7 @@ class MaskTask(TaskSection):
     """Networks without weights that they can do without (paper D, appendix K.5)."""
 
     answers_networks = True
+    takes_aligned = False
     kind: Annotated[
         Literal["mask"], Field(description="Say which weights of a network may go; the pruned network is returned.")
     ]
@@ -57,6 +58,12 @@ class MaskTask(TaskSection):
         Field(description="Points at which outputs are compared, a grid (k·k) for networks with 2 inputs, else seeded "
               "draws."),
     ] = 64  # fmt: skip
+
+    def metrics(self) -> tuple[str, ...]:
+        """Of hard masks."""
+        from graphws.tasks.mask import METRICS
+
+        return METRICS
 
     def head_violations(self, head: HeadSection, at: Path) -> Iterator[Violation]:
         """One mask for a network."""

@@ -51,6 +51,12 @@ class RepresentationTask(TaskSection):
         """The columns, also where the spec names only one."""
         return self.target if isinstance(self.target, tuple) else (self.target,)
 
+    def metrics(self) -> tuple[str, ...]:
+        """Of the probe, over all targets and, where there are several, of each."""
+        names = self.columns()
+        each = [f"probe_mse_{name.replace('.', '_')}" for name in names] if len(names) > 1 else []
+        return ("probe_mse", "probe_r2", *each)
+
     def violations(self, at: Path) -> Iterator[Violation]:
         """Every column once; directions to compare."""
         for position, name in duplicates(self.columns()):

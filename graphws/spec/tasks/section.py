@@ -28,6 +28,7 @@ class TaskSection(Section):
         answers_networks: Whether the answer is a network, which needs a head that returns one.
         classes: Whether the target is a class index, a whole number.
         takes_noise: Whether the noise of ``augment`` is the task's, to be taken off again or to make views.
+        takes_aligned: Whether networks may come in another order than they are stored in.
         judged_by_noise: Whether answers are judged by that noise, so that all models must see the same.
     """
 
@@ -35,6 +36,7 @@ class TaskSection(Section):
     classes: ClassVar[bool] = False
     takes_noise: ClassVar[bool] = False
     judged_by_noise: ClassVar[bool] = False
+    takes_aligned: ClassVar[bool] = True
 
     kind: Annotated[str, Field(description="What is asked of the model.")]
 

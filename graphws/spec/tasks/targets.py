@@ -30,6 +30,10 @@ class TargetSection(Section):
         """The columns of the zoo's table that are read; by default none."""
         return ()
 
+    def metrics(self) -> tuple[str, ...] | None:
+        """Names of what is measured; None where only the built task tells."""
+        return None
+
     def network_violations(self, widths: Sequence[int | None] | None, at: Path) -> Iterator[Violation]:
         """What of the networks, as far as the spec tells, does not fit; by default nothing."""
         yield from ()
@@ -96,6 +100,10 @@ class AdaptTarget(TargetSection):
     )
     seed: Annotated[Natural, Field(description="Of the changes of the pictures that networks are judged on.")] = 0
 
+    def metrics(self) -> tuple[str, ...]:
+        """Accuracy."""
+        return ("accuracy",)
+
     def columns(self) -> tuple[str, ...]:
         """Those of the classes."""
         return self.classes or ()
@@ -156,6 +164,10 @@ class EditTarget(TargetSection):
         default_factory=lambda: DilateEdit(kind="dilate")
     )
     side: Annotated[Count, Field(ge=2, description="Rows and columns of the grid on which networks draw.")] = 28
+
+    def metrics(self) -> tuple[str, ...]:
+        """Of the picture."""
+        return ("mse",)
 
     def network_violations(self, widths: Sequence[int | None] | None, at: Path) -> Iterator[Violation]:
         """Networks read points of the plane."""
