@@ -18,8 +18,8 @@ from graphws.zoo import Zoo, fit_all
 from graphws.zoo.fit_job import Progress
 from graphws.zoo.writer import partial_folder
 
-TIME = "fit-seconds.json"
-"""Beside the files of a zoo, none of which depends on how long it took."""
+TIME = ".seconds.json"
+"""Ending of the file beside the folder of a zoo, in which nothing depends on how long its fit took."""
 _EVERY = 1.0  # seconds between two notes of the time
 
 
@@ -63,8 +63,16 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
 
 def fit_seconds(zoo: Path) -> float | None:
     """How long the fit of a zoo took, over all continuations; None where nobody knows, or it was not fitted here."""
+    return _read(_beside(zoo))
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(folder.name + TIME)
+
+
+def _read(path: Path) -> float | None:
     try:
-        found = read_json(zoo / TIME, "a fitted zoo")
+        found = read_json(path, "a fitted zoo")
     except RunError:
         return None
     seconds = found.get("seconds") if isinstance(found, dict) else None
@@ -75,8 +83,8 @@ class _Watch:
     """The time of a fit, kept in its partial folder so that a continued fit counts what came before."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.earlier = fit_seconds(folder) or 0.0
+        self.folder, self.noting = folder, folder / f"fit{TIME}"
+        self.earlier = _read(self.noting) or 0.0
         self.since = self.noted = time.perf_counter()
 
     @property
@@ -88,9 +96,9 @@ class _Watch:
         if time.perf_counter() - self.noted >= _EVERY and self.folder.is_dir():
             self.noted = time.perf_counter()
             with contextlib.suppress(RunError):
-                write_json(self.folder / TIME, {"seconds": round(self.seconds, 2)})
+                write_json(self.noting, {"seconds": round(self.seconds, 2)})
 
     def keep(self, zoo: Path) -> None:
-        """Keeps the time in the finished zoo; a zoo in a folder that is closed to us has none."""
+        """Keeps the time beside the finished zoo; a zoo in a folder that is closed to us has none."""
         with contextlib.suppress(RunError):
-            write_json(zoo / TIME, {"seconds": round(self.seconds, 2)})
+            write_json(_beside(zoo), {"seconds": round(self.seconds, 2)})

@@ -52,7 +52,9 @@ def test_the_run_folder_holds_everything(finished: Path) -> None:
         "models/dwsnet.safetensors",
     ):
         assert (folder / name).stat().st_size > 0
-    assert {p.stem for p in (folder / "figures").iterdir()} == {"scores", "curves", "confusion", "networks"}
+    assert {p.stem for p in (folder / "figures").iterdir()} == {
+        "scores", "curves", "augmentation", "confusion", "networks",
+    }  # fmt: skip
     assert load_spec(folder / "spec.yaml") == load_spec(finished / "quick.yaml")
     with safe_open(str(folder / "models" / "dwsnet.safetensors"), framework="pt") as file:
         description = json.loads(file.metadata()["description"])
@@ -77,6 +79,10 @@ def test_the_report_opens_without_a_network(finished: Path) -> None:
         (
             drawn["networks"],
             "What dwsnet read: test networks as the pictures that they draw, under its answer for each.",
+        ),
+        (
+            drawn["augmentation"],
+            "What training networks draw, and what they draw after the random changes of augment (dwsnet).",
         ),
     ]
     assert page.count("<img") == len(shown) == len(drawn)
@@ -220,7 +226,16 @@ def test_nan_weights_are_refused_with_their_network(place: Path) -> None:
 
     source = place / "checkpoints"
     source.mkdir()
-    unpacked = run("zoo", "unpack", next((place / "zoos").iterdir()), source, "-n", "0", "-n", "1")
+    unpacked = run(
+        "zoo",
+        "unpack",
+        next(path for path in (place / "zoos").iterdir() if path.is_dir()),
+        source,
+        "-n",
+        "0",
+        "-n",
+        "1",
+    )
     assert unpacked.exit_code == 0, unpacked.output
     broken = source / "network-000001.safetensors"
     with safe_open(str(broken), framework="pt") as file:
