@@ -152,7 +152,7 @@ def test_a_run_reports_the_probe_and_draws_the_representations(place: Path) -> N
 
 @pytest.mark.slow
 def test_its_model_is_scored_asked_and_exported_alike(place: Path, tmp_path: Path) -> None:
-    folder, zoo = Path("runs/waves"), Zoo.open(next(Path("zoos").iterdir()))
+    folder, zoo = Path("runs/waves"), Zoo.open(next(path for path in Path("zoos").iterdir() if path.is_dir()))
     results = json.loads((folder / "results.json").read_text())["scores"][0]
     answers = job.evaluate_run(RunFolder(folder), "test", ALONE, Reporter())["dwsnet"]
     kept = results["test"][results["chosen"]]
@@ -177,7 +177,7 @@ def test_its_model_is_scored_asked_and_exported_alike(place: Path, tmp_path: Pat
 def test_another_zoo_is_scored_by_the_probe_that_is_kept_and_the_same_run_again_is_the_same(
     place: Path, tmp_path: Path
 ) -> None:
-    (zoo,) = Path("zoos").iterdir()
+    (zoo,) = (path for path in Path("zoos").iterdir() if path.is_dir())
     shutil.copytree(zoo, tmp_path / "zoo")
     own = job.evaluate_run(RunFolder(Path("runs/waves")), "test", ALONE, Reporter())
     other = job.evaluate_run(RunFolder(Path("runs/waves")), "test", ALONE, Reporter(), tmp_path / "zoo")
