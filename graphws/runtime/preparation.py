@@ -115,11 +115,6 @@ class Preparations:
         return _Formed(data, form, statistics, alignment)
 
 
-def prepare(spec: Spec, data: Data, zoo: Zoo) -> Preparation:
-    """The preparation that a spec asks for, with statistics of the training split; see `Preparations.of`."""
-    return Preparations(data, zoo).of(spec)
-
-
 def formed(data: Data, form: NormalForm) -> Data:
     """The same networks in a gauge and an order: at once where they are held in memory, as they are drawn otherwise."""
     return data if form.trivial else replace(data, collection=data.collection.changed(form.apply))

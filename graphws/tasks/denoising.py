@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
 
 from graphws.errors import DataError
 from graphws.graph import Mixed, Weights
-from graphws.tasks.task import Metric, Task
+from graphws.tasks.by_loss import ByLoss
+from graphws.tasks.task import Metric
 
 ONE_GRAPH = "a task that gives networks back reads networks of one architecture, and these are of {}"
 
 
-class Denoising(Task):
+class Denoising(ByLoss):
     """The weights of a network without the noise that was added to them.
 
     The model, whose head is equivariant, sees ``clean + noise`` and gives a correction in units of each orbit's spread;
@@ -58,23 +58,6 @@ class Denoising(Task):
     def predictions(self, outputs: Float[Tensor, "batch weights"]) -> Float[Tensor, "batch weights"]:
         """The cleaned weights themselves."""
         return outputs.float()
-
-    def metrics(self, together: bool = True) -> MetricCollection:
-        """Mean squared error in units of each orbit's spread."""
-        error = MeanMetric(nan_strategy="disable", sync_on_compute=together)
-        return MetricCollection({"mse": error}, compute_groups=False)
-
-    def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch to the accumulators."""
-        self.judge(metrics, outputs, targets)
-
-    def judge(
-        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
-    ) -> Float[Tensor, " batch"]:
-        """The metric is the loss."""
-        losses = self.losses(outputs.float(), targets)
-        metrics.update(losses)
-        return losses
 
 
 def of_one_graph(weights: Mixed) -> Weights:

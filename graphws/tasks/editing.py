@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MeanMetric, MetricCollection
 
 from graphws.errors import UsageError
 from graphws.graph import Mixed, NetworkGraph, Weights
 from graphws.operations.query_points import on_a_plane, regular_grid
 from graphws.report import picture_rows
 from graphws.tasks.answers import Answers
+from graphws.tasks.by_loss import ByLoss
 from graphws.tasks.denoising import of_one_graph
 from graphws.tasks.functional import ChangedNetworks
 from graphws.tasks.task import Figures, Metric
@@ -26,7 +26,7 @@ SHOWN = 10
 """Test networks in a figure."""
 
 
-class Editing(ChangedNetworks):
+class Editing(ByLoss, ChangedNetworks):
     """Networks that draw an edited picture, where those given draw the picture itself.
 
     What a network draws is its outputs on a regular grid; the wanted picture is edited from that, so that no pictures
@@ -82,23 +82,6 @@ class Editing(ChangedNetworks):
         """Mean squared error of the picture, in the units of the networks' outputs."""
         drawn, wanted = self.drawn(self.raw(outputs)), self.wanted_pictures(self.raw(targets))
         return (drawn.to(wanted) - wanted).square().flatten(1).mean(1)
-
-    def metrics(self, together: bool = True) -> MetricCollection:
-        """Mean squared error of the picture."""
-        error = MeanMetric(nan_strategy="disable", sync_on_compute=together)
-        return MetricCollection({"mse": error}, compute_groups=False)
-
-    def update(self, metrics: MetricCollection, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch to the accumulators."""
-        self.judge(metrics, outputs, targets)
-
-    def judge(
-        self, metrics: MetricCollection, outputs: Tensor, targets: Tensor, together: bool = False
-    ) -> Float[Tensor, " batch"]:
-        """The metric is the loss."""
-        losses = self.losses(outputs.float(), targets)
-        metrics.update(losses)
-        return losses
 
     @torch.no_grad()
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:

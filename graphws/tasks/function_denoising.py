@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchmetrics import MeanMetric, MetricCollection
 
 from graphws.graph import Mixed, NetworkGraph, Weights
 from graphws.operations.query_points import fixed_points
@@ -76,8 +75,3 @@ class FunctionDenoising(Denoising):
             wanted = self.function(targets)
         mean: Tensor = found.unflatten(0, (-1, self.networks)).mean(1)
         return (mean - wanted).square().mean(dim=-1)
-
-    def metrics(self, together: bool = True) -> MetricCollection:
-        """Mean squared error of the mean function."""
-        error = MeanMetric(nan_strategy="disable", sync_on_compute=together)
-        return MetricCollection({"function_mse": error}, compute_groups=False)

@@ -18,7 +18,7 @@ from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.job import task_of
-from graphws.runtime.preparation import prepare
+from graphws.runtime.preparation import Preparations
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
@@ -111,7 +111,7 @@ def test_a_memory_mapped_zoo_gives_the_batches_of_one_in_memory(zoo: Zoo, gauge:
     spec = _spec(f"preprocess.gauge={gauge}")
     found = []
     for limit, kind in ((1 << 30, Held), (0, Mapped if gauge == "none" else Changed)):
-        prepared = prepare(spec, load_data(zoo, ("label",), True, limit=limit), zoo)
+        prepared = Preparations(load_data(zoo, ("label",), True, limit=limit), zoo).of(spec)
         assert isinstance(prepared.data.collection, kind)
         batch = next(iter(batches(prepared.data.split("train"), 16, Processes(), seed=1)))
         found.append(prepared.scale(spec.model).apply(batch.weights).flatten())
@@ -127,7 +127,7 @@ def test_workers_deal_the_batches_of_the_training_process(zoo: Zoo) -> None:
 
 
 def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(zoo: Zoo) -> None:
-    prepared = prepare(_spec("preprocess.gauge=canonical"), load_data(zoo, ("label",), True), zoo)
+    prepared = Preparations(load_data(zoo, ("label",), True), zoo).of(_spec("preprocess.gauge=canonical"))
     scale = prepared.scale(_spec().model)
     normal = scale.apply(prepared.data.collection.weights(prepared.data.members["train"]))
     assert float(normal["W2"].mean()) == pytest.approx(0, abs=1e-5)
@@ -137,7 +137,7 @@ def test_normalised_orbits_have_mean_0_and_deviation_1_over_the_training_split(z
 
 def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None:
     overrides = ("preprocess.gauge=canonical", "augment.rotation=30", "augment.translation=0.3", "augment.scaling=0.2")
-    prepared = prepare(_spec(*overrides), load_data(zoo, ("label",), True), zoo)
+    prepared = Preparations(load_data(zoo, ("label",), True), zoo).of(_spec(*overrides))
     stored = prepared.data.collection.weights(torch.arange(8))
     assert bool((stored["b1"] >= 0).all())
     torch.testing.assert_close(stored.flatten(), canonical_gauge(zoo.weights(torch.arange(8))).flatten())
@@ -149,7 +149,7 @@ def test_the_gauge_is_fixed_and_stays_fixed_when_pictures_move(zoo: Zoo) -> None
 
 
 def test_noise_is_measured_by_the_orbits_and_repeats_with_the_generator(zoo: Zoo) -> None:
-    prepared = prepare(_spec("augment.noise=0.5"), load_data(zoo, ("label",), True), zoo)
+    prepared = Preparations(load_data(zoo, ("label",), True), zoo).of(_spec("augment.noise=0.5"))
     assert prepared.augment is not None
     weights = prepared.data.collection.weights(torch.arange(60))
     noisy = [prepared.augment(weights, torch.Generator().manual_seed(4)) for _ in range(2)]
@@ -159,13 +159,13 @@ def test_noise_is_measured_by_the_orbits_and_repeats_with_the_generator(zoo: Zoo
 
 
 def test_without_augmentation_there_is_none(zoo: Zoo) -> None:
-    assert prepare(_spec(), load_data(zoo, ("label",), True), zoo).augment is None
+    assert Preparations(load_data(zoo, ("label",), True), zoo).of(_spec()).augment is None
 
 
 def test_the_noise_of_a_denoising_task_is_the_tasks(zoo: Zoo) -> None:
     spec = _spec("augment.noise=0.5", "task={kind: weights}", "head={kind: equivariant}")
     data = load_data(zoo, (), False)
-    prepared = prepare(spec, data, zoo)
+    prepared = Preparations(data, zoo).of(spec)
     assert prepared.augment is None
     task = task_of(spec, data, prepared.scale(spec.model))
     assert isinstance(task, Denoising)
@@ -179,7 +179,7 @@ def test_models_of_a_spec_and_its_baselines(zoo: Zoo) -> None:
     )
     spec = _spec(*overrides)
     data = load_data(zoo, ("label",), True)
-    prepared = prepare(spec, data, zoo)
+    prepared = Preparations(data, zoo).of(spec)
     terms = Terms(prepared.data, None, prepared.scale, lambda section: Classification(2))
     own, flat, small = contenders(spec, zoo.graphs, lambda name, each: terms)
     assert [own.name, flat.name, small.name] == ["run", "flat", "dwsnet"]

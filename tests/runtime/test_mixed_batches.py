@@ -20,7 +20,7 @@ from graphws.runtime.batches import Batch, Changed, HeldMixed, Mapped, batches
 from graphws.runtime.data import SPLITS, Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import read_rows
-from graphws.runtime.preparation import prepare
+from graphws.runtime.preparation import Preparations
 from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
@@ -95,7 +95,7 @@ def test_preparation_maps_over_the_graphs(zoo: Zoo, overrides: tuple[str, ...]) 
     spec = _spec(zoo, "augment.noise=0.1", "augment.group=true", *overrides)
     found = []
     for limit in (1 << 30, 0):
-        prepared = prepare(spec, load_data(zoo, ("size",), False, limit=limit), zoo)
+        prepared = Preparations(load_data(zoo, ("size",), False, limit=limit), zoo).of(spec)
         assert isinstance(prepared.data.collection, HeldMixed if limit else Changed if overrides else Mapped)
         networks, _ = prepared.data.collection.draw(prepared.data.members["train"])
         augment = prepared.augment
@@ -146,13 +146,13 @@ def test_networks_cannot_be_the_answer(zoo: Zoo) -> None:
 
 
 def test_signals_are_moved_only_where_networks_have_some(zoo: Zoo) -> None:
-    prepare(_spec(zoo, "augment.rotation=10"), load_data(zoo, ("size",), False), zoo)
+    Preparations(load_data(zoo, ("size",), False), zoo).of(_spec(zoo, "augment.rotation=10"))
     graph = mlp_graph([3, 4, 1])
     weights = Weights.unflatten(graph, torch.randn(9, graph.numel))
     members = {name: torch.arange(9) for name in SPLITS}
     data = Data(HeldMixed.of([weights], torch.zeros(9).long()), torch.zeros(9, 1), members, "a zoo")
     with pytest.raises(ZooError) as caught:
-        prepare(_spec(zoo, "augment.rotation=10"), data, zoo)
+        Preparations(data, zoo).of(_spec(zoo, "augment.rotation=10"))
     assert str(caught.value) == (
         "augment.rotation changes the signal that a network draws, but rotation needs signals on a plane; "
         "these networks have 3 inputs"

@@ -16,7 +16,7 @@ from graphws.report import Table, predicted_against_true, sweep_curve
 from graphws.report.results_page import Entry, results_html, results_markdown
 from graphws.runtime.data import load_data
 from graphws.runtime.environment import Processes
-from graphws.runtime.preparation import prepare
+from graphws.runtime.preparation import Preparations
 from graphws.runtime.published import Published, published_of
 from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request, placeless
@@ -192,13 +192,13 @@ def test_views_are_of_the_training_part_only_and_come_before_the_limit(zoo: Zoo)
         ([], np.flatnonzero(split == "train")),
     ):
         spec = parse_spec(SPEC.replace("PATH", str(zoo.path)), overrides=overrides)
-        prepared = prepare(spec, data, zoo)
+        prepared = Preparations(data, zoo).of(spec)
         assert sorted(prepared.data.members["train"].tolist()) == sorted(wanted.tolist())
         for part in ("validation", "test"):
             assert torch.equal(prepared.data.members[part], data.members[part])
     spec = parse_spec(SPEC.replace("PATH", str(zoo.path)), overrides=[f"input.path={zoo.path}", "input.views=4"])
     with pytest.raises(ZooError, match=r"input\.views is 4, but the zoo .* has 3 of a sample"):
-        prepare(spec, data, zoo)
+        Preparations(data, zoo).of(spec)
 
 
 @pytest.mark.parametrize("name", ["request", "results", "result_pages"])
