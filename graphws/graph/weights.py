@@ -94,7 +94,7 @@ class Weights:
 
     def flatten(self) -> Tensor:
         """All numbers of each network in a row, shape (batch, graph.numel)."""
-        return torch.cat([tensor.reshape(self.batch, -1) for tensor in self.tensors.values()], dim=1)
+        return torch.cat([x.reshape(self.batch, math.prod(x.shape[1:])) for x in self.tensors.values()], dim=1)
 
     @staticmethod
     def unflatten(graph: NetworkGraph, flat: Tensor) -> Weights:

@@ -128,7 +128,10 @@ class Adaptation(ChangedNetworks):
         return self._judged(networks, targets, several)[1]
 
     def _judged(self, networks: Weights, targets: Tensor, several: int | None = None) -> tuple[Tensor, Tensor]:
-        """Cross-entropy and share of right answers of each answer."""
+        """Cross-entropy and share of right answers of each answer; a process may have none of a batch."""
+        if not len(targets):
+            nothing = networks.flatten().sum(1)
+            return nothing, nothing.detach()
         seed, known = int(targets[0, 0]), targets[:, 1:]
         count = self.networks if several is None else several
         if seed != FIXED:

@@ -244,6 +244,19 @@ def test_a_class_without_pictures_is_named() -> None:
     assert str(caught.value) == "a part of the pictures has none of class 3, which a network knows"
 
 
+def test_a_process_may_have_no_network_of_a_batch() -> None:
+    """Where several processes share a batch that is smaller than they are many."""
+    found = task()
+    for prepare in (found.prepare, found.prepare_training):
+        weights, targets = prepare(networks(1).select(slice(0)), torch.zeros(0, 0), rng())
+        change = torch.zeros(0, GRAPH.numel, dtype=torch.float64, requires_grad=True)
+        losses = found.losses(found.apply(lambda seen, own=change: Weights.unflatten(GRAPH, own), weights), targets)
+        assert losses.shape == (0,)
+        losses.sum().backward()
+        assert change.grad is not None
+    found.update(found.metrics(), change.detach(), targets)
+
+
 def test_unchanged_answers_with_zeros_for_networks_of_any_kind() -> None:
     weights: Mixed = networks()
     assert isinstance(weights, Weights)
