@@ -170,7 +170,8 @@ def _changes(spec: Spec, request: Request | None) -> str:
     overrides = () if request is None else tuple(map(placeless, request.overrides))
     told = [text for text in overrides if text.partition("=")[0] != "scale"]
     texts = ", ".join(told)
-    said = f"changed: {texts}" if len(texts) <= LONGEST_CHANGE else f"{len(told)} options changed, see the command"
+    several = f"{len(told)} options" if len(told) > 1 else "one option"
+    said = f"changed: {texts}" if len(texts) <= LONGEST_CHANGE else f"{several} changed, see the command"
     return "; ".join([*found, *([said] if told else [])])
 
 
