@@ -163,9 +163,10 @@ def _fixed_by_others(
     alone = assemble(analyse(replace(program, outputs=values[first])), stored).graph.log10_order()
     if alone - graph.log10_order() < LEAST_GAIN:
         return ""
+    name = first if first.isdecimal() else repr(first)
     return (
-        f"outputs: with {first!r} alone 10^{alone:.1f} relabellings, with all {len(values)} "
-        f"10^{graph.log10_order():.1f}; outputs={first!r} counts it alone"
+        f"outputs: with {name} alone 10^{alone:.1f} relabellings, with all {len(values)} "
+        f"10^{graph.log10_order():.1f}; outputs={name} counts it alone"
     )
 
 

@@ -69,7 +69,8 @@ class OutputFilter:
         """
         parts = self._parts(outputs)
         if parts is None:
-            self._find_only(outputs)
+            self._check_only()
+            self._counted, self._left = {}, ()
             return opened(outputs)
         if isinstance(self.wanted, tuple):
             found = dict(_find(parts, each) for each in self.wanted)
@@ -85,15 +86,17 @@ class OutputFilter:
 
     @property
     def choice(self) -> OutputChoice | None:
-        """What counts of the last outputs, and what does not; None of a single tensor."""
-        return OutputChoice(tuple(self._counted), self._left) if self._counted else None
+        """What counts of the last outputs, and what does not; None where there was only one."""
+        several = len(self._counted) + len(self._left) > 1
+        return OutputChoice(tuple(self._counted), self._left) if several else None
 
     @property
     def note(self) -> str:
         """What was left out without a word from the caller; empty where nothing was."""
         if self.wanted is not None or not self._left:
             return ""
-        return f"left out: {listed(self._left)}; outputs={EVERY!r} counts {'it' if len(self._left) == 1 else 'them'}"
+        them = "it" if len(self._left) == 1 else "them"
+        return f"outputs left out: {listed(self._left)}; outputs={EVERY!r} counts {them}"
 
     def values(self, program: Program) -> dict[str, list[Value]]:
         """The tensors of each output that counts in a program that was traced last; empty where they do not match."""
@@ -129,7 +132,7 @@ class OutputFilter:
         """What does not count where the caller does not say."""
         return self._states | left_out(parts) if is_model_output(outputs) else self._states
 
-    def _find_only(self, output: Any) -> None:
+    def _check_only(self) -> None:
         """Checks what was named where there is only one output.
 
         Raises:
@@ -138,7 +141,8 @@ class OutputFilter:
         known = (0, -1, "0", *(self.names if len(self.names) == 1 else ()))
         wrong = [each for each in self.wanted if each not in known] if isinstance(self.wanted, tuple) else []
         if wrong:
-            raise UsageError(f"the module has no output {wrong[0]!r}: it returns a {type(output).__name__} by itself")
+            named = f", {self.names[0]!r}" if len(self.names) == 1 else ""
+            raise UsageError(f"the module has no output {wrong[0]!r}: it returns only one{named}")
 
 
 def _find(parts: Mapping[str, Any], wanted: str | int) -> tuple[str, Any]:
