@@ -71,7 +71,7 @@ def convert(
         outputs: Which of several outputs the group has to leave alone: a name (a key, a field, an output of an ONNX
             graph; ``"a.b"`` for b inside a), a position, several of them, or ``"all"``.  Where None, what the network
             is for: the predictions of a model of transformers, else its embeddings, else its last hidden state; no
-            state of a recurrent layer beside something else; of every other network all.  What was left out is named
+            state of a recurrent layer behind something else; of every other network all.  What was left out is named
             in the notes, and in `Conversion.outputs`.
 
     Raises:

@@ -224,7 +224,7 @@ def test_an_output_inside_an_output_of_transformers_is_an_inner_one() -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-def test_the_state_of_a_recurrent_layer_counts_only_by_itself(kind: type[nn.RNNBase]) -> None:
+def test_the_state_of_a_recurrent_layer_does_not_count_beside_its_output(kind: type[nn.RNNBase]) -> None:
     layers = seeded(lambda: kind(3, 5, num_layers=2, batch_first=True))  # type: ignore[call-arg]
     found = convert(layers, SEQUENCE)
     assert found.outputs == OutputChoice(("0",), ("1",))
@@ -239,7 +239,8 @@ def test_the_state_of_a_recurrent_layer_counts_only_by_itself(kind: type[nn.RNNB
 
 RETURNED: list[tuple[Callable[..., Any], tuple[int, ...], tuple[str, ...]]] = [
     (lambda y, _, h: (y, h), (5, 5), ("1",)),
-    (lambda y, _, h: {"state": h.detach(), "y": y}, (5, 5), ("state",)),
+    (lambda y, _, h: {"y": y, "state": h.detach()}, (5, 5), ("state",)),
+    (lambda y, _, h: (h, y), (), ()),
     (lambda y, z, h: (y, z, h), (5,), ("2",)),
     (lambda y, _, h: (y, 1.0 * h), (), ()),
     (lambda y, _, h: (y, h[-1]), (5,), ()),
@@ -249,7 +250,7 @@ RETURNED: list[tuple[Callable[..., Any], tuple[int, ...], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("form", "sizes", "left"), RETURNED)
-def test_states_beside_something_else_are_left_out(
+def test_states_behind_something_else_are_left_out(
     form: Callable[..., Any], sizes: tuple[int, ...], left: tuple[str, ...]
 ) -> None:
     module = seeded(lambda: Recurrent(nn.GRU, form))

@@ -7,7 +7,8 @@ order of all neurons in it, though nobody asked for more than the logits.  Witho
   counts: predictions (``logits``, ``pred_boxes``), embeddings (``image_embeds``), the last hidden state with the pooled
   output.  Fields of no known kind count as well.  Hidden states of layers and of inner models, attentions, caches,
   losses and loads of experts never do, unless there is nothing else.
-- The state of a recurrent layer (``h_n``, ``c_n``, what a cell gives) counts only where nothing else is returned.
+- The state of a recurrent layer (``h_n``, ``c_n``, what a cell gives) does not count behind something else, as in the
+  (output, state) that PyTorch's own layers return.
 - Of every other tuple, list, dictionary or dataclass all entries count: nothing says that one is less meant than
   another.
 """
@@ -108,13 +109,13 @@ class OutputFilter:
     def leave_states(self, program: Program) -> None:
         """Leaves the states of recurrent layers out of a program that was just traced, and of all outputs from now on.
 
-        Law: something else is left, and every tensor that is left out is a state itself, not made from one.
+        Law: what comes first stays, and every tensor that is left out is a state itself, not made from one.
         """
         if self.wanted is not None:
             return
         values, states = self.values(program), set(_recurrent_states(program))
         inner = {name for name, each in values.items() if each and states.issuperset(each)}
-        if not inner or not any(each for name, each in values.items() if name not in inner):
+        if not inner or next(iter(values)) in inner:
             return
         self._states = frozenset(inner)
         self._left = (*self._left, *(name for name in self._counted if name in inner))
