@@ -241,6 +241,7 @@ RETURNED: list[tuple[Callable[..., Any], tuple[int, ...], tuple[str, ...]]] = [
     (lambda y, _, h: (y, h), (5, 5), ("1",)),
     (lambda y, _, h: {"y": y, "state": h.detach()}, (5, 5), ("state",)),
     (lambda y, _, h: (h, y), (), ()),
+    (lambda y, _, h: (3, h), (), ()),
     (lambda y, z, h: (y, z, h), (5,), ("2",)),
     (lambda y, _, h: (y, 1.0 * h), (), ()),
     (lambda y, _, h: (y, h[-1]), (5,), ()),

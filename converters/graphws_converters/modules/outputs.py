@@ -115,12 +115,13 @@ class OutputFilter:
             return
         values, states = self.values(program), set(_recurrent_states(program))
         inner = {name for name, each in values.items() if each and states.issuperset(each)}
-        if not inner or next(iter(values)) in inner:
+        kept = [value for name, each in values.items() if name not in inner for value in each]
+        if not inner or not kept or next(iter(values)) in inner:
             return
         self._states = frozenset(inner)
         self._left = (*self._left, *(name for name in self._counted if name in inner))
         self._counted = {name: count for name, count in self._counted.items() if name not in inner}
-        program.outputs = [value for name, each in values.items() if name not in inner for value in each]
+        program.outputs = kept
 
     def _parts(self, outputs: Any) -> dict[str, Any] | None:
         """The entries of a container by name; None where there is none to look into."""
