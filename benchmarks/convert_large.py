@@ -47,13 +47,13 @@ def measure(name: str) -> dict[str, Any]:
     """Converts one model in this process."""
     import torch
 
+    from graphws import convert
     from graphws.graph import to_networkx
-    from graphws_converters.modules.conversion import convert_module
 
     model, inputs = {"gpt2": gpt2, "llama": llama}[name]()
     built = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     start, cpu = time.perf_counter(), time.process_time()
-    result = convert_module(model, inputs, generator=torch.Generator().manual_seed(0), output="logits")
+    result = convert(model, inputs, generator=torch.Generator().manual_seed(0))
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     cpu = time.process_time()
     view = to_networkx(result.graph)

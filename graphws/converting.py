@@ -49,6 +49,7 @@ def convert(
     exponent: int | None = None,
     generator: torch.Generator | None = None,
     allow_code: bool = False,
+    outputs: str | int | Sequence[str | int] | None = None,
 ) -> Conversion:
     """The typed graph and the weights of a network, and whether they were verified.
 
@@ -67,9 +68,14 @@ def convert(
         exponent: Power of ``power`` activations.
         generator: Source of randomness of the numeric gate; seeded with 0 where None.
         allow_code: Whether a source that is a program (TorchScript) may run; never set it for files from strangers.
+        outputs: Which of several outputs the group has to leave alone: a name (a key, a field, an output of an ONNX
+            graph; ``"a.b"`` for b inside a), a position, several of them, or ``"all"``.  Where None, what the network
+            is for: the predictions of a model of transformers, else its embeddings, else its last hidden state; no
+            state of a recurrent layer behind something else; of every other network all.  What was left out is named
+            in the notes, and in `Conversion.outputs`.
 
     Raises:
-        UsageError: Where nothing is known about such a source, or a hint is needed.
+        UsageError: Where nothing is known about such a source, a hint is needed, or there is no such output.
         DataError: Where a file cannot be read.
         GraphError: Where the network is none that the converter can describe.
         VerificationError: Where the numbers contradict the graph or a hint.
@@ -77,8 +83,12 @@ def convert(
     installed = converters()
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
-    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
+    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code, outputs)
     if isinstance(source, str | Path) and is_network_file(Path(source)):
+        if outputs is not None:
+            raise UsageError(
+                f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
+            )
         return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
@@ -109,6 +119,7 @@ def load_graph_file(
     omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
     allow_code: bool = False,
+    outputs: str | int | Sequence[str | int] | None = None,
     effort: float = 0.0,
 ) -> Conversion:
     """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
@@ -121,6 +132,7 @@ def load_graph_file(
         omega: For a source.
         exponent: For a source.
         allow_code: For a source.
+        outputs: For a source.
         effort: For a converted network: how much to spend on running its gate again; see `load_network`.
 
     Raises:
@@ -139,8 +151,9 @@ def load_graph_file(
         if is_network_file(place):
             return load_network(place, effort=effort)
         return convert(
-            place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code
-        )
+            place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code,
+            outputs=outputs,
+        )  # fmt: skip
     try:
         if place.stat().st_size > 4 * LONGEST:
             raise DataError(f"{place}: {place.stat().st_size} bytes, too large for a graph")

@@ -2,7 +2,8 @@
 
     python scripts/architectures.py [OUT]
 
-Networks are small and have random weights; each is traced, analysed and put to the test as `graphws.convert` would.
+Networks are small and have random weights; each goes through `graphws.convert` as it is, with the outputs that count
+by default.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from graphws import convert  # noqa: E402
 from graphws.checkpoints.conversion import Conversion  # noqa: E402
-from graphws_converters.modules.conversion import convert_module  # noqa: E402
 from tests.converters import architectures, hugging_face  # noqa: E402
 
 HEAD = """# Architectures
@@ -46,10 +47,10 @@ networks are small, with random weights, so sizes and groups are those of the te
 MARKS = {"signed": "±", "scaling": "+", "monomial": "*", "linear": "GL"}
 
 
-def row(name: str, module: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any], output: str | None) -> str:
+def row(name: str, module: nn.Module, inputs: tuple[Any, ...] | Mapping[str, Any]) -> str:
     """One line of the table."""
     start = time.process_time()
-    result = convert_module(module, inputs, generator=torch.Generator().manual_seed(0), output=output)
+    result = convert(module, inputs, generator=torch.Generator().manual_seed(0))
     seconds = time.process_time() - start
     return line(name, result, seconds)
 
@@ -74,11 +75,11 @@ def table() -> list[str]:
     rule = "|---|---|---|---|---|---|---|---|---|---|"
     lines = ["", "## Modules of PyTorch", "", head, rule]
     for name in architectures.ARCHITECTURES:
-        lines.append(row(name, *architectures.build(name), None))
+        lines.append(row(name, *architectures.build(name)))
         print(lines[-1], flush=True)
     lines += ["", "## Models of Hugging Face", "", head, rule]
     for name in hugging_face.MODELS:
-        lines.append(row(name, *hugging_face.build(name)))
+        lines.append(row(name, *hugging_face.build(name)[:2]))
         print(lines[-1], flush=True)
     return lines
 
@@ -89,7 +90,7 @@ def main(out: Path) -> None:
     warnings.simplefilter("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     module, inputs = architectures.build("CNN + flatten")
-    convert_module(module, inputs, generator=torch.Generator().manual_seed(0))  # what is loaded once is not timed
+    convert(module, inputs, generator=torch.Generator().manual_seed(0))  # what is loaded once is not timed
     out.write_text(HEAD + "\n".join(table()) + "\n", encoding="utf-8")
 
 

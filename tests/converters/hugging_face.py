@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 Built = tuple[Any, dict[str, Any], str]
-"""A model, its inputs by name, and the output that counts."""
+"""A model, its inputs by name, and an output that counts by default."""
 
 _BASE: dict[str, Any] = {
     "hidden_size": 16,
@@ -258,7 +258,7 @@ GROUPS: dict[str, str] = {
 
 
 def build(name: str) -> Built:
-    """A model in eval mode with repeatable weights, its inputs, and the output that counts."""
+    """A model in eval mode with repeatable weights, its inputs, and an output that counts by default."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, inputs, output = MODELS[name]()

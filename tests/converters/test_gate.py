@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, VerificationError
 from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws_converters.analysis.engine import Engine
@@ -227,11 +228,16 @@ def test_what_users_can_get_wrong() -> None:
             r"^the module cannot be run on these inputs: torch\.export: .*; recorder: ",
         ),
         (nn.LazyLinear(3), torch.zeros(4, 5), None, r"^parameter 'weight' has no numbers yet: run the module once"),
-        (nn.Linear(3, 2), torch.zeros(4, 3), "logits", r"^the module has no output 'logits'$"),
+        (
+            nn.Linear(3, 2),
+            torch.zeros(4, 3),
+            "logits",
+            r"^the module has no output 'logits': it returns only one$",
+        ),
     ]
     for module, inputs, output, message in cases:
         with pytest.raises(UsageError, match=message):
-            convert_module(module, inputs, generator=_rng(), output=output)
+            convert_module(module, inputs, generator=_rng(), hints=Hints(outputs=output))
     assert re.match("UNVERIFIED", convert_module(nn.Linear(3, 2), torch.zeros(4, 3), generator=_rng()).verdict)
 
 
@@ -247,8 +253,8 @@ def test_one_of_several_outputs() -> None:
 
     both = convert_module(Pair(), torch.randn(4, 3), generator=_rng())
     assert not any(space.moves for space in both.graph.spaces)
-    one = convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logits")
+    one = convert_module(Pair(), torch.randn(4, 3), generator=_rng(), hints=Hints(outputs="logits"))
     assert one.verified
     assert [space.size for space in one.graph.spaces if space.moves] == [6]
     with pytest.raises(UsageError, match=r"^the module has no output 'logit'; did you mean 'logits'\?$"):
-        convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logit")
+        convert_module(Pair(), torch.randn(4, 3), generator=_rng(), hints=Hints(outputs="logit"))

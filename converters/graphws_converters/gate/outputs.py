@@ -41,12 +41,12 @@ def opened(outputs: Any) -> Any:
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
             return opened({field.name: getattr(x, field.name) for field in dataclasses.fields(x)})
         if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_quantized or x.is_nested):
-            raise UsageError(f"cannot compare an output {_form(x)}: return a dense one, or name one with output=")
+            raise UsageError(f"cannot compare an output {_form(x)}: return a dense one, or name one with outputs=")
         if isinstance(x, _PLAIN):
             return x
         raise UsageError(
             f"cannot look into an output of type {type(x).__name__}: return tensors in tuples, lists, dictionaries or "
-            "dataclasses, or name one output with output="
+            "dataclasses, or name one output with outputs="
         )
 
     return pytree.tree_map(leaf, outputs)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,10 +20,10 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
-from graphws.errors import GraphError, GraphwsError, UsageError, WeightsError, nearest
+from graphws.errors import GraphError, GraphwsError, UsageError, WeightsError
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
-from graphws_converters.analysis.ir import Program
+from graphws_converters.analysis.ir import Program, Value
 from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.assembly.computation import Computation, chosen, computations, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
@@ -34,15 +35,18 @@ from graphws_converters.gate.confirmation import confirm, unconfirmed
 from graphws_converters.gate.crosscheck import cross_check
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
 from graphws_converters.gate.inputs import other_kinds
-from graphws_converters.gate.outputs import every, opened
+from graphws_converters.gate.outputs import every
 from graphws_converters.gate.paths import one_path, steps_of
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
 from graphws_converters.gate.purity import changed_by, generators_used
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
+from graphws_converters.modules.outputs import OutputFilter
 
 DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
+LEAST_GAIN = 0.1
+"""Digits of a group's order by which outputs are worth a word."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
@@ -53,7 +57,7 @@ def convert_module(
     generator: torch.Generator,
     front: Front = "auto",
     hints: Hints | None = None,
-    output: str | int | None = None,
+    names: Sequence[str] = (),
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -66,9 +70,9 @@ def convert_module(
             layers show the shape.  Floating inputs that are constant are replaced by random numbers of their shape.
         generator: Source of randomness of the gate.
         front: Which front end traces: ``auto`` is torch.export, then the recorder.
-        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.
-        output: Which of several outputs counts, by name or position; the group has to leave all of them alone where
-            None, so an output of hidden values makes their space free.
+        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.  Which outputs
+            count, where there are several; see `graphws_converters.modules.outputs`.
+        names: Of the outputs in a tuple, where the source has names for them.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -79,15 +83,16 @@ def convert_module(
     meta = any(tensor.is_meta for tensor in state.values())
     twin = _twin(module)
     prepare(twin)
-    if output is not None:
-        twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
-    if not isinstance(twin, torch.jit.ScriptModule):
-        twin.register_forward_hook(lambda _, __, outputs: opened(outputs))
+    counting = OutputFilter(hints.wanted if hints is not None else None, names)
+    nn.Module.register_forward_hook(twin, lambda _, __, outputs: counting(outputs))  # a ScriptModule's own refuses
     args, kwargs = _arguments(twin, inputs, meta)
     own = None
     if not meta:
         args, kwargs, own = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
+    counting.leave_states(program)
+    choice, said = counting.choice, counting.note
+    several = counting.values(program) if counting.wanted is None else {}
     path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
@@ -106,12 +111,13 @@ def convert_module(
         if front == "auto" and analysis.program.front == "export" and not meta:
             notes += (cross_check(bare, twin, args, kwargs, stored),)
         candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
+    notes += tuple(filter(None, (said, _fixed_by_others(several, program, stored, bare))))
     if meta:
         graph = next(iter(candidates)).graph
         reason = "the weights are on the meta device: there are no numbers"
         return Conversion(
             graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"),
-            runs=SelfRun(None, "there are no numbers to compare"),
+            runs=SelfRun(None, "there are no numbers to compare"), outputs=choice,
         )  # fmt: skip
     exact = _can_be_exact(twin, args, kwargs, types)
     run = _runner(twin, args, kwargs, exact)
@@ -134,7 +140,34 @@ def convert_module(
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
-    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+    return Conversion(
+        graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs,
+        outputs=choice,
+    )  # fmt: skip
+
+
+def _fixed_by_others(
+    values: Mapping[str, list[Value]], program: Program, stored: Mapping[str, Stored], graph: NetworkGraph
+) -> str:
+    """Whether outputs beside the first fix neurons; empty where none does.
+
+    Args:
+        values: The tensors of each output that counts without a word from the caller.
+        program: What they are computed by.
+        stored: The tensors of the state dict.
+        graph: The graph of all outputs.
+    """
+    if len(values) < 2:
+        return ""
+    first = next(iter(values))
+    alone = assemble(analyse(replace(program, outputs=values[first])), stored).graph.log10_order()
+    if alone - graph.log10_order() < LEAST_GAIN:
+        return ""
+    name = first if first.isdecimal() else repr(first)
+    return (
+        f"outputs: with {name} alone 10^{alone:.1f} relabellings, with all {len(values)} "
+        f"10^{graph.log10_order():.1f}; outputs={name} counts it alone"
+    )
 
 
 def _watched(
@@ -342,15 +375,6 @@ def _runner(
                 return collect(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
-
-
-def pick(outputs: Any, output: str | int) -> Any:
-    """One of several outputs."""
-    try:
-        return outputs[output]
-    except (KeyError, IndexError, TypeError):
-        names = list(outputs) if isinstance(outputs, Mapping) else []
-        raise UsageError(f"the module has no output {output!r}" + nearest(str(output), names)) from None
 
 
 def _flat(outputs: object) -> Tensor:

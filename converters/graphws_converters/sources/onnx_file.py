@@ -37,7 +37,9 @@ def convert_onnx(path: Path, hints: Hints) -> Conversion:
     if inputs is None:
         declared = {value.name: value.type.tensor_type for value in model.graph.input}
         inputs = tuple(_made_up(path, name, declared[name], hints.random) for name in module.inputs)
-    return convert_module(module, inputs, generator=hints.random, front="recorder", hints=hints)
+    return convert_module(
+        module, inputs, generator=hints.random, front="recorder", hints=hints, names=module.graph.outputs
+    )
 
 
 def read_onnx(path: Path) -> Contents:
