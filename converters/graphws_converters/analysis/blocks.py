@@ -19,6 +19,7 @@ from graphws_converters.analysis.powers import Place
 
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor; graphs allow no more."""
+EMPTY = "a tensor without elements"
 GIVEN_UP = "its structure is too deep to be stored in blocks"
 
 
@@ -118,6 +119,8 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
         parameter: The tensor.
         apart: Free atoms whose elements are to be blocks of their own, wherever they are the slowest of a run.
     """
+    if not math.prod(leg.size for leg in parameter.legs):
+        return [_without_numbers(parameter)]
     read = [columns(leg) for leg in parameter.legs]
     view = tuple(size for sizes, _ in read for size in sizes)
     cut = [[part for run in runs for part in run.apart(apart)] for _, rows in read for runs in rows]
@@ -130,6 +133,13 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
             StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told)
         )
     return found
+
+
+def _without_numbers(parameter: Abstract) -> StoredBlock:
+    """The one block of a tensor without elements: whole, and none of its axes in a space that moves."""
+    view = tuple(leg.size for leg in parameter.legs)
+    atoms = tuple(((Dim(leg.size, EMPTY), (leg, 0)),) if leg.size != 1 else () for leg in parameter.legs)
+    return StoredBlock(view, tuple((0, size) for size in view), atoms, ())
 
 
 def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:

@@ -38,14 +38,19 @@ from graphws_converters.gate.outputs import every, opened
 from graphws_converters.gate.paths import one_path, steps_of
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
 from graphws_converters.gate.purity import changed_by, generators_used
+from graphws_converters.gate.reasons import reason_of
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
+from graphws_converters.modules.restored import Restored
+from graphws_converters.modules.twin import refuse, twin_of
+from graphws_converters.modules.wrappers import uncompiled
 
 DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
+@uncompiled()
 def convert_module(
     module: nn.Module,
     inputs: Inputs | None,
@@ -77,7 +82,7 @@ def convert_module(
     _check(module, front)
     state = module.state_dict()
     meta = any(tensor.is_meta for tensor in state.values())
-    twin = _twin(module)
+    twin, restored = twin_of(module)
     prepare(twin)
     if output is not None:
         twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
@@ -88,7 +93,7 @@ def convert_module(
     if not meta:
         args, kwargs, own = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
-    path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
+    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     assembled = assemble(analysis, stored)
@@ -140,6 +145,7 @@ def convert_module(
 def _watched(
     program: Program,
     twin: nn.Module,
+    restored: Restored | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     generator: torch.Generator,
@@ -151,7 +157,8 @@ def _watched(
         with torch.no_grad():
             twin.train().eval()(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
 
-    changed = changed_by(twin, run)
+    with restored.paused() if restored is not None else nullcontext():
+        changed = changed_by(twin, run)
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
@@ -179,9 +186,7 @@ def _confirmed(
 def _check(module: nn.Module, front: Front) -> None:
     if isinstance(module, torch.jit.ScriptModule) and front != "recorder":
         raise UsageError("a TorchScript module hides its layers: give the Python module")
-    for name, tensor in module.named_parameters():
-        if nn.parameter.is_lazy(tensor):
-            raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
+    refuse(module)
 
 
 def _as_mlp(
@@ -203,6 +208,10 @@ def _as_mlp(
         if hinted:
             raise
         return None
+    except Exception as error:  # layers inside a vmap hand out tensors that cannot be read
+        if hinted:
+            raise UsageError(f"its layers cannot be followed one by one: {reason_of(error)}") from error
+        return None
 
 
 def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -214,20 +223,6 @@ def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tupl
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
-
-
-def _twin(module: nn.Module) -> nn.Module:
-    """A copy on the CPU in eval mode (by way of training mode, which empties caches)."""
-    try:
-        twin = copy.deepcopy(module)
-    except Exception as error:  # the module is the user's: whatever it raises is a reason
-        text = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"the module cannot be copied: {text}") from None
-    if not any(tensor.is_meta for tensor in module.state_dict().values()):
-        twin = twin.to("cpu")
-    for parameter in twin.parameters():
-        parameter.detach_() if isinstance(twin, torch.jit.ScriptModule) else parameter.requires_grad_(False)
-    return twin.train().eval()
 
 
 def _sharpen(
@@ -311,13 +306,14 @@ def _runner(
     """
     collect = collect or _flat
 
+    @uncompiled()
     def run(weights: Weights, *given: Any) -> Any:
         try:
             return tried(weights, *given)
         except GraphwsError:
             raise
         except Exception as error:  # the module is the user's: whatever it raises is a reason
-            text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            text = reason_of(error)
             raise UsageError(f"the module cannot be run with weights that are given to it: {text}") from error
 
     def tried(weights: Weights, *given: Any) -> Any:
