@@ -24,6 +24,10 @@ MOST_NUMBERS = 1 << 20
 _SEED = 20_260_101
 
 
+class Onlooker:
+    """What watches the runs of a module and is no part of it: not looked into."""
+
+
 def generators_used(run: Callable[[], object]) -> list[str]:
     """The random generators that a run draws from, or seeds: ``torch``, ``random``, ``numpy``.
 
@@ -98,7 +102,7 @@ def _values(held: Any, path: str, seen: dict[int, object], depth: int) -> Iterat
 
 
 _PLAIN = (Tensor, np.ndarray, torch.Generator, bool, int, float, complex, str, bytes, type(None))
-_CLOSED = (nn.Module, ModuleType, CodeType, BuiltinFunctionType)
+_CLOSED = (nn.Module, ModuleType, CodeType, BuiltinFunctionType, Onlooker)
 """Looked into elsewhere, or nothing that a run changes."""
 _COMPILED = "_torchdynamo_orig_callable"
 """Where a compiled function keeps the one that it was made of."""

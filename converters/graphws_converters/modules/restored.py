@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from graphws_converters.gate.purity import known
+from graphws_converters.gate.purity import Onlooker, known
 
 DEEPEST = 4
 """How many objects inside others are looked into."""
@@ -24,15 +24,15 @@ _CLOSED = (nn.Module, Tensor, FunctionType, ModuleType, type)
 _CONTAINERS = (dict, OrderedDict, defaultdict, list, set)
 
 
-class Restored:
+class Restored(Onlooker):
     """Two hooks on a module: what its submodules hold is noted before each run, and put back after it."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self.active = True
         self._noted: list[list[tuple[Any, Any]]] = []
-        module.register_forward_pre_hook(lambda *_: self._note())
-        module.register_forward_hook(lambda *_: self._put_back(), always_call=True)
+        module.register_forward_pre_hook(self._before)
+        module.register_forward_hook(self._after, always_call=True)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -44,6 +44,12 @@ class Restored:
         finally:
             self.active = True
             self._put_back()
+
+    def _before(self, *_: Any) -> None:
+        self._note()
+
+    def _after(self, *_: Any) -> None:
+        self._put_back()
 
     def _note(self) -> None:
         if self.active:
