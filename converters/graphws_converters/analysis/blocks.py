@@ -20,6 +20,7 @@ from graphws_converters.analysis.powers import Place
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor; graphs allow no more."""
 EMPTY = "a tensor without elements"
+SINGLE = "one element"
 GIVEN_UP = "its structure is too deep to be stored in blocks"
 
 
@@ -164,7 +165,7 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
         if whole:
             size, inner = sum(part.size for part in parts), [leaf for part in parts for leaf in leaves(part)]
             atom = (
-                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
+                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else SINGLE)
             )
             first = inner[0] if inner and len(parts) == 1 and normal(parts[0])[0] == "product" else None
             first = first if first is not None and first is factors(parts[0])[0] else None
@@ -183,6 +184,8 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
 
 
 def _one(factor: Dim) -> Dim:
-    """A factor as one atom: what is free need not be told apart."""
+    """A factor as one atom: what is free need not be told apart, nor what is put together of single elements."""
     inner = leaves(factor)
-    return inner[0] if inner[0].size == factor.size else Dim(factor.size, inner[0].reason)
+    if inner and inner[0].size == factor.size:
+        return inner[0]
+    return Dim(factor.size, inner[0].reason if inner else SINGLE)
