@@ -159,17 +159,25 @@ def test_rounding_of_a_part_in_float32_is_not_taken_for_a_refutation() -> None:
         graph, weights = _head(1e-3, seed)
         points = torch.rand(6, 3, generator=_rng(seed), dtype=torch.float64)
         types = [torch.float64, torch.float32]
-        confirm(graph, weights, lambda w, x=points: _scores(w.to(dtype=torch.float32), x.float()).double(), types, _rng(seed))  # type: ignore[misc]
+        confirm(
+            graph,
+            weights,
+            lambda w, x=points: _scores(w.to(dtype=torch.float32), x.float()).double(),
+            types,
+            _rng(seed),
+        )  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4])
 def test_a_wrong_claim_is_refuted_at_every_draw(scale: float) -> None:
     for seed in range(12):
         graph, weights = _planted()
-        weights = Weights.unflatten(graph, scale * torch.randn(1, graph.numel, generator=_rng(seed), dtype=torch.float64))
+        weights = Weights.unflatten(
+            graph, scale * torch.randn(1, graph.numel, generator=_rng(seed), dtype=torch.float64)
+        )
         points = torch.randn(20, 3, generator=_rng(1), dtype=torch.float64)
-        with pytest.raises(VerificationError, match="^the gradients refute 'hidden1'"):
-            confirm(graph, weights, lambda w: _sigmoid(w, points), [torch.float64], _rng(seed))
+        with pytest.raises(VerificationError, match=r"^the gradients refute 'hidden1'"):
+            confirm(graph, weights, lambda w, x=points: _sigmoid(w, x), [torch.float64], _rng(seed))  # type: ignore[misc]
 
 
 def test_a_test_that_fails_refutes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Modules as scripts hold them: wrapped, pruned, with caches, hooks, locks; converted like the plain one, or refused."""
+"""Modules as scripts hold them: wrapped, pruned, with caches, hooks, locks: converted like the plain one or refused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError, VerificationError
+from graphws_converters.algebra.dims import Dim, product, total
+from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.analysis.blocks import blocks, settle
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.modules.copying import copied
 from graphws_converters.modules.packed import refuse_packed
@@ -140,7 +143,8 @@ def test_everyday_modules_have_the_group_of_the_plain_one(name: str) -> None:
     found = _converted(WRAPPED[name]())
     assert found.verified, found.verdict
     assert found.graph.log10_order() == pytest.approx(ORDER)
-    assert found.runs is not None and found.runs.error is not None
+    assert found.runs is not None
+    assert found.runs.error is not None
     assert [check.verdict for check in found.actions] == ["confirmed", "confirmed"]
 
 
@@ -148,7 +152,8 @@ def test_everyday_modules_have_the_group_of_the_plain_one(name: str) -> None:
 def test_keys_stay_those_of_the_wrapper() -> None:
     found = _converted(nn.DataParallel(_compiled()))
     storage = found.graph.parameters[0].storage
-    assert storage is not None and storage.key == "module._orig_mod.a.weight"
+    assert storage is not None
+    assert storage.key == "module._orig_mod.a.weight"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -260,7 +265,8 @@ def test_a_copy_shares_no_tensor_with_a_module_that_refuses_to_be_copied() -> No
     holder = Holder()
     module.holder = module.b.holder = holder  # type: ignore[assignment]
     twin: Any = copied(module)
-    assert twin.holder is twin.b.holder and twin.holder is not holder
+    assert twin.holder is twin.b.holder
+    assert twin.holder is not holder
     assert twin.holder.numbers[0] is not holder.numbers[0]
     ours, theirs = ({x.untyped_storage().data_ptr() for x in m.state_dict().values()} for m in (module, twin))
     assert not ours & theirs
@@ -316,7 +322,7 @@ class Members(nn.Module):
         return torch.vmap(lambda into, out: torch.relu(x @ into) @ out)(self.into, self.out).sum(0)
 
 
-@pytest.mark.parametrize("module, order", [
+@pytest.mark.parametrize(("module", "order"), [
     (Mapped(), ORDER),
     (Members(), (3 * math.lgamma(8) + math.lgamma(4)) / math.log(10)),
 ])  # fmt: skip
@@ -335,6 +341,61 @@ def test_a_vmap_that_knows_its_rows_frees_them() -> None:
     found = _converted(Weighted())
     assert found.verified, found.verdict
     assert found.graph.log10_order() == pytest.approx(3 * math.lgamma(8) / math.log(10))
+
+
+class Tokens(nn.Module):
+    """4 -> 7 -> 2 with tokens in front that are none."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.t, self.a, self.b = nn.Parameter(torch.zeros(shape)), nn.Linear(4, 7), nn.Linear(7, 2)
+        self.register_buffer("e", torch.zeros(0, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x))
+        if self.t.ndim > 1:
+            h = torch.cat([self.t.reshape(0, 7), h])
+        y: Tensor = self.b(h) + self.t.sum()
+        return y
+
+
+@pytest.mark.parametrize("shape", [(0, 7), (1, 0, 7), (0, 1, 7), (0,)])
+def test_tensors_without_elements_move_with_no_space(shape: tuple[int, ...]) -> None:
+    found = _converted(Tokens(*shape))
+    assert found.verified, found.verdict
+    assert found.runs is not None
+    assert found.runs.error is not None, found.runs
+    assert found.graph.log10_order() == pytest.approx(math.log10(math.factorial(7)))
+    assert not found.graph.set_axes("t")
+    assert found.graph.shape("e") == (0, 3)
+
+
+def test_single_elements_put_together_are_stored_as_free() -> None:
+    parameter = Abstract((Leg(total([product([Dim(3), total([Dim(1), Dim(1)])]), Dim(2)])),))
+    settle([parameter])
+    first, second = blocks(parameter)
+    assert [(atom.size, atom.free) for atom, _ in first.atoms[0]] == [(3, False), (2, True)]
+    assert second.bounds == ((6, 8),)
+
+
+def test_second_tests_that_fail_discard_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("no such thing\nand more")
+
+    for place in ("computation.self_run", "computation.measure_labels"):
+        monkeypatch.setattr(f"graphws_converters.assembly.{place}", fails)
+    monkeypatch.setattr("graphws_converters.gate.crosscheck.assemble", fails)
+    monkeypatch.setattr("graphws_converters.gate.confirmation.measure_actions", fails)
+    found = convert_module(Cached(table=False), _x(), generator=_rng())
+    assert found.verified, found.verdict
+    assert str(found.runs) == "runs: no (it could not be tried: no such thing)"
+    assert [check.reason for check in found.actions] == ["gradients cannot be taken: no such thing"]
+    assert "not cross-checked: the recorder's program cannot be read (no such thing)" in found.notes
+    monkeypatch.setattr("graphws_converters.assembly.computation.written", fails)
+    found = convert_module(Cached(table=False), _x(), generator=_rng())
+    assert found.verified, found.verdict
+    assert str(found.runs) == "runs: no (its computation cannot be written down: no such thing)"
 
 
 def test_lengths_drawn_at_random_are_refused_in_words() -> None:

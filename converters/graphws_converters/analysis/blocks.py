@@ -164,9 +164,7 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
         parts = list(group)
         if whole:
             size, inner = sum(part.size for part in parts), [leaf for part in parts for leaf in leaves(part)]
-            atom = (
-                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else SINGLE)
-            )
+            atom = inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else SINGLE)
             first = inner[0] if inner and len(parts) == 1 and normal(parts[0])[0] == "product" else None
             first = first if first is not None and first is factors(parts[0])[0] else None
             runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else (), first=first))

@@ -14,14 +14,13 @@ import torch
 from torch import nn
 
 from graphws.checkpoints.conversion import SelfRun
-from graphws.errors import GraphwsError
 from graphws.graph import NetworkGraph, Parameter, Weights
 from graphws.operations import why_not
 from graphws.operations.labels import measure_labels
 from graphws_converters.analysis.interpreter import needed
 from graphws_converters.analysis.ir import Program
 from graphws_converters.assembly.assembly import Assembled
-from graphws_converters.assembly.operations import Batch, Fixed, Written, written
+from graphws_converters.assembly.operations import Batch, Written, written
 from graphws_converters.assembly.roles import with_roles
 from graphws_converters.fronts import trace
 from graphws_converters.gate.reasons import reason_of
@@ -143,8 +142,10 @@ def chosen(
     """
     for candidate in candidates:
         try:
-            runs = SelfRun(None, candidate.failure) if candidate.failure else self_run(
-                candidate.trial(module, weights, arguments, types), candidate.batches, generator
+            runs = (
+                SelfRun(None, candidate.failure)
+                if candidate.failure
+                else self_run(candidate.trial(module, weights, arguments, types), candidate.batches, generator)
             )
         except Exception as error:  # a second test that fails says nothing of the gate
             runs = SelfRun(None, f"it could not be tried: {reason_of(error)}")

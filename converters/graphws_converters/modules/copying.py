@@ -79,7 +79,7 @@ def _by_parts(held: Any, memo: Memo) -> Any:
     """A copy of what could not be copied as a whole; the thing itself where it cannot be taken apart."""
     if id(held) in memo:
         return memo[id(held)]
-    kind = type(held)
+    kind: Any = type(held)
     remade = next((make for kinds, make in _REMADE if isinstance(held, kinds)), None)
     if remade is not None:
         return memo.setdefault(id(held), remade(held))
@@ -97,7 +97,7 @@ def _by_parts(held: Any, memo: Memo) -> Any:
     return found
 
 
-def _of_instances(kind: type) -> bool:
+def _of_instances(kind: Any) -> bool:
     """Whether all that objects of a class hold is in their attributes."""
     known = kind.__module__.partition(".")[0] in sys.stdlib_module_names and kind.__module__ != "threading"
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
