@@ -19,6 +19,8 @@ from graphws_converters.analysis.powers import Place
 
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor; graphs allow no more."""
+EMPTY = "a tensor without elements"
+SINGLE = "one element"
 GIVEN_UP = "its structure is too deep to be stored in blocks"
 
 
@@ -118,6 +120,8 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
         parameter: The tensor.
         apart: Free atoms whose elements are to be blocks of their own, wherever they are the slowest of a run.
     """
+    if not math.prod(leg.size for leg in parameter.legs):
+        return [_without_numbers(parameter)]
     read = [columns(leg) for leg in parameter.legs]
     view = tuple(size for sizes, _ in read for size in sizes)
     cut = [[part for run in runs for part in run.apart(apart)] for _, rows in read for runs in rows]
@@ -130,6 +134,13 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
             StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told)
         )
     return found
+
+
+def _without_numbers(parameter: Abstract) -> StoredBlock:
+    """The one block of a tensor without elements: whole, and none of its axes in a space that moves."""
+    view = tuple(leg.size for leg in parameter.legs)
+    atoms = tuple(((Dim(leg.size, EMPTY), (leg, 0)),) if leg.size != 1 else () for leg in parameter.legs)
+    return StoredBlock(view, tuple((0, size) for size in view), atoms, ())
 
 
 def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:
@@ -153,9 +164,7 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
         parts = list(group)
         if whole:
             size, inner = sum(part.size for part in parts), [leaf for part in parts for leaf in leaves(part)]
-            atom = (
-                inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else "one element")
-            )
+            atom = inner[0] if inner and inner[0].size == size else Dim(size, inner[0].reason if inner else SINGLE)
             first = inner[0] if inner and len(parts) == 1 and normal(parts[0])[0] == "product" else None
             first = first if first is not None and first is factors(parts[0])[0] else None
             runs.append(Run(offset, offset + size, ((atom, (leg, at)),) if size > 1 else (), first=first))
@@ -173,6 +182,8 @@ def _runs(leg: Leg, dim: Dim, at: int) -> list[Run]:
 
 
 def _one(factor: Dim) -> Dim:
-    """A factor as one atom: what is free need not be told apart."""
+    """A factor as one atom: what is free need not be told apart, nor what is put together of single elements."""
     inner = leaves(factor)
-    return inner[0] if inner[0].size == factor.size else Dim(factor.size, inner[0].reason)
+    if inner and inner[0].size == factor.size:
+        return inner[0]
+    return Dim(factor.size, inner[0].reason if inner else SINGLE)

@@ -213,7 +213,7 @@ def _groups(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | Non
     counts, at = [], 0
     for length in coarse:
         size, start = 1, at
-        while size < length and at < len(fine):
+        while (size < length or (size and not length)) and at < len(fine):
             size, at = size * fine[at], at + 1
         if size != length:
             return None

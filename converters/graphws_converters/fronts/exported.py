@@ -1,8 +1,9 @@
 """The primary front end: ``torch.export`` without strict mode.
 
 It is public, runs on the meta device too and knows parameters from constants.  What it gives is not functional: a write
-into a slice would go unseen, and the group would be wrong.  So wherever an operation writes into its input, the program
-is run through ``run_decompositions`` with an empty table, which makes it functional and leaves the rest alone.
+into a slice would go unseen, and the group would be wrong.  So wherever an operation writes into its input, or a
+``torch.func.vmap`` maps others, the program is run through ``run_decompositions`` with an empty table, which makes it
+functional and leaves the rest alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def export_program(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             exported = torch.export.export(module, args, dict(kwargs), strict=False)
-            if any(_mutates(graph) for graph in _graphs(exported.graph_module)):
+            if any(_mutates(graph) or _transforms(graph) for graph in _graphs(exported.graph_module)):
                 exported = exported.run_decompositions({})
     except GraphwsError:
         raise
@@ -65,6 +66,11 @@ def _mutates(graph: fx.Graph) -> bool:
         node.op == "call_function" and getattr(getattr(node.target, "_schema", None), "is_mutable", False)
         for node in graph.nodes
     )
+
+
+def _transforms(graph: fx.Graph) -> bool:
+    """Whether a graph has steps of torch.func, as a vmap's: they become operations where the program is decomposed."""
+    return any(str(getattr(node.target, "__module__", "")).startswith("torch._functorch") for node in graph.nodes)
 
 
 def _placeholders(module: nn.Module, exported: Any, program: Program) -> list[object]:

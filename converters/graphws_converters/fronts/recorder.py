@@ -191,6 +191,8 @@ class _KeepWhole(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # the steps that a vmap makes come next
+            return func(*args, **kwargs)
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return self.recorder.shared(args[0], func(*args))
         if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]

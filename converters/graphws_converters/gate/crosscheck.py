@@ -19,6 +19,7 @@ from graphws_converters.analysis.interpreter import analyse
 from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
+from graphws_converters.gate.reasons import reason_of
 
 
 def cross_check(
@@ -41,6 +42,8 @@ def cross_check(
         other = assemble(analyse(record_program(module, args, kwargs)), state).graph
     except TraceFailure as failure:
         return f"not cross-checked: {failure}"
+    except Exception as error:  # a second test that fails says nothing of the first
+        return f"not cross-checked: the recorder's program cannot be read ({reason_of(error)})"
     if _plain(other) == _plain(graph) and other.parameters == graph.parameters:
         return "cross-checked: the recorder finds the same spaces and actions"
     theirs = {parameter.name: _described(other, parameter.name) for parameter in other.parameters}

@@ -39,9 +39,13 @@ from graphws_converters.gate.outputs import every
 from graphws_converters.gate.paths import one_path, steps_of
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
 from graphws_converters.gate.purity import changed_by, generators_used
+from graphws_converters.gate.reasons import reason_of
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
 from graphws_converters.modules.outputs import OutputFilter
+from graphws_converters.modules.restored import Restored
+from graphws_converters.modules.twin import refuse, twin_of
+from graphws_converters.modules.wrappers import uncompiled
 
 DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
@@ -50,6 +54,7 @@ LEAST_GAIN = 0.1
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
+@uncompiled()
 def convert_module(
     module: nn.Module,
     inputs: Inputs | None,
@@ -81,7 +86,7 @@ def convert_module(
     _check(module, front)
     state = module.state_dict()
     meta = any(tensor.is_meta for tensor in state.values())
-    twin = _twin(module)
+    twin, restored = twin_of(module)
     prepare(twin)
     counting = OutputFilter(hints.wanted if hints is not None else None, names)
     nn.Module.register_forward_hook(twin, lambda _, __, outputs: counting(outputs))  # a ScriptModule's own refuses
@@ -93,7 +98,7 @@ def convert_module(
     counting.leave_states(program)
     choice, said = counting.choice, counting.note
     several = counting.values(program) if counting.wanted is None else {}
-    path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
+    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     assembled = assemble(analysis, stored)
@@ -173,6 +178,7 @@ def _fixed_by_others(
 def _watched(
     program: Program,
     twin: nn.Module,
+    restored: Restored | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     generator: torch.Generator,
@@ -184,7 +190,8 @@ def _watched(
         with torch.no_grad():
             twin.train().eval()(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
 
-    changed = changed_by(twin, run)
+    with restored.paused() if restored is not None else nullcontext():
+        changed = changed_by(twin, run)
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
@@ -212,9 +219,7 @@ def _confirmed(
 def _check(module: nn.Module, front: Front) -> None:
     if isinstance(module, torch.jit.ScriptModule) and front != "recorder":
         raise UsageError("a TorchScript module hides its layers: give the Python module")
-    for name, tensor in module.named_parameters():
-        if nn.parameter.is_lazy(tensor):
-            raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
+    refuse(module)
 
 
 def _as_mlp(
@@ -236,6 +241,10 @@ def _as_mlp(
         if hinted:
             raise
         return None
+    except Exception as error:  # layers inside a vmap hand out tensors that cannot be read
+        if hinted:
+            raise UsageError(f"its layers cannot be followed one by one: {reason_of(error)}") from error
+        return None
 
 
 def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -247,20 +256,6 @@ def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tupl
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
-
-
-def _twin(module: nn.Module) -> nn.Module:
-    """A copy on the CPU in eval mode (by way of training mode, which empties caches)."""
-    try:
-        twin = copy.deepcopy(module)
-    except Exception as error:  # the module is the user's: whatever it raises is a reason
-        text = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"the module cannot be copied: {text}") from None
-    if not any(tensor.is_meta for tensor in module.state_dict().values()):
-        twin = twin.to("cpu")
-    for parameter in twin.parameters():
-        parameter.detach_() if isinstance(twin, torch.jit.ScriptModule) else parameter.requires_grad_(False)
-    return twin.train().eval()
 
 
 def _sharpen(
@@ -344,13 +339,14 @@ def _runner(
     """
     collect = collect or _flat
 
+    @uncompiled()
     def run(weights: Weights, *given: Any) -> Any:
         try:
             return tried(weights, *given)
         except GraphwsError:
             raise
         except Exception as error:  # the module is the user's: whatever it raises is a reason
-            text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            text = reason_of(error)
             raise UsageError(f"the module cannot be run with weights that are given to it: {text}") from error
 
     def tried(weights: Weights, *given: Any) -> Any:
