@@ -212,9 +212,9 @@ def _reduced(rows: Tensor) -> list[list[float]]:
             continue
         matrix[[done, pivot]] = matrix[[pivot, done]]
         matrix[done] /= matrix[done, column].clone()
-        for row in range(len(matrix)):
-            if row != done:
-                matrix[row] -= matrix[row, column].clone() * matrix[done]
+        factors = matrix[:, column].clone()
+        factors[done] = 0
+        matrix -= factors.unsqueeze(1) * matrix[done]
         done += 1
     result: list[list[float]] = matrix.tolist()
     return result
