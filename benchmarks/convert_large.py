@@ -143,9 +143,10 @@ def main(names: list[str]) -> None:
             raise SystemExit(run.stderr)
         found = json.loads(run.stdout.splitlines()[-1])
         seconds[name] = found["cpu_seconds"]
+        cost = f"{found['cpu_seconds']:6.1f} CPU s{_against(name, found, seconds)}, peak {found['peak']:.0f} MB"
         print(
-            f"{name:>8}: {found['cpu_seconds']:6.1f} CPU s{_against(name, found, seconds)}, "
-            f"peak {found['peak']:.0f} MB ({found['built']:.0f} before), {found['seconds']:.1f} s, {found['numbers'] / 1e6:.1f}M numbers, "
+            f"{name:>8}: {cost} ({found['built']:.0f} before), {found['seconds']:.1f} s, "
+            f"{found['numbers'] / 1e6:.1f}M numbers, "
             f"{found['spaces']} spaces, log10|G| = {found['log10']:.0f}, coverage {found['coverage']:.3f}, a typed "
             f"networkx graph of {found['typed']} nodes in {found['typed_seconds']:.2f} s, {found['verdict']}",
             flush=True,
