@@ -39,6 +39,10 @@ MOST_LABELS = 2
 """How many axes of one value are labelled at most."""
 MOST_DRAWS = 12
 """How many elements are drawn until each space was moved by one, beside one for each space."""
+SMALLER = {torch.float32, torch.float16, torch.bfloat16}
+"""Types behind which float64 is no sharper than they are."""
+AFTER_CAST = 1e-5
+"""How far values in float64 may be from their labels behind a cast to a smaller type."""
 MOST_TRIALS = 512
 """How many combinations of labels are tried for one value."""
 
@@ -196,6 +200,7 @@ def _compare(
 ) -> Labels:
     """The labels that explain how each value changed; families that a value does not tell apart go to `mixed`."""
     found: Labels = {}
+    cast = {name for name, x in before.items() if x.dtype in SMALLER}
     suspects = {parameter.name: _families(graph, parameter.axes) for parameter in graph.parameters}
     suspects |= dict.fromkeys(inputs, frozenset(each.family for some in candidates.values() for each in some))
     runs = [_walk(graph, before, inputs), _walk(graph, after, moved)]
@@ -206,7 +211,10 @@ def _compare(
                 suspects[name] = frozenset[str]().union(*(suspects.get(read, ()) for read in writer.inputs))
             if writer is not None and writer.kind == "stored":  # the parameters' axes say it
                 continue
-            explained = _explained(here[name], there[name], _among(candidates, suspects[name]), mixed)
+            if here[name].dtype in SMALLER or (writer is not None and any(read in cast for read in writer.inputs)):
+                cast.add(name)
+            few = _among(candidates, suspects[name])
+            explained = _explained(here[name], there[name], few, mixed, name in cast)
             if explained is not None:
                 found[name] = explained
                 suspects[name] = _families(graph, explained)
@@ -237,11 +245,13 @@ def _walk(
 
 
 def _explained(
-    here: Tensor, there: Tensor, candidates: Mapping[int, Sequence[_Candidate]], mixed: set[frozenset[str]]
-) -> tuple[Axis | None, ...] | None:
+    here: Tensor, there: Tensor, candidates: Mapping[int, Sequence[_Candidate]], mixed: set[frozenset[str]],
+    cast: bool = False,
+) -> tuple[Axis | None, ...] | None:  # fmt: skip
     """The labels under which one run turns into the other; None where nothing explains it, or there is nothing.
 
-    None as well where spaces of two families do: they go to `mixed`.
+    None as well where spaces of two families do: they go to `mixed`.  In float64 agreement is sharp, unless a smaller
+    type was used on the way (`cast`).
     """
     if here.shape != there.shape or not here.numel():
         return None
@@ -250,7 +260,7 @@ def _explained(
     size = float(here.norm())
     if not size or here.is_complex():
         return None
-    relative = 1e-7 if here.dtype == torch.float64 else 1e-3
+    relative = (AFTER_CAST if cast else 1e-7) if here.dtype == torch.float64 else 1e-3
     if float((there - here).norm()) <= relative * size:
         return (None,) * here.ndim
     options = [[(k, c) for c in candidates.get(length, ())] for k, length in enumerate(here.shape)]
