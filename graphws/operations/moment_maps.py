@@ -79,7 +79,8 @@ def collect_evidence(
         raise VerificationError("the outputs hold NaN or infinity: nothing can be measured there")
     if not output.requires_grad:
         raise VerificationError("the outputs do not depend differentiably on the weights: nothing can be measured")
-    maps = {name: _Maps(graph, name, matrices is None or name in matrices) for name in spaces}
+    places = _places(graph)
+    maps = {name: _Maps(graph, name, places.get(name, ()), matrices is None or name in matrices) for name in spaces}
     free = [leaf for leaf in leaves.values() if leaf.requires_grad]
     for k in range(losses):
         probe = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
@@ -90,18 +91,26 @@ def collect_evidence(
     return {name: each.evidence() for name, each in maps.items()}
 
 
+_Place = tuple[Parameter, int, int]
+"""A parameter, the position of an axis in it, and the power of the axis."""
+
+
+def _places(graph: NetworkGraph) -> dict[str, list[_Place]]:
+    """The axes that each space labels."""
+    found: dict[str, list[_Place]] = {}
+    for parameter in graph.parameters:
+        for k, axis in enumerate(parameter.axes):
+            found.setdefault(axis.space, []).append((parameter, k, axis.power))
+    return found
+
+
 class _Maps:
     """Accumulates the moment maps of one space over losses."""
 
-    def __init__(self, graph: NetworkGraph, space: str, matrices: bool) -> None:
+    def __init__(self, graph: NetworkGraph, space: str, places: Sequence[_Place], matrices: bool) -> None:
         self.size, self.extent = graph.space(space).size, graph.extent(space)
         self.graph = graph
-        self.places = [
-            (parameter, k, axis.power)
-            for parameter in graph.parameters
-            for k, axis in enumerate(parameter.axes)
-            if axis.space == space
-        ]
+        self.places = places
         powers = {power for _, _, power in self.places}
         self.linear = matrices and powers <= {1, 0, -1} and powers != {0}
         self.rows: list[Tensor] = []
@@ -203,9 +212,9 @@ def _reduced(rows: Tensor) -> list[list[float]]:
             continue
         matrix[[done, pivot]] = matrix[[pivot, done]]
         matrix[done] /= matrix[done, column].clone()
-        for row in range(len(matrix)):
-            if row != done:
-                matrix[row] -= matrix[row, column].clone() * matrix[done]
+        factors = matrix[:, column].clone()
+        factors[done] = 0
+        matrix -= factors.unsqueeze(1) * matrix[done]
         done += 1
     result: list[list[float]] = matrix.tolist()
     return result

@@ -102,9 +102,9 @@ def gate(
                 raise VerificationError(f"a random element changes the outputs {notes[0]}, not on the example inputs")
         if control < LEAST_CONTROL:
             control = max(control, control_of(weights, moved, before, run))
+        del moved  # before parts of the element make others
         if draw == min(1, draws - 1):
             seen = sight(element, weights, before, run, error, tolerance)
-        del moved
     if seen.blind or seen.dead:
         seen = _with_strong_weights(graph, weights, run, generator, error, tolerance)
     notes = [f"a tie is decided by position: an element changes the outputs {text}" for text in notes]
