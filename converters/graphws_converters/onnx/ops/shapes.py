@@ -38,9 +38,10 @@ def _number(call: Call) -> int:
     wanted = call.get("to")
     if not isinstance(wanted, str):
         return int(wanted)
-    if wanted not in onnx.TensorProto.DataType.keys():
+    numbers = dict(onnx.TensorProto.DataType.items())
+    if wanted not in numbers:
         raise call.refuse(f"a cast to type {wanted[:40]!r}")
-    return int(onnx.TensorProto.DataType.Value(wanted))
+    return int(numbers[wanted])
 
 
 def _cast_known(call: Call, x: Known, *like: Known) -> Known:
