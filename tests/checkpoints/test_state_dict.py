@@ -65,7 +65,7 @@ def test_views_are_unrolled_and_tied_tensors_stay_tied(tmp_path: Path) -> None:
 
 
 def test_the_wrong_kinds_of_file(tmp_path: Path) -> None:
-    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.bin, \.safetensors; got '\.pkl'$"):
+    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.bin, \.ckpt, \.safetensors; got '\.pkl'$"):
         read_state_dict(tmp_path / "net.pkl")
     with _refused(r"net\.pt: no such file$"):
         read_state_dict(tmp_path / "net.pt")
