@@ -74,7 +74,7 @@ def test_the_wrong_kinds_of_file(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "net.pt")
     with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with _refused(r"net\.pt: a zip archive, but not of a PyTorch checkpoint$"):
+    with _refused(r"net\.pt: a zip archive, which is not read: unpack it and give what is inside$"):
         read_state_dict(tmp_path / "net.pt")
     (tmp_path / "net.safetensors").write_bytes(b"not a checkpoint")
     with _refused(r"net\.safetensors: not a safetensors file, or cut off: "):

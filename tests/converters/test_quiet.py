@@ -72,10 +72,15 @@ def test_in_debug_it_says_everything(lines: Lines, capfd: pytest.CaptureFixture[
 
 def test_afterwards_everything_is_heard_again(lines: Lines, capsys: pytest.CaptureFixture[str]) -> None:
     stream = sys.stderr
-    with pytest.raises(ValueError, match="in between"), quiet_export():
-        logging.getLogger(TORCH).warning("unheard")
-        sys.stderr.write("unheard")
-        raise ValueError("in between")
+
+    def fails() -> None:
+        with quiet_export():
+            logging.getLogger(TORCH).warning("unheard")
+            sys.stderr.write("unheard")
+            raise ValueError("in between")
+
+    with pytest.raises(ValueError, match="in between"):
+        fails()
     assert sys.stderr is stream
     logging.getLogger(TORCH).warning("heard")
     assert lines.texts == ["heard"]

@@ -1,8 +1,8 @@
 """Keeping what torch.export says while it traces out of the way.
 
-It writes thousands of lines on a module that it cannot follow, which the recorder then follows: to loggers of torch with
-handlers of their own, and straight to the error stream.  They are dropped while one trace runs, and everything is as it
-was afterwards.  Whoever wants them sets the logger ``graphws_converters`` to DEBUG (``graphws --debug``), and they stay.
+It writes thousands of lines on a module that it cannot follow, which the recorder then follows: to loggers of torch
+with handlers of their own, and straight to the error stream.  They are dropped while one trace runs, and everything is
+as it was afterwards.  They stay where the logger ``graphws_converters`` is set to DEBUG (``graphws --debug``).
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
-from graphws_converters.sources.peft import CONFIG as ADAPTER
+from graphws_converters.sources.lora_sites import CONFIG as ADAPTER
+from graphws_converters.sources.peft import WEIGHTS as ADAPTERS
 from graphws_converters.sources.peft import convert_adapter, is_adapter, read_adapter
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
 
@@ -92,6 +93,8 @@ def _convert_path(path: Path, hints: Hints) -> Conversion:
         from graphws_converters.sources.huggingface import convert_folder
 
         return convert_folder(path, hints)
+    if path.name in ADAPTERS and is_adapter(path.parent):
+        return convert_adapter(path.parent, hints)
     refuse_unread(path)
     if _is_onnx(path):
         from graphws_converters.sources.onnx_file import convert_onnx
