@@ -80,15 +80,15 @@ def convert(
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
     hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
-    if isinstance(source, str | Path) and is_network_file(Path(source)):
-        return load_network(source, effort=EFFORT, generator=generator)
+    if isinstance(source, str | Path):
+        refuse_unread(Path(source))
+        if is_network_file(Path(source)):
+            return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
-    if isinstance(source, str | Path):
-        refuse_unread(Path(source))
-        if Path(source).is_dir():
-            raise UsageError(f"no converter takes the folder {Path(source).name!r}: it holds {listing(Path(source))}")
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        raise UsageError(f"no converter takes the folder {Path(source).name!r}: it holds {listing(Path(source))}")
     what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
     raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
 

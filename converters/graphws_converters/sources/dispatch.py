@@ -24,7 +24,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
-from graphws.checkpoints.formats import ONNX, format_of, refuse_unread
+from graphws.checkpoints.formats import ONNX, format_of
 from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
@@ -95,7 +95,6 @@ def _convert_path(path: Path, hints: Hints) -> Conversion:
         return convert_folder(path, hints)
     if path.name in ADAPTERS and is_adapter(path.parent):
         return convert_adapter(path.parent, hints)
-    refuse_unread(path)
     if _is_onnx(path):
         from graphws_converters.sources.onnx_file import convert_onnx
 
