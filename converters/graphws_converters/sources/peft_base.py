@@ -152,7 +152,8 @@ class Adapted(nn.Module):
         weight = self.weight.T if self._transposed() else self.weight
         lengths = torch.linalg.vector_norm(weight + self._site.scaling * (up @ down).to(weight.dtype), dim=1)
         factor = magnitude.flatten().to(y.dtype) / lengths
-        return factor * (y + added) if self.bias is None else factor * (y - self.bias + added) + self.bias
+        whole: Tensor = factor * (y + added) if self.bias is None else factor * (y - self.bias + added) + self.bias
+        return whole
 
 
 def why_not(error: DataError | UsageError) -> str:
