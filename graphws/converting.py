@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
+from graphws.checkpoints.formats import listing, refuse_unread
 from graphws.checkpoints.network_file import is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEX
 from graphws.errors import DataError, UsageError
@@ -57,9 +58,10 @@ def convert(
     measured; anything that cannot be measured comes back UNVERIFIED with the reason, or is refused.
 
     Args:
-        source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
-            ``.safetensors`` or its index of shards), of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of
-            an ``.onnx`` file, or of a converted network, whose gate is run again.
+        source: An `nn.Module`, a state dict, or a path: of a checkpoint (PyTorch's ``.pt``, ``.pth``, ``.th``,
+            ``.bin``, Lightning's ``.ckpt``, ``.safetensors`` or its index of shards, ``.npz``, GGUF of plain numbers),
+            of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of an ``.onnx`` file, or of a converted
+            network, whose gate is run again.  Files go by their first bytes, not by their names.
         example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
             position, or a mapping by name.
         example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
@@ -84,15 +86,19 @@ def convert(
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
     hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code, outputs)
-    if isinstance(source, str | Path) and is_network_file(Path(source)):
-        if outputs is not None:
-            raise UsageError(
-                f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
-            )
-        return load_network(source, effort=EFFORT, generator=generator)
+    if isinstance(source, str | Path):
+        refuse_unread(Path(source))
+        if is_network_file(Path(source)):
+            if outputs is not None:
+                raise UsageError(
+                    f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
+                )
+            return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        raise UsageError(f"no converter takes the folder {Path(source).name!r}: it holds {listing(Path(source))}")
     what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
     raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
 
@@ -141,6 +147,8 @@ def load_graph_file(
         UsageError: Where a source needs a hint.
     """
     place = Path(path)
+    if place.is_dir():
+        refuse_unread(place)
     if place.is_dir() and not any((place / name).is_file() for name in ("config.json", "adapter_config.json")):
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")

@@ -63,7 +63,10 @@ def _old_pickle_with_code(folder: Path) -> Path:
     return folder / "net.pt"
 
 
-@_hostile(r"FILE: not a file that PyTorch wrote, or cut off \(neither a zip archive nor the format before 1\.6\)")
+@_hostile(
+    r"FILE: a pickle \(as of pickle, joblib or scikit-learn\), which is not read: it is a program and never run; "
+    r"load it where it was made and save the tensors with safetensors"
+)
 def _bare_pickle_with_code(folder: Path) -> Path:
     (folder / "net.pth").write_bytes(pickle.dumps({"a": _Trap(folder)}))
     return folder / "net.pth"

@@ -184,6 +184,42 @@ def test_nothing_to_see_is_not_called_verified() -> None:
     assert verdict == "UNVERIFIED (the outputs are not finite numbers on these inputs)"
 
 
+class Scaled(nn.Module):
+    """A network whose outputs are multiplied by a parameter, or by a number."""
+
+    def __init__(self, factor: float, learned: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+        self.factor = nn.Parameter(torch.tensor([factor])) if learned else factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.factor * self.last(torch.sigmoid(self.first(x)))
+        return y
+
+
+def test_outputs_that_are_all_zero_show_nothing() -> None:
+    verdict = convert_module(Scaled(0.0, learned=False), torch.randn(4, 3), generator=_rng()).verdict
+    assert verdict == "UNVERIFIED (all outputs are zero: there is nothing to measure a change by)"
+
+
+def test_outputs_that_start_at_zero_are_tried_at_disturbed_weights() -> None:
+    found = convert_module(Scaled(0.0, learned=True), torch.randn(4, 3), generator=_rng()).verification
+    assert found is not None
+    assert found.control < 1e3
+
+
+def test_a_wrong_claim_is_seen_where_outputs_start_at_zero() -> None:
+    """Of two factors that a claim exchanges one is 0: at the start the outputs are zeros, and after it they are not."""
+    graph = NetworkGraph((Space("hidden", 8),), (Parameter("a", "hidden", "weight"), Parameter("b", "hidden", "bias")))
+    weights = Weights(graph, {"a": torch.zeros(1, 8, dtype=torch.float64), "b": torch.rand(1, 8, dtype=torch.float64)})
+
+    def ordered(network: Weights) -> Tensor:
+        return (network["a"] * torch.arange(8.0)).sum(1) * network["b"].sum()
+
+    with pytest.raises(VerificationError):
+        gate(graph, weights, ordered, _rng(), tolerance=1e-8)
+
+
 def test_a_bias_left_behind_is_no_control() -> None:
     """Outputs that only two biases of a space make: whether its weights follow cannot be seen."""
     graph = NetworkGraph(

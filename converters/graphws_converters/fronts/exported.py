@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from graphws.errors import GraphwsError
 from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
+from graphws_converters.fronts.quiet import quiet_export
 
 _SILENT = {"_assert_tensor_metadata", "sym_size", "sym_constrain_range", "sym_constrain_range_for_size"} | {
     "_assert_async", "_assert_scalar", "sym_numel", "_set_grad_enabled", *NUMBERS
@@ -33,7 +34,7 @@ def export_program(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         TraceFailure: Where torch.export fails, or a shape depends on data.
     """
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), quiet_export():
             warnings.simplefilter("ignore")
             exported = torch.export.export(module, args, dict(kwargs), strict=False)
             if any(_mutates(graph) or _transforms(graph) for graph in _graphs(exported.graph_module)):

@@ -81,6 +81,11 @@ def change(before: Outputs, after: Outputs) -> float:
     return next((each for each in found if math.isnan(each)), max(found, default=0.0))
 
 
+def silent(outputs: Outputs) -> bool:
+    """Whether all numbers are 0, so that any change is beyond all measure."""
+    return not any(bool(x.count_nonzero()) for x in ((outputs,) if isinstance(outputs, Tensor) else outputs))
+
+
 def finite(outputs: Outputs) -> bool:
     """Whether all are finite numbers."""
     return all(bool(torch.isfinite(x).all()) for x in ((outputs,) if isinstance(outputs, Tensor) else outputs))

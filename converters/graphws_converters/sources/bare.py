@@ -48,6 +48,10 @@ def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conv
         GraphError: Where an activation is named and it is no chain.
         VerificationError: Where a hypothesis does not compute the caller's outputs.
     """
+    if any(".lora_" in key for key in state):
+        made = _free(state, source)
+        said = "the tensors are an adapter's (LoRA): give its folder with adapter_config.json, which says their scale"
+        return replace(made, notes=(said, *made.notes))
     if hints.activation is None:
         found = recognise(state, hints)
         if found is not None:
