@@ -6,7 +6,7 @@ source                               how it is read
 `nn.Module`                          traced and tried (`graphws_converters.modules.conversion`)
 mapping of names to tensors          by its keys and shapes (`graphws_converters.sources.bare`): a hypothesis
 ``.pt .pth .th .bin .safetensors``   the state dict inside, as above; a TorchScript program only where allowed
-``….safetensors.index.json``         the state dict in its shards
+``….index.json``                     the state dict in the shards (``.safetensors``, ``.bin``) that it names
 folder with ``config.json``          the model of transformers that it names, with its weights where there are any
 folder with ``adapter_config.json``  PEFT's LoRA adapter by itself (`graphws_converters.sources.peft`)
 ``.onnx``                            run by rules of our own, then traced and tried
@@ -22,7 +22,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
-from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
+from graphws.checkpoints.state_dict import INDEXES, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
@@ -43,7 +43,7 @@ class NetworkConverter:
         if isinstance(source, str | Path):
             path = Path(source)
             folder = path.is_dir() and ((path / CONFIG).is_file() or is_adapter(path))
-            return folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEX)
+            return folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEXES)
         return (
             isinstance(source, Mapping)
             and bool(source)
