@@ -24,9 +24,12 @@ from torch import Tensor, nn
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.errors import DataError, GraphwsError, UsageError
+from graphws_converters.gate.purity import generators_used
 from graphws_converters.modules.conversion import convert_module
+from graphws_converters.modules.hugging_face import prepare
 from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
+from graphws_converters.sources.draws import fix_draws, said
 from graphws_converters.sources.sample import sample_inputs
 from graphws_converters.sources.weights import WEIGHTS, weights_in
 
@@ -52,13 +55,17 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     _need_transformers()
     weights = weights_in(folder)
     model, notes = build(folder, read_checkpoint(weights).state if weights else None)
+    prepare(model)
     inputs = hints.example_inputs
     if inputs is None:
         inputs = sample_inputs(model, hints.random, "cpu" if weights else "meta")
     elif weights is None:
         inputs = _on_meta(inputs)
+    drawn = weights is not None and _draws(model, inputs)
+    if drawn:
+        fix_draws(model)
     made = convert_module(model, inputs, generator=hints.random, hints=hints)
-    return replace(made, notes=(*notes, *made.notes))
+    return replace(made, notes=(*notes, *(said(made.notes) if drawn else made.notes)))
 
 
 def read_folder(folder: Path) -> Contents:
@@ -135,6 +142,18 @@ def _need_transformers() -> None:
         raise UsageError("reading Hugging Face folders needs the package transformers: pip install 'graphws[hf]'")
 
 
+def _draws(model: nn.Module, inputs: Any) -> bool:
+    """Whether a run draws random numbers."""
+    given, named = ((), inputs) if isinstance(inputs, Mapping) else (inputs, {})
+    given = (given,) if isinstance(given, Tensor) else tuple(given)
+
+    def run() -> None:
+        with contextlib.suppress(Exception), torch.no_grad():  # what fails here fails in the conversion, in words
+            model(*given, **named)
+
+    return bool(generators_used(run))
+
+
 def _on_meta(inputs: Any) -> Any:
     if isinstance(inputs, Tensor):
         return inputs.to("meta")
@@ -158,7 +177,7 @@ def quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def offline() -> Iterator[None]:
-    """Without the network: a config may name a model on the hub, which a folder from a stranger may not have fetched."""
+    """Without the network: a config may name a model on the hub, and a stranger's config fetches nothing."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
