@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -27,7 +28,9 @@ def class_of(file: Path, config: Mapping[str, Any]) -> Any:
     from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    tables = [getattr(modeling_auto, name) for name in dir(modeling_auto) if name.endswith("_MAPPING_NAMES")]
+    tables = [
+        getattr(modeling_auto, name) for name in dir(modeling_auto) if re.fullmatch(r"MODEL_\w*MAPPING_NAMES", name)
+    ]
     wanted = _first(config.get("architectures"))
     kind = config.get("model_type")
     known = list(CONFIG_MAPPING)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
@@ -64,7 +65,8 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     drawn = weights is not None and _draws(model, inputs)
     if drawn:
         fix_draws(model)
-    made = convert_module(model, inputs, generator=hints.random, hints=hints)
+    with unchecked():
+        made = convert_module(model, inputs, generator=hints.random, hints=hints)
     return replace(made, notes=(*notes, *(said(made.notes) if drawn else made.notes)))
 
 
@@ -186,3 +188,14 @@ def offline() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Without the checks that distributions make of their parameters: they read numbers of the network."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)

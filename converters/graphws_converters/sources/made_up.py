@@ -191,11 +191,9 @@ def _features(sizes: Sizes) -> Iterator[Tensor]:
         "input_feat_size",
     )
     bins = int(sizes.find(*names, of=AUDIO, default=80))
-    frames = sizes.find("max_source_positions", of=AUDIO, default=0)
-    config = sizes.owner("num_mel_bins", of=AUDIO) if frames else None
-    layers = getattr(config, "num_conv_layers", None)  # of models that shorten what they read
-    if frames and layers is None:
-        yield sizes.normal(bins, 2 * int(frames))
+    frames = int(sizes.find("max_source_positions", of=AUDIO, default=0))
+    if frames and not sizes.find("num_conv_layers", of=AUDIO, default=0):
+        yield sizes.normal(bins, 2 * frames)
     by_time = int(sizes.find("input_feat_per_channel", of=AUDIO, default=bins))
     for length in (FRAMES, 4 * FRAMES, 1024):
         yield sizes.normal(length, by_time)

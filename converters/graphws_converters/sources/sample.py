@@ -69,6 +69,8 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     known = [name for name in signature if name in MAKERS]
     least = list(dict.fromkeys([*mains, *required]))
     some = [name for name in known if name not in _ASKED and name != "pixel_values_videos"]
+    if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
+        some = [name for name in some if name != "future_values"]
     wanted = [
         [*some, *least], [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
         [name for name in some if name in ("input_ids", "decoder_input_ids")],
