@@ -19,6 +19,7 @@ from graphws.errors import DataError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.modules.hugging_face import prepare
 from graphws_converters.sources import huggingface
+from graphws_converters.sources.checks import leave_checks_out
 from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import read_config
 from graphws_converters.sources.draws import NOTE, fix_draws
@@ -347,3 +348,28 @@ def test_inputs_that_are_given_are_used(tmp_path: Path) -> None:
     given = {"pixel_values": torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))}
     found = huggingface.convert_folder(tmp_path, Hints(given))
     assert found.inputs[1]["pixel_values"].shape == (3, 3, 16, 16)
+
+
+# Checks.
+
+
+class Says(nn.Module):
+    """Writes a number of its hidden neurons into a text, and may ask what it says."""
+
+    def __init__(self, asks: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.asks = nn.Linear(3, 6), nn.Linear(6, 2), asks
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x))
+        text = f"{h[0, 0]:.2f}" if not self.asks else repr(h[0, 0])
+        return self.b(h + len(text) * 1e-9)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_text_for_a_message_holds_no_number_and_every_other_is_seen(asks: bool) -> None:
+    module = Says(asks)
+    leave_checks_out(module)
+    found = convert_module(module, torch.zeros(4, 3), generator=torch.Generator().manual_seed(0))
+    assert found.verified is not asks
+    assert f"{torch.tensor(0.5)}" == "0.5", "formatted as before where no model runs"

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
@@ -28,6 +27,7 @@ from graphws.errors import DataError, GraphwsError, UsageError
 from graphws_converters.gate.purity import generators_used
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.modules.hugging_face import prepare
+from graphws_converters.sources.checks import leave_checks_out
 from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
 from graphws_converters.sources.draws import fix_draws, said
@@ -65,8 +65,8 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     drawn = weights is not None and _draws(model, inputs)
     if drawn:
         fix_draws(model)
-    with unchecked():
-        made = convert_module(model, inputs, generator=hints.random, hints=hints)
+    leave_checks_out(model)
+    made = convert_module(model, inputs, generator=hints.random, hints=hints)
     return replace(made, notes=(*notes, *(said(made.notes) if drawn else made.notes)))
 
 
@@ -188,14 +188,3 @@ def offline() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
-
-
-@contextlib.contextmanager
-def unchecked() -> Iterator[None]:
-    """Without the checks that distributions make of their parameters: they read numbers of the network."""
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)
