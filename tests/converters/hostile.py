@@ -283,7 +283,7 @@ def _config_with_nan(folder: Path) -> Path:
 
 @_hostile(
     _CONFIG + r"model_type 'net' is none that the installed transformers knows, and code of its own \('auto_map'\) "
-    r"is never run"
+    r"is never run; did you mean 'fnet'\?"
 )
 def _config_with_code(folder: Path) -> Path:
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(folder / CANARY)!r})\nclass Net: pass\n")
