@@ -24,7 +24,7 @@ from torch import Tensor
 from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
 from graphws.checkpoints.formats import listing, refuse_unread
 from graphws.checkpoints.network_file import is_network_file, load_network
-from graphws.checkpoints.state_dict import INDEX
+from graphws.checkpoints.state_dict import INDEXES
 from graphws.errors import DataError, UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.serialise import LONGEST
@@ -153,7 +153,7 @@ def load_graph_file(
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
         place = place / "graph.json"
-    if place.suffix != ".json" or place.name.endswith(INDEX):
+    if place.suffix != ".json" or place.name.endswith(INDEXES):
         if not place.exists():
             raise DataError(f"{place}: no such file")
         if is_network_file(place):

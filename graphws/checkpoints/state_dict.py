@@ -10,7 +10,8 @@ A checkpoint comes from anywhere, so nothing in it is believed:
   reader.
 * ``.npy``, ``.npz`` and GGUF are headers with plain numbers behind them; each has a reader of its own.
 * ``.safetensors`` cannot overlap or overflow, but may claim a dimension of 2^62 in an empty tensor: dimensions are
-  capped.  A ``.safetensors.index.json`` names the shards of a large one, all of them in its own folder.
+  capped.
+* A ``.safetensors.index.json`` or ``.bin.index.json`` names the shards of a large one, all in its own folder.
 
 What a file is, its first bytes say (`graphws.checkpoints.formats`), whatever it is called; formats that are not read
 are refused by name.  What a training script saved around the state dict is left out, and `Checkpoint.story` says what
@@ -51,7 +52,8 @@ MOST_TENSORS = 100_000
 LARGEST_INDEX = 32 << 20
 """Bytes that the index of a sharded checkpoint may have."""
 MOST_SHARDS = 1000
-INDEX = ".safetensors.index.json"
+INDEXES = (".safetensors.index.json", ".bin.index.json")
+"""How the index of a sharded checkpoint ends, by the kind of its shards."""
 SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors")
 LIGHTNING = "pytorch-lightning_version"
 """The entry by which a checkpoint of Lightning is known."""
@@ -95,7 +97,7 @@ def read_checkpoint(
 
     Args:
         path: A file that PyTorch or Lightning wrote (``.pt``, ``.pth``, ``.th``, ``.bin``, ``.ckpt``), a
-            ``.safetensors`` file or the ``.safetensors.index.json`` of its shards, NumPy's ``.npy`` or ``.npz``, or a
+            ``.safetensors`` file or an index of shards, NumPy's ``.npy`` or ``.npz``, or a
             GGUF file of plain numbers.  The first may hold the state dict itself or a mapping with the state dict under
             ``state_dict``, ``model_state_dict``, ``model``, ``module``, ``net`` or ``state``, beside plain data and the
             tensors of an optimiser.  The attribute under which a Lightning module holds its network is such a prefix.
@@ -123,7 +125,7 @@ def read_checkpoint(
 
 
 def _read(file: Path, limit: int, mixed: bool = False, suffix: str | None = None) -> Checkpoint:
-    is_index = file.name.endswith(INDEX)
+    is_index = file.name.endswith(INDEXES)
     kind = None if is_index else format_of(file)
     suffix = suffix or file.suffix
     if suffix not in SUFFIXES and not is_index and kind is None:
@@ -160,11 +162,12 @@ def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()) or not places:
         raise DataError(f"{file}: no index of shards: it has no 'weight_map' from names to files")
     _check_count(file, len(places))
+    kind = next(ending for ending in INDEXES if file.name.endswith(ending)).removesuffix(".index.json")
     shards: dict[str, dict[str, Tensor]] = {}
     left = limit
     for name in dict.fromkeys(places.values()):
-        if Path(name).name != name or not name.endswith(".safetensors") or len(shards) >= MOST_SHARDS:
-            raise DataError(f"{file}: shard {name[:80]!r} is no .safetensors file beside the index")
+        if Path(name).name != name or not name.endswith(kind) or len(shards) >= MOST_SHARDS:
+            raise DataError(f"{file}: shard {name[:80]!r} is no {kind} file beside the index")
         place = file.with_name(name)
         if not place.is_file():
             raise DataError(f"{file}: shard {name!r} is not there")
@@ -173,7 +176,7 @@ def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
         if place.stat().st_size > left:
             raise DataError(f"{file}: its shards have more than {limit} bytes")
         left -= place.stat().st_size
-        shards[name] = _read_safetensors(place, limit)
+        shards[name] = _read(place, limit).state
     state = {}
     for key, name in places.items():
         if key not in shards[name]:

@@ -24,11 +24,20 @@ def uniform(e: Engine, call: Call) -> Result:
     return e.fresh(call.shape, uniform=True)
 
 
-@rule("scalar_tensor", "empty_strided", "empty_permuted", "rand", "randn", "rand_like", "randn_like")
+@rule("scalar_tensor", "empty_strided", "empty_permuted")
 def unordered(e: Engine, call: Call) -> Result:
     """Entries whose order cannot matter."""
     call.shape_of("self")
     return e.fresh(call.shape, uniform=True)
+
+
+@rule("rand", "randn", "rand_like", "randn_like")
+def drawn(e: Engine, call: Call) -> Result:
+    """Random numbers: a run that begins with the same seed has the same ones, each in its place."""
+    call.shape_of("self")
+    made = e.fresh(call.shape)
+    e.release(made.legs, "random numbers, each in its place")
+    return made
 
 
 @rule("arange")

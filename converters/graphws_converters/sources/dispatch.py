@@ -8,7 +8,7 @@ mapping of names to tensors          by its keys and shapes (`graphws_converters
 file of PyTorch or Lightning,        the state dict inside, as above; what a file is, its first bytes say
 ``.safetensors``, NumPy, GGUF
 TorchScript program                  traced and tried, only where its code may run
-``….safetensors.index.json``         the state dict in its shards
+``….index.json``                     the state dict in the shards (``.safetensors``, ``.bin``) that it names
 folder with ``config.json``          the model of transformers that it names, with its weights where there are any
 folder with ``adapter_config.json``  PEFT's LoRA adapter on its base model, where that is on this machine, or by itself
 ``.onnx``                            run by rules of our own, then traced and tried
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.formats import ONNX, format_of
-from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
+from graphws.checkpoints.state_dict import INDEXES, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
@@ -47,7 +47,7 @@ class NetworkConverter:
         if isinstance(source, str | Path):
             path = Path(source)
             folder = path.is_dir() and ((path / CONFIG).is_file() or is_adapter(path))
-            if folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEX):
+            if folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEXES):
                 return True
             found = format_of(path) if path.is_file() else None
             return found is not None and not found.advice

@@ -95,15 +95,14 @@ def convert_adapter(folder: Path, hints: Hints) -> Conversion:
     reasons = []
     if base is not None:
         try:
-            model, whole = on_base(base, state, sites)
+            model, said = on_base(base, state, sites)
         except (DataError, UsageError) as error:
             reasons = [why_not(error)]
         else:
             given = hints.example_inputs
             found = sample_inputs(model, rng, "cpu") if given is None else given
             made = convert_module(model, found, generator=rng, hints=replace(hints, example_inputs=found))
-            brought = [f"the adapter's own {key[:80]!r} stands in the place of the base model's" for key in whole]
-            return replace(made, notes=(f"{alone} on its base model {base.name!r}", *brought, *made.notes))
+            return replace(made, notes=(f"{alone} on its base model {base.name!r}", *said, *made.notes))
     module = Adapter(state, sites)
     inputs = tuple(site.inputs(rng) for site in sites)
     made = convert_module(module, inputs, generator=rng, hints=replace(hints, example_inputs=inputs))

@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from graphws.checkpoints.state_dict import read_checkpoint
 from graphws.errors import DataError, UsageError
-from graphws_converters.sources.huggingface import WEIGHTS, build
+from graphws_converters.sources.huggingface import build
 from graphws_converters.sources.lora_sites import WRAPPER, Site, register
+from graphws_converters.sources.weights import WEIGHTS, weights_in
 
 _CONVOLUTIONS = {nn.Conv1d: functional.conv1d, nn.Conv2d: functional.conv2d, nn.Conv3d: functional.conv3d}
 
@@ -35,16 +36,16 @@ def base_of(folder: Path, config: Mapping[str, Any]) -> Path | None:
 
 
 def on_base(base: Path, state: Mapping[str, Tensor], sites: tuple[Site, ...]) -> tuple[nn.Module, list[str]]:
-    """The base model with an adapter in it, and which of its tensors the adapter brought with it whole.
+    """The base model with an adapter in it, and what is to be said of it.
 
     Raises:
         UsageError: Where transformers is missing.
         DataError: Where the base cannot be read, or adapter and base do not fit each other.
     """
-    weights = next((base / name for name in WEIGHTS if (base / name).is_file()), None)
+    weights = weights_in(base)
     if weights is None:
         raise DataError(f"{base}: no weights in it ({', '.join(WEIGHTS)})")
-    model = build(base, read_checkpoint(weights).state)
+    model, notes = build(base, read_checkpoint(weights).state)
     own = {key for site in sites for key in site.keys.values()}
     others = [key for key in state if key not in own]
     with torch.no_grad():
@@ -58,7 +59,9 @@ def on_base(base: Path, state: Mapping[str, Tensor], sites: tuple[Site, ...]) ->
             except AttributeError:
                 raise DataError(f"{base}: the base model has no layer {path[:200]!r}") from None
             setattr(owner, name, Adapted(layer, site, state))
-    return model.eval(), [key.removeprefix(WRAPPER) for key in others]
+    whole = [key.removeprefix(WRAPPER)[:80] for key in others]
+    brought = [f"the adapter's own {key!r} stands in the place of the base model's" for key in whole]
+    return model.eval(), [*notes, *brought]
 
 
 def _replace(model: nn.Module, key: str, tensor: Tensor) -> None:
