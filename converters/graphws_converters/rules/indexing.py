@@ -139,7 +139,7 @@ def slice_scatter(e: Engine, call: Call) -> Result:
     return e.tensor(x.legs)
 
 
-@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select", "bucketize")
+@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select")
 def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"
