@@ -21,6 +21,7 @@ from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
 from graphws_converters.rules.registry import Call, Entry, NotCovered
+from graphws_converters.rules.strided import stays_inside
 
 _TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
 _DEEPEST = 8
@@ -129,7 +130,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     engine = analysis.engine
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
-    if node.op in _BEYOND:
+    if node.op in _BEYOND and not (node.op in RULES and stays_inside(node)):
         engine.unknown(
             [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
         )

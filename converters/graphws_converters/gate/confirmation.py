@@ -93,7 +93,7 @@ def _nudged(weights: Weights, generator: torch.Generator) -> Weights:
     """The weights, each off by about a rounding error."""
 
     def nudged(x: Tensor) -> Tensor:
-        if not x.is_floating_point():
+        if not x.is_floating_point() and not x.is_complex():
             return x
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
         return x * (1 + 4 * torch.finfo(x.dtype).eps * noise)

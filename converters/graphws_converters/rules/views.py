@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from graphws_converters.algebra.dims import Dim, is_free, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.primitives.arranging import groups
+from graphws_converters.rules.creation import pin_cast
 from graphws_converters.rules.registry import Call, Result, rule
 
 MOST_STACKED = 16
@@ -17,15 +16,10 @@ MOST_STACKED = 16
 
 @rule("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh", "lift", "_to_copy", "to", powers=True)
 def identity(e: Engine, call: Call) -> Result:
-    """The same tensor; half precision ends at 65,504, and whole numbers round."""
+    """The same tensor, perhaps in another type."""
     x = call.get("self", call.get("input"))
-    before, after = next(call.node.values()).dtype, next(v.dtype for v in call.node.outputs if v is not None)
-    if before.is_floating_point and before != after:
-        whole = not (after.is_floating_point or after.is_complex)
-        narrow = after.is_floating_point and torch.finfo(after).max < torch.finfo(torch.bfloat16).max
-        for part in x.parts if isinstance(x, Stacked) else [x]:
-            if whole or narrow:
-                e.pin(part.legs, "both" if whole else "scale")
+    for part in x.parts if isinstance(x, Stacked) else [x]:
+        pin_cast(e, part, next(call.node.values()), call.node)
     return x if isinstance(x, Stacked) else e.tensor(x.legs, x)
 
 
