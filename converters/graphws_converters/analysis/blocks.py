@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
 from graphws_converters.algebra.tensors import Abstract, Leg
@@ -70,6 +70,14 @@ class StoredBlock:
     atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
     number: tuple[int, ...]
     told: Mapping[Dim, int] = field(default_factory=dict)
+
+    def inside(self, column: int, at: int, count: int) -> StoredBlock:
+        """This block of one of `count` tensors that are stored side by side along a column of their own."""
+        view, bounds, atoms = list(self.view), list(self.bounds), list(self.atoms)
+        view.insert(column, count)
+        bounds.insert(column, (at, at + 1))
+        atoms.insert(column, ())
+        return replace(self, view=tuple(view), bounds=tuple(bounds), atoms=tuple(atoms), number=(at, *self.number))
 
 
 def settle(parameters: list[Abstract]) -> None:

@@ -29,7 +29,7 @@ def recurrent(e: Engine, call: Call) -> Result:
     per_cell = len(parameters) // (layers * directions)
     projected = per_cell == (5 if call["has_biases"] else 3)
     given = call["hx"]
-    states = [e.plain(s) for s in (given if isinstance(given, list | tuple) else [given])]
+    states = list(given) if isinstance(given, list | tuple) else [given]
     batched = len(x.legs) == 3
     time = 1 if batched and call["batch_first"] else 0
     e.release([x.legs[time]], "time")

@@ -122,6 +122,9 @@ def squeeze(e: Engine, call: Call) -> Result:
     if not isinstance(x, Stacked):
         return e.tensor([leg for k, leg in enumerate(x.legs) if k not in axes or leg.size != 1], x)
     inner = {k - (k > x.axis) for k in axes if k != x.axis}
+    if len(x.parts) == 1 and x.axis in axes:
+        (part,) = x.parts
+        return e.tensor([leg for k, leg in enumerate(part.legs) if k not in inner or leg.size != 1], part)
     gone = {k for k in inner if x.parts[0].shape[k] == 1}
     parts = [e.tensor([leg for k, leg in enumerate(p.legs) if k not in gone], p) for p in x.parts]
     return Stacked(x.axis - sum(k < x.axis for k in gone), parts)
