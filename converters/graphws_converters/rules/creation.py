@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from graphws_converters.algebra.dims import Dim, product
-from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import Node, Value, values_in
 from graphws_converters.rules.registry import Call, Result, is_tensor, rule
@@ -57,7 +57,14 @@ def order_aware(e: Engine, call: Call) -> Result:
 def expand(e: Engine, call: Call) -> Result:
     """New entries along an axis are copies."""
     call.shape_of("other")
-    return _expanded(e, e.plain(call["self"]), call.shape)
+    x = call["self"]
+    if isinstance(x, Stacked):
+        axis = x.axis + len(call.shape) - len(x.parts[0].legs) - 1
+        if call.shape[axis] == len(x.parts):
+            inner = [*call.shape[:axis], *call.shape[axis + 1 :]]
+            return Stacked(axis, [_expanded(e, part, inner) for part in x.parts])
+        x = e.plain(x)
+    return _expanded(e, x, call.shape)
 
 
 def _expanded(e: Engine, x: Abstract, shape: Sequence[int]) -> Abstract:
@@ -91,10 +98,19 @@ def overwrite(e: Engine, call: Call) -> Result:
 @rule("repeat", "tile", powers=True)
 def repeat(e: Engine, call: Call) -> Result:
     """Copies of the whole axis: a product whose slow factor counts the copies."""
-    x = e.plain(call["self"])
+    x = call["self"]
     times = list(call.get("repeats", call.get("dims")))
-    legs: list[Leg] = [*(Leg(Dim(1)) for _ in call.shape[len(x.legs) :]), *x.legs]
     times = [1] * (len(call.shape) - len(times)) + times
+    if isinstance(x, Stacked):
+        axis = x.axis + len(call.shape) - len(x.parts[0].legs) - 1
+        if times[axis] == 1:
+            return Stacked(axis, [_repeated(e, part, [*times[:axis], *times[axis + 1 :]]) for part in x.parts])
+        x = e.plain(x)
+    return _repeated(e, x, times)
+
+
+def _repeated(e: Engine, x: Abstract, times: Sequence[int]) -> Abstract:
+    legs: list[Leg] = [*(Leg(Dim(1)) for _ in times[len(x.legs) :]), *x.legs]
     return e.tensor([copies(e, leg, k, slow=True) for leg, k in zip(legs, times, strict=True)], x)
 
 

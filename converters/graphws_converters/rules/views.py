@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphws_converters.algebra.dims import Dim, is_free, total
+from graphws_converters.algebra.dims import Dim, is_free, terms, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
@@ -40,18 +40,36 @@ def native_dropout(e: Engine, call: Call) -> Result:
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "_reshape_alias", "reshape_as", "view_as", powers=True)
 @rule("view_copy", "_reshape_copy", "squeeze_copy", powers=True)
 def view(e: Engine, call: Call) -> Result:
-    """A reshape; an axis like the 3 of ``view(..., 3, h, d)`` is kept apart where it is only taken apart later."""
+    """A reshape; an axis is kept apart where it is only taken apart later, or counts what was put side by side.
+
+    Such are the 3 of ``view(..., 3, h, d)``, and the directions of a recurrent layer's output.
+    """
     x = call["self"]
     call.shape_of("other")
-    if not isinstance(x, Stacked):
-        stacked = _split(e, x, call)
-        if stacked is not None:
-            return stacked
-    return e.reshape(x, call.shape)
+    kept = _regrouped(e, x, call.shape) if isinstance(x, Stacked) else _split(e, x, call)
+    return e.reshape(x, call.shape) if kept is None else kept
+
+
+def _regrouped(e: Engine, x: Stacked, shape: tuple[int, ...]) -> Abstract | Stacked | None:
+    """Stacked tensors whose own axis stays, or is merged with what runs faster: then they stand side by side."""
+    whole = list(x.parts[0].shape)
+    whole.insert(x.axis, len(x.parts))
+    for before, after in groups(whole, shape):
+        if x.axis not in before:
+            continue
+        if before == [x.axis] and len(after) == 1:
+            inner = [*shape[: after[0]], *shape[after[0] + 1 :]]
+            return Stacked(after[0], [e.reshape(part, inner) for part in x.parts])
+        if before[0] == x.axis and len(after) == 1:
+            axis = after[0]
+            inner = [*shape[:axis], shape[axis] // len(x.parts), *shape[axis + 1 :]]
+            return e.concat([e.reshape(part, inner) for part in x.parts], axis)
+    return None
 
 
 def _split(e: Engine, x: Abstract, call: Call) -> Stacked | None:
-    for axis in sorted(call.taken_apart()):
+    taken = call.taken_apart() | _side_by_side(x, call.shape)
+    for axis in sorted(taken):
         if not 1 < call.shape[axis] <= MOST_STACKED:
             continue
         for before, after in groups(x.shape, call.shape):
@@ -60,6 +78,15 @@ def _split(e: Engine, x: Abstract, call: Call) -> Stacked | None:
             if splits and others_stay and not is_free(x.legs[before[0]].dim):
                 return e.split_stacked(x, before[0], [call.shape[k] for k in after], after.index(axis))
     return None
+
+
+def _side_by_side(x: Abstract, shape: tuple[int, ...]) -> set[int]:
+    """Axes of a reshape that count the terms of a sum."""
+    return {
+        after[0]
+        for before, after in groups(x.shape, shape)
+        if len(before) == 1 < len(after) and len(terms(x.legs[before[0]].dim)) > 1
+    }
 
 
 @rule("permute", powers=True)
