@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphws_converters.algebra.dims import free, is_free, repeated
+from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.look_ahead import Users, only_taken_apart, taken_apart
@@ -22,7 +22,6 @@ from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
 from graphws_converters.rules.registry import Call, Entry, NotCovered
 from graphws_converters.rules.strided import stays_inside
-
 
 
 @dataclass(eq=False)
@@ -85,10 +84,6 @@ def analyse(program: Program) -> Analysis:
     for key in analysis.unused:
         engine.release(_legs(analysis.parameters[key]), "not used")
     analysis.ties.update(_choices(analysis, nodes, users))
-    for found in analysis.parameters.values():
-        for leg in _legs(found):
-            for atom in list(repeated(leg.dim)):
-                free(atom, "twice in one axis")
     return analysis
 
 

@@ -41,7 +41,9 @@ def _spliced(e: Engine, x: Abstract, source: Abstract, axis: int, start: int, st
 def _interleaved(e: Engine, x: Abstract, source: Abstract, axis: int, places: range) -> Abstract:
     """Every so many elements overwritten: rows of `step`, of which one column is new; else the axis has an order."""
     size, step = x.shape[axis], places.step
-    stacked = e.split_stacked(x, axis, [size // step, step], 1) if size % step == 0 == size // step - len(places) else None
+    stacked = (
+        e.split_stacked(x, axis, [size // step, step], 1) if size % step == 0 == size // step - len(places) else None
+    )
     if stacked is None:
         why = "a write into a strided slice"
         e.release([x.legs[axis], source.legs[axis]], why)
