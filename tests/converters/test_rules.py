@@ -108,7 +108,10 @@ MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
         PICTURE,
     ),
     "frequencies": (lambda h: torch.fft.rfft(h, dim=1).abs().amax(1), SEQUENCE),
-    "frequencies of pictures": (lambda h: torch.fft.irfft2(torch.fft.rfft2(h, dim=(1, 2)), dim=(1, 2))[:, 0, 0], PICTURE),
+    "frequencies of pictures": (
+        lambda h: torch.fft.irfft2(torch.fft.rfft2(h, dim=(1, 2)), dim=(1, 2))[:, 0, 0],
+        PICTURE,
+    ),
     "frequencies of neurons": (lambda h: torch.fft.fft(h).real + 0.5 * torch.fft.fft(h).imag, (5, 3)),
     "parts": (lambda h: torch.view_as_real(torch.fft.fft(h, dim=1))[:, 1].flatten(1), SEQUENCE),
     "parts exchanged": (lambda h: torch.view_as_complex(torch.stack([h, h**2], -1)).exp().imag, (5, 3)),
@@ -123,7 +126,10 @@ MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
     "classes": (_between, (5, 3)),
     "places in a row": (lambda h: torch.searchsorted(h.sort(-1).values, h.contiguous()).to(h.dtype) + h, (5, 3)),
     "products": (lambda h: torch.einsum("bi,bj->bij", h, h).flatten(1), (5, 3)),
-    "products of heads": (lambda h: torch.einsum("bhi,bhj->bij", h.view(-1, 2, 2), h.view(-1, 2, 2)).flatten(1), (5, 3)),
+    "products of heads": (
+        lambda h: torch.einsum("bhi,bhj->bij", h.view(-1, 2, 2), h.view(-1, 2, 2)).flatten(1),
+        (5, 3),
+    ),
     "three products": (lambda h: torch.einsum("bi,bj,bk->bijk", h, h, h).flatten(1), (5, 3)),
     "nearest": (lambda h: functional.interpolate(h[:, None], scale_factor=2)[:, 0], (5, 3)),
     "nearest, exact": (lambda h: functional.interpolate(h[:, None], 12, mode="nearest-exact")[:, 0], (5, 3)),
@@ -131,7 +137,10 @@ MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
     "nearest of an odd size": (lambda h: functional.interpolate(h[:, None], 7)[:, 0], (5, 3)),
     "every other": (lambda h: functional.interpolate(h[:, None], 2)[:, 0], (5, 3)),
     "stacked and flat": (lambda h: torch.stack([h, h**2], 1).flatten(1), (5, 3)),
-    "halves apart": (lambda h: torch.cat([h, h**2], 1).view(-1, 2, 4).exp().transpose(0, 1).transpose(0, 1).flatten(1), (5, 3)),
+    "halves apart": (
+        lambda h: torch.cat([h, h**2], 1).view(-1, 2, 4).exp().permute(1, 0, 2).permute(1, 0, 2).flatten(1),
+        (5, 3),
+    ),
 }  # fmt: skip
 LESS = {
     "windows by head": 8,  # S_2 wr S_2 of S_4: heads are heads, though nothing here tells them apart

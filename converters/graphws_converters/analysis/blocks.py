@@ -72,7 +72,7 @@ class StoredBlock:
     told: tuple[tuple[Dim, int] | None, ...]
 
     def element(self, column: int, host: Dim) -> int | None:
-        """Of which element of a free atom the entries along a column are; None where that is not told, or told twice."""
+        """Of which element of a free atom the entries of a column are; None where that is not told, or told twice."""
         still = [any(atom is host for atom, _ in atoms) for atoms in self.atoms]
         here = [told[1] if told is not None and told[0] is host else None for told in self.told]
         if still[column] or here[column] is not None:

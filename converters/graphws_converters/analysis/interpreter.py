@@ -15,8 +15,8 @@ from typing import Any
 from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.analysis.look_ahead import Users, only_taken_apart, taken_apart
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
+from graphws_converters.analysis.look_ahead import Users, only_taken_apart, taken_apart
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
@@ -108,7 +108,20 @@ def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
     return kept[::-1]
 
 
-_CHOOSING = {"topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "mode", "cummax"}
+_CHOOSING = {
+    "topk",
+    "sort",
+    "argsort",
+    "argmax",
+    "argmin",
+    "max",
+    "min",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "mode",
+    "cummax",
+}
 
 
 def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterator[str]:

@@ -6,12 +6,12 @@ recurrent layer whose weights are one tensor, does not run over alike things: wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from graphws.kinds import spelled
 from graphws_converters.analysis.ir import Node, Value, values_in
 
-Users = Mapping[Value, list[Node]]
+Users = dict[Value, list[Node]]
 
 _TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
 _WITH_STATES = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
@@ -32,7 +32,7 @@ def taken_apart(node: Node, users: Users) -> set[int]:
 
 
 def only_taken_apart(value: Value, users: Users) -> int | None:
-    """The axis of a parameter from which every operation that reads it picks single elements; None where there is none."""
+    """The axis of a parameter from which all that reads it picks single elements; None where there is none."""
     found = set(_ends(value, users, alone=True))
     axis = found.pop() if len(found) == 1 else None
     return axis if axis is not None and 1 < value.shape[axis] <= MOST_PARTS else None
