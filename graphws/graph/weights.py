@@ -85,8 +85,11 @@ class Weights:
         return Weights(self.graph, {name: function(tensor) for name, tensor in self.items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Weights:
-        """Moved, and floating tensors cast."""
-        return self.map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
+        """Moved, and floating tensors cast; complex ones to the complex type of that size."""
+        wide = dtype.to_complex() if dtype is not None and dtype.is_floating_point else None
+        return self.map(
+            lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else wide if x.is_complex() else None)
+        )
 
     def select(self, index: Tensor | slice | Sequence[int]) -> Weights:
         """The networks at `index` (a slice, a list or a tensor of indices); the batch axis stays."""

@@ -68,7 +68,7 @@ def collect_evidence(
         VerificationError: Where outputs are not finite, or not differentiable in the weights; PyTorch cannot
             differentiate a batch norm in its running statistics.
     """
-    leaves = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in weights.items()}
+    leaves = {name: x.detach().clone().requires_grad_(_differentiable(x)) for name, x in weights.items()}
     try:
         output = run(Weights(graph, leaves))
     except RuntimeError as error:  # torch's own refusal, as of running statistics
@@ -163,8 +163,17 @@ class _Maps:
         return Evidence(axes, claimed, diagonals, diagonals / unit, parts / unit, alive, scaling, matrix)
 
 
+def _differentiable(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def _rows(graph: NetworkGraph, tensor: Tensor, place: tuple[Parameter, int]) -> Tensor:
-    """(batch, elements of the space, everything else); an inner axis is put back behind its parents."""
+    """(batch, elements of the space, everything else); an inner axis is put back behind its parents.
+
+    The two parts of a complex number are two real ones.
+    """
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
     parameter, axis = place
     host = graph.host(parameter, axis) if parameter.axes[axis].inner else None
     if host is None:

@@ -192,12 +192,12 @@ def _disturbed(weights: Weights, loudness: float, generator: torch.Generator) ->
     """Weights with noise; tensors without negative entries (scales, variances) keep none, fresh zeros get some."""
 
     def shake(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point() or not tensor.numel():
+        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
             return tensor
         noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
-        if bool((tensor > 0).all()):
+        if not tensor.is_complex() and bool((tensor > 0).all()):
             return tensor * torch.exp(0.5 * loudness * noise)
-        size = tensor.square().mean().sqrt()
+        size = tensor.abs().square().mean().sqrt()
         return tensor + loudness * torch.where(size > 0, size, FRESH) * noise
 
     return weights.map(lambda tensor: shake(tensor.detach()))

@@ -118,8 +118,8 @@ def test_the_transposed_layers_of_gpt2_and_whole_tensors(tmp_path: Path) -> None
     norm = "base_model.model.transformer.ln_f.weight"
     state = _pair(FUSED, 8, 24) | {norm: _normal(8)}
     sites = tuple(sites_of(_adapter(tmp_path, state) / "adapter_config.json", state, CONFIG))
-    adapted, whole = on_base(tmp_path / "base", state, sites)
-    assert whole == ["transformer.ln_f.weight"]
+    adapted, said = on_base(tmp_path / "base", state, sites)
+    assert said == ["the adapter's own 'transformer.ln_f.weight' stands in the place of the base model's"]
     ids = torch.randint(19, (2, 5), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         merged = 3 * state[f"{FUSED}.lora_B.weight"] @ state[f"{FUSED}.lora_A.weight"]

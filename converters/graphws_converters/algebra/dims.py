@@ -11,7 +11,7 @@ first such reason is kept, so that it can be shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -137,17 +137,3 @@ def free(dim: Dim, reason: str) -> None:
 def is_free(dim: Dim) -> bool:
     """Whether nothing of the dim can be permuted."""
     return all(atom.free for atom in leaves(dim))
-
-
-def repeated(dim: Dim) -> Iterator[Dim]:
-    """Atoms that occur twice inside one product: such an axis cannot be permuted by them (an n x n table)."""
-    shape, items = normal(dim)
-    if shape == "product":
-        seen: set[Dim] = set()
-        for item in items:
-            here = set(atoms(item))
-            yield from here & seen
-            seen |= here
-    if shape != "atom":
-        for item in items:
-            yield from repeated(item)

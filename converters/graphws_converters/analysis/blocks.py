@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
 from graphws_converters.algebra.tensors import Abstract, Leg
@@ -64,14 +64,32 @@ class StoredBlock:
         bounds: Start and stop for each column.
         atoms: Of each column its atoms, with their places.
         number: Its number along each column that is cut; empty where none is.
-        told: Free atoms of which it holds one element, and which.
+        told: Of each column the free atom of which it holds one element, and which; None where it holds no such.
     """
 
     view: tuple[int, ...]
     bounds: tuple[tuple[int, int], ...]
     atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
     number: tuple[int, ...]
-    told: Mapping[Dim, int] = field(default_factory=dict)
+    told: tuple[tuple[Dim, int] | None, ...]
+
+    def element(self, column: int, host: Dim) -> int | None:
+        """Of which element of a free atom the entries of a column are; None where that is not told, or told twice."""
+        still = [any(atom is host for atom, _ in atoms) for atoms in self.atoms]
+        here = [told[1] if told is not None and told[0] is host else None for told in self.told]
+        if still[column] or here[column] is not None:
+            return None if still[column] else here[column]
+        found = [k for k in here if k is not None]
+        return found[0] if len(found) == 1 and not any(still) else None
+
+    def inside(self, column: int, at: int, count: int) -> StoredBlock:
+        """This block of one of `count` tensors that are stored side by side along a column of their own."""
+        view, bounds, atoms, told = list(self.view), list(self.bounds), list(self.atoms), list(self.told)
+        view.insert(column, count)
+        bounds.insert(column, (at, at + 1))
+        atoms.insert(column, ())
+        told.insert(column, None)
+        return StoredBlock(tuple(view), tuple(bounds), tuple(atoms), (at, *self.number), tuple(told))
 
 
 def settle(parameters: list[Abstract]) -> None:
@@ -129,7 +147,7 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
     for chosen in itertools.product(*(range(len(runs)) for runs in cut)):
         runs = [cut[k][n] for k, n in enumerate(chosen)]
         number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
-        told = dict(run.told for run in runs if run.told is not None)
+        told = tuple(run.told for run in runs)
         found.append(
             StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told)
         )

@@ -128,7 +128,10 @@ class Engine(Arranging):
         return y if bias is None else self.shifted(y, bias, len(y.legs) - 1)
 
     def shifted(self, y: Abstract, bias: Abstract, axis: int) -> Abstract:
-        """A bias along one axis: the other axes of the result cannot be scaled."""
+        """A bias along one axis: the other axes of the result cannot be scaled.  One of several axes is a summand."""
+        if len(bias.legs) > 1:
+            self.written += [leg for leg in bias.legs if bias.weight]
+            return self.pointwise([y, bias], "add", "a bias")
         self.pin([leg for k, leg in enumerate(y.legs) if k != axis % len(y.legs)])
         if bias.legs and bias.legs[0].size == y.shape[axis]:
             self.same(y.legs[axis], bias.legs[0], "a bias")

@@ -12,19 +12,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphws.kinds import spelled
-from graphws_converters.algebra.dims import free, is_free, repeated
+from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
+from graphws_converters.analysis.look_ahead import Users, only_taken_apart, taken_apart
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
 from graphws_converters.rules.registry import Call, Entry, NotCovered
-
-_TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
-_DEEPEST = 8
-"""How many views after a reshape are followed to see whether one of its axes is only taken apart."""
+from graphws_converters.rules.strided import stays_inside
 
 
 @dataclass(eq=False)
@@ -34,7 +31,8 @@ class Analysis:
     Attributes:
         program: What was read.
         engine: The demands.
-        parameters: For each key of the state dict what became of its axes.
+        parameters: For each key of the state dict what became of its axes; of one that is only ever taken apart along
+            an axis, what became of its parts.
         outputs: The outputs.
         unused: Keys that no operation reads.
         ties: Operations that choose among neurons by size and, where two are equal, by position; how often each.
@@ -43,31 +41,34 @@ class Analysis:
 
     program: Program
     engine: Engine = field(default_factory=Engine)
-    parameters: dict[str, Abstract] = field(default_factory=dict)
+    parameters: dict[str, Abstract | Stacked] = field(default_factory=dict)
     values: dict[Value, Abstract | Stacked] = field(default_factory=dict)
     outputs: list[Abstract] = field(default_factory=list)
     unused: tuple[str, ...] = ()
     ties: Counter[str] = field(default_factory=Counter)
     opaque: Counter[str] = field(default_factory=Counter)
 
+    def parts(self, key: str) -> list[Abstract]:
+        """The tensors that a key of the state dict is read as: itself, or its parts."""
+        found = self.parameters[key]
+        return list(found.parts) if isinstance(found, Stacked) else [found]
+
 
 def analyse(program: Program) -> Analysis:
     """Reads a program."""
     analysis = Analysis(program)
     engine = analysis.engine
+    left = program.numbers_read()
+    nodes = needed(program, left)
+    users = _users(nodes)
+    whole = {*program.outputs, *left}
     for key, value in program.parameters.items():
-        abstract = engine.fresh(value.shape)
-        abstract.weight = True
-        for leg in abstract.legs:
-            leg.dim.label = key
-        analysis.parameters[key] = analysis.values[value] = abstract
+        axis = None if value in whole else only_taken_apart(value, users)
+        analysis.parameters[key] = analysis.values[value] = _parameter(engine, key, value.shape, axis)
     for value, tensor in program.constants.items():
         analysis.values[value] = engine.constant(tensor)
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
-    left = program.numbers_read()
-    nodes = needed(program, left)
-    users = _users(nodes)
     for node in nodes:
         _read(analysis, node, users)
     for value in left:
@@ -81,17 +82,20 @@ def analyse(program: Program) -> Analysis:
     analysis.unused = tuple(k for k, value in program.parameters.items() if value not in users
                             and value not in {*program.outputs, *left})  # fmt: skip
     for key in analysis.unused:
-        for leg in analysis.parameters[key].legs:
-            free(leg.dim, "not used")
+        engine.release(_legs(analysis.parameters[key]), "not used")
     analysis.ties.update(_choices(analysis, nodes, users))
-    for abstract in analysis.parameters.values():
-        for leg in abstract.legs:
-            for atom in list(repeated(leg.dim)):
-                free(atom, "twice in one axis")
     return analysis
 
 
-Users = dict[Value, list[Node]]
+def _parameter(engine: Engine, key: str, shape: tuple[int, ...], axis: int | None) -> Abstract | Stacked:
+    """A tensor of the state dict; or, where operations only pick elements of an axis, each of these by itself."""
+    inner = shape if axis is None else (*shape[:axis], *shape[axis + 1 :])
+    parts = [engine.fresh(inner) for _ in range(1 if axis is None else shape[axis])]
+    for part in parts:
+        part.weight = True
+        for leg in part.legs:
+            leg.dim.label = key
+    return parts[0] if axis is None else Stacked(axis, parts)
 
 
 def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
@@ -104,7 +108,20 @@ def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
     return kept[::-1]
 
 
-_CHOOSING = {"topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "mode", "cummax"}
+_CHOOSING = {
+    "topk",
+    "sort",
+    "argsort",
+    "argmax",
+    "argmin",
+    "max",
+    "min",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "mode",
+    "cummax",
+}
 
 
 def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterator[str]:
@@ -129,7 +146,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     engine = analysis.engine
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
-    if node.op in _BEYOND:
+    if node.op in _BEYOND and not (node.op in RULES and stays_inside(node)):
         engine.unknown(
             [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
         )
@@ -140,7 +157,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
         return
     try:
         entry = _rule(node)
-        result = entry.apply(engine, call)
+        result = _part_by_part(entry, engine, call) or entry.apply(engine, call)
         results = list(result) if isinstance(result, list) else [result]
         if [_shape(r) for r in results[: len(shapes)]] != list(shapes):
             raise NotCovered("another shape than expected")
@@ -156,6 +173,21 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     written = [value for value in node.outputs if value is not None]
     for value, result in zip(written, results, strict=False):
         analysis.values[value] = result
+
+
+def _part_by_part(entry: Entry, engine: Engine, call: Call) -> Stacked | None:
+    """A function of single entries leaves stacked tensors apart; None for anything else."""
+    given = [(name, x) for name, x in call.arguments.items() if isinstance(x, Abstract | Stacked)]
+    if "pointwise" not in call.node.tags or len(given) != 1 or len(list(call.node.values())) != 1:
+        return None
+    ((name, x),) = given
+    if not isinstance(x, Stacked) or len(call.shapes) != 1:
+        return None
+    call.read.update(call.arguments)
+    shapes = ((*call.shape[: x.axis], *call.shape[x.axis + 1 :]),)
+    parts = [entry.apply(engine, Call(call.node, {**call.arguments, name: part}, shapes)) for part in x.parts]
+    assert all(isinstance(part, Abstract) for part in parts)
+    return Stacked(x.axis, parts)  # type: ignore[arg-type]
 
 
 def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Stacked]) -> None:
@@ -213,48 +245,3 @@ def _shape(x: Abstract | Stacked) -> tuple[int, ...]:
     shape = list(x.parts[0].shape)
     shape.insert(x.axis, len(x.parts))
     return tuple(shape)
-
-
-def taken_apart(node: Node, users: Users) -> set[int]:
-    """Axes of a node's output that later operations only index by numbers, followed through other views."""
-    assert node.outputs[0] is not None
-    found: set[int] = set()
-    todo: list[tuple[Value, list[int | None], int]] = [
-        (node.outputs[0], list(range(len(node.outputs[0].shape))), _DEEPEST)
-    ]
-    while todo:
-        value, places, left = todo.pop()
-        for user in users.get(value, []) if left else []:
-            following = _follow(user, places)
-            if following is not None and user.outputs[0] is not None:
-                todo.append((user.outputs[0], following, left - 1))
-            elif user.op in _TAKING:
-                axis = places[user.arguments.get("dim", 0)]
-                found |= {axis} if axis is not None else set()
-    return found
-
-
-def _follow(user: Node, places: list[int | None]) -> list[int | None] | None:
-    """Where the axes are after a view; None for anything else."""
-    arguments, rank = user.arguments, len(places)
-    row = spelled(user.op)
-    if row is not None and row.name in ("identity", "cast"):
-        return places
-    if user.op == "permute":
-        return [places[k] for k in arguments["dims"]]
-    if user.op == "transpose":
-        moved = list(places)
-        a, b = arguments["dim0"], arguments["dim1"]
-        moved[a], moved[b] = moved[b], moved[a]
-        return moved
-    if user.op == "unsqueeze":
-        axis = arguments["dim"] % (rank + 1)
-        return [*places[:axis], None, *places[axis:]]
-    if user.op == "squeeze" and isinstance(arguments.get("dim"), int) and places[arguments["dim"]] is None:
-        axis = arguments["dim"] % rank
-        return [*places[:axis], *places[axis + 1 :]]
-    if user.op == "slice":
-        size = next(user.values()).shape[arguments.get("dim") or 0]
-        whole = range(*slice(arguments.get("start"), arguments.get("end"), arguments.get("step")).indices(size))
-        return places if len(whole) == size else None
-    return None

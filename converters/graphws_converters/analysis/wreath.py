@@ -21,7 +21,7 @@ def companions_of(analysis: Analysis) -> Companions:
     companions: dict[Dim, set[Dim]] = {}
     seen: set[frozenset[int]] = set()
     groups: Iterable[Sequence[Dim]] = [
-        *(x.dims for x in analysis.parameters.values()),
+        *(x.dims for key in analysis.parameters for x in analysis.parts(key)),
         *(x.dims for x in analysis.engine.tensors),
         *analysis.engine.barriers,
     ]

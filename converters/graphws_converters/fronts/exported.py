@@ -18,7 +18,17 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
+from graphws_converters.analysis.ir import (
+    NUMBERS,
+    Node,
+    Program,
+    Value,
+    base_name,
+    bind,
+    layout_of,
+    tags_of,
+    values_in,
+)
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.quiet import quiet_export
 
@@ -90,7 +100,7 @@ def _placeholders(module: nn.Module, exported: Any, program: Program) -> list[ob
         if tensor is not None and id(tensor) in shared:
             found.append(shared[id(tensor)])
             continue
-        value = Value(_shape(meta), meta.dtype)
+        value = Value(_shape(meta), meta.dtype, layout_of(meta))
         found.append(value)
         if tensor is not None:
             shared[id(tensor)] = value
@@ -136,7 +146,7 @@ class _Reader:
         for part in str(node.target).split("."):
             found = getattr(found, part)
         if isinstance(found, Tensor):
-            value = Value(_shape(found), found.dtype)
+            value = Value(_shape(found), found.dtype, layout_of(found))
             self.program.constants[value] = found.detach()
             return value
         return found
@@ -157,7 +167,7 @@ class _Reader:
                 raise TraceFailure(f"torch.export: {op} cannot be read")
             return meta
         tensors = [meta] if isinstance(meta, Tensor) else list(meta) if isinstance(meta, tuple | list) else []
-        outputs = tuple(Value(_shape(t), t.dtype) if isinstance(t, Tensor) else None for t in tensors)
+        outputs = tuple(Value(_shape(t), t.dtype, layout_of(t)) if isinstance(t, Tensor) else None for t in tensors)
         arguments = bind(op, args, kwargs)
         self.program.nodes.append(Node(base_name(op), arguments, outputs, tags_of(op), _place(node)))
         return outputs[0] if isinstance(meta, Tensor) else list(outputs)

@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of, values_in
+from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, layout_of, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
 
 _WHOLE = {
@@ -105,7 +105,7 @@ class _Recorder(TorchDispatchMode):
 
     def enter(self, tensor: Tensor) -> Value:
         """A new value for a tensor."""
-        value = Value(tuple(tensor.shape), tensor.dtype)
+        value = Value(tuple(tensor.shape), tensor.dtype, layout_of(tensor))
         self._values[id(tensor)] = value
         self._kept.append(tensor)
         if not tensor.is_meta:

@@ -99,7 +99,7 @@ def _nudged(weights: Weights, coarsest: float, generator: torch.Generator) -> We
     """
 
     def nudged(x: Tensor) -> Tensor:
-        if not x.is_floating_point():
+        if not x.is_floating_point() and not x.is_complex():
             return x
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
         return x * (1 + 4 * max(coarsest, torch.finfo(x.dtype).eps) * noise)

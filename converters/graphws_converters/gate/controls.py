@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from graphws.graph import GroupElement, Weights
 from graphws.operations.verify import changed, left_behind
 from graphws_converters.gate.outputs import Outputs, Run, change
@@ -36,6 +38,14 @@ def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> f
     return largest
 
 
+def replaced(weights: Weights, name: str) -> Weights:
+    """The weights with one parameter moved off by noise of its own size."""
+    x = weights[name]
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype if x.is_complex() else None)
+    size = x.abs().square().mean().sqrt() if x.is_floating_point() or x.is_complex() else 0
+    return Weights(weights.graph, {**dict(weights.items()), name: x + (size * noise).to(x)})
+
+
 @dataclass(frozen=True)
 class Sight:
     """What the controls of single spaces show.
@@ -51,6 +61,9 @@ class Sight:
 
 def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float, tolerance: float) -> Sight:
     """Whether each space would have been seen if its claim were wrong.
+
+    A space that lies in one parameter only has nothing to leave it behind of: there the control is that other numbers
+    in this parameter change the outputs.
 
     Args:
         element: On every space at once.
@@ -71,7 +84,8 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
             blind = blind or f"space {space.name!r} alone changes the outputs by {here:.1e}, all spaces at once do not"
         names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
-            control = max(control, change(before, run(left_behind(weights, moved, name))))
+            other = left_behind(weights, moved, name) if len(names) > 1 else replaced(weights, name)
+            control = max(control, change(before, run(other)))
             if control > RATIO * error:
                 break
         else:

@@ -11,7 +11,7 @@ Where a draw fails, bisection over the spaces names the first at fault.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -133,9 +133,7 @@ def gate(
 
 def disturb(weights: Weights, generator: torch.Generator) -> None:
     """Moves weights nearby, in place, so that no two entries are equal by construction; what is positive stays so."""
-    for _, x in weights.items():
-        if not x.is_floating_point() or x.numel() == 0:
-            continue
+    for x in _real(weights):
         positive = x.numel() > 1 and bool(x.min() > 0)
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
         if positive:
@@ -143,6 +141,13 @@ def disturb(weights: Weights, generator: torch.Generator) -> None:
         else:
             spread = float(x.std()) if x.numel() > 1 else 0.0
             x.add_(noise, alpha=0.1 * (spread or 0.1))
+
+
+def _real(weights: Weights) -> Iterator[torch.Tensor]:
+    """The tensors that can be disturbed in place; of complex ones a view of their parts."""
+    for _, x in weights.items():
+        if x.numel() and (x.is_floating_point() or x.is_complex()):
+            yield torch.view_as_real(x) if x.is_complex() else x
 
 
 def _on_others(
@@ -169,7 +174,7 @@ def _rounding(weights: Weights, before: Outputs, run: Run, tolerance: float, gen
     size = torch.finfo(torch.float64).eps if tolerance <= tolerance_of([torch.float64]) else tolerance / 100
 
     def nudged(x: torch.Tensor) -> torch.Tensor:
-        if not x.is_floating_point():
+        if not x.is_floating_point() and not x.is_complex():
             return x
         return x * (1 + size * torch.randn(x.shape, generator=generator, dtype=torch.float64)).to(x.dtype)
 
@@ -180,11 +185,10 @@ def _with_strong_weights(
     graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, error: float, tolerance: float
 ) -> Sight:
     """What is seen at weights of ordinary size, where branches that start near 0 are wide open."""
-    for _, x in weights.items():
-        if x.is_floating_point() and x.numel():
-            noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
-            positive = bool(x.min() > 0)
-            x.copy_((0.3 * noise).exp_() if positive else noise / max(1, x[0, 0].numel() if x.ndim > 2 else 1) ** 0.5)
+    for x in _real(weights):
+        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
+        positive = bool(x.min() > 0)
+        x.copy_((0.3 * noise).exp_() if positive else noise / max(1, x[0, 0].numel() if x.ndim > 2 else 1) ** 0.5)
     before = run(weights)
     if not finite(before):
         return Sight("at weights of ordinary size the outputs are not finite")

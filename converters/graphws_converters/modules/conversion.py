@@ -270,7 +270,7 @@ def _sharpen(
         return x
 
     def double(x: Tensor) -> Tensor:
-        return x.double() if x.is_floating_point() else x
+        return x.double() if x.is_floating_point() else x.to(torch.complex128) if x.is_complex() else x
 
     plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
     sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
@@ -280,6 +280,8 @@ def _sharpen(
         with suppress(TraceFailure, UsageError):  # what it cannot do, the trace will say
             own = steps_of(record_program(twin, *plain))
     twin.double()
+    for tensor in [*twin.parameters(), *twin.buffers()]:
+        tensor.data = double(tensor.data)  # `Module.double` leaves complex numbers as they are
     try:
         with torch.no_grad():
             twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])

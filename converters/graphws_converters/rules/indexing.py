@@ -9,7 +9,7 @@ import torch
 
 from graphws_converters.algebra.dims import Dim
 from graphws_converters.algebra.tensors import Abstract, Leg
-from graphws_converters.algebra.unify import cut, unify
+from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import values_in
 from graphws_converters.rules.registry import Call, NotCovered, Result, is_tensor, rule
@@ -114,32 +114,7 @@ def index_add(e: Engine, call: Call) -> Result:
     return e.tensor(x.legs)
 
 
-@rule("slice_scatter", "select_scatter")
-def slice_scatter(e: Engine, call: Call) -> Result:
-    """Part of an axis overwritten."""
-    x, source, axis = e.plain(call["self"]), e.plain(call["src"]), call.get("dim", 0)
-    axis %= len(x.legs)
-    size = x.shape[axis]
-    if call.get("step", 1) != 1:
-        raise NotCovered("a write into a strided slice")
-    whole = call.node.op == "slice_scatter"
-    if whole:
-        start, stop, _ = slice(call.get("start"), call.get("end")).indices(size)
-    else:
-        start, stop = call["index"] % size, call["index"] % size + 1
-    pieces = [n for n in (start, stop - start, size - stop) if n]
-    parts = cut(x.legs[axis].dim, pieces)
-    if parts is None or stop <= start:
-        raise NotCovered("a write that cuts across the structure of its axis")
-    others = list(source.legs)
-    if whole:
-        unify(parts[1 if start else 0], others.pop(axis).dim, "a write into a slice")
-    for a, b in zip([leg for k, leg in enumerate(x.legs) if k != axis], others, strict=True):
-        _meet(e, a, b, "a write into a slice")
-    return e.tensor(x.legs)
-
-
-@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select", "bucketize")
+@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select")
 def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"

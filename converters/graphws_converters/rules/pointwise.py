@@ -191,7 +191,7 @@ def glu(e: Engine, call: Call) -> Result:
     return e.pointwise([a, b], "multiply", "glu")
 
 
-@rule("addcmul", "addcdiv", "lerp", "maximum", "minimum", "fmod", "remainder", "floor_divide", "rsub", "copy", "fill")
+@rule("addcmul", "addcdiv", "lerp", "maximum", "minimum", "fmod", "remainder", "floor_divide", "rsub")
 @rule("threshold", "softplus", "log_sigmoid", "log_sigmoid_forward", "logical_and", "logical_or", "logical_not")
 @rule("bitwise_and", "bitwise_or", "bitwise_not", "__and__", "__or__", "isin", "nan_to_num", "hardsigmoid", "selu")
 @rule("hardswish", "relu6", "celu", "elu", "mish", "silu", "gelu", "sigmoid", "ge", "le", "gt", "lt", "exponential")
