@@ -136,6 +136,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
     call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
     engine.addressing.clear()
+    engine.followed.clear()
     if not shapes:
         return
     try:
@@ -146,6 +147,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
             raise NotCovered("another shape than expected")
         engine.unknown([engine.plain(x) for x in call.unread()], [], f"{node.op}: a rule that leaves it out")
         _keep_positions(engine, call, results)
+        _keep_choices(engine, call)
         if not entry.powers:
             engine.pin([leg for x in call.tensors() for leg in _legs(x)])
             engine.pin([leg for r in results for leg in _legs(r)])
@@ -168,6 +170,15 @@ def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Sta
         for part in x.parts if isinstance(x, Stacked) else [x]:
             if part.index is not None and part.index not in kept and part not in engine.addressing:
                 engine.release_index(part, f"{call.node.op} of positions")
+
+
+def _keep_choices(engine: Engine, call: Call) -> None:
+    """What an index tells of a tensor is followed by its rule, or nothing may depend on it."""
+    followed = {id(x) for x in engine.followed}
+    for x in call.tensors():
+        for part in x.parts if isinstance(x, Stacked) else [x]:
+            if part.told and id(part) not in followed:
+                engine.strange(part, part.told)
 
 
 _BEYOND = {"as_strided", "as_strided_copy", "as_strided_scatter"}
