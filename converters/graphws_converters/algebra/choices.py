@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphws_converters.algebra.dims import Dim, leaves, resolve
-from graphws_converters.algebra.unify import regroup
+from graphws_converters.algebra.unify import regroup, unify
+
+PICKED = "its elements are picked by their numbers"
+"""The reason of a parameter's axis whose elements are only ever picked one by one, by numbers that count from its own
+first element."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -22,7 +26,7 @@ class Choice:
     """An index, as the axes of one tensor follow it.
 
     Attributes:
-        by: What tells it from other indices; compared by identity.
+        by: What tells it from other indices: itself, or the number of the one element that it always chooses.
         places: For each axis of the tensor its part of the index; None where the index is constant along it.
     """
 
@@ -34,9 +38,14 @@ class Choice:
         """A new index of this shape, which follows no other."""
         return cls(object(), tuple(Dim(size) if size > 1 else None for size in shape))
 
+    @classmethod
+    def element(cls, number: int, rank: int) -> Choice:
+        """One and the same element everywhere."""
+        return cls(number, (None,) * rank)
+
     def same(self, other: Choice) -> bool:
         """Whether both choose the same element at every place."""
-        return self.by is other.by and [_parts(p) for p in self.places] == [_parts(p) for p in other.places]
+        return self.by == other.by and [_parts(p) for p in self.places] == [_parts(p) for p in other.places]
 
     def arranged(self, axes: Sequence[int | None]) -> Choice | None:
         """The same index along other axes; None where one that it varies along is gone, or occurs twice.
@@ -90,6 +99,12 @@ class Told:
     def same(self, other: Told) -> bool:
         """Whether both say the same of one axis."""
         return self.axis == other.axis and resolve(self.host) is resolve(other.host) and self.choice.same(other.choice)
+
+    def meet(self, other: Told) -> None:
+        """Two hosts whose elements are picked are one where elements of the same number meet along one axis."""
+        picked = isinstance(self.choice.by, int) and self.host.size == other.host.size
+        if picked and self.axis == other.axis and self.choice.same(other.choice):
+            unify(self.host, other.host, "elements of the same number")
 
     def arranged(self, axes: Sequence[int | None], steady: Sequence[int | None]) -> list[Told] | None:
         """What it says along new axes; None where the index is lost.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from graphws_converters.algebra.choices import Told
+from graphws_converters.algebra.choices import Choice, Told
 from graphws_converters.algebra.dims import Dim, resolve
 from graphws_converters.algebra.tensors import Abstract, Leg, Scope
 from graphws_converters.algebra.unify import unify
@@ -178,7 +178,8 @@ class Engine(Arranging):
         """
         told = [*self.agreed([(x, kept)])]
         for axis, index, along in indices:
-            choice = index.choice and index.choice.arranged(along)
+            index.choice = index.choice or Choice.of(index.shape)
+            choice = index.choice.arranged(along)
             if choice is not None:
                 told += [Told(n, x.legs[axis].dim, choice) for n, k in enumerate(kept) if k is not None]
         made = self.tensor(legs, index=x.index, told=tuple(told))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphws.kinds import spelled
+from graphws_converters.algebra.choices import PICKED
 from graphws_converters.algebra.dims import free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
@@ -68,6 +69,9 @@ def analyse(program: Program) -> Analysis:
     left = program.numbers_read()
     nodes = needed(program, left)
     users = _users(nodes)
+    for key, value in program.parameters.items():
+        for axis in _picked(value, users):
+            free(analysis.parameters[key].legs[axis].dim, PICKED)
     for node in nodes:
         _read(analysis, node, users)
     for value in left:
@@ -114,6 +118,16 @@ def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterato
             found = analysis.values.get(value) if value in users else None
             if isinstance(found, Abstract) and found.index is not None and not is_free(found.index):
                 yield node.op
+
+
+def _picked(value: Value, users: Users) -> set[int]:
+    """Axes of a tensor from which every operation that reads it picks single elements by their numbers."""
+    rank, axes = len(value.shape), []
+    for user in users.get(value, ()):
+        if user.op not in ("select", "unbind"):
+            return set()
+        axes.append(user.arguments.get("dim", 0) % rank)
+    return {axes[0]} if axes and len(set(axes)) == 1 and rank > 1 and value.shape[axes[0]] > 1 else set()
 
 
 def _users(nodes: Iterable[Node]) -> Users:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from graphws_converters.algebra.choices import Told
 from graphws_converters.algebra.dims import Dim, atoms, normal
+from graphws_converters.algebra.tensors import Abstract
 from graphws_converters.analysis.interpreter import Analysis
 
 Companions = dict[Dim, set[Dim]]
@@ -24,7 +25,7 @@ def companions_of(analysis: Analysis) -> Companions:
     seen: set[frozenset[int]] = set()
     tensors = [*analysis.parameters.values(), *analysis.engine.tensors]
     groups: Iterable[tuple[Sequence[Dim], Sequence[Told]]] = [
-        *((x.dims, x.told) for x in tensors),
+        *((x.dims, _told(x)) for x in tensors),
         *(([*x.dims, x.index], ()) for x in tensors if x.index is not None),
         *((dims, ()) for dims in analysis.engine.barriers),
     ]
@@ -79,6 +80,13 @@ def _lineage(atom: Dim, parents: dict[Dim, Dim]) -> set[Dim]:
 
 def _extent(atom: Dim, parents: dict[Dim, Dim]) -> int:
     return math.prod(a.size for a in _lineage(atom, parents))
+
+
+def _told(x: Abstract) -> Sequence[Told]:
+    """What indices tell along the axes of a tensor; an index tells itself along those on which it is constant."""
+    if x.index is None or x.choice is None:
+        return x.told
+    return [*x.told, *(Told(k, x.index, x.choice) for k in range(len(x.legs)))]
 
 
 def _companions(dims: Sequence[Dim], told: Sequence[Told] = ()) -> dict[Dim, set[Dim]]:

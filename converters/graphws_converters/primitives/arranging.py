@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphws_converters.algebra.choices import Told
-from graphws_converters.algebra.dims import Dim, total
+from graphws_converters.algebra.choices import PICKED, Choice, Told
+from graphws_converters.algebra.dims import Dim, resolve, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
-from graphws_converters.algebra.unify import cut, regroup
+from graphws_converters.algebra.unify import cut, regroup, unify
 from graphws_converters.primitives.demands import Demands
 
 
@@ -132,8 +132,17 @@ class Arranging(Demands):
             x = self.plain(x)
         axis %= len(x.legs)
         at %= x.shape[axis]
+        if x.weight and resolve(x.legs[axis].dim).reason == PICKED:
+            return self._element(x, axis, at)
         piece = self.slice(x, axis, at, at + 1)
         return self.tensor([*piece.legs[:axis], *piece.legs[axis + 1 :]], piece)
+
+    def _element(self, x: Abstract, axis: int, at: int) -> Abstract:
+        """One element of an axis whose elements are all picked so: its number tells it along the axes that are left."""
+        kept = [k for k in range(len(x.legs)) if k != axis]
+        made = self.tensor([x.legs[k] for k in kept], x, told=self.agreed([(x, kept)]))
+        made.told += tuple(Told(n, x.legs[axis].dim, Choice.element(at, len(kept))) for n in range(len(kept)))
+        return made
 
     def concat(self, xs: Sequence[Any], axis: int) -> Abstract:
         """One after the other along an axis."""
@@ -151,7 +160,16 @@ class Arranging(Demands):
                 self.same(column[0], leg, "a concatenation")
             legs.append(column[0])
         told = self.agreed([(x, range(len(legs))) for x in plain], [axis])
-        return self.tensor(legs, told=told)
+        return self.tensor(legs, index=self._counted(plain), told=told)
+
+    def _counted(self, xs: Sequence[Abstract]) -> Dim | None:
+        """What the integers of all tensors count through, where they all count through the same."""
+        found = [x.index for x in xs if x.index is not None]
+        if len(found) < len(xs) or len({dim.size for dim in found}) > 1:
+            return None
+        for dim in found[1:]:
+            unify(found[0], dim, "a concatenation of indices")
+        return found[0]
 
 
 def groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -8,6 +8,7 @@ chosen alike; axes of which that is not known are *strangers* to the host, and c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -106,6 +107,8 @@ class Demands:
         kept: list[Told] = []
         for found, (x, axes) in zip(said, operands, strict=True):
             for told in found:
+                for t in itertools.chain.from_iterable(said):
+                    told.meet(t)
                 along = [other for other, (_, places) in zip(said, operands, strict=True)
                          if places[told.axis] is not None]  # fmt: skip
                 if not all(any(told.same(t) for t in other) for other in along):
