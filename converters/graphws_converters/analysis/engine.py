@@ -215,6 +215,7 @@ class Engine(Arranging):
         else:
             self.release_index(index, why)
             self.release([leg], why)
+            index.index = index.index or leg.dim  # whatever else it addresses is counted alike
         self.pin([leg])
 
 
