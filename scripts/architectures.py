@@ -85,7 +85,8 @@ def line(name: str, result: Conversion, seconds: float, known: float | None = No
 
 def table() -> list[str]:
     """Every architecture."""
-    head = "| architecture | gate | error | control | runs | spaces | confirmed | log10\\|G\\| | known | coverage | seconds |"
+    columns = "architecture, gate, error, control, runs, spaces, confirmed, log10\\|G\\|, known, coverage, seconds"
+    head = "| " + columns.replace(", ", " | ") + " |"
     rule = "|---|---|---|---|---|---|---|---|---|---|---|"
     lines = ["", "## Modules of PyTorch", "", head, rule]
     for name in architectures.ARCHITECTURES:

@@ -77,7 +77,7 @@ class Engine(Arranging):
         gone = {k % rank for k in axes} if axes else set(range(rank))
         self.pin([plain.legs[k] for k in gone])
         self.release_index(plain, "an index used as a number")
-        axes = [None if k in gone else k for k in range(rank) if keep or k not in gone]
+        axes: list[int | None] = [None if k in gone else k for k in range(rank) if keep or k not in gone]
         legs = [Leg(Dim(1)) if k is None else plain.legs[k] for k in axes]
         return self.tensor(legs, told=self.agreed([(plain, axes)]))
 
@@ -99,11 +99,11 @@ class Engine(Arranging):
         told = self.agreed(list(zip(plain, axes, strict=True)))
         kept: list[Told] = []
         if told:
-            letters = [order.index(c) for c in right]
+            written = [order.index(c) for c in right]
             for t in told:
-                known = t.arranged(letters, letters)
+                known = t.arranged(written, written)
                 kept += known or []
-                if known is None and t.axis in letters:
+                if known is None and t.axis in written:
                     self.strangers.append((users[order[t.axis]][0][1].dim, t.host))
         for letter, found in users.items():
             for _, leg in found[1:]:
