@@ -77,9 +77,9 @@ class Engine(Arranging):
         gone = {k % rank for k in axes} if axes else set(range(rank))
         self.pin([plain.legs[k] for k in gone])
         self.release_index(plain, "an index used as a number")
-        axes: list[int | None] = [None if k in gone else k for k in range(rank) if keep or k not in gone]
-        legs = [Leg(Dim(1)) if k is None else plain.legs[k] for k in axes]
-        return self.tensor(legs, told=self.agreed([(plain, axes)]))
+        left: list[int | None] = [None if k in gone else k for k in range(rank) if keep or k not in gone]
+        legs = [Leg(Dim(1)) if k is None else plain.legs[k] for k in left]
+        return self.tensor(legs, told=self.agreed([(plain, left)]))
 
     def contract(self, equation: str, xs: Sequence[Any]) -> Abstract:
         """A product of tensors, summed over the letters that the result lacks: ``bij,bjk->bik``."""
