@@ -44,7 +44,8 @@ networks are small, with random weights, so sizes and groups are those of the te
 - **known**: digits of the largest group that the architecture is known to have, by a formula from its heads, neurons
   and experts (`tests/converters/known_groups.py`), and the share of them that was found; empty where no formula is
   known.
-- **coverage**: of the numbers that outputs depend on, the share that follows the group (`graphws.checkpoints.coverage`).
+- **coverage**: of the numbers that outputs depend on, the share that follows the group, as
+  `graphws.checkpoints.coverage` counts it.
 - **seconds**: CPU time of tracing, analysis, the gate, the gradients and the runs from the file, on one thread.
 """
 MARKS = {"signed": "±", "scaling": "+", "monomial": "*", "linear": "GL"}
