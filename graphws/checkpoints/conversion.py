@@ -7,7 +7,6 @@ them there.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.coverage import coverage
 from graphws.errors import UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
@@ -131,10 +131,8 @@ class Conversion:
 
     @property
     def coverage(self) -> float:
-        """Share of the numbers that some moving space indexes."""
-        graph = self.graph
-        sizes = {p.name: math.prod(graph.shape(p.name)) for p in graph.parameters}
-        return sum(n for name, n in sizes.items() if graph.set_axes(name)) / max(sum(sizes.values()), 1)
+        """Share of the numbers that follow the group, out of those that outputs depend on; see `coverage`."""
+        return coverage(self.graph)
 
     @property
     def verified(self) -> bool:

@@ -95,7 +95,7 @@ def convert_command(
     moving = sum(space.moves for space in graph.spaces)
     console.print(
         f"{len(graph.spaces)} spaces ({moving} move), {len(graph.parameters)} parameters, {graph.numel:,} numbers, "
-        f"{found.coverage:.1%} of them on a space that moves; 10^{graph.log10_order():.1f} relabellings",
+        f"{found.coverage:.1%} of what outputs depend on follows the group; 10^{graph.log10_order():.1f} relabellings",
         markup=False,
     )
     for note in found.notes:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from graphws_converters.algebra.choices import Choice, Told
 from graphws_converters.algebra.dims import Dim
 
 Scope = Literal["both", "scale", "sign"]
@@ -60,6 +61,8 @@ class Abstract:
         zero: Whether they are all 0, so that scaling them changes nothing.
         constant: Its numbers, where the network does not change them.
         weight: Whether it is a parameter, or a view of one.
+        choice: Which index it is, where its values are indices.
+        told: Along which axes indices tell the element of a host that is no axis.
     """
 
     legs: tuple[Leg, ...]
@@ -68,6 +71,8 @@ class Abstract:
     zero: bool = False
     constant: Tensor | None = None
     weight: bool = False
+    choice: Choice | None = None
+    told: tuple[Told, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -158,7 +158,7 @@ def _without_numbers(parameter: Abstract) -> StoredBlock:
     """The one block of a tensor without elements: whole, and none of its axes in a space that moves."""
     view = tuple(leg.size for leg in parameter.legs)
     atoms = tuple(((Dim(leg.size, EMPTY), (leg, 0)),) if leg.size != 1 else () for leg in parameter.legs)
-    return StoredBlock(view, tuple((0, size) for size in view), atoms, ())
+    return StoredBlock(view, tuple((0, size) for size in view), atoms, (), (None,) * len(view))
 
 
 def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:

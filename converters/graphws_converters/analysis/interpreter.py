@@ -16,7 +16,7 @@ from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
-from graphws_converters.analysis.look_ahead import Users, only_taken_apart, taken_apart
+from graphws_converters.analysis.look_ahead import TAKING, Users, only_taken_apart, taken_apart
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
@@ -83,6 +83,8 @@ def analyse(program: Program) -> Analysis:
                             and value not in {*program.outputs, *left})  # fmt: skip
     for key in analysis.unused:
         engine.release(_legs(analysis.parameters[key]), "not used")
+    for part in _never_picked(analysis, users):
+        engine.release(_legs(part), "not used")
     analysis.ties.update(_choices(analysis, nodes, users))
     return analysis
 
@@ -96,6 +98,15 @@ def _parameter(engine: Engine, key: str, shape: tuple[int, ...], axis: int | Non
         for leg in part.legs:
             leg.dim.label = key
     return parts[0] if axis is None else Stacked(axis, parts)
+
+
+def _never_picked(analysis: Analysis, users: Users) -> Iterator[Abstract]:
+    """Parts of a parameter that no operation picks, where operations pick others."""
+    values = {id(value) for value in analysis.values.values()}
+    for key, value in analysis.program.parameters.items():
+        found = analysis.parameters[key]
+        if isinstance(found, Stacked) and all(user.op in TAKING for user in users.get(value, ())):
+            yield from (part for part in found.parts if id(part) not in values)
 
 
 def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
@@ -153,6 +164,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
     call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
     engine.addressing.clear()
+    engine.followed.clear()
     if not shapes:
         return
     try:
@@ -163,6 +175,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
             raise NotCovered("another shape than expected")
         engine.unknown([engine.plain(x) for x in call.unread()], [], f"{node.op}: a rule that leaves it out")
         _keep_positions(engine, call, results)
+        _keep_choices(engine, call)
         if not entry.powers:
             engine.pin([leg for x in call.tensors() for leg in _legs(x)])
             engine.pin([leg for r in results for leg in _legs(r)])
@@ -200,6 +213,15 @@ def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Sta
         for part in x.parts if isinstance(x, Stacked) else [x]:
             if part.index is not None and part.index not in kept and part not in engine.addressing:
                 engine.release_index(part, f"{call.node.op} of positions")
+
+
+def _keep_choices(engine: Engine, call: Call) -> None:
+    """What an index tells of a tensor is followed by its rule, or nothing may depend on it."""
+    followed = {id(x) for x in engine.followed}
+    for x in call.tensors():
+        for part in x.parts if isinstance(x, Stacked) else [x]:
+            if part.told and id(part) not in followed:
+                engine.strange(part, part.told)
 
 
 _BEYOND = {"as_strided", "as_strided_copy", "as_strided_scatter"}

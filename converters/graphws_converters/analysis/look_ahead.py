@@ -13,7 +13,8 @@ from graphws_converters.analysis.ir import Node, Value, values_in
 
 Users = dict[Value, list[Node]]
 
-_TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
+TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
+"""What takes an axis apart."""
 _WITH_STATES = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 """Recurrent layers: the first axis of their states counts layers and directions."""
 _DEEPEST = 8
@@ -64,7 +65,7 @@ def _taken(user: Node, value: Value, places: Places, alone: bool) -> int | None:
     if user.op in _WITH_STATES and "params" in user.arguments:
         rest = [argument for name, argument in user.arguments.items() if name != "hx"]
         return places[0] if len(places) > 1 and value not in values_in(rest) else None
-    if user.op not in _TAKING:
+    if user.op not in TAKING:
         return None
     axis = user.arguments.get("dim", 0)
     pieces = [piece for piece in user.outputs if piece is not None and len(piece.shape) == len(places)]

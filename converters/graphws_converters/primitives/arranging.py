@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from graphws_converters.algebra.choices import Told
 from graphws_converters.algebra.dims import Dim, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
-from graphws_converters.algebra.unify import cut, regroup
+from graphws_converters.algebra.unify import cut, regroup, unify
 from graphws_converters.primitives.demands import Demands
 
 
@@ -29,7 +31,8 @@ class Arranging(Demands):
         if math.prod(shape) == 0:
             return self.fresh(shape)  # of no elements nobody knows the order
         legs: list[Leg | None] = [None] * len(shape)
-        for before, after in groups(plain.shape, shape):
+        grouped = groups(plain.shape, shape)
+        for before, after in grouped:
             if len(before) == len(after) == 1:
                 legs[after[0]] = plain.legs[before[0]]
                 continue
@@ -42,7 +45,26 @@ class Arranging(Demands):
             self.regrouped(old, new)
             for k, leg in zip(after, new, strict=True):
                 legs[k] = leg
-        return self.tensor([leg for leg in legs if leg is not None], plain)
+        choice = plain.choice and plain.choice.reshaped(grouped, shape)
+        told = self._reshaped(plain, grouped, shape)
+        return self.tensor([leg for leg in legs if leg is not None], plain, told=told, choice=choice)
+
+    def _reshaped(
+        self, x: Abstract, grouped: Sequence[tuple[list[int], list[int]]], shape: Sequence[int]
+    ) -> tuple[Told, ...]:
+        """What indices tell after a reshape: of an axis that was merged, what they told along all its parts."""
+        self.followed.append(x)
+        kept: list[Told] = []
+        for told in x.told:
+            choice = told.choice.reshaped(grouped, shape)
+            before, after = next(group for group in grouped if told.axis in group[0])
+            alike = [any(replace(told, axis=k).same(t) for t in x.told) for k in before if x.shape[k] > 1]
+            if choice is None or not all(alike):
+                self.strange(x, [told])
+                continue
+            made = [Told(k, told.host, choice) for k in after if shape[k] > 1]
+            kept += [t for t in made if not any(t.same(other) for other in kept)]
+        return tuple(kept)
 
     def split_stacked(self, x: Abstract, axis: int, sizes: Sequence[int], counted: int) -> Stacked | None:
         """One axis viewed as several, of which `counted` will be taken apart; None where that is impossible."""
@@ -57,7 +79,11 @@ class Arranging(Demands):
         parts, legs = [], []
         for finer in inner:
             legs.append([Leg(dim) for dim in finer or []])
-            parts.append(self.tensor([*x.legs[:axis], *outer, *legs[-1], *x.legs[axis + 1 :]], x))
+            new = [*x.legs[:axis], *outer, *legs[-1], *x.legs[axis + 1 :]]
+            split = len(new) - len(x.legs) + 1
+            axes = [*range(axis), *[axis] * split, *range(axis + 1, len(x.legs))]
+            told = self.agreed([(x, axes)], range(axis, axis + split))
+            parts.append(self.tensor(new, x, told=told))
         self.regrouped([whole], [*outer, *(leg for group in legs for leg in group)])
         return Stacked(axis + counted, parts)
 
@@ -72,7 +98,8 @@ class Arranging(Demands):
             dims = [Dim(size, "a cut across its structure") for size in sizes]
         legs = [Leg(dim) for dim in dims]
         self.regrouped([whole], legs)
-        return [self.tensor([*plain.legs[:axis], leg, *plain.legs[axis + 1 :]], plain) for leg in legs]
+        told = self.agreed([(plain, range(len(plain.legs)))], [axis])
+        return [self.tensor([*plain.legs[:axis], leg, *plain.legs[axis + 1 :]], plain, told=told) for leg in legs]
 
     def slice(self, x: Any, axis: int, start: int, stop: int, step: int = 1) -> Abstract:
         """Part of one axis; `start` and `stop` are inside it."""
@@ -123,7 +150,17 @@ class Arranging(Demands):
             for leg in column[1:]:
                 self.same(column[0], leg, "a concatenation")
             legs.append(column[0])
-        return self.tensor(legs)
+        told = self.agreed([(x, range(len(legs))) for x in plain], [axis])
+        return self.tensor(legs, index=self._counted(plain), told=told)
+
+    def _counted(self, xs: Sequence[Abstract]) -> Dim | None:
+        """What the integers of all tensors count through, where they all count through the same."""
+        found = [x.index for x in xs if x.index is not None]
+        if len(found) < len(xs) or len({dim.size for dim in found}) > 1:
+            return None
+        for dim in found[1:]:
+            unify(found[0], dim, "a concatenation of indices")
+        return found[0]
 
 
 def groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -21,7 +21,11 @@ def embedding(e: Engine, call: Call) -> Result:
     table, index = e.plain(call["weight"]), e.plain(call["indices"])
     e.index_into(index, table.legs[0], "tokens")
     e.written += [leg for leg in table.legs[1:] if table.weight]
-    return e.tensor([*index.legs, *table.legs[1:]], index=table.index)
+    n, rank = len(index.legs), len(index.legs) + len(table.legs) - 1
+    legs = [*index.legs, *table.legs[1:]]
+    found = e.looked_up(table, legs, _axes(rank, n, 1), [(0, index, _axes(rank, 0, 0, n))])
+    found.weight = False
+    return found
 
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
@@ -41,10 +45,13 @@ def index_select(e: Engine, call: Call) -> Result:
     """Some elements of an axis."""
     x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
     e.index_into(index, x.legs[axis], "a selection by data")
-    return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], index=x.index)
+    legs = [*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]]
+    n = len(index.legs)
+    kept = [*range(axis), *[None] * n, *range(axis + 1, len(x.legs))]
+    return e.looked_up(x, legs, kept, [(axis, index, _axes(len(legs), axis, 0, n))])
 
 
-@rule("index", "_unsafe_index")
+@rule("index", "_unsafe_index", powers=True)
 def index(e: Engine, call: Call) -> Result:
     """NumPy's advanced indexing."""
     x = e.plain(call["self"])
@@ -58,20 +65,32 @@ def index(e: Engine, call: Call) -> Result:
         e.index_into(i, x.legs[k], "a selection by data")
     found = e.pointwise([Abstract(i.legs) for i in indices], why="indices").legs
     adjacent = places == list(range(places[0], places[-1] + 1))
-    rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
-    legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
-    return e.tensor(legs, index=x.index)
+    rest = [k for k in range(len(x.legs)) if given[k] is None]
+    at = places[0] if adjacent else 0
+    kept = [*rest[:at], *[None] * len(found), *rest[at:]]
+    before = iter(found)
+    legs = [next(before) if k is None else x.legs[k] for k in kept]
+    along = [
+        [None if a is None or i.legs[a].size != legs[n].size else a
+         for n, a in enumerate(_axes(len(legs), at + len(found) - len(i.legs), 0, len(i.legs)))]
+        for i in indices
+    ]  # fmt: skip
+    return e.looked_up(x, legs, kept, list(zip(places, indices, along, strict=True)))
 
 
-@rule("gather", "take_along_dim")
+@rule("gather", "take_along_dim", powers=True)
 def gather(e: Engine, call: Call) -> Result:
     """For each place one element of an axis."""
     x, chosen, axis = e.plain(call["self"]), e.plain(call.get("index", call.get("indices"))), call.axis()
     e.index_into(chosen, x.legs[axis], "a selection by data")
+    e.pin(chosen.legs)
+    legs, kept = list(chosen.legs), list[int | None]([None] * len(x.legs))
     for k, (a, b) in enumerate(zip(x.legs, chosen.legs, strict=True)):
         if k != axis:
             _meet(e, a, b, "gather")
-    return e.tensor(chosen.legs, index=x.index)
+        if k != axis and a.size == b.size:
+            legs[k], kept[k] = a, k
+    return e.looked_up(x, legs, kept, [(axis, chosen, range(len(legs)))])
 
 
 @rule("scatter", "scatter_add", "scatter_reduce")
@@ -119,6 +138,11 @@ def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"
     return list(e.unknown([e.plain(x) for x in call.tensors()], call.shapes, why))
+
+
+def _axes(rank: int, at: int, first: int, count: int | None = None) -> list[int | None]:
+    """For each of `rank` axes the one that it was: from place `at` on, `count` axes (or all) counted from `first`."""
+    return [n - at + first if at <= n < (rank if count is None else at + count) else None for n in range(rank)]
 
 
 def _meet(e: Engine, a: Leg, b: Leg, why: str) -> None:

@@ -192,9 +192,7 @@ def unbind(e: Engine, call: Call) -> Result:
     if isinstance(x, Stacked) and axis % (len(x.parts[0].legs) + 1) == x.axis:
         return list(x.parts)
     x = e.plain(x)
-    axis %= len(x.legs)
-    pieces = e.cut(x, axis, [1] * x.shape[axis])
-    return [e.tensor([*p.legs[:axis], *p.legs[axis + 1 :]], p) for p in pieces]
+    return [e.select(x, axis, at) for at in range(x.shape[axis % len(x.legs)])]
 
 
 @rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk", powers=True)
