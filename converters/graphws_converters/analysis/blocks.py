@@ -2,7 +2,7 @@
 
 A stored axis is read as one or several *columns*: one where it is an atom, a sum, or a product of atoms; one for each
 factor where it is a product with a sum inside (heads, then q, k and v side by side in each head), which needs a view of
-the stored tensor.  A column is cut into *runs*, each a row-major product of atoms.  A structure deeper than that is
+the stored tensor.  An axis that reads its elements in another sequence is put in order first.  A column is cut into *runs*, each a row-major product of atoms.  A structure deeper than that is
 given up: its atoms become free.
 """
 
@@ -13,12 +13,15 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from graphws_converters.algebra.dims import Dim, factors, free, is_free, leaves, normal, terms
+from graphws_converters.algebra.dims import Dim, factors, free, is_free, laid_out, leaves, normal, terms
+from graphws_converters.algebra.orders import Order, inverse, is_identity
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.analysis.powers import Place
 
 MOST_BLOCKS = 1024
 """How many parameters may share one stored tensor; graphs allow no more."""
+MOST_PLACES = 1 << 20
+"""How many places the orders of all blocks of one tensor may name."""
 GIVEN_UP = "its structure is too deep to be stored in blocks"
 
 
@@ -63,6 +66,7 @@ class StoredBlock:
         atoms: Of each column its atoms, with their places.
         number: Its number along each column that is cut; empty where none is.
         told: Free atoms of which it holds one element, and which.
+        orders: For each axis of the tensor the places of its elements in order; empty where they stand in order.
     """
 
     view: tuple[int, ...]
@@ -70,6 +74,7 @@ class StoredBlock:
     atoms: tuple[tuple[tuple[Dim, Place], ...], ...]
     number: tuple[int, ...]
     told: Mapping[Dim, int] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
 
 
 def settle(parameters: list[Abstract]) -> None:
@@ -81,13 +86,17 @@ def settle(parameters: list[Abstract]) -> None:
 def _give_up(parameter: Abstract) -> bool:
     """Frees the first thing that is too deep or too finely cut; whether there was one."""
     for leg in parameter.legs:
-        for dim in _too_deep(leg.dim):
+        for dim in _too_deep(laid_out(leg.dim)[0]):
             free(dim, GIVEN_UP)
             return True
     cuts = [[len(runs) for runs in columns(leg)[1]] for leg in parameter.legs]
     if math.prod(n for row in cuts for n in row) > MOST_BLOCKS:
         worst = max(range(len(cuts)), key=lambda k: math.prod(cuts[k]))
         free(parameter.legs[worst].dim, f"cut into more than {MOST_BLOCKS} blocks")
+        return True
+    moved = [leg for leg in parameter.legs if _order(leg, ())]
+    if moved and math.prod(n for row in cuts for n in row) * sum(leg.size for leg in moved) > MOST_PLACES:
+        free(max(moved, key=lambda leg: leg.size).dim, "too many blocks of an axis in another order")
         return True
     return False
 
@@ -119,6 +128,8 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
         apart: Free atoms whose elements are to be blocks of their own, wherever they are the slowest of a run.
     """
     read = [columns(leg) for leg in parameter.legs]
+    orders = tuple(_order(leg, apart) for leg in parameter.legs)
+    orders = orders if any(orders) else ()
     view = tuple(size for sizes, _ in read for size in sizes)
     cut = [[part for run in runs for part in run.apart(apart)] for _, rows in read for runs in rows]
     found = []
@@ -127,16 +138,25 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
         number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
         told = dict(run.told for run in runs if run.told is not None)
         found.append(
-            StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told)
+            StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told, orders)
         )
     return found
 
 
+def _order(leg: Leg, apart: Collection[Dim]) -> Order:
+    """The places of the elements of a stored axis in order; empty where they stand in order, or nobody asks."""
+    if is_free(leg.dim) and not set(leaves(leg.dim)) & set(apart):
+        return ()
+    order = inverse(laid_out(leg.dim)[1])
+    return () if is_identity(order) else order
+
+
 def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:
-    """The columns of a stored axis: their sizes, and the runs of each."""
-    shape, items = normal(leg.dim)
-    if is_free(leg.dim) or shape != "product" or not any(normal(item)[0] == "sum" for item in items):
-        return [leg.size], [_runs(leg, leg.dim, 0)]
+    """The columns of a stored axis, put in order: their sizes, and the runs of each."""
+    dim = laid_out(leg.dim)[0]
+    shape, items = normal(dim)
+    if is_free(dim) or shape != "product" or not any(normal(item)[0] == "sum" for item in items):
+        return [leg.size], [_runs(leg, dim, 0)]
     sizes, rows, at = [], [], 0
     for item in items:
         sizes.append(item.size)

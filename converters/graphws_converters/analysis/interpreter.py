@@ -8,15 +8,17 @@ never soundness, and the reason is kept.  So does a call that hands numbers to P
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphws.kinds import spelled
-from graphws_converters.algebra.dims import free, is_free, repeated
+from graphws_converters.algebra.dims import Dim, free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.fixed import Fixed
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
+from graphws_converters.analysis.rearrangements import Rearrangement, reads, rearrangements
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
@@ -66,10 +68,16 @@ def analyse(program: Program) -> Analysis:
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
     left = program.numbers_read()
-    nodes = needed(program, left)
-    users = _users(nodes)
+    fixed = Fixed(program)
+    moved = rearrangements(program, needed(program, left), fixed)
+    nodes = needed(program, left, moved)
+    users = _users(nodes, moved)
     for node in nodes:
-        _read(analysis, node, users)
+        if any(value is not None and value not in moved for value in node.outputs):
+            _read(analysis, node, users, fixed)
+        for value in node.outputs:
+            if value is not None and value in moved:
+                analysis.values[value] = _rearranged(analysis, moved[value])
     for value in left:
         engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
@@ -94,12 +102,14 @@ def analyse(program: Program) -> Analysis:
 Users = dict[Value, list[Node]]
 
 
-def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
+def needed(
+    program: Program, also: Iterable[Value] = (), moved: Mapping[Value, Rearrangement] | None = None
+) -> list[Node]:
     """The nodes that some output, or another tensor, depends on: what others do cannot be seen from outside."""
     wanted, kept = {*program.outputs, *also}, []
     for node in reversed(program.nodes):
         if any(value in wanted for value in node.outputs if value is not None):
-            wanted.update(node.values())
+            wanted.update(reads(node, moved or {}))
             kept.append(node)
     return kept[::-1]
 
@@ -116,15 +126,26 @@ def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterato
                 yield node.op
 
 
-def _users(nodes: Iterable[Node]) -> Users:
+def _users(nodes: Iterable[Node], moved: Mapping[Value, Rearrangement]) -> Users:
     users: Users = {}
     for node in nodes:
-        for value in dict.fromkeys(node.values()):
+        for value in dict.fromkeys(reads(node, moved)):
             users.setdefault(value, []).append(node)
     return users
 
 
-def _read(analysis: Analysis, node: Node, users: Users) -> None:
+def _rearranged(analysis: Analysis, found: Rearrangement) -> Abstract:
+    """A tensor that reads the axes of another in other sequences."""
+    engine = analysis.engine
+    source = engine.plain(analysis.values[found.source])
+    for axis, order in (entry for entry in found.axes if entry is not None):
+        source = engine.picked(source, axis, order)
+    legs = [Leg(Dim(1)) if entry is None else source.legs[entry[0]] for entry in found.axes]
+    made: Abstract = engine.tensor(legs, source)
+    return made
+
+
+def _read(analysis: Analysis, node: Node, users: Users, fixed: Fixed) -> None:
     """One node: its rule, or nothing but freedom."""
     engine = analysis.engine
     engine.place = node.place
@@ -134,7 +155,7 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
             [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
         )
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
-    call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
+    call = Call(node, arguments, shapes, lambda: taken_apart(node, users), fixed)
     engine.addressing.clear()
     if not shapes:
         return

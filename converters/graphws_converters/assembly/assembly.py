@@ -169,7 +169,7 @@ def _parameter(made: _Assembly, piece: _Piece) -> Parameter:
     view = piece.block.view if piece.block.view != stored.shape and not piece.whole else None
     bounds = None if piece.whole else piece.block.bounds
     kind = "buffer" if stored.buffer else "weight" if len(axes) > 1 else "bias" if "bias" in piece.key else "scale"
-    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view)
+    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view, piece.block.orders)
     return Parameter(piece.name, axes, kind, storage=place)
 
 

@@ -19,6 +19,9 @@ from graphws_converters.rules.registry import Call, NotCovered, Result, is_tenso
 def embedding(e: Engine, call: Call) -> Result:
     """A row of a table for each index."""
     table, index = e.plain(call["weight"]), e.plain(call["indices"])
+    found = _taken(e, call, table, 0, "indices")
+    if found is not None:
+        return found
     e.index_into(index, table.legs[0], "tokens")
     e.written += [leg for leg in table.legs[1:] if table.weight]
     return e.tensor([*index.legs, *table.legs[1:]], index=table.index)
@@ -40,19 +43,26 @@ def embedding_bag(e: Engine, call: Call) -> Result:
 def index_select(e: Engine, call: Call) -> Result:
     """Some elements of an axis."""
     x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
+    found = _taken(e, call, x, axis, "index")
+    if found is not None:
+        return found
     e.index_into(index, x.legs[axis], "a selection by data")
     return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], index=x.index)
 
 
-@rule("index", "_unsafe_index")
+@rule("index", "_unsafe_index", powers=True)
 def index(e: Engine, call: Call) -> Result:
     """NumPy's advanced indexing."""
     x = e.plain(call["self"])
     given = [None if i is None else e.plain(i) for i in call["indices"]]
+    places = [k for k, i in enumerate(given) if i is not None]
+    if len(places) == 1:
+        found = _taken(e, call, x, places[0], "indices", places[0])
+        if found is not None:
+            return found
     given += [None] * (len(x.legs) - len(given))
     if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
         raise NotCovered("a selection by a mask")
-    places = [k for k, i in enumerate(given) if i is not None]
     indices = [i for i in given if i is not None]
     for k, i in zip(places, indices, strict=True):
         e.index_into(i, x.legs[k], "a selection by data")
@@ -60,17 +70,23 @@ def index(e: Engine, call: Call) -> Result:
     adjacent = places == list(range(places[0], places[-1] + 1))
     rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
     legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
-    return e.tensor(legs, index=x.index)
+    made = e.tensor(legs, index=x.index)
+    e.pin([*x.legs, *made.legs])
+    return made
 
 
-@rule("gather", "take_along_dim")
+@rule("gather", "take_along_dim", powers=True)
 def gather(e: Engine, call: Call) -> Result:
     """For each place one element of an axis."""
     x, chosen, axis = e.plain(call["self"]), e.plain(call.get("index", call.get("indices"))), call.axis()
+    found = _gathered(e, call, x, axis)
+    if found is not None:
+        return found
     e.index_into(chosen, x.legs[axis], "a selection by data")
     for k, (a, b) in enumerate(zip(x.legs, chosen.legs, strict=True)):
         if k != axis:
             _meet(e, a, b, "gather")
+    e.pin([*x.legs, *chosen.legs])
     return e.tensor(chosen.legs, index=x.index)
 
 
@@ -137,6 +153,43 @@ def slice_scatter(e: Engine, call: Call) -> Result:
     for a, b in zip([leg for k, leg in enumerate(x.legs) if k != axis], others, strict=True):
         _meet(e, a, b, "a write into a slice")
     return e.tensor(x.legs)
+
+
+def _taken(e: Engine, call: Call, x: Abstract, axis: int, name: str, position: int | None = None) -> Abstract | None:
+    """The elements of an axis at constant places; None where the places depend on data.
+
+    Rows of a parameter that this run leaves out, or reads more than once, are told apart: other inputs may read others.
+    """
+    index = call.node.arguments[name]
+    places = call.places(index if position is None else index[position], x.shape[axis])
+    if places is None:
+        return None
+    order = places.flatten().tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    read = call[name]
+    e.addressing += [e.plain(i) for i in (read if isinstance(read, list | tuple) else [read]) if is_tensor(i)]
+    found = e.picked(x, axis, order)
+    if places.ndim == 1:
+        return found
+    return e.reshape(found, [*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
+
+
+def _gathered(e: Engine, call: Call, x: Abstract, axis: int) -> Abstract | None:
+    """The same constant places of an axis, for all places along the others; None for anything else."""
+    name = "index" if "index" in call.arguments else "indices"
+    places = call.places(call.node.arguments[name], x.shape[axis])
+    if places is None or places.ndim != len(x.legs) or not places.numel():
+        return None
+    lines = places.movedim(axis, -1).reshape(-1, places.shape[axis])
+    others = [k for k in range(len(x.legs)) if k != axis and places.shape[k] != x.shape[k]]
+    if others or not bool((lines == lines[:1]).all()):
+        return None
+    order = lines[0].tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    e.addressing.append(e.plain(call[name]))
+    return e.picked(x, axis, order)
 
 
 @rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select", "bucketize")

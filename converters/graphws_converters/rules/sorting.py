@@ -17,13 +17,6 @@ def cumulative(e: Engine, call: Call) -> Result:
     return [out, *(e.tensor(out.legs) for _ in call.shapes[1:])]
 
 
-@rule("roll", "flip")
-def moved(e: Engine, call: Call) -> Result:
-    """Entries shifted along axes."""
-    x = e.plain(call["self"])
-    return e.ordered(x, list(call["dims"]) or list(range(len(x.legs))), call.shape, call.node.op)
-
-
 @rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2")
 def fourier(e: Engine, call: Call) -> Result:
     """Frequencies along the last axis or two."""

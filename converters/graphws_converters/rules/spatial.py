@@ -60,10 +60,12 @@ def im2col(e: Engine, call: Call) -> Result:
     return e.tensor([*x.legs[:-3], Leg(product([x.dims[-3], taps])), Leg(Dim(call.shape[-1], "pixels"))])
 
 
-@rule("unfold")
+@rule("unfold", powers=True)
 def unfold(e: Engine, call: Call) -> Result:
-    """Windows along one axis."""
-    x = e.plain(call["self"])
+    """Windows along one axis: some elements several times, those of a window side by side in a new last axis."""
+    x, step = e.plain(call["self"]), call["step"]
     axis = call["dimension"] % len(x.legs)
-    y = e.ordered(x, [axis], call.shape[:-1], "windows")
-    return e.tensor([*y.legs, Leg(Dim(call.shape[-1], "windows"))])
+    count, size = call.shape[axis], call.shape[-1]
+    y = e.picked(x, axis, [k * step + j for k in range(count) for j in range(size)])
+    y = e.reshape(y, [*x.shape[:axis], count, size, *x.shape[axis + 1 :]])
+    return e.permute(y, [k for k in range(len(call.shape)) if k != axis + 1] + [axis + 1])  # type: ignore[no-any-return]

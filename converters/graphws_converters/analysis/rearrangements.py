@@ -1,0 +1,174 @@
+"""Rearrangements: runs of views that, as a whole, only put the elements of single axes in another sequence.
+
+``view``, ``transpose``, ``reshape`` one by one take an axis apart into factors, and slices that ``cat`` exchanges take
+it apart into terms, though nothing looks at the parts.  Read as one step, a channel shuffle is a permutation of its
+channels.  What such a run does is found by running it on the places of its source.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from graphws.kinds.declare import aten
+from graphws_converters.algebra.orders import Order
+from graphws_converters.analysis.fixed import Fixed
+from graphws_converters.analysis.ir import Node, Program, Value
+
+MOST_MOVED = 1 << 21
+"""Numbers of a tensor whose places are followed."""
+
+_MOVING = frozenset(
+    "view reshape _unsafe_view view_copy _reshape_copy flatten unflatten permute transpose swapaxes t movedim unsqueeze "
+    "squeeze slice select narrow split split_with_sizes chunk tensor_split unbind cat stack flip roll rot90 "
+    "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle index index_select contiguous clone alias "
+    "detach".split()
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Rearrangement:
+    """A tensor that holds the entries of another.
+
+    Attributes:
+        source: The other.
+        axes: For each axis longer than 1 the axis of the source, and the places of its elements there; None else.
+    """
+
+    source: Value
+    axes: tuple[tuple[int, Order] | None, ...]
+
+
+@dataclass(eq=False)
+class _Run:
+    """Views of one source."""
+
+    source: Value
+    nodes: int
+
+
+@dataclass(eq=False)
+class _Reading:
+    fixed: Fixed
+    runs: dict[Value, _Run] = field(default_factory=dict)
+    writers: dict[Value, Node] = field(default_factory=dict)
+    places: dict[Value, Tensor] = field(default_factory=dict)
+
+
+def rearrangements(program: Program, nodes: Sequence[Node], fixed: Fixed) -> dict[Value, Rearrangement]:
+    """The tensors that several views together made of another tensor by moving whole slices of it.
+
+    Args:
+        program: What is read.
+        nodes: Those of its operations that count.
+        fixed: Its constants.
+    """
+    reading = _Reading(fixed)
+    inside: set[Value] = set()
+    for node in nodes:
+        run = _run(reading, node)
+        if run is None:
+            continue
+        inside.update(_data(reading, node))
+        for value in node.outputs:
+            if value is not None:
+                reading.runs[value], reading.writers[value] = run, node
+    last = {*program.outputs, *program.numbers_read()}
+    for node in nodes:
+        if not any(value in reading.runs for value in node.outputs):
+            last.update(node.values())
+    found = {}
+    for value, run in reading.runs.items():
+        if value in last and run.nodes > 1 and _alike(value.shape, run.source.shape):
+            axes = _axes(_places(reading, value), run.source.shape)
+            if axes is not None:
+                found[value] = Rearrangement(run.source, axes)
+    return found
+
+
+def reads(node: Node, moved: Mapping[Value, Rearrangement]) -> Iterable[Value]:
+    """The tensors that a node needs, where those that are read as rearrangements need their source only."""
+    written = [value for value in node.outputs if value is not None]
+    if written and all(value in moved for value in written):
+        return [moved[value].source for value in written]
+    return itertools.chain(node.values(), (moved[value].source for value in written if value in moved))
+
+
+def _run(reading: _Reading, node: Node) -> _Run | None:
+    """The run of views that a node continues; None where it is none, or joins several tensors."""
+    data = _data(reading, node)
+    first = next((value for value in node.outputs if value is not None), None)
+    if node.op not in _MOVING or not data or first is None or first.dtype != data[0].dtype:
+        return None
+    runs = [reading.runs.get(value, _Run(value, 0)) for value in data]
+    source = runs[0].source
+    if any(run.source is not source for run in runs) or math.prod(source.shape) > MOST_MOVED:
+        return None
+    return _Run(source, 1 + max(run.nodes for run in runs))
+
+
+def _data(reading: _Reading, node: Node) -> list[Value]:
+    """The tensors that a node reads, constant indices left out."""
+    return [value for value in dict.fromkeys(node.values()) if reading.fixed(value) is None]
+
+
+def _alike(shape: Sequence[int], other: Sequence[int]) -> bool:
+    return sorted(n for n in shape if n != 1) == sorted(n for n in other if n != 1)
+
+
+def _places(reading: _Reading, value: Value) -> Tensor | None:
+    """For each entry its place in the source; None where a step cannot be run on places."""
+    if value in reading.places:
+        return reading.places[value]
+    if value not in reading.runs:
+        reading.places[value] = torch.arange(math.prod(value.shape)).reshape(value.shape)
+        return reading.places[value]
+    node = reading.writers[value]
+    given: dict[Value, Tensor] = {}
+    for read in node.values():
+        known = reading.fixed(read)
+        places = _places(reading, read) if known is None else known
+        if places is None:
+            return None
+        given[read] = places
+    arguments = pytree.tree_map_only(Value, lambda v: given[v], dict(node.arguments))
+    try:
+        result = aten(node.op, {k: v for k, v in arguments.items() if k not in ("memory_format",)})
+    except Exception:  # an operation of the front end's own: it is read by its rule, as all others
+        return None
+    made = [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
+    for output, places in zip([v for v in node.outputs if v is not None], made, strict=False):
+        reading.places[output] = places
+    found = reading.places.get(value)
+    return found if found is not None and tuple(found.shape) == value.shape else None
+
+
+def _axes(places: Tensor | None, shape: Sequence[int]) -> tuple[tuple[int, Order] | None, ...] | None:
+    """How the axes of a tensor read those of its source; None where one reads several, or some entries are missing."""
+    if places is None or places.numel() != math.prod(shape):
+        return None
+    found: list[tuple[int, Order] | None] = [None] * places.ndim
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        along = places // math.prod(shape[axis + 1 :]) % size
+        chosen = [k for k in range(places.ndim) if places.shape[k] == size and _follows(along, k)]
+        if len(chosen) != 1 or found[chosen[0]] is not None:
+            return None
+        line = tuple(along.movedim(chosen[0], -1).reshape(-1, size)[0].tolist())
+        if sorted(line) != list(range(size)):
+            return None
+        found[chosen[0]] = axis, line
+    return tuple(found)
+
+
+def _follows(numbers: Tensor, axis: int) -> bool:
+    """Whether numbers depend on the place along one axis only."""
+    moved = numbers.movedim(axis, -1).reshape(-1, numbers.shape[axis])
+    return bool((moved == moved[:1]).all())
