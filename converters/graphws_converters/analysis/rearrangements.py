@@ -27,7 +27,7 @@ MOST_MOVED = 1 << 21
 _MOVING = frozenset(
     "view reshape _unsafe_view view_copy _reshape_copy flatten unflatten permute transpose swapaxes t movedim unsqueeze "
     "squeeze slice select narrow split split_with_sizes chunk tensor_split unbind cat stack flip roll rot90 "
-    "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle index index_select contiguous clone alias "
+    "unfold pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle index index_select contiguous clone alias "
     "detach".split()
 )
 
@@ -86,7 +86,8 @@ def rearrangements(program: Program, nodes: Sequence[Node], fixed: Fixed) -> dic
     found = {}
     for value, run in reading.runs.items():
         if value in last and run.nodes > 1 and _alike(value.shape, run.source.shape):
-            axes = _axes(_places(reading, value), run.source.shape)
+            whole = run.source in program.parameters.values()
+            axes = _axes(_places(reading, value), run.source.shape, whole)
             if axes is not None:
                 found[value] = Rearrangement(run.source, axes)
     return found
@@ -119,7 +120,9 @@ def _data(reading: _Reading, node: Node) -> list[Value]:
 
 
 def _alike(shape: Sequence[int], other: Sequence[int]) -> bool:
-    return sorted(n for n in shape if n != 1) == sorted(n for n in other if n != 1)
+    """Whether each axis may hold elements of one axis of the other shape."""
+    taken, given = (sorted(n for n in sizes if n != 1) for sizes in (shape, other))
+    return len(taken) == len(given) and all(a <= b for a, b in zip(taken, given, strict=True))
 
 
 def _places(reading: _Reading, value: Value) -> Tensor | None:
@@ -139,32 +142,40 @@ def _places(reading: _Reading, value: Value) -> Tensor | None:
         given[read] = places
     arguments = pytree.tree_map_only(Value, lambda v: given[v], dict(node.arguments))
     try:
-        result = aten(node.op, {k: v for k, v in arguments.items() if k not in ("memory_format",)})
+        result = aten(node.op, {k: v for k, v in arguments.items() if k != "memory_format"})
     except Exception:  # an operation of the front end's own: it is read by its rule, as all others
         return None
     made = [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
     for output, places in zip([v for v in node.outputs if v is not None], made, strict=False):
-        reading.places[output] = places
+        reading.places[output] = places.contiguous()
     found = reading.places.get(value)
     return found if found is not None and tuple(found.shape) == value.shape else None
 
 
-def _axes(places: Tensor | None, shape: Sequence[int]) -> tuple[tuple[int, Order] | None, ...] | None:
-    """How the axes of a tensor read those of its source; None where one reads several, or some entries are missing."""
-    if places is None or places.numel() != math.prod(shape):
+def _axes(
+    places: Tensor | None, shape: Sequence[int], whole: bool
+) -> tuple[tuple[int, Order] | None, ...] | None:
+    """How the axes of a tensor read those of its source; None where one reads several, or an element twice.
+
+    Args:
+        places: For each entry its place in the source.
+        shape: The source's.
+        whole: Whether every element has to be read.
+    """
+    if places is None or not places.numel() or (whole and places.numel() != math.prod(shape)):
         return None
     found: list[tuple[int, Order] | None] = [None] * places.ndim
     for axis, size in enumerate(shape):
         if size == 1:
             continue
         along = places // math.prod(shape[axis + 1 :]) % size
-        chosen = [k for k in range(places.ndim) if places.shape[k] == size and _follows(along, k)]
+        chosen = [k for k in range(places.ndim) if places.shape[k] > 1 and _follows(along, k)]
         if len(chosen) != 1 or found[chosen[0]] is not None:
             return None
-        line = tuple(along.movedim(chosen[0], -1).reshape(-1, size)[0].tolist())
-        if sorted(line) != list(range(size)):
+        line = along.movedim(chosen[0], -1).reshape(-1, places.shape[chosen[0]])[0].tolist()
+        if len(set(line)) != len(line):
             return None
-        found[chosen[0]] = axis, line
+        found[chosen[0]] = axis, tuple(line)
     return tuple(found)
 
 

@@ -182,7 +182,8 @@ def _gathered(e: Engine, call: Call, x: Abstract, axis: int) -> Abstract | None:
     if places is None or places.ndim != len(x.legs) or not places.numel():
         return None
     lines = places.movedim(axis, -1).reshape(-1, places.shape[axis])
-    others = [k for k in range(len(x.legs)) if k != axis and places.shape[k] != x.shape[k]]
+    spread = (1,) if call.node.op == "take_along_dim" else ()
+    others = [k for k, n in enumerate(x.shape) if k != axis and places.shape[k] not in (n, *spread)]
     if others or not bool((lines == lines[:1]).all()):
         return None
     order = lines[0].tolist()
