@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphws.kinds import spelled
-from graphws_converters.algebra.dims import Dim, free, is_free, repeated
+from graphws_converters.algebra.dims import free, is_free, repeated
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.fixed import Fixed
@@ -77,7 +77,7 @@ def analyse(program: Program) -> Analysis:
             _read(analysis, node, users, fixed)
         for value in node.outputs:
             if value is not None and value in moved:
-                analysis.values[value] = _rearranged(analysis, moved[value])
+                analysis.values[value] = _rearranged(analysis, moved[value], value.shape)
     for value in left:
         engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
@@ -134,15 +134,17 @@ def _users(nodes: Iterable[Node], moved: Mapping[Value, Rearrangement]) -> Users
     return users
 
 
-def _rearranged(analysis: Analysis, found: Rearrangement) -> Abstract:
+def _rearranged(analysis: Analysis, found: Rearrangement, shape: tuple[int, ...]) -> Abstract:
     """A tensor that reads the axes of another in other sequences."""
     engine = analysis.engine
-    source = engine.plain(analysis.values[found.source])
-    for axis, order in (entry for entry in found.axes if entry is not None):
-        source = engine.picked(source, axis, order)
-    legs = [Leg(Dim(1)) if entry is None else source.legs[entry[0]] for entry in found.axes]
-    made: Abstract = engine.tensor(legs, source)
-    return made
+    made = engine.plain(analysis.values[found.source])
+    for axis, order in enumerate(found.orders):
+        made = engine.picked(made, axis, order)
+    places = [k for axes in found.axes for k in axes]
+    places += [k for k in range(len(shape)) if k not in places]
+    laid = engine.reshape(made, [shape[k] for k in places])
+    result: Abstract = engine.permute(laid, [places.index(k) for k in range(len(shape))])
+    return result
 
 
 def _read(analysis: Analysis, node: Node, users: Users, fixed: Fixed) -> None:

@@ -3,6 +3,9 @@
 ``view``, ``transpose``, ``reshape`` one by one take an axis apart into factors, and slices that ``cat`` exchanges take
 it apart into terms, though nothing looks at the parts.  Read as one step, a channel shuffle is a permutation of its
 channels.  What such a run does is found by running it on the places of its source.
+
+Where constants pick elements of an axis (a fused projection of many queries, one key and one value), all that is made
+of it is read so, and may be viewed as several axes: queries, keys and values then get axes of their own.
 """
 
 from __future__ import annotations
@@ -32,17 +35,22 @@ _MOVING = frozenset(
 )
 
 
+_PICKING = frozenset({"index", "index_select"})
+
+
 @dataclass(frozen=True, eq=False)
 class Rearrangement:
     """A tensor that holds the entries of another.
 
     Attributes:
         source: The other.
-        axes: For each axis longer than 1 the axis of the source, and the places of its elements there; None else.
+        orders: For each axis of the source the places that are read.
+        axes: For each axis of the source the axes of the tensor, longer than 1, that those are laid out in, row-major.
     """
 
     source: Value
-    axes: tuple[tuple[int, Order] | None, ...]
+    orders: tuple[Order, ...]
+    axes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(eq=False)
@@ -79,17 +87,19 @@ def rearrangements(program: Program, nodes: Sequence[Node], fixed: Fixed) -> dic
         for value in node.outputs:
             if value is not None:
                 reading.runs[value], reading.writers[value] = run, node
+    indexed = {run.source for value, run in reading.runs.items() if reading.writers[value].op in _PICKING}
     last = {*program.outputs, *program.numbers_read()}
     for node in nodes:
         if not any(value in reading.runs for value in node.outputs):
             last.update(node.values())
     found = {}
     for value, run in reading.runs.items():
-        if value in last and run.nodes > 1 and _alike(value.shape, run.source.shape):
+        picked = run.source in indexed
+        if value in last and run.nodes > 1 and (picked or _alike(value.shape, run.source.shape)):
             whole = run.source in program.parameters.values()
-            axes = _axes(_places(reading, value), run.source.shape, whole)
-            if axes is not None:
-                found[value] = Rearrangement(run.source, axes)
+            made = _read_as(_places(reading, value), run.source, whole)
+            if made is not None and (picked or all(len(axes) <= 1 for axes in made.axes)):
+                found[value] = made
     return found
 
 
@@ -152,34 +162,28 @@ def _places(reading: _Reading, value: Value) -> Tensor | None:
     return found if found is not None and tuple(found.shape) == value.shape else None
 
 
-def _axes(
-    places: Tensor | None, shape: Sequence[int], whole: bool
-) -> tuple[tuple[int, Order] | None, ...] | None:
-    """How the axes of a tensor read those of its source; None where one reads several, or an element twice.
+def _read_as(places: Tensor | None, source: Value, whole: bool) -> Rearrangement | None:
+    """How a tensor reads the axes of its source; None where two are mixed, or an element is read twice.
 
     Args:
         places: For each entry its place in the source.
-        shape: The source's.
+        source: The source.
         whole: Whether every element has to be read.
     """
+    shape = source.shape
     if places is None or not places.numel() or (whole and places.numel() != math.prod(shape)):
         return None
-    found: list[tuple[int, Order] | None] = [None] * places.ndim
+    left = {k for k in range(places.ndim) if places.shape[k] > 1}
+    orders, axes = [], []
     for axis, size in enumerate(shape):
-        if size == 1:
-            continue
         along = places // math.prod(shape[axis + 1 :]) % size
-        chosen = [k for k in range(places.ndim) if places.shape[k] > 1 and _follows(along, k)]
-        if len(chosen) != 1 or found[chosen[0]] is not None:
+        chosen = [k for k in range(places.ndim) if bool((along != along.narrow(k, 0, 1)).any())]
+        if not left.issuperset(chosen):
             return None
-        line = along.movedim(chosen[0], -1).reshape(-1, places.shape[chosen[0]])[0].tolist()
+        left -= set(chosen)
+        line = along[tuple(slice(None) if k in chosen else 0 for k in range(places.ndim))].flatten().tolist()
         if len(set(line)) != len(line):
             return None
-        found[chosen[0]] = axis, tuple(line)
-    return tuple(found)
-
-
-def _follows(numbers: Tensor, axis: int) -> bool:
-    """Whether numbers depend on the place along one axis only."""
-    moved = numbers.movedim(axis, -1).reshape(-1, numbers.shape[axis])
-    return bool((moved == moved[:1]).all())
+        orders.append(tuple(line))
+        axes.append(tuple(chosen))
+    return None if left else Rearrangement(source, tuple(orders), tuple(axes))
