@@ -31,7 +31,7 @@ from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
 from graphws_converters.gate.confirmation import confirm, unconfirmed
-from graphws_converters.gate.crosscheck import cross_check
+from graphws_converters.gate.crosscheck import Comparison, cross_check, larger_of
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
 from graphws_converters.gate.inputs import other_kinds
 from graphws_converters.gate.outputs import every, opened
@@ -96,6 +96,7 @@ def convert_module(
     if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
         plain = None  # its trace shows more than a chain
     notes: tuple[str, ...] = ("a chain of linear layers",)
+    compared = Comparison("")
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if plain is not None:
         bare = plain
@@ -104,7 +105,8 @@ def convert_module(
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
         notes = _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
-            notes += (cross_check(bare, twin, args, kwargs, stored),)
+            compared = cross_check(bare, twin, args, kwargs, stored)
+            notes += (compared.note,)
         candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
     if meta:
         graph = next(iter(candidates)).graph
@@ -134,7 +136,12 @@ def convert_module(
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
-    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+    found = Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+    if not compared.larger:
+        return found
+    return larger_of(found, lambda: convert_module(
+        module, inputs, generator=generator, front="recorder", hints=hints, output=output
+    ))  # fmt: skip
 
 
 def _watched(
