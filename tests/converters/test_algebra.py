@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphws_converters.algebra.dims import Dim, atoms, free, is_free, laid_out, leaves, normal, order_of, product, reordered, repeated, total
+from graphws_converters.algebra.dims import (
+    Dim,
+    atoms,
+    free,
+    is_free,
+    laid_out,
+    leaves,
+    normal,
+    order_of,
+    product,
+    reordered,
+    repeated,
+    total,
+)
 from graphws_converters.algebra.picking import pick
 from graphws_converters.algebra.unify import cut, regroup, split_sum, unify
 

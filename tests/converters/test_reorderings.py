@@ -138,7 +138,9 @@ def test_scales_follow_through_another_order() -> None:
             return self.out(torch.relu(self.inner(torch.cat([hidden[:, 3:], hidden[:, :3]], 1))))
 
     torch.manual_seed(0)
-    found = convert_module(Rectified().double(), torch.randn(20, 3).double(), generator=torch.Generator().manual_seed(1))
+    found = convert_module(
+        Rectified().double(), torch.randn(20, 3).double(), generator=torch.Generator().manual_seed(1)
+    )
     assert found.verified
     assert [(str(s.action), s.size) for s in found.graph.spaces if s.moves] == [("scaling", 6), ("scaling", 4)]
     assert {check.verdict for check in found.actions} == {"confirmed"}

@@ -118,6 +118,12 @@ def order_of(dim: Dim) -> tuple[Dim, orders.Order]:
     return dim, tuple(range(dim.size))
 
 
+def in_order(dim: Dim) -> bool:
+    """Whether no order stands before the dim or any part of it."""
+    shape, items = normal(dim)
+    return shape == "atom" or (shape != "reordered" and all(in_order(item) for item in items))
+
+
 def laid_out(dim: Dim) -> tuple[Dim, orders.Order]:
     """A dim without any order inside, with the same leaves, and the order in which the given one reads it."""
     dim = settled(dim)

@@ -95,4 +95,7 @@ def _of_product(items: Sequence[Dim], groups: Groups) -> list[Dim]:
             if inner[n]:
                 found[n].append(product([part, piece]))
                 places[n] += [row * rest.size + k for row, k in itertools.product(rows, inner[n])]
-    return [reordered(total(row), orders.inverse(orders.ranks(at))) if row else Dim(0) for row, at in zip(found, places, strict=True)]
+    return [
+        reordered(total(row), orders.inverse(orders.ranks(at))) if row else Dim(0)
+        for row, at in zip(found, places, strict=True)
+    ]

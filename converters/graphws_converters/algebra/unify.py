@@ -25,7 +25,6 @@ from graphws_converters.algebra.dims import (
     order_of,
     product,
     reordered,
-    resolve,
     settled,
     terms,
     total,

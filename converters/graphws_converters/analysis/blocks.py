@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from graphws_converters.algebra.dims import Dim, factors, free, is_free, laid_out, leaves, normal, terms
+from graphws_converters.algebra.dims import Dim, factors, free, in_order, is_free, laid_out, leaves, normal, terms
 from graphws_converters.algebra.orders import Order, inverse, is_identity
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.analysis.powers import Place
@@ -86,7 +86,7 @@ def settle(parameters: list[Abstract]) -> None:
 def _give_up(parameter: Abstract) -> bool:
     """Frees the first thing that is too deep or too finely cut; whether there was one."""
     for leg in parameter.legs:
-        for dim in _too_deep(laid_out(leg.dim)[0]):
+        for dim in _too_deep(_plain(leg.dim)):
             free(dim, GIVEN_UP)
             return True
     cuts = [[len(runs) for runs in columns(leg)[1]] for leg in parameter.legs]
@@ -138,14 +138,20 @@ def blocks(parameter: Abstract, apart: Collection[Dim] = ()) -> list[StoredBlock
         number = tuple(n for k, n in enumerate(chosen) if len(cut[k]) > 1)
         told = dict(run.told for run in runs if run.told is not None)
         found.append(
-            StoredBlock(view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told, orders)
+            StoredBlock(
+                view, tuple((r.start, r.stop) for r in runs), tuple(r.atoms for r in runs), number, told, orders
+            )
         )
     return found
 
 
+def _plain(dim: Dim) -> Dim:
+    return dim if in_order(dim) else laid_out(dim)[0]
+
+
 def _order(leg: Leg, apart: Collection[Dim]) -> Order:
     """The places of the elements of a stored axis in order; empty where they stand in order, or nobody asks."""
-    if is_free(leg.dim) and not set(leaves(leg.dim)) & set(apart):
+    if in_order(leg.dim) or (is_free(leg.dim) and not set(leaves(leg.dim)) & set(apart)):
         return ()
     order = inverse(laid_out(leg.dim)[1])
     return () if is_identity(order) else order
@@ -153,7 +159,7 @@ def _order(leg: Leg, apart: Collection[Dim]) -> Order:
 
 def columns(leg: Leg) -> tuple[list[int], list[list[Run]]]:
     """The columns of a stored axis, put in order: their sizes, and the runs of each."""
-    dim = laid_out(leg.dim)[0]
+    dim = _plain(leg.dim)
     shape, items = normal(dim)
     if is_free(dim) or shape != "product" or not any(normal(item)[0] == "sum" for item in items):
         return [leg.size], [_runs(leg, dim, 0)]

@@ -28,10 +28,46 @@ MOST_MOVED = 1 << 21
 """Numbers of a tensor whose places are followed."""
 
 _MOVING = frozenset(
-    "view reshape _unsafe_view view_copy _reshape_copy flatten unflatten permute transpose swapaxes t movedim unsqueeze "
-    "squeeze slice select narrow split split_with_sizes chunk tensor_split unbind cat stack flip roll rot90 "
-    "unfold pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle index index_select contiguous clone alias "
-    "detach".split()
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "view_copy",
+        "_reshape_copy",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "swapaxes",
+        "t",
+        "movedim",
+        "unsqueeze",
+        "squeeze",
+        "slice",
+        "select",
+        "narrow",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "tensor_split",
+        "unbind",
+        "cat",
+        "stack",
+        "flip",
+        "roll",
+        "rot90",
+        "unfold",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "channel_shuffle",
+        "native_channel_shuffle",
+        "index",
+        "index_select",
+        "contiguous",
+        "clone",
+        "alias",
+        "detach",
+    ]
 )
 
 

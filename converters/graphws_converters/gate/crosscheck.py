@@ -92,7 +92,9 @@ def larger_of(exported: Conversion, recorded: Callable[[], Conversion]) -> Conve
     elif _running(other) < _running(exported):
         why = f"the file would run less well: {other.runs}"
     else:
-        text = f"torch.export alone finds 10^{orders[0]:.1f} relabellings, the recorder 10^{orders[1]:.1f}: these passed"
+        text = (
+            f"torch.export alone finds 10^{orders[0]:.1f} relabellings, the recorder 10^{orders[1]:.1f}: these passed"
+        )
         return replace(other, notes=(*other.notes, text))
     return replace(exported, notes=(*exported.notes, f"the recorder's larger group was not taken: {why}"))
 

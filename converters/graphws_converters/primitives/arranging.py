@@ -13,7 +13,6 @@ from graphws_converters.algebra.tensors import Abstract, Leg, Relation, Stacked
 from graphws_converters.algebra.unify import cut, regroup
 from graphws_converters.primitives.demands import Demands
 
-
 MOST_PICKED = 65536
 """The longest axis whose order is kept element by element."""
 
