@@ -1,7 +1,7 @@
 """Constants that reorder hidden neurons hide nothing: the group is the one that enumeration finds, and no larger.
 
-Each network is Linear 3 -> 6, tanh, a reordering, Linear.  The oracle knows the reordering as a function only: it counts
-the pairs (p, q) of a permutation of the 6 neurons and one of the reader's columns that leave the function alone.
+Each network is Linear 3 -> 6, tanh, a reordering, Linear.  The oracle knows the reordering as a function only: it
+counts the pairs (p, q) of a permutation of the 6 neurons and one of the reader's columns that leave the function alone.
 """
 
 from __future__ import annotations
@@ -175,3 +175,15 @@ def test_a_fused_projection_is_taken_apart_by_constants() -> None:
     assert [p.name for p in found.graph.parameters if p.name.startswith("fused.weight")] == [
         "fused.weight[0]", "fused.weight[1]", "fused.weight[2]"
     ]  # fmt: skip
+
+
+LOOK_ALIKES: dict[str, Reordering] = {
+    "constants beside neurons": lambda h: torch.cat([h[:, 3:], torch.arange(3.0, dtype=h.dtype).expand(len(h), 3)], 1),
+    "places told by numbers": lambda h: h.gather(1, h.argsort(1).argsort(1).flip(1)),
+}
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+def test_what_only_looks_like_a_reordering_is_none(name: str) -> None:
+    _, found = _found(LOOK_ALIKES[name])
+    assert found.graph.log10_order() <= math.log10(math.factorial(3) ** 2) + 1e-9

@@ -26,6 +26,7 @@ from graphws.graph import (
     to_networkx,
     to_pyg,
 )
+from graphws.graph.summary import summary_table
 from graphws.layers import EquivariantLinear
 from graphws.testing import check_equivariance
 from tests.graph import samples
@@ -166,7 +167,7 @@ def test_an_axis_may_be_stored_in_another_order() -> None:
     assert torch.equal(moved[:, :3].sort(1).values, state["w"][:, :3].sort(1).values)
     assert NetworkGraph.from_json(graph.to_json()) == graph
     assert from_networkx(to_networkx(graph)) == graph
-    assert "w in another order[0:2, 0:3]" in str(graph.summary())
+    assert "w in another order[0:2, 0:3]" in repr(summary_table(graph))
     with pytest.raises(GraphError, match=r"^'w' is read in another order, so no smaller tensor can be stored in its"):
         resized(graph, Space("h", 2))
 

@@ -4,8 +4,8 @@ A dim is an *atom* (an index set that is not split further), a *sum* of dims tha
 makes it and ``split`` takes it apart), or a *product* of dims, row-major (what a reshape merges).  Dims are cells:
 `unify` binds one to another, or an atom to a sum or product of finer atoms, and everybody who holds the cell sees it.
 
-A fixed order may stand before any of them (``h[:, [2, 0, 1]]``, a flip, a shuffle): the same elements, in another sequence.
-Where the order only moves whole terms or whole factors, the normal form is the sum or product in that sequence.
+A fixed order may stand before any of them (``h[:, [2, 0, 1]]``, a flip, a shuffle): the same elements, in another
+sequence.  Where it only moves whole terms or whole factors, the normal form is the sum or product in that sequence.
 
 An atom is *free* once something in the network knows the order of its elements: it can no longer be permuted.  The
 first such reason is kept, so that it can be shown.

@@ -2,8 +2,8 @@
 
 A stored axis is read as one or several *columns*: one where it is an atom, a sum, or a product of atoms; one for each
 factor where it is a product with a sum inside (heads, then q, k and v side by side in each head), which needs a view of
-the stored tensor.  An axis that reads its elements in another sequence is put in order first.  A column is cut into *runs*, each a row-major product of atoms.  A structure deeper than that is
-given up: its atoms become free.
+the stored tensor.  An axis that reads its elements in another sequence is put in order first.  A column is cut into
+*runs*, each a row-major product of atoms.  A structure deeper than that is given up: its atoms become free.
 """
 
 from __future__ import annotations

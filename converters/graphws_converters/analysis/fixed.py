@@ -64,4 +64,6 @@ class Fixed:
         except Exception:  # an operation of the front end's own, or of another device: nothing is known then
             return
         made = [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
-        self._found.update((v, x) for v, x in zip(written, made, strict=False) if tuple(x.shape) == v.shape)
+        self._found.update(
+            (v, x) for v, x in zip(written, made, strict=False) if tuple(x.shape) == v.shape and not x.is_meta
+        )

@@ -75,9 +75,9 @@ def analyse(program: Program) -> Analysis:
     for node in nodes:
         if any(value is not None and value not in moved for value in node.outputs):
             _read(analysis, node, users, fixed)
-        for value in node.outputs:
-            if value is not None and value in moved:
-                analysis.values[value] = _rearranged(analysis, moved[value], value.shape)
+        for written in node.outputs:
+            if written is not None and written in moved:
+                analysis.values[written] = _rearranged(analysis, moved[written], written.shape)
     for value in left:
         engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
@@ -153,9 +153,8 @@ def _read(analysis: Analysis, node: Node, users: Users, fixed: Fixed) -> None:
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
     if node.op in _BEYOND:
-        engine.unknown(
-            [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
-        )
+        seen = [analysis.values[value] for value in _storage(node, analysis.program) if value in analysis.values]
+        engine.unknown([engine.plain(x) for x in seen], [], node.op)
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
     call = Call(node, arguments, shapes, lambda: taken_apart(node, users), fixed)
     engine.addressing.clear()

@@ -149,9 +149,14 @@ def reads(node: Node, moved: Mapping[Value, Rearrangement]) -> Iterable[Value]:
 
 def _run(reading: _Reading, node: Node) -> _Run | None:
     """The run of views that a node continues; None where it is none, or joins several tensors."""
-    data = _data(reading, node)
+    if node.op not in _MOVING:
+        return None
+    data, given = (
+        _data(reading, node),
+        [node.arguments["self"]] if node.op in _PICKING else list(dict.fromkeys(node.values())),
+    )
     first = next((value for value in node.outputs if value is not None), None)
-    if node.op not in _MOVING or not data or first is None or first.dtype != data[0].dtype:
+    if not data or data != given or first is None or first.dtype != data[0].dtype:
         return None
     runs = [reading.runs.get(value, _Run(value, 0)) for value in data]
     source = runs[0].source

@@ -57,9 +57,9 @@ def index(e: Engine, call: Call) -> Result:
     given = [None if i is None else e.plain(i) for i in call["indices"]]
     places = [k for k, i in enumerate(given) if i is not None]
     if len(places) == 1:
-        found = _taken(e, call, x, places[0], "indices", places[0])
-        if found is not None:
-            return found
+        taken = _taken(e, call, x, places[0], "indices", places[0])
+        if taken is not None:
+            return taken
     given += [None] * (len(x.legs) - len(given))
     if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
         raise NotCovered("a selection by a mask")
@@ -71,7 +71,7 @@ def index(e: Engine, call: Call) -> Result:
     rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
     legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
     made = e.tensor(legs, index=x.index)
-    e.pin([*x.legs, *made.legs])
+    e.pin([leg for tensor in (x, *indices, made) for leg in tensor.legs])
     return made
 
 
