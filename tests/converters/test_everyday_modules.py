@@ -373,7 +373,7 @@ def test_tensors_without_elements_move_with_no_space(shape: tuple[int, ...]) -> 
 
 def test_single_elements_put_together_are_stored_as_free() -> None:
     parameter = Abstract((Leg(total([product([Dim(3), total([Dim(1), Dim(1)])]), Dim(2)])),))
-    settle([parameter])
+    settle([[parameter]])
     first, second = blocks(parameter)
     assert [(atom.size, atom.free) for atom, _ in first.atoms[0]] == [(3, False), (2, True)]
     assert second.bounds == ((6, 8),)

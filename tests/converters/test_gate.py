@@ -25,7 +25,7 @@ def _rng(seed: int = 0) -> torch.Generator:
 
 
 class Rolled(nn.Module):
-    """The middle layer's neurons have an order: they are shifted by one."""
+    """The middle layer's neurons are read shifted by one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,8 @@ def rolled() -> Rolled:
 
 def test_a_wrong_rule_is_caught_and_its_space_is_named(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
     right = convert_module(rolled, torch.randn(4, 3), generator=_rng())
-    assert [(s.name, s.reason) for s in right.graph.spaces if not s.moves and s.size == 8] == [("fixed8", "roll")]
+    assert [str(s) for s in right.graph.spaces if s.size == 8] == ["middle: set, 8, permutation"]
+    assert any(p.storage is not None and p.storage.orders for p in right.graph.parameters)
 
     def wrong(e: Engine, call: Call) -> Result:
         return e.tensor(e.plain(call["self"]).legs)

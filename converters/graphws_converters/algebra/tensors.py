@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphws_converters.algebra.choices import Choice, Told
 from graphws_converters.algebra.dims import Dim
+from graphws_converters.algebra.orders import Order
 
 Scope = Literal["both", "scale", "sign"]
 
@@ -43,11 +44,13 @@ class Relation:
         terms: Coefficients, each with legs whose leaves, one after the other, are those of every other term.
         scope: Whether positive scales must obey it, signs, or both.
         linear: Whether it holds in every basis of the space, so that invertible matrices may act too.
+        order: Of two single legs: element k of the second is element ``order[k]`` of the first; aligned where None.
     """
 
     terms: tuple[tuple[int, tuple[Leg, ...]], ...]
     scope: Scope = "both"
     linear: bool = False
+    order: Order | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -8,15 +8,17 @@ never soundness, and the reason is kept.  So does a call that hands numbers to P
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.fixed import Fixed
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
 from graphws_converters.analysis.look_ahead import TAKING, Users, only_taken_apart, taken_apart
+from graphws_converters.analysis.rearrangements import Rearrangement, reads, rearrangements
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
@@ -59,9 +61,11 @@ def analyse(program: Program) -> Analysis:
     analysis = Analysis(program)
     engine = analysis.engine
     left = program.numbers_read()
-    nodes = needed(program, left)
-    users = _users(nodes)
-    whole = {*program.outputs, *left}
+    fixed = Fixed(program)
+    moved = rearrangements(program, needed(program, left), fixed)
+    nodes = needed(program, left, moved)
+    users = _users(nodes, moved)
+    whole = {*program.outputs, *left, *(found.source for found in moved.values())}
     for key, value in program.parameters.items():
         axis = None if value in whole else only_taken_apart(value, users)
         analysis.parameters[key] = analysis.values[value] = _parameter(engine, key, value.shape, axis)
@@ -70,7 +74,11 @@ def analyse(program: Program) -> Analysis:
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
     for node in nodes:
-        _read(analysis, node, users)
+        if any(value is not None and value not in moved for value in node.outputs):
+            _read(analysis, node, users, fixed)
+        for written in node.outputs:
+            if written is not None and written in moved:
+                analysis.values[written] = _rearranged(analysis, moved[written], written.shape)
     for value in left:
         engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
@@ -109,12 +117,14 @@ def _never_picked(analysis: Analysis, users: Users) -> Iterator[Abstract]:
             yield from (part for part in found.parts if id(part) not in values)
 
 
-def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
+def needed(
+    program: Program, also: Iterable[Value] = (), moved: Mapping[Value, Rearrangement] | None = None
+) -> list[Node]:
     """The nodes that some output, or another tensor, depends on: what others do cannot be seen from outside."""
     wanted, kept = {*program.outputs, *also}, []
     for node in reversed(program.nodes):
         if any(value in wanted for value in node.outputs if value is not None):
-            wanted.update(node.values())
+            wanted.update(reads(node, moved or {}))
             kept.append(node)
     return kept[::-1]
 
@@ -144,25 +154,37 @@ def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterato
                 yield node.op
 
 
-def _users(nodes: Iterable[Node]) -> Users:
+def _users(nodes: Iterable[Node], moved: Mapping[Value, Rearrangement]) -> Users:
     users: Users = {}
     for node in nodes:
-        for value in dict.fromkeys(node.values()):
+        for value in dict.fromkeys(reads(node, moved)):
             users.setdefault(value, []).append(node)
     return users
 
 
-def _read(analysis: Analysis, node: Node, users: Users) -> None:
+def _rearranged(analysis: Analysis, found: Rearrangement, shape: tuple[int, ...]) -> Abstract:
+    """A tensor that reads the axes of another in other sequences."""
+    engine = analysis.engine
+    made = engine.plain(analysis.values[found.source])
+    for axis, order in enumerate(found.orders):
+        made = engine.picked(made, axis, order)
+    places = [k for axes in found.axes for k in axes]
+    places += [k for k in range(len(shape)) if k not in places]
+    laid = engine.reshape(made, [shape[k] for k in places])
+    result: Abstract = engine.permute(laid, [places.index(k) for k in range(len(shape))])
+    return result
+
+
+def _read(analysis: Analysis, node: Node, users: Users, fixed: Fixed) -> None:
     """One node: its rule, or nothing but freedom."""
     engine = analysis.engine
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
     if node.op in _BEYOND and not (node.op in RULES and stays_inside(node)):
-        engine.unknown(
-            [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
-        )
+        seen = [analysis.values[value] for value in _storage(node, analysis.program) if value in analysis.values]
+        engine.unknown([engine.plain(x) for x in seen], [], node.op)
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
-    call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
+    call = Call(node, arguments, shapes, lambda: taken_apart(node, users), fixed)
     engine.addressing.clear()
     engine.followed.clear()
     if not shapes:

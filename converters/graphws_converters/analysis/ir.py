@@ -7,6 +7,7 @@ functional form: ``relu_`` is ``relu``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -56,6 +57,10 @@ class Value:
     shape: tuple[int, ...]
     dtype: torch.dtype
     layout: Layout | None = None
+
+    def numel(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
 
 
 _STILLING = ("train", "training", "dropout", "dropout_p", "p")

@@ -109,7 +109,7 @@ def _certain(dim: Dim) -> set[Dim]:
     shape, items = normal(dim)
     if shape == "atom":
         return {items[0]} if items[0].size > 1 else set()
-    return set().union(*(_certain(item) for item in items)) if shape == "product" else set()
+    return set().union(*(_certain(item) for item in items)) if shape in ("product", "reordered") else set()
 
 
 def _walk(dim: Dim, known: set[Dim], found: dict[Dim, set[Dim]]) -> None:

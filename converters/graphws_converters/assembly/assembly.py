@@ -92,8 +92,8 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> Assembled:
         if key not in analysis.parameters:
             reason = "not used" if not stored.buffer else "a constant"
             analysis.parameters[key] = engine.fresh(stored.shape, reason)
+    settle([analysis.parts(key) for key in state])
     known = [x for key in state for x in analysis.parts(key)]
-    settle(known)
     movable = [a for a in dict.fromkeys(a for x in known for leg in x.legs for a in leaves(leg.dim)) if not a.free]
     made = _Assembly(analysis, state)
     companions = companions_of(analysis)
@@ -124,7 +124,7 @@ def _pieces(key: str, analysis: Analysis, parts: Sequence[Sequence[StoredBlock]]
     if isinstance(stored, Stacked):
         for k, blocks in enumerate(parts):
             before = sum(len(columns(leg)[0]) for leg in stored.parts[k].legs[: stored.axis])
-            yield from (_Piece(key, block.inside(before, k, len(parts)), False) for block in blocks)
+            yield from (_Piece(key, block.inside(stored.axis, before, k, len(parts)), False) for block in blocks)
         return
     yield from (_Piece(key, block, len(parts[0]) == 1) for block in parts[0])
 
@@ -181,7 +181,7 @@ def _parameter(made: _Assembly, piece: _Piece) -> Parameter:
     view = piece.block.view if piece.block.view != stored.shape and not piece.whole else None
     bounds = None if piece.whole else piece.block.bounds
     kind = "buffer" if stored.buffer else "weight" if len(axes) > 1 else "bias" if "bias" in piece.key else "scale"
-    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view)
+    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view, piece.block.orders)
     return Parameter(piece.name, axes, kind, storage=place)
 
 

@@ -140,7 +140,8 @@ class _Recorder(TorchDispatchMode):
         values = pytree.tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
         outputs = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple | list) else []
         if not all(x is None or isinstance(x, Tensor) for x in pytree.tree_leaves(result)) or _sized(op, *values):
-            self.program.reads += values_in(values)
+            indexing = base_name(op) == "index"  # a mask alone says how long the result is
+            self.program.reads += values_in(values[0][1:]) if indexing else values_in(values)
         named = tuple(self.enter(tensor) if isinstance(tensor, Tensor) else None for tensor in outputs)
         self.program.nodes.append(Node(base_name(op), bind(op, *values), named, tags_of(op)))
         for tensor in _written(op, args, kwargs) if op._schema.is_mutable else ():

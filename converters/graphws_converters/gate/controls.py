@@ -38,12 +38,12 @@ def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> f
     return largest
 
 
-def replaced(weights: Weights, name: str) -> Weights:
-    """The weights with one parameter moved off by noise of its own size."""
-    x = weights[name]
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype if x.is_complex() else None)
-    size = x.abs().square().mean().sqrt() if x.is_floating_point() or x.is_complex() else 0
-    return Weights(weights.graph, {**dict(weights.items()), name: x + (size * noise).to(x)})
+def _scrambled(weights: Weights, moved: Weights, name: str) -> Weights:
+    """The weights with one parameter changed as much as an element changes it, its differences in another sequence."""
+    difference = moved[name] - weights[name]
+    order = torch.randperm(difference[0].numel(), generator=torch.Generator().manual_seed(0))
+    other = difference.flatten(1)[:, order.to(difference.device)].reshape(difference.shape)
+    return Weights(weights.graph, {**dict(weights.items()), name: weights[name] + other})
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,11 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
         here = change(before, run(moved)) if names else 0.0
         if not here <= tolerance:
             blind = blind or f"space {space.name!r} alone changes the outputs by {here:.1e}, all spaces at once do not"
+        if len(names) == 1:  # to leave it behind is to do nothing: another change of the same size stands in
+            control = change(before, run(_scrambled(weights, moved, names[0])))
         names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
-            other = left_behind(weights, moved, name) if len(names) > 1 else replaced(weights, name)
-            control = max(control, change(before, run(other)))
+            control = max(control, change(before, run(left_behind(weights, moved, name))))
             if control > RATIO * error:
                 break
         else:

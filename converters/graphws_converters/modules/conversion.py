@@ -32,7 +32,7 @@ from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
 from graphws_converters.gate.confirmation import confirm, unconfirmed
-from graphws_converters.gate.crosscheck import cross_check
+from graphws_converters.gate.crosscheck import Comparison, cross_check, larger_of
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
 from graphws_converters.gate.inputs import other_kinds
 from graphws_converters.gate.outputs import every
@@ -106,6 +106,7 @@ def convert_module(
     if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
         plain = None  # its trace shows more than a chain
     notes: tuple[str, ...] = ("a chain of linear layers",)
+    compared = Comparison("")
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if plain is not None:
         bare = plain
@@ -114,7 +115,8 @@ def convert_module(
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
         notes = _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
-            notes += (cross_check(bare, twin, args, kwargs, stored),)
+            compared = cross_check(bare, twin, args, kwargs, stored)
+            notes += (compared.note,)
         candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
     notes += tuple(filter(None, (said, _fixed_by_others(several, program, stored, bare))))
     if meta:
@@ -145,10 +147,15 @@ def convert_module(
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
-    return Conversion(
+    found = Conversion(
         graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs,
         outputs=choice,
     )  # fmt: skip
+    if not compared.larger:
+        return found
+    return larger_of(found, lambda: convert_module(
+        module, inputs, generator=generator, front="recorder", hints=hints, names=names
+    ))  # fmt: skip
 
 
 def _fixed_by_others(

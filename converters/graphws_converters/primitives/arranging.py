@@ -8,10 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from graphws_converters.algebra.choices import Told
-from graphws_converters.algebra.dims import Dim, total
-from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
+from graphws_converters.algebra.dims import Dim, is_free, leaves, total
+from graphws_converters.algebra.orders import run_of
+from graphws_converters.algebra.picking import pick
+from graphws_converters.algebra.tensors import Abstract, Leg, Relation, Stacked
 from graphws_converters.algebra.unify import cut, regroup, unify
 from graphws_converters.primitives.demands import Demands
+
+MOST_PICKED = 65536
+"""The longest axis whose order is kept element by element."""
 
 
 class Arranging(Demands):
@@ -107,7 +112,7 @@ class Arranging(Demands):
         axis %= len(plain.legs)
         size = plain.shape[axis]
         if step != 1:
-            return self._strided(plain, axis, start, stop, step)
+            return self.picked(plain, axis, range(start, stop, step))
         if (start, stop) == (0, size):
             return plain
         sizes = [n for n in (start, stop - start, size - stop) if n] if stop > start else []
@@ -115,14 +120,23 @@ class Arranging(Demands):
             return self.tensor([*plain.legs[:axis], Leg(Dim(0)), *plain.legs[axis + 1 :]], plain)
         return self.cut(plain, axis, sizes)[1 if start else 0]
 
-    def _strided(self, x: Abstract, axis: int, start: int, stop: int, step: int) -> Abstract:
-        size, count = x.shape[axis], max(0, -(-(stop - start) // step))
-        if size % step == 0 and start < step and count == size // step:
-            stacked = self.split_stacked(x, axis, [count, step], 1)
-            if stacked is not None:
-                return stacked.parts[start]
-        self.release([x.legs[axis]], "a strided slice")
-        return self.tensor([*x.legs[:axis], Leg(Dim(count, "a strided slice")), *x.legs[axis + 1 :]], x)
+    def picked(self, x: Any, axis: int, order: Sequence[int]) -> Abstract:
+        """Some elements of an axis in a given sequence, each once or several times."""
+        plain: Abstract = self.plain(x)
+        axis %= len(plain.legs)
+        whole, run = plain.legs[axis], run_of(order)
+        if run is not None:
+            return self.slice(plain, axis, *run)
+        bijective = len(order) == whole.size == len(set(order))
+        if len(order) > MOST_PICKED or whole.size > MOST_PICKED:
+            self.release([whole], f"more than {MOST_PICKED} elements in another order")
+        if is_free(whole.dim) and not (bijective and whole.size <= MOST_PICKED):
+            reason = next((leaf.reason for leaf in leaves(whole.dim)), "one element")
+            new = Leg(Dim(len(order), reason))
+        else:
+            new = Leg(pick(whole.dim, order))
+            self.relations.append(Relation(((1, (whole,)), (-1, (new,))), linear=True, order=tuple(order)))
+        return self.tensor([*plain.legs[:axis], new, *plain.legs[axis + 1 :]], plain)
 
     def select(self, x: Any, axis: int, at: int) -> Abstract:
         """One element of an axis, which disappears."""

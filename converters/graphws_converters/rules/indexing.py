@@ -19,6 +19,9 @@ from graphws_converters.rules.registry import Call, NotCovered, Result, is_tenso
 def embedding(e: Engine, call: Call) -> Result:
     """A row of a table for each index."""
     table, index = e.plain(call["weight"]), e.plain(call["indices"])
+    found = _taken(e, call, table, 0, "indices")
+    if found is not None:
+        return found
     e.index_into(index, table.legs[0], "tokens")
     e.written += [leg for leg in table.legs[1:] if table.weight]
     n, rank = len(index.legs), len(index.legs) + len(table.legs) - 1
@@ -44,6 +47,9 @@ def embedding_bag(e: Engine, call: Call) -> Result:
 def index_select(e: Engine, call: Call) -> Result:
     """Some elements of an axis."""
     x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
+    found = _taken(e, call, x, axis, "index")
+    if found is not None:
+        return found
     e.index_into(index, x.legs[axis], "a selection by data")
     legs = [*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]]
     n = len(index.legs)
@@ -56,10 +62,14 @@ def index(e: Engine, call: Call) -> Result:
     """NumPy's advanced indexing."""
     x = e.plain(call["self"])
     given = [None if i is None else e.plain(i) for i in call["indices"]]
+    places = [k for k, i in enumerate(given) if i is not None]
+    if len(places) == 1:
+        taken = _taken(e, call, x, places[0], "indices", places[0])
+        if taken is not None:
+            return taken
     given += [None] * (len(x.legs) - len(given))
     if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
         raise NotCovered("a selection by a mask")
-    places = [k for k, i in enumerate(given) if i is not None]
     indices = [i for i in given if i is not None]
     for k, i in zip(places, indices, strict=True):
         e.index_into(i, x.legs[k], "a selection by data")
@@ -82,6 +92,9 @@ def index(e: Engine, call: Call) -> Result:
 def gather(e: Engine, call: Call) -> Result:
     """For each place one element of an axis."""
     x, chosen, axis = e.plain(call["self"]), e.plain(call.get("index", call.get("indices"))), call.axis()
+    found = _gathered(e, call, x, axis)
+    if found is not None:
+        return found
     e.index_into(chosen, x.legs[axis], "a selection by data")
     e.pin(chosen.legs)
     legs, kept = list(chosen.legs), list[int | None]([None] * len(x.legs))
@@ -131,6 +144,44 @@ def index_add(e: Engine, call: Call) -> Result:
         if k != axis:
             _meet(e, a, b, "index_add")
     return e.tensor(x.legs)
+
+
+def _taken(e: Engine, call: Call, x: Abstract, axis: int, name: str, position: int | None = None) -> Abstract | None:
+    """The elements of an axis at constant places; None where the places depend on data.
+
+    Rows of a parameter that this run leaves out, or reads more than once, are told apart: other inputs may read others.
+    """
+    index = call.node.arguments[name]
+    places = call.places(index if position is None else index[position], x.shape[axis])
+    if places is None:
+        return None
+    order = places.flatten().tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    read = call[name]
+    e.addressing += [e.plain(i) for i in (read if isinstance(read, list | tuple) else [read]) if is_tensor(i)]
+    found = e.picked(x, axis, order)
+    if places.ndim == 1:
+        return found
+    return e.reshape(found, [*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
+
+
+def _gathered(e: Engine, call: Call, x: Abstract, axis: int) -> Abstract | None:
+    """The same constant places of an axis, for all places along the others; None for anything else."""
+    name = "index" if "index" in call.arguments else "indices"
+    places = call.places(call.node.arguments[name], x.shape[axis])
+    if places is None or places.ndim != len(x.legs) or not places.numel():
+        return None
+    lines = places.movedim(axis, -1).reshape(-1, places.shape[axis])
+    spread = (1,) if call.node.op == "take_along_dim" else ()
+    others = [k for k, n in enumerate(x.shape) if k != axis and places.shape[k] not in (n, *spread)]
+    if others or not bool((lines == lines[:1]).all()):
+        return None
+    order = lines[0].tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    e.addressing.append(e.plain(call[name]))
+    return e.picked(x, axis, order)
 
 
 @rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select")

@@ -20,13 +20,6 @@ def cumulative(e: Engine, call: Call) -> Result:
     return [out, *(e.tensor(out.legs) for _ in call.shapes[1:])]
 
 
-@rule("roll", "flip", powers=True)
-def moved(e: Engine, call: Call) -> Result:
-    """Entries shifted along axes."""
-    x = e.plain(call["self"])
-    return e.ordered(x, list(call["dims"]) or list(range(len(x.legs))), call.shape, call.node.op)
-
-
 @rule("topk", "sort", "msort", "kthvalue", "median", "nanmedian", "mode", powers=True)
 def ranked(e: Engine, call: Call) -> Result:
     """Entries by rank, and the indices where they were: the axis itself keeps its freedom, positive scales pass."""

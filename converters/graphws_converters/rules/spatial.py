@@ -111,8 +111,10 @@ def col2im(e: Engine, call: Call) -> Result:
 
 @rule("unfold", powers=True)
 def unfold(e: Engine, call: Call) -> Result:
-    """Windows along one axis."""
-    x = e.plain(call["self"])
+    """Windows along one axis: some elements several times, those of a window side by side in a new last axis."""
+    x, step = e.plain(call["self"]), call["step"]
     axis = call["dimension"] % len(x.legs)
-    y = e.ordered(x, [axis], call.shape[:-1], "windows")
-    return e.tensor([*y.legs, Leg(Dim(call.shape[-1], "windows"))])
+    count, size = call.shape[axis], call.shape[-1]
+    y = e.picked(x, axis, [k * step + j for k in range(count) for j in range(size)])
+    y = e.reshape(y, [*x.shape[:axis], count, size, *x.shape[axis + 1 :]])
+    return e.permute(y, [k for k in range(len(call.shape)) if k != axis + 1] + [axis + 1])  # type: ignore[no-any-return]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from graphws_converters.algebra.dims import Dim, is_free, terms, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
@@ -208,6 +210,32 @@ def split(e: Engine, call: Call) -> Result:
         return found
     x = e.plain(x)
     return list(e.cut(x, axis, [shape[axis] for shape in call.shapes]))
+
+
+@rule("flip", powers=True)
+def flip(e: Engine, call: Call) -> Result:
+    """Axes read backwards."""
+    x = e.plain(call["self"])
+    for axis in call["dims"]:
+        x = e.picked(x, axis, range(x.shape[axis])[::-1])
+    return x  # type: ignore[no-any-return]
+
+
+@rule("roll", powers=True)
+def roll(e: Engine, call: Call) -> Result:
+    """Entries shifted along axes; along all of them, row-major, where none is named."""
+    x, shifts, axes = e.plain(call["self"]), call["shifts"], list(call.get("dims") or [])
+    if not axes:
+        flat = e.reshape(x, [math.prod(x.shape)])
+        return e.reshape(_rolled(e, flat, 0, shifts[0]), call.shape)
+    for axis, shift in zip(axes, shifts, strict=True):
+        x = _rolled(e, x, axis, shift)
+    return x  # type: ignore[no-any-return]
+
+
+def _rolled(e: Engine, x: Abstract, axis: int, shift: int) -> Abstract:
+    size = x.shape[axis]
+    return e.picked(x, axis, [(k - shift) % size for k in range(size)])
 
 
 @rule("cat", "concat", "concatenate", powers=True)
