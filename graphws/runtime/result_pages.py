@@ -33,6 +33,8 @@ _VERSIONS = ("graphws", "torch")
 _FACTS = ("request", "seconds", "machine")  # of run.json, kept in a copy
 NOTES = "notes.md"
 """In a copy, what people write of it: why an order is another than the paper's.  A new copy of the run leaves it."""
+LONGEST_CHANGE = 60
+"""Characters of options in a heading; longer ones stand in the command below it alone."""
 _LONGEST = 1 << 16
 
 
@@ -167,7 +169,10 @@ def _changes(spec: Spec, request: Request | None) -> str:
     found = [] if spec.scaled is None else [f"scale {spec.scaled}, not the paper's"]
     overrides = () if request is None else tuple(map(placeless, request.overrides))
     told = [text for text in overrides if text.partition("=")[0] != "scale"]
-    return "; ".join([*found, *([f"changed: {', '.join(told)}"] if told else [])])
+    texts = ", ".join(told)
+    several = f"{len(told)} options" if len(told) > 1 else "one option"
+    said = f"changed: {texts}" if len(texts) <= LONGEST_CHANGE else f"{several} changed, see the command"
+    return "; ".join([*found, *([said] if told else [])])
 
 
 def _facts(folder: RunFolder, state: dict[str, Any], results: Results | SweepResults) -> dict[str, str]:
