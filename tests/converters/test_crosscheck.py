@@ -32,7 +32,7 @@ def test_where_they_differ_the_first_difference_is_said() -> None:
     """The recorder cannot tell which entries a write in place changed, and frees them all."""
     assert _note("write into a slice") == (
         "cross-check: the recorder finds 10^0.0 relabellings instead of 10^4.2; "
-        "they differ first at 'first.weight[0]': cut into other blocks instead of (set 4 permutation, free 4)"
+        "they differ first at 'first.weight[0]': cut into other blocks instead of (set 4 signed, free 4)"
     )
 
 

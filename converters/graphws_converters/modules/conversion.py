@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
-from graphws.errors import GraphError, GraphwsError, UsageError, WeightsError
+from graphws.errors import GraphwsError, UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
 from graphws_converters.analysis.ir import Program, Value
@@ -244,7 +244,7 @@ def _as_mlp(
         return None
     try:
         return mlp_form(twin, args[0].shape, generator, given)
-    except (GraphError, WeightsError):
+    except GraphwsError:
         if hinted:
             raise
         return None

@@ -7,7 +7,10 @@ the tensors, and a text made of a tensor has none.
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,26 +21,35 @@ _SWITCH = "TRANSFORMERS_DISABLE_TORCH_CHECK"
 
 
 def leave_checks_out(model: nn.Module) -> None:
-    """Lets a model run without checks; everything else sees them as before."""
-    kept: list[tuple[Any, bool, str | None]] = []
+    """Lets a model run without checks; everything else sees them as before.
 
-    def before(*_: Any) -> None:
-        kept.append((torch.Tensor.__format__, Distribution._validate_args, os.environ.get(_SWITCH)))
-        torch.Tensor.__format__ = _unsaid  # type: ignore[method-assign]
-        Distribution.set_default_validate_args(False)
-        os.environ[_SWITCH] = "1"
+    Its class becomes one of the same name whose forward does so: unlike hooks it cannot be left half-way.
+    """
+    kind = type(model)
 
-    def after(*_: Any) -> None:
-        form, validate, switch = kept.pop()
+    @functools.wraps(kind.forward)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with _unchecked():
+            return kind.forward(self, *args, **kwargs)
+
+    model.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    form, validate, switch = torch.Tensor.__format__, Distribution._validate_args, os.environ.get(_SWITCH)
+    torch.Tensor.__format__ = _unsaid  # type: ignore[method-assign]
+    Distribution.set_default_validate_args(False)
+    os.environ[_SWITCH] = "1"
+    try:
+        yield
+    finally:
         torch.Tensor.__format__ = form  # type: ignore[method-assign]
         Distribution.set_default_validate_args(validate)
         if switch is None:
             os.environ.pop(_SWITCH, None)
         else:
             os.environ[_SWITCH] = switch
-
-    model.register_forward_pre_hook(before)
-    model.register_forward_hook(after, always_call=True)
 
 
 def _unsaid(tensor: torch.Tensor, form: str) -> str:
