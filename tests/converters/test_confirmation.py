@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_unconfirmed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_measured_where_only_permutations_are_claimed() -> None:
-    module, inputs = build("experts in one tensor")
+    module, inputs = build("language model, tied")
     result = convert_module(module, inputs, generator=_rng())
     assert (result.actions, result.story) == ((), "")
 

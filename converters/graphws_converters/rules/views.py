@@ -70,6 +70,8 @@ def _regrouped(e: Engine, x: Stacked, shape: tuple[int, ...]) -> Abstract | Stac
 
 
 def _split(e: Engine, x: Abstract, call: Call) -> Stacked | None:
+    if not math.prod(call.shape):
+        return None
     taken = call.taken_apart() | _side_by_side(x, call.shape)
     for axis in sorted(taken):
         if not 1 < call.shape[axis] <= MOST_STACKED:
