@@ -150,7 +150,6 @@ LESS = {
     "products": 24,  # h_i h_j = h_j h_i: their columns may change places, too
     "products of heads": 4,
     "three products": 24,
-    "every other": 2,
     "nearest of two axes": 384,  # S_4 and S_2 wr S_4; copies along the second axis count as pixels
     "nearest of an odd size": 1,
 }
