@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
+from graphws.checkpoints.formats import listing, refuse_unread
 from graphws.checkpoints.network_file import is_network_file, load_network
-from graphws.checkpoints.state_dict import INDEX
+from graphws.checkpoints.state_dict import INDEXES
 from graphws.errors import DataError, UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.serialise import LONGEST
@@ -49,6 +50,7 @@ def convert(
     exponent: int | None = None,
     generator: torch.Generator | None = None,
     allow_code: bool = False,
+    outputs: str | int | Sequence[str | int] | None = None,
 ) -> Conversion:
     """The typed graph and the weights of a network, and whether they were verified.
 
@@ -56,9 +58,10 @@ def convert(
     measured; anything that cannot be measured comes back UNVERIFIED with the reason, or is refused.
 
     Args:
-        source: An `nn.Module`, a state dict, or a path: of a checkpoint (``.pt``, ``.pth``, ``.th``, ``.bin``,
-            ``.safetensors`` or its index of shards), of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of
-            an ``.onnx`` file, or of a converted network, whose gate is run again.
+        source: An `nn.Module`, a state dict, or a path: of a checkpoint (PyTorch's ``.pt``, ``.pth``, ``.th``,
+            ``.bin``, Lightning's ``.ckpt``, ``.safetensors`` or its index of shards, ``.npz``, GGUF of plain numbers),
+            of a Hugging Face folder, of a PEFT folder with a LoRA adapter, of an ``.onnx`` file, or of a converted
+            network, whose gate is run again.  Files go by their first bytes, not by their names.
         example_inputs: A batch of inputs, where the source does not show their shapes: one tensor, a tuple by
             position, or a mapping by name.
         example_outputs: What a source without code computes from these inputs, to check a hypothesis against.
@@ -67,9 +70,14 @@ def convert(
         exponent: Power of ``power`` activations.
         generator: Source of randomness of the numeric gate; seeded with 0 where None.
         allow_code: Whether a source that is a program (TorchScript) may run; never set it for files from strangers.
+        outputs: Which of several outputs the group has to leave alone: a name (a key, a field, an output of an ONNX
+            graph; ``"a.b"`` for b inside a), a position, several of them, or ``"all"``.  Where None, what the network
+            is for: the predictions of a model of transformers, else its embeddings, else its last hidden state; no
+            state of a recurrent layer behind something else; of every other network all.  What was left out is named
+            in the notes, and in `Conversion.outputs`.
 
     Raises:
-        UsageError: Where nothing is known about such a source, or a hint is needed.
+        UsageError: Where nothing is known about such a source, a hint is needed, or there is no such output.
         DataError: Where a file cannot be read.
         GraphError: Where the network is none that the converter can describe.
         VerificationError: Where the numbers contradict the graph or a hint.
@@ -77,12 +85,20 @@ def convert(
     installed = converters()
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
-    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code)
-    if isinstance(source, str | Path) and is_network_file(Path(source)):
-        return load_network(source, effort=EFFORT, generator=generator)
+    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code, outputs)
+    if isinstance(source, str | Path):
+        refuse_unread(Path(source))
+        if is_network_file(Path(source)):
+            if outputs is not None:
+                raise UsageError(
+                    f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
+                )
+            return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
+    if isinstance(source, str | Path) and Path(source).is_dir():
+        raise UsageError(f"no converter takes the folder {Path(source).name!r}: it holds {listing(Path(source))}")
     what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
     raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
 
@@ -109,6 +125,7 @@ def load_graph_file(
     omega: float | Sequence[float] | None = None,
     exponent: int | None = None,
     allow_code: bool = False,
+    outputs: str | int | Sequence[str | int] | None = None,
     effort: float = 0.0,
 ) -> Conversion:
     """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
@@ -121,6 +138,7 @@ def load_graph_file(
         omega: For a source.
         exponent: For a source.
         allow_code: For a source.
+        outputs: For a source.
         effort: For a converted network: how much to spend on running its gate again; see `load_network`.
 
     Raises:
@@ -129,18 +147,21 @@ def load_graph_file(
         UsageError: Where a source needs a hint.
     """
     place = Path(path)
+    if place.is_dir():
+        refuse_unread(place)
     if place.is_dir() and not any((place / name).is_file() for name in ("config.json", "adapter_config.json")):
         if not (place / "graph.json").is_file():
             raise DataError(f"{place}: this folder holds no graph.json, so it is no zoo")
         place = place / "graph.json"
-    if place.suffix != ".json" or place.name.endswith(INDEX):
+    if place.suffix != ".json" or place.name.endswith(INDEXES):
         if not place.exists():
             raise DataError(f"{place}: no such file")
         if is_network_file(place):
             return load_network(place, effort=effort)
         return convert(
-            place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code
-        )
+            place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code,
+            outputs=outputs,
+        )  # fmt: skip
     try:
         if place.stat().st_size > 4 * LONGEST:
             raise DataError(f"{place}: {place.stat().st_size} bytes, too large for a graph")

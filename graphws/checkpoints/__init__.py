@@ -5,6 +5,7 @@ from graphws.checkpoints.conversion import Contents as Contents
 from graphws.checkpoints.conversion import Conversion as Conversion
 from graphws.checkpoints.conversion import Converter as Converter
 from graphws.checkpoints.conversion import Hints as Hints
+from graphws.checkpoints.conversion import OutputChoice as OutputChoice
 from graphws.checkpoints.conversion import Reader as Reader
 from graphws.checkpoints.example_inputs import example_inputs as example_inputs
 from graphws.checkpoints.example_inputs import example_outputs as example_outputs

@@ -7,7 +7,6 @@ them there.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,39 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from graphws.checkpoints.coverage import coverage
+from graphws.errors import UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.verify import Verification
 
 Verdict = Literal["confirmed", "refuted", "unconfirmed"]
+EVERY = "all"
+"""The word for all outputs."""
+
+
+@dataclass(frozen=True)
+class OutputChoice:
+    """Which of several outputs of a network the group leaves alone, and the graph computes.
+
+    Attributes:
+        counted: Their names; positions where they have none.
+        left_out: Those of the others.
+    """
+
+    counted: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        others = f" (left out: {listed(self.left_out)})" if self.left_out else ""
+        return f"outputs: {listed(self.counted)}{others}"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row: the first, and how many more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,7 @@ class Conversion:
         by_writer: Which of ``verification``, ``actions`` and ``runs`` are what a file says: claims of its writer, not
             measured here.
         repeated: Whether the verification was measured here on graph and weights of a file alone, its source absent.
+        outputs: Which outputs count, where the source has several.
     """
 
     graph: NetworkGraph
@@ -100,13 +127,12 @@ class Conversion:
     runs: SelfRun | None = None
     by_writer: frozenset[str] = frozenset()
     repeated: bool = False
+    outputs: OutputChoice | None = None
 
     @property
     def coverage(self) -> float:
-        """Share of the numbers that some moving space indexes."""
-        graph = self.graph
-        sizes = {p.name: math.prod(graph.shape(p.name)) for p in graph.parameters}
-        return sum(n for name, n in sizes.items() if graph.set_axes(name)) / max(sum(sizes.values()), 1)
+        """Share of the numbers that follow the group, out of those that outputs depend on; see `coverage`."""
+        return coverage(self.graph)
 
     @property
     def verified(self) -> bool:
@@ -149,8 +175,14 @@ class Conversion:
             f", first {first}" if first is not None else ""
         )
 
+    @property
+    def counting(self) -> str:
+        """Which outputs count, in one line; empty where the source has one."""
+        return "" if self.outputs is None else str(self.outputs)
+
     def __str__(self) -> str:
-        return "\n".join(text for text in (self.verdict, self.running, self.story, str(self.graph)) if text)
+        said = (self.verdict, self.counting, self.running, self.story, str(self.graph))
+        return "\n".join(text for text in said if text)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +198,11 @@ class Hints:
         generator: Source of randomness of the numeric gate.
         example_outputs: What the network computes from the example inputs, to check a hypothesis against.
         allow_code: Whether a source that is a program (TorchScript) may run.
+        outputs: Which outputs count, by name or position: one, several, ``all``, or None for what the network is for.
+            Several are kept as a tuple.
+
+    Raises:
+        UsageError: Where outputs are neither names nor positions.
     """
 
     example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None = None
@@ -175,6 +212,24 @@ class Hints:
     generator: torch.Generator | None = None
     example_outputs: Tensor | None = None
     allow_code: bool = False
+    outputs: str | int | Sequence[str | int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.outputs is None or self.outputs == EVERY:
+            return
+        wanted = (self.outputs,) if isinstance(self.outputs, str | int) else tuple(self.outputs)
+        wrong = next((each for each in wanted if isinstance(each, bool) or not isinstance(each, str | int)), None)
+        if wrong is not None:
+            raise UsageError(f"outputs are named by texts or positions, got a {type(wrong).__name__}")
+        if not wanted:
+            raise UsageError(f"outputs names none: give a name, a position, several of them, or {EVERY!r}")
+        object.__setattr__(self, "outputs", tuple(dict.fromkeys(wanted)))
+
+    @property
+    def wanted(self) -> tuple[str | int, ...] | str | None:
+        """Which outputs count: ``all``, some of them, or None for what the network is for."""
+        given = self.outputs
+        return tuple(given) if given is not None and not isinstance(given, str | int) else EVERY if given else None
 
     @property
     def random(self) -> torch.Generator:

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from graphws.checkpoints.conversion import ActionCheck, Conversion, SelfRun, Verdict
+from graphws.checkpoints.conversion import ActionCheck, Conversion, OutputChoice, SelfRun, Verdict
 from graphws.checkpoints.repeated_gate import LEAST_CONTROL, POINTS, SHARE, repeat_gate
 from graphws.checkpoints.state_dict import read_state_dict
 from graphws.errors import DataError, GraphwsError, VerificationError
@@ -44,6 +44,10 @@ CONSTANTS = "graphws.constants/"
 MOST_NOTES = 1000
 LARGEST_ERROR = 5e-2
 """Largest error that any version of the gate took for rounding."""
+MOST_OUTPUTS = 1000
+"""Most names of outputs that are written and read."""
+LONGEST_NAME = 1000
+"""Most characters of a name of an output that are written and read."""
 LONGEST_REASON = 10_000
 """Characters of the reason why a network does not run."""
 
@@ -51,8 +55,8 @@ LONGEST_REASON = 10_000
 def save_network(conversion: Conversion, path: str | Path) -> None:
     """Writes a converted network; the file's name should end in ``.safetensors``.
 
-    Law: `load_network` gives the same graph and constants, weights (bit for bit), verification, reason, notes, verdicts
-    and the figure of the network run from its file.
+    Law: `load_network` gives the same graph and constants, weights (bit for bit), verification, reason, notes,
+    verdicts, choice of outputs and the figure of the network run from its file.
 
     Raises:
         DataError: Where the name is another, a tensor of the network has the prefix that constants have, or the file
@@ -68,6 +72,9 @@ def save_network(conversion: Conversion, path: str | Path) -> None:
         metadata["verification"] = json.dumps(asdict(conversion.verification))
     if conversion.runs is not None:
         metadata["runs"] = json.dumps(asdict(conversion.runs))
+    if conversion.outputs is not None:
+        named = {what: [name[:LONGEST_NAME] for name in names] for what, names in asdict(conversion.outputs).items()}
+        metadata["outputs"] = json.dumps({what: names[:MOST_OUTPUTS] for what, names in named.items()})
     tensors = _tensors(conversion)
     taken = next((key for key in tensors if key.startswith(CONSTANTS)), None)
     if taken is not None:
@@ -149,6 +156,7 @@ def load_network(path: str | Path, *, effort: float = 0.0, generator: torch.Gene
     found = Conversion(
         graph, weights, verification, reason, notes=notes, actions=actions, runs=runs,
         by_writer=frozenset(name for name, value in stated.items() if value is not None),
+        outputs=_outputs(file, metadata["outputs"]) if "outputs" in metadata else None,
     )  # fmt: skip
     return _tried_again(file, found, effort, generator)
 
@@ -243,6 +251,18 @@ def _runs(file: Path, graph: NetworkGraph, text: str) -> SelfRun:
 def _of_format_1(graph: NetworkGraph, version: str) -> SelfRun | None:
     """What can be said of a file without the figure: of format 1 whether its steps are whole."""
     return SelfRun(None, OF_FORMAT_1) if version == "1" and graph.operations and why_not(graph) else None
+
+
+def _outputs(file: Path, text: str) -> OutputChoice:
+    """Which outputs counted: names, and no more than a container holds."""
+    entry = _json(file, "choice of outputs", text)
+    fits = isinstance(entry, dict) and set(entry) == {"counted", "left_out"}
+    if not fits or not all(isinstance(names, list) and len(names) <= MOST_OUTPUTS for names in entry.values()):
+        raise DataError(f"{file}: its choice of outputs needs counted and left_out, lists of at most {MOST_OUTPUTS}")
+    names = [*entry["counted"], *entry["left_out"]]
+    if not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names) or not entry["counted"]:
+        raise DataError(f"{file}: its choice of outputs must name some, by at most {LONGEST_NAME} characters each")
+    return OutputChoice(tuple(entry["counted"]), tuple(entry["left_out"]))
 
 
 def _actions(file: Path, graph: NetworkGraph, text: str) -> tuple[ActionCheck, ...]:

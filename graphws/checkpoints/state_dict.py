@@ -8,10 +8,14 @@ A checkpoint comes from anywhere, so nothing in it is believed:
   no code but allocates what it is told to, may read it; the file is mapped, so that a tensor cannot reach outside it.
 * The format before it, pickles and bytes in one stream, is read by `graphws.checkpoints.legacy`, without torch's
   reader.
+* ``.npy``, ``.npz`` and GGUF are headers with plain numbers behind them; each has a reader of its own.
 * ``.safetensors`` cannot overlap or overflow, but may claim a dimension of 2^62 in an empty tensor: dimensions are
-  capped.  A ``.safetensors.index.json`` names the shards of a large one, all of them in its own folder.
+  capped.
+* A ``.safetensors.index.json`` or ``.bin.index.json`` names the shards of a large one, all in its own folder.
 
-What a training script saved around the state dict is left out, and `Checkpoint.story` says what was picked.
+What a file is, its first bytes say (`graphws.checkpoints.formats`), whatever it is called; formats that are not read
+are refused by name.  What a training script saved around the state dict is left out, and `Checkpoint.story` says what
+was picked.
 
 The sum of all tensors stays below a limit that the caller may set.
 """
@@ -30,7 +34,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from graphws.checkpoints.legacy import is_legacy, read_legacy
+from graphws.checkpoints.formats import GGUF, LEGACY, NPY, NPZ, SAFETENSORS, Format, format_of
+from graphws.checkpoints.gguf import read_gguf
+from graphws.checkpoints.legacy import read_legacy
+from graphws.checkpoints.numpy_arrays import read_npy, read_npz
 from graphws.checkpoints.scan import scan
 from graphws.checkpoints.zip_members import zip_members
 from graphws.errors import DataError, nearest
@@ -45,8 +52,11 @@ MOST_TENSORS = 100_000
 LARGEST_INDEX = 32 << 20
 """Bytes that the index of a sharded checkpoint may have."""
 MOST_SHARDS = 1000
-INDEX = ".safetensors.index.json"
-SUFFIXES = (".pt", ".pth", ".th", ".bin", ".safetensors")
+INDEXES = (".safetensors.index.json", ".bin.index.json")
+"""How the index of a sharded checkpoint ends, by the kind of its shards."""
+SUFFIXES = (".pt", ".pth", ".th", ".bin", ".ckpt", ".safetensors")
+LIGHTNING = "pytorch-lightning_version"
+"""The entry by which a checkpoint of Lightning is known."""
 PREFIXES = ("module.", "_orig_mod.", "model.module.")
 """What wrappers (DataParallel, compile) put before every name."""
 NESTED = ("state_dict", "model_state_dict", "model", "module", "net", "state")
@@ -86,10 +96,11 @@ def read_checkpoint(
     """The state dict in a checkpoint, on the CPU, without the prefixes that wrappers put before every name.
 
     Args:
-        path: A ``.pt``, ``.pth``, ``.th``, ``.bin``, ``.safetensors`` or ``.safetensors.index.json`` file.  The first
-            four may hold the state dict itself or a mapping with the state dict under ``state_dict``,
-            ``model_state_dict``, ``model``, ``module``, ``net`` or ``state``, beside plain data and the tensors of an
-            optimiser.
+        path: A file that PyTorch or Lightning wrote (``.pt``, ``.pth``, ``.th``, ``.bin``, ``.ckpt``), a
+            ``.safetensors`` file or an index of shards, NumPy's ``.npy`` or ``.npz``, or a
+            GGUF file of plain numbers.  The first may hold the state dict itself or a mapping with the state dict under
+            ``state_dict``, ``model_state_dict``, ``model``, ``module``, ``net`` or ``state``, beside plain data and the
+            tensors of an optimiser.  The attribute under which a Lightning module holds its network is such a prefix.
         limit: Most bytes that the file, and the sum of its tensors, may have.
         prefixes: Whether the names keep them.
         mixed: Whether numbers and texts may stand among the tensors; they are given beside them.
@@ -101,9 +112,11 @@ def read_checkpoint(
     found = _read(Path(path), limit, mixed, suffix)
     state, story = found.state, [found.story] if found.story else []
     again = not prefixes
+    common = {key.partition(".")[0] + "." for key in state} if LIGHTNING in found.beside else set()
+    known = (*PREFIXES, *(common if len(common) == 1 else ()))
     while again:
         again = False
-        for prefix in PREFIXES:
+        for prefix in known:
             if state and all(key.startswith(prefix) and key != prefix for key in state):
                 state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
                 story.append(f"the prefix {prefix!r} before every name is dropped")
@@ -112,9 +125,10 @@ def read_checkpoint(
 
 
 def _read(file: Path, limit: int, mixed: bool = False, suffix: str | None = None) -> Checkpoint:
-    is_index = file.name.endswith(INDEX)
+    is_index = file.name.endswith(INDEXES)
+    kind = None if is_index else format_of(file)
     suffix = suffix or file.suffix
-    if suffix not in SUFFIXES and not is_index:
+    if suffix not in SUFFIXES and not is_index and kind is None:
         raise DataError(
             f"{file.name}: a checkpoint ends in {', '.join(SUFFIXES)}; got {file.suffix or 'no suffix'!r}"
             + nearest(file.suffix, SUFFIXES)
@@ -125,11 +139,15 @@ def _read(file: Path, limit: int, mixed: bool = False, suffix: str | None = None
         raise DataError(f"{file}: {size} bytes, at most {limit} are read")
     if is_index:
         return Checkpoint(_read_shards(file, limit))
-    if suffix == ".safetensors":
+    if kind is not None and kind.advice:
+        raise kind.refusal(file)
+    if kind in (GGUF, NPY, NPZ):
+        return Checkpoint(_read_plain(file, kind, limit))
+    if kind == SAFETENSORS or (kind is None and suffix == ".safetensors"):
         return Checkpoint(_read_safetensors(file, limit))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about old protocols and odd escapes, which are allowed or refused here
-        return _read_legacy(file, limit, mixed) if is_legacy(file) else _read_torch(file, limit, mixed)
+        return _read_legacy(file, limit, mixed) if kind == LEGACY else _read_torch(file, limit, mixed)
 
 
 def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
@@ -144,11 +162,12 @@ def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()) or not places:
         raise DataError(f"{file}: no index of shards: it has no 'weight_map' from names to files")
     _check_count(file, len(places))
+    kind = next(ending for ending in INDEXES if file.name.endswith(ending)).removesuffix(".index.json")
     shards: dict[str, dict[str, Tensor]] = {}
     left = limit
     for name in dict.fromkeys(places.values()):
-        if Path(name).name != name or not name.endswith(".safetensors") or len(shards) >= MOST_SHARDS:
-            raise DataError(f"{file}: shard {name[:80]!r} is no .safetensors file beside the index")
+        if Path(name).name != name or not name.endswith(kind) or len(shards) >= MOST_SHARDS:
+            raise DataError(f"{file}: shard {name[:80]!r} is no {kind} file beside the index")
         place = file.with_name(name)
         if not place.is_file():
             raise DataError(f"{file}: shard {name!r} is not there")
@@ -157,7 +176,7 @@ def _read_shards(file: Path, limit: int) -> dict[str, Tensor]:
         if place.stat().st_size > left:
             raise DataError(f"{file}: its shards have more than {limit} bytes")
         left -= place.stat().st_size
-        shards[name] = _read_safetensors(place, limit)
+        shards[name] = _read(place, limit).state
     state = {}
     for key, name in places.items():
         if key not in shards[name]:
@@ -176,6 +195,15 @@ def _read_safetensors(file: Path, limit: int) -> dict[str, Tensor]:
             state = {name: archive.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: not a safetensors file, or cut off: {_one_line(error)}") from None
+    return _checked(file, state, limit)
+
+
+def _read_plain(file: Path, kind: Format | None, limit: int) -> dict[str, Tensor]:
+    try:
+        state = read_gguf(file) if kind == GGUF else read_npy(file) if kind == NPY else read_npz(file)
+    except (ValueError, OSError, OverflowError, MemoryError) as error:
+        assert kind is not None
+        raise DataError(f"{file}: {kind.name} that cannot be read: {_one_line(error)}") from None
     return _checked(file, state, limit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -23,9 +24,12 @@ app = typer.Typer(
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error, and what torch.export says of a trace.")
+    ] = False,
 ) -> None:
-    """Options before the command; the guard reads them."""
+    """Options before the command; the guard reads them, and converters ask their logger."""
+    logging.getLogger("graphws_converters").setLevel(logging.DEBUG if debug else logging.NOTSET)
 
 
 app.command("run")(experiments.run_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,14 @@ OutputsOption = Annotated[
     str | None,
     typer.Option(
         "--outputs",
+        metavar="NAMES",
+        help="Outputs that count: names or positions with commas between, or 'all'; else what SOURCE is for.",
+    ),
+]
+ExpectedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--expected",
         metavar="FILE",
         help="What SOURCE computes from --inputs FILE, to check (.npy, .npz, .safetensors).",
     ),
@@ -44,6 +53,7 @@ def convert_command(
     ] = None,
     inputs: InputsOption = None,
     outputs: OutputsOption = None,
+    expected: ExpectedOption = None,
     activation: ActivationOption = None,
     omega: OmegaOption = None,
     allow_code: CodeOption = False,
@@ -68,10 +78,10 @@ def convert_command(
         check_figure(figure)
     generator = torch.Generator().manual_seed(seed)
     given = None if inputs is None else example_inputs(inputs, generator)
-    wanted = None if outputs is None else example_outputs(outputs, inputs)
+    wanted = None if expected is None else example_outputs(expected, inputs)
     found = convert(
         source, given, example_outputs=wanted, activation=activation, omega=omega, generator=generator,
-        allow_code=allow_code,
+        allow_code=allow_code, outputs=None if outputs is None else chosen_outputs(outputs),
     )  # fmt: skip
     graph, console = found.graph, output()
     if out is not None:
@@ -85,11 +95,13 @@ def convert_command(
     moving = sum(space.moves for space in graph.spaces)
     console.print(
         f"{len(graph.spaces)} spaces ({moving} move), {len(graph.parameters)} parameters, {graph.numel:,} numbers, "
-        f"{found.coverage:.1%} of them on a space that moves; 10^{graph.log10_order():.1f} relabellings",
+        f"{found.coverage:.1%} of what outputs depend on follows the group; 10^{graph.log10_order():.1f} relabellings",
         markup=False,
     )
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
+    if found.counting:
+        console.print(found.counting, markup=False)
     if found.story:
         console.print(found.story, markup=False)
     console.print(found.verdict, markup=False)
@@ -100,3 +112,22 @@ def convert_command(
     if figure is not None:
         write_figure(found, figure, source.name)
         console.print(f"graph: {figure}", markup=False)
+
+
+def chosen_outputs(text: str) -> str | list[str | int]:
+    """What ``--outputs`` names: ``all``, or names and positions.
+
+    Raises:
+        UsageError: Where one of them is empty, or is a file.
+    """
+    from graphws.checkpoints.conversion import EVERY
+    from graphws.errors import UsageError
+
+    names = [name.strip() for name in text.split(",")]
+    if names == [EVERY]:
+        return EVERY
+    if "" in names:
+        raise UsageError(f"--outputs takes names or positions with commas between, got {text[:80]!r}")
+    if Path(names[0]).suffix in (".npy", ".npz", ".safetensors") and Path(names[0]).is_file():
+        raise UsageError(f"--outputs takes names of outputs; numbers to compare with go to --expected {names[0]}")
+    return [int(name) if re.fullmatch("-?[0-9]{1,9}", name) else name for name in names]

@@ -55,6 +55,8 @@ def inspect_command(
     console.print(f"{summary.numel:,} numbers in {summary.orbits:,} orbits", markup=False)
     console.print(f"group: {group}, 10^{summary.log10_order:.1f} relabellings", markup=False)
     console.print(found.verdict, markup=False)
+    if found.counting:
+        console.print(found.counting, markup=False)
     if found.running:
         console.print(found.running, markup=False)
     if figure is not None:

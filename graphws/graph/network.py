@@ -151,9 +151,11 @@ class NetworkGraph:
         for key, users in places.items():
             (first, storage), others = users[0], users[1:]
             for name, other in others:
-                if (other.shape, other.aliases, other.view) != (storage.shape, storage.aliases, storage.view):
+                if (other.shape, other.aliases, other.view, other.orders) != (
+                    storage.shape, storage.aliases, storage.view, storage.orders
+                ):  # fmt: skip
                     raise GraphError(
-                        f"parameters {first!r} and {name!r} disagree about shape, view or aliases of {key!r}"
+                        f"parameters {first!r} and {name!r} disagree about shape, view, orders or aliases of {key!r}"
                     )
             for alias in storage.aliases:
                 if alias in keys:

@@ -130,7 +130,9 @@ def _typed(graph: NetworkGraph) -> nx.MultiDiGraph:
     for position, parameter in enumerate(graph.parameters):
         node = ("parameter", parameter.name)
         storage = parameter.storage
-        place = storage and (storage.key, storage.shape, storage.block, storage.aliases, storage.view)
+        place = storage and (
+            storage.key, storage.shape, storage.block, storage.aliases, storage.view, storage.orders
+        )  # fmt: skip
         view.add_node(
             node,
             node="parameter",

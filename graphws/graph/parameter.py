@@ -18,7 +18,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from graphws.errors import GraphError
 
@@ -75,7 +79,9 @@ class Storage:
     ``shape``, read row-major into the parameter's own axes; so one stored tensor can hold several parameters (a fused
     q, k, v projection) and one stored axis several spaces (channels × pixels after a flatten).  Where the parts do not
     lie in one block (q, k and v of each head side by side), ``view`` is the shape to see the tensor in first: the block
-    is then one of the view.  All parameters of a tensor share its view.
+    is then one of the view.  Where the network reads an axis in another sequence (``h[:, [2, 0, 1]]``), ``orders`` says
+    where the elements lie: the tensor is put in order before it is viewed, so that element k of an ordered axis a is
+    stored at ``orders[a][k]``.  All parameters of a tensor share its view and its orders.
 
     Args:
         key: The state dict's key.
@@ -83,6 +89,8 @@ class Storage:
         block: The part of it, or None for all of it.
         aliases: Further keys that hold the same tensor (tied weights).
         view: The shape, with as many numbers, in which the block is meant; ``shape`` where None.
+        orders: For each stored axis the places of its elements in order, empty where they stand in order; empty where
+            all do.
     """
 
     key: str
@@ -90,9 +98,11 @@ class Storage:
     block: tuple[tuple[int, int], ...] | None = None
     aliases: tuple[str, ...] = ()
     view: tuple[int, ...] | None = None
+    orders: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "orders", tuple(tuple(order) for order in self.orders))
         object.__setattr__(self, "aliases", tuple(self.aliases))
         if max(len(self.shape), len(self.view or ())) > MOST_AXES:
             raise GraphError(f"storage {self.key!r}: {len(self.shape)} axes, at most {MOST_AXES} are allowed")
@@ -100,6 +110,11 @@ class Storage:
             object.__setattr__(self, "view", tuple(self.view))
             if math.prod(self.view) != math.prod(self.shape):
                 raise GraphError(f"storage {self.key!r}: a view {self.view} of a tensor of shape {self.shape}")
+        if self.orders and len(self.orders) != len(self.shape):
+            raise GraphError(f"storage {self.key!r}: {len(self.orders)} orders for {len(self.shape)} axes")
+        for order, size in zip(self.orders, self.shape, strict=False):
+            if order and sorted(order) != list(range(size)):
+                raise GraphError(f"storage {self.key!r}: an order of an axis of {size} that is no permutation of it")
         if self.block is None:
             return
         object.__setattr__(self, "block", tuple((start, stop) for start, stop in self.block))
@@ -124,6 +139,21 @@ class Storage:
     def block_shape(self) -> tuple[int, ...]:
         """Shape of the block."""
         return tuple(s.stop - s.start for s in self.index)
+
+    def ordered(self, held: Tensor) -> Tensor:
+        """Stored tensors, (batch, *shape), with the elements of each axis in order."""
+        return self._rearranged(held, self.orders)
+
+    def restored(self, ordered: Tensor) -> Tensor:
+        """The inverse of `ordered`."""
+        return self._rearranged(ordered, [sorted(range(len(order)), key=order.__getitem__) for order in self.orders])
+
+    @staticmethod
+    def _rearranged(x: Tensor, orders: Sequence[Sequence[int]]) -> Tensor:
+        for axis, order in enumerate(orders, start=1):
+            if order:
+                x = x.index_select(axis, torch.tensor(order, device=x.device))
+        return x
 
 
 @dataclass(frozen=True)

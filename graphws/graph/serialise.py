@@ -98,6 +98,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
             place["aliases"] = list(storage.aliases)
         if storage.view is not None:
             place["view"] = list(storage.view)
+        if storage.orders:
+            place["orders"] = [list(order) for order in storage.orders]
         entry["storage"] = place
     return entry
 
@@ -210,7 +212,7 @@ class _Reader:
 
 
 def _read_storage(entry: object, place: str) -> Storage:
-    reader = _Reader(entry, place, ("key", "shape", "block", "aliases", "view"))
+    reader = _Reader(entry, place, ("key", "shape", "block", "aliases", "view", "orders"))
     block = None
     if "block" in reader.entry:
         pairs = reader.items("block")
@@ -218,7 +220,11 @@ def _read_storage(entry: object, place: str) -> Storage:
             raise GraphError(f"graph file, {place}: 'block' must be a list of [start, stop], got {_shown(pairs)}")
         block = tuple((reader._size(a, "block"), reader._size(b, "block")) for a, b in pairs)
     view = reader.sizes("view") if "view" in reader.entry else None
-    return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"), view)
+    rows = reader.items("orders")
+    if not all(isinstance(row, list) for row in rows):
+        raise GraphError(f"graph file, {place}: 'orders' must be a list of lists of places, got {_shown(rows)}")
+    orders = tuple(tuple(reader._size(item, "orders") for item in row) for row in rows)
+    return Storage(reader.text("key"), reader.sizes("shape"), block, reader.texts("aliases"), view, orders)
 
 
 def _read_parameter(entry: object, place: str) -> Parameter:

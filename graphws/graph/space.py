@@ -48,7 +48,8 @@ class Space:
 
     Args:
         name: Unique in its graph; letters, digits, ``_``, ``.``, ``-`` and ``/``.
-        size: Number of elements; for a space with a parent, of children per parent element.
+        size: Number of elements; for a space with a parent, of children per parent element.  A free space may have
+            none: some networks keep tensors without elements.
         kind: ``set``, ``free`` or ``nested``.
         parent: The parent space of a nested (or nested free) space.
         action: The rich action; ignored by a free space.
@@ -70,8 +71,9 @@ class Space:
     def __post_init__(self) -> None:
         if not self.name or not all(c.isalnum() or c in "_.-/" for c in self.name):
             raise GraphError(f"space name {self.name!r}: use letters, digits, '_', '.', '-' and '/'")
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise GraphError(f"space {self.name!r}: size must be a whole number of at least 1, got {self.size!r}")
+        least = 0 if self.kind == "free" and self.parent is None else 1
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < least:
+            raise GraphError(f"space {self.name!r}: size must be a whole number of at least {least}, got {self.size!r}")
         if self.kind not in get_args(Kind):
             raise GraphError(
                 f"space {self.name!r}: kind must be set, free or nested, got {self.kind!r}"

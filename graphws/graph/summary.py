@@ -160,6 +160,8 @@ def _space_row(graph: NetworkGraph, space: Space, factor: str) -> SpaceRow:
 def _parameter_row(graph: NetworkGraph, parameter: Parameter) -> ParameterRow:
     storage, shape = parameter.storage, graph.shape(parameter.name)
     key = storage.key if storage else parameter.name
+    if storage and storage.orders:
+        key += " in another order"
     if storage and storage.view is not None:
         key += f" as {'x'.join(map(str, storage.view))}"
     if storage and storage.block is not None:

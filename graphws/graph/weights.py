@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphws.errors import WeightsError, nearest
 from graphws.graph.network import NetworkGraph
+from graphws.graph.parameter import Storage
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +86,11 @@ class Weights:
         return Weights(self.graph, {name: function(tensor) for name, tensor in self.items()})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Weights:
-        """Moved, and floating tensors cast."""
-        return self.map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
+        """Moved, and floating tensors cast; complex ones to the complex type of that size."""
+        wide = dtype.to_complex() if dtype is not None and dtype.is_floating_point else None
+        return self.map(
+            lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else wide if x.is_complex() else None)
+        )
 
     def select(self, index: Tensor | slice | Sequence[int]) -> Weights:
         """The networks at `index` (a slice, a list or a tensor of indices); the batch axis stays."""
@@ -172,9 +176,9 @@ class Weights:
                 if alias in states and not _same(states[alias], held):
                     raise WeightsError(f"{alias!r} and {key!r} should be one tensor (tied weights), but differ")
             left -= {key, *(storage.aliases if storage else ())}
-            block = held
+            block = storage.ordered(held) if storage else held
             if storage and storage.block:
-                block = held.reshape(held.shape[0], *storage.seen)[(slice(None), *storage.index)]
+                block = block.reshape(held.shape[0], *storage.seen)[(slice(None), *storage.index)]
             block = block.detach().clone() if copy else block.detach()
             tensors[parameter.name] = block.reshape(held.shape[0], *graph.shape(parameter.name))
         if left:
@@ -190,6 +194,7 @@ class Weights:
             copy: False lets the state dict share the memory of the weights, as far as possible.
         """
         state: dict[str, Tensor] = {}
+        moved: dict[str, Storage] = {}
         for parameter in self.graph.parameters:
             tensor, storage = self[parameter.name][network], parameter.storage
             tensor = tensor.detach() if detach else tensor
@@ -202,8 +207,13 @@ class Weights:
             else:
                 whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
                 whole.view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)
+            if storage.orders:
+                moved[storage.key] = storage
             for alias in storage.aliases:
                 state[alias] = state[storage.key]
+        for key, storage in moved.items():
+            whole = storage.restored(state[key].unsqueeze(0)).squeeze(0)
+            state |= dict.fromkeys((key, *storage.aliases), whole)
         return state
 
     def __repr__(self) -> str:

@@ -5,6 +5,9 @@ entries have moved as the neurons that they belong to, x ↦ ρ(g) x along some 
 whose action along its axes turns one run into the other.  Inputs and outputs, which the group leaves alone, are tried
 in the same way, one free space at a time.  No rule for any kind of operation is needed, so none can be wrong.
 
+A value can only show the spaces of what it was computed from: those that label its operands, and those that an operand
+without labels may hide.  So few are tried for each value, however deep the network is.
+
 >>> from graphws.operations import mlp_graph
 >>> {name: [str(a or "") for a in axes] for name, axes in labels(mlp_graph([2, 8, 3], "tanh")).items()}
 {'x0': ['', 'input'], 'z1': ['', 'hidden1'], 'x1': ['', 'hidden1'], 'z2': ['', 'output']}
@@ -13,7 +16,7 @@ in the same way, one free space at a time.  No rule for any kind of operation is
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -36,6 +39,10 @@ MOST_LABELS = 2
 """How many axes of one value are labelled at most."""
 MOST_DRAWS = 12
 """How many elements are drawn until each space was moved by one, beside one for each space."""
+SMALLER = {torch.float32, torch.float16, torch.bfloat16}
+"""Types behind which float64 is no sharper than they are."""
+AFTER_CAST = 1e-5
+"""How far values in float64 may be from their labels behind a cast to a smaller type."""
 MOST_TRIALS = 512
 """How many combinations of labels are tried for one value."""
 
@@ -75,10 +82,17 @@ def _widened(graph: NetworkGraph) -> NetworkGraph:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One way in which a space may act along an axis."""
+    """One way in which a space may act along an axis.
+
+    Attributes:
+        axis: The label.
+        element: What moves the space.
+        family: The outermost space around it.
+    """
 
     axis: Axis
     element: SpaceElement
+    family: str
 
     def move(self, value: Tensor, place: int) -> Tensor:
         return self.element.apply(value.unsqueeze(0), place + 1, self.axis.power).squeeze(0)
@@ -101,19 +115,23 @@ def measure_labels(
     """
     found: Labels = {}
     still = {space.name for space in graph.spaces if space.moves and graph.extent(space.name) > 1}
+    meetings: set[frozenset[str]] = set()
     for _ in range(MOST_DRAWS + len(still)):
-        if not still:  # every space was moved once
+        if not still:  # every space was moved once, and told from those that it meets
             break
-        element = _told_apart(graph.group().random(generator, actions="rich", dtype=weights.floating), still)
-        _add(found, _by_element(graph, weights, inputs, element))
-        still -= {name for name, moved in element.maps.items() if not _stays(moved)}
+        drawn = graph.group().random(generator, actions="rich", dtype=weights.floating, moving=True)
+        element, mixed = _told_apart(drawn, still, meetings), set[frozenset[str]]()
+        _add(found, _by_element(graph, weights, inputs, element, mixed))
+        meetings |= mixed
+        moved = {name for name, moved in element.maps.items() if not _stays(moved)}
+        still -= {name for name in moved if not any(graph.lineage(name)[0].name in pair for pair in mixed)}
     _add(found, _ends(graph, weights, inputs, generator))
     order = [*graph.inputs, *(name for operation in graph.operations for name in operation.outputs)]
     return {name: found[name] for name in order if name in found}
 
 
-def _told_apart(element: GroupElement, first: Collection[str]) -> GroupElement:
-    """The element without families that it moves as it moves others: no value would tell which of them it has.
+def _told_apart(element: GroupElement, first: Collection[str], meetings: Collection[frozenset[str]]) -> GroupElement:
+    """The element without families that it moves as it moves others which they meet: no value would tell them apart.
 
     Those with a space of `first` are kept before others.
     """
@@ -121,9 +139,10 @@ def _told_apart(element: GroupElement, first: Collection[str]) -> GroupElement:
     roots: dict[str, list[str]] = {}
     for name in element.maps:
         roots.setdefault(graph.lineage(name)[0].name, []).append(name)
-    for names in sorted(roots.values(), key=lambda names: not set(names) & set(first)):
-        others = [moved for moved in kept.values() if not _stays(moved)]
-        if not any(_alike(element.maps[name], moved) for name in names for moved in others):
+    for root, names in sorted(roots.items(), key=lambda item: not set(item[1]) & set(first)):
+        met = [other for pair in meetings if root in pair for other in pair - {root}]
+        others = [kept[name] for other in met for name in roots.get(other, ()) if name in kept]
+        if not any(_alike(element.maps[name], moved) for name in names for moved in others if not _stays(moved)):
             kept.update((name, element.maps[name]) for name in names)
     return GroupElement(graph, kept)
 
@@ -135,15 +154,18 @@ def _alike(one: SpaceElement, other: SpaceElement) -> bool:
     return one.scale is None and other.scale is None and torch.equal(one.perm, other.perm)
 
 
-def _by_element(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement) -> Labels:
-    """The labels that one element of the group shows."""
+def _by_element(
+    graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], element: GroupElement,
+    mixed: set[frozenset[str]],
+) -> Labels:  # fmt: skip
+    """The labels that one element of the group shows; families that a value does not tell apart go to `mixed`."""
     candidates: dict[int, list[_Candidate]] = {}
     for space in graph.spaces:
         if space.name in element.maps and graph.extent(space.name) > 1 and not _stays(element.maps[space.name]):
-            moved = element.maps[space.name]
+            moved, family = element.maps[space.name], graph.lineage(space.name)[0].name
             found = candidates.setdefault(graph.extent(space.name), [])
-            found += [_Candidate(Axis(space.name, power), moved) for power in _powers(moved)]
-    return _compare(graph, weights, element.act(weights), inputs, inputs, candidates)
+            found += [_Candidate(Axis(space.name, power), moved, family) for power in _powers(moved)]
+    return _compare(graph, weights, element.act(weights), inputs, inputs, candidates, mixed)
 
 
 def _add(found: Labels, more: Labels) -> None:
@@ -174,18 +196,39 @@ def _compare(
     inputs: Mapping[str, Tensor],
     moved: Mapping[str, Tensor],
     candidates: Mapping[int, Sequence[_Candidate]],
+    mixed: set[frozenset[str]],
 ) -> Labels:
-    """The labels that explain how each value changed."""
+    """The labels that explain how each value changed; families that a value does not tell apart go to `mixed`."""
     found: Labels = {}
+    cast = {name for name, x in before.items() if x.dtype in SMALLER}
+    suspects = {parameter.name: _families(graph, parameter.axes) for parameter in graph.parameters}
+    suspects |= dict.fromkeys(inputs, frozenset(each.family for some in candidates.values() for each in some))
     runs = [_walk(graph, before, inputs), _walk(graph, after, moved)]
     for (names, here), (_, there) in zip(*runs, strict=True):
         for name in names:
-            if name in graph.writers and graph.writers[name].kind == "stored":  # the parameters' axes say it
+            writer = graph.writers.get(name)
+            if writer is not None:
+                suspects[name] = frozenset[str]().union(*(suspects.get(read, ()) for read in writer.inputs))
+            if writer is not None and writer.kind == "stored":  # the parameters' axes say it
                 continue
-            explained = _explained(here[name], there[name], candidates)
+            if here[name].dtype in SMALLER or (writer is not None and any(read in cast for read in writer.inputs)):
+                cast.add(name)
+            few = _among(candidates, suspects[name])
+            explained = _explained(here[name], there[name], few, mixed, name in cast)
             if explained is not None:
                 found[name] = explained
+                suspects[name] = _families(graph, explained)
     return found
+
+
+def _families(graph: NetworkGraph, axes: Iterable[Axis | None]) -> frozenset[str]:
+    """The families whose spaces label axes."""
+    return frozenset(graph.lineage(axis.space)[0].name for axis in axes if axis is not None)
+
+
+def _among(candidates: Mapping[int, Sequence[_Candidate]], families: Collection[str]) -> dict[int, list[_Candidate]]:
+    """The candidates of some families."""
+    return {size: [each for each in some if each.family in families] for size, some in candidates.items()}
 
 
 @torch.no_grad()  # not inside: two of these run in turn, and each would restore what the other had set
@@ -202,9 +245,14 @@ def _walk(
 
 
 def _explained(
-    here: Tensor, there: Tensor, candidates: Mapping[int, Sequence[_Candidate]]
-) -> tuple[Axis | None, ...] | None:
-    """The labels under which one run turns into the other; None where nothing explains it, or there is nothing."""
+    here: Tensor, there: Tensor, candidates: Mapping[int, Sequence[_Candidate]], mixed: set[frozenset[str]],
+    cast: bool = False,
+) -> tuple[Axis | None, ...] | None:  # fmt: skip
+    """The labels under which one run turns into the other; None where nothing explains it, or there is nothing.
+
+    None as well where spaces of two families do: they go to `mixed`.  In float64 agreement is sharp, unless a smaller
+    type was used on the way (`cast`).
+    """
     if here.shape != there.shape or not here.numel():
         return None
     if not here.is_floating_point():
@@ -212,7 +260,7 @@ def _explained(
     size = float(here.norm())
     if not size or here.is_complex():
         return None
-    relative = 1e-7 if here.dtype == torch.float64 else 1e-3
+    relative = (AFTER_CAST if cast else 1e-7) if here.dtype == torch.float64 else 1e-3
     if float((there - here).norm()) <= relative * size:
         return (None,) * here.ndim
     options = [[(k, c) for c in candidates.get(length, ())] for k, length in enumerate(here.shape)]
@@ -229,10 +277,15 @@ def _explained(
                 if _same(_moved(shadows[0], on_shadow), shadows[1], 100 * relative) and _same(
                     _moved(here, combination), there, relative
                 ):
-                    axes: list[Axis | None] = [None] * here.ndim
-                    for place, candidate in combination:
-                        axes[place] = candidate.axis
-                    return tuple(axes)
+                    doubles = [
+                        frozenset({candidate.family, other.family})
+                        for place, candidate in combination
+                        for _, other in options[place]
+                        if other.family != candidate.family and _alike(other.element, candidate.element)
+                    ]
+                    mixed.update(doubles)
+                    labelled = {place: candidate.axis for place, candidate in combination}
+                    return None if doubles else tuple(labelled.get(k) for k in range(here.ndim))
     return None
 
 
@@ -270,10 +323,10 @@ def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], g
         shuffle[: size - 1] = shuffle[: size - 1][torch.randperm(size - 1, generator=generator)]
         element = Monomial(shuffle)
         moved = GroupElement(graph, {space.name: element}).act(weights)
-        candidates = {size: [_Candidate(Axis(space.name), element)]}
+        candidates = {size: [_Candidate(Axis(space.name), element, space.name)]}
         trials: list[Mapping[str, Tensor]] = [inputs]
         trials += [
-            {**inputs, name: _Candidate(Axis(space.name), element).move(x, k)}
+            {**inputs, name: candidates[size][0].move(x, k)}
             for name, x in inputs.items()
             for k in range(1, x.ndim)
             if x.shape[k] == size
@@ -283,10 +336,10 @@ def _ends(graph: NetworkGraph, weights: Weights, inputs: Mapping[str, Tensor], g
                 after = _outputs(graph, moved, trial)
             except GraphError:
                 continue
-            ends = [_explained(before[name], after[name], candidates) for name in outputs]
+            ends = [_explained(before[name], after[name], candidates, set()) for name in outputs]
             if any(axes is None for axes in ends):
                 continue
-            labelled = _compare(graph, weights, moved, inputs, trial, candidates)
+            labelled = _compare(graph, weights, moved, inputs, trial, candidates, set())
             if any(axis for axes in labelled.values() for axis in axes):
                 _add(found, {name: axes for name, axes in labelled.items() if any(axes)})
                 break

@@ -68,7 +68,7 @@ def collect_evidence(
         VerificationError: Where outputs are not finite, or not differentiable in the weights; PyTorch cannot
             differentiate a batch norm in its running statistics.
     """
-    leaves = {name: x.detach().clone().requires_grad_(x.is_floating_point()) for name, x in weights.items()}
+    leaves = {name: x.detach().clone().requires_grad_(_differentiable(x)) for name, x in weights.items()}
     try:
         output = run(Weights(graph, leaves))
     except RuntimeError as error:  # torch's own refusal, as of running statistics
@@ -79,7 +79,8 @@ def collect_evidence(
         raise VerificationError("the outputs hold NaN or infinity: nothing can be measured there")
     if not output.requires_grad:
         raise VerificationError("the outputs do not depend differentiably on the weights: nothing can be measured")
-    maps = {name: _Maps(graph, name, matrices is None or name in matrices) for name in spaces}
+    places = _places(graph)
+    maps = {name: _Maps(graph, name, places.get(name, ()), matrices is None or name in matrices) for name in spaces}
     free = [leaf for leaf in leaves.values() if leaf.requires_grad]
     for k in range(losses):
         probe = torch.randn(output.shape, generator=generator, dtype=output.dtype, device=output.device)
@@ -90,18 +91,26 @@ def collect_evidence(
     return {name: each.evidence() for name, each in maps.items()}
 
 
+_Place = tuple[Parameter, int, int]
+"""A parameter, the position of an axis in it, and the power of the axis."""
+
+
+def _places(graph: NetworkGraph) -> dict[str, list[_Place]]:
+    """The axes that each space labels."""
+    found: dict[str, list[_Place]] = {}
+    for parameter in graph.parameters:
+        for k, axis in enumerate(parameter.axes):
+            found.setdefault(axis.space, []).append((parameter, k, axis.power))
+    return found
+
+
 class _Maps:
     """Accumulates the moment maps of one space over losses."""
 
-    def __init__(self, graph: NetworkGraph, space: str, matrices: bool) -> None:
+    def __init__(self, graph: NetworkGraph, space: str, places: Sequence[_Place], matrices: bool) -> None:
         self.size, self.extent = graph.space(space).size, graph.extent(space)
         self.graph = graph
-        self.places = [
-            (parameter, k, axis.power)
-            for parameter in graph.parameters
-            for k, axis in enumerate(parameter.axes)
-            if axis.space == space
-        ]
+        self.places = places
         powers = {power for _, _, power in self.places}
         self.linear = matrices and powers <= {1, 0, -1} and powers != {0}
         self.rows: list[Tensor] = []
@@ -154,8 +163,17 @@ class _Maps:
         return Evidence(axes, claimed, diagonals, diagonals / unit, parts / unit, alive, scaling, matrix)
 
 
+def _differentiable(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def _rows(graph: NetworkGraph, tensor: Tensor, place: tuple[Parameter, int]) -> Tensor:
-    """(batch, elements of the space, everything else); an inner axis is put back behind its parents."""
+    """(batch, elements of the space, everything else); an inner axis is put back behind its parents.
+
+    The two parts of a complex number are two real ones.
+    """
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
     parameter, axis = place
     host = graph.host(parameter, axis) if parameter.axes[axis].inner else None
     if host is None:
@@ -203,9 +221,9 @@ def _reduced(rows: Tensor) -> list[list[float]]:
             continue
         matrix[[done, pivot]] = matrix[[pivot, done]]
         matrix[done] /= matrix[done, column].clone()
-        for row in range(len(matrix)):
-            if row != done:
-                matrix[row] -= matrix[row, column].clone() * matrix[done]
+        factors = matrix[:, column].clone()
+        factors[done] = 0
+        matrix -= factors.unsqueeze(1) * matrix[done]
         done += 1
     result: list[list[float]] = matrix.tolist()
     return result

@@ -29,14 +29,13 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError, VerificationError
-from graphws.graph.element import Monomial
-from graphws.graph.group import GroupElement
 from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action, Space
 from graphws.graph.weights import Weights
 from graphws.operations.moment_maps import Evidence, collect_evidence, exponent_basis
 from graphws.operations.runner import outputs_of
-from graphws.operations.verify import Run, relative_change
+from graphws.operations.signs import sign_errors
+from graphws.operations.verify import Run
 
 _PARTS = {  # what each action consists of
     Action.PERMUTATION: frozenset[str](),
@@ -127,8 +126,9 @@ def measure_actions(
         losses: Random linear functions of the outputs, each one backward pass, at each of the weights.
         disturbances: How many disturbed weights are tried besides the given; 0 measures at these weights only.
         tolerance: Largest residual that counts as none; by dtype where None (1e-7, in float32 1e-3).
-        beyond: Whether to look for more than a space claims.  Trying signs takes a run of the network for each space,
-            and matrices a table of all pairs of elements, so a check of claims alone is much faster.
+        beyond: Whether to look for more than a space claims.  Trying signs that are not claimed takes a run of the
+            network for each space, and matrices a table of all pairs of elements, so a check of claims alone is much
+            faster: its runs do not grow with the number of spaces.
 
     Raises:
         VerificationError: Without inputs and run, or where the outputs are not finite, do not depend on the weights or
@@ -151,17 +151,18 @@ def measure_actions(
     trials = [weights] + [_disturbed(weights, LOUDNESS[k % 3], generator) for k in range(disturbances)]
     evidence: dict[str, list[Evidence]] = {space.name: [] for space in wanted}
     signs: dict[str, list[float]] = {space.name: [] for space in wanted}
+    claimed = [space.name for space in wanted if "signs" in _PARTS[space.action]]
+    others = [space.name for space in wanted if space.name not in claimed] if beyond else []
     for trial in trials:
         found = collect_evidence(
             graph, trial, run, [space.name for space in wanted], losses, generator,
             matrices=[space.name for space in wanted if beyond or space.action is Action.LINEAR],
         )  # fmt: skip
-        before = run(trial).detach()
+        errors = sign_errors(graph, trial, run, claimed, limit, generator)
+        errors |= sign_errors(graph, trial, run, others, limit, generator, together=False)
         for space in wanted:
             evidence[space.name].append(found[space.name])
-            wanted_signs = beyond or "signs" in _PARTS[space.action]
-            error = _sign_error(graph, trial, run, before, space, generator) if wanted_signs else math.nan
-            signs[space.name].append(error)
+            signs[space.name].append(errors.get(space.name, math.nan))
     return tuple(_judge(space, evidence[space.name], signs[space.name], limit) for space in wanted)
 
 
@@ -191,30 +192,15 @@ def _disturbed(weights: Weights, loudness: float, generator: torch.Generator) ->
     """Weights with noise; tensors without negative entries (scales, variances) keep none, fresh zeros get some."""
 
     def shake(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point() or not tensor.numel():
+        if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
             return tensor
         noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
-        if bool((tensor > 0).all()):
+        if not tensor.is_complex() and bool((tensor > 0).all()):
             return tensor * torch.exp(0.5 * loudness * noise)
-        size = tensor.square().mean().sqrt()
+        size = tensor.abs().square().mean().sqrt()
         return tensor + loudness * torch.where(size > 0, size, FRESH) * noise
 
     return weights.map(lambda tensor: shake(tensor.detach()))
-
-
-def _sign_error(
-    graph: NetworkGraph, weights: Weights, run: Run, before: Tensor, space: Space, generator: torch.Generator
-) -> float:
-    """Relative change of the outputs when random elements of the space change sign; NaN where no axis has them."""
-    if not any(space.name in parameter.spaces for parameter in graph.parameters):
-        return math.nan
-    n = graph.extent(space.name)
-    coin = torch.rand(n, generator=generator, device=generator.device) < 0.5
-    coin[torch.randint(n, (1,), generator=generator, device=generator.device)] = True  # at least one
-    scale = torch.where(coin, -1.0, 1.0).to(weights.device, weights.dtype)
-    element = GroupElement(graph, {space.name: Monomial(torch.arange(n, device=weights.device), scale)})
-    with torch.no_grad():
-        return relative_change(before, run(element.act(weights)))
 
 
 def _judge(space: Space, evidence: Sequence[Evidence], signs: Sequence[float], limit: float) -> MeasuredAction:

@@ -97,6 +97,8 @@ class Program(nn.Module):
         for parameter in self.graph.parameters:
             storage = parameter.storage
             tensor = state[parameter.name if storage is None else storage.key].float()
+            if storage is not None:
+                tensor = storage.ordered(tensor.reshape(-1, *storage.shape))
             if storage is not None and storage.block is not None:
                 tensor = tensor.reshape(-1, *storage.seen)[(slice(None), *storage.index)]
             tensors[parameter.name] = tensor.reshape(-1, *self.graph.shape(parameter.name))
@@ -116,6 +118,9 @@ class Program(nn.Module):
             whole = whole.reshape(-1, *storage.seen).clone()
             whole[(slice(None), *storage.index)] = tensor.reshape(-1, *storage.block_shape)
             state[storage.key] = whole.reshape(-1, *storage.shape)
+        for storage in {p.storage.key: p.storage for p in self.graph.parameters if p.storage}.values():
+            if storage.orders:
+                state[storage.key] = storage.restored(state[storage.key])
         return state
 
 

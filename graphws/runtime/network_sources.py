@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
+from graphws.checkpoints.state_dict import INDEXES, SUFFIXES, read_checkpoint
 from graphws.converting import load_graph_file
 from graphws.errors import DataError, GraphwsError, UsageError, WeightsError
 from graphws.graph import NetworkGraph, Storage, Weights
@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[Path]:
     networks = [
         path
         for path in found
-        if (path.is_file() and path.name.endswith((*NETWORKS, INDEX))) or (path / "config.json").is_file()
+        if (path.is_file() and path.name.endswith((*NETWORKS, *INDEXES))) or (path / "config.json").is_file()
     ]
     if not networks:
         raise UsageError(f"{folder}: no networks in it; they are files ending in {', '.join(NETWORKS)}, or a zoo")
@@ -108,7 +108,7 @@ def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -
     if not file.exists():
         raise DataError(f"{file}: no such file")
     reason = ""
-    if file.is_file() and file.name.endswith((*SUFFIXES, INDEX)):
+    if file.is_file() and file.name.endswith((*SUFFIXES, *INDEXES)):
         found, reason = fitting(read_checkpoint(file).state, graphs, names)
         if found is not None:
             return found, ""

@@ -156,6 +156,20 @@ GOOD = {"error": 1e-9, "control": 0.1, "draws": 3, "actions": "rich"}
             r"its figure says that it runs, but the graph holds no operations$",
         ),
         ({"notes": '["a", 1]'}, r"its notes must be a list of at most 1000 texts$"),
+        ({"outputs": "["}, r"its choice of outputs cannot be read: "),
+        (
+            {"outputs": '{"counted": ["y"]}'},
+            r"its choice of outputs needs counted and left_out, lists of at most 1000$",
+        ),
+        (
+            {"outputs": json.dumps({"counted": ["y"], "left_out": ["h"] * 1001})},
+            r"its choice of outputs needs counted and left_out, lists of at most 1000$",
+        ),
+        (
+            {"outputs": '{"counted": [], "left_out": ["h"]}'},
+            r"its choice of outputs must name some, by at most 1000 characters each$",
+        ),
+        ({"outputs": '{"counted": [1], "left_out": []}'}, r"its choice of outputs must name some, by at most 1000 "),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, metadata: dict[str, str], message: str) -> None:

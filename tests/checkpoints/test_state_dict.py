@@ -65,7 +65,7 @@ def test_views_are_unrolled_and_tied_tensors_stay_tied(tmp_path: Path) -> None:
 
 
 def test_the_wrong_kinds_of_file(tmp_path: Path) -> None:
-    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.bin, \.safetensors; got '\.pkl'$"):
+    with _refused(r"^net\.pkl: a checkpoint ends in \.pt, \.pth, \.th, \.bin, \.ckpt, \.safetensors; got '\.pkl'$"):
         read_state_dict(tmp_path / "net.pkl")
     with _refused(r"net\.pt: no such file$"):
         read_state_dict(tmp_path / "net.pt")
@@ -74,7 +74,7 @@ def test_the_wrong_kinds_of_file(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "net.pt")
     with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with _refused(r"net\.pt: a zip archive, but not of a PyTorch checkpoint$"):
+    with _refused(r"net\.pt: a zip archive, which is not read: unpack it and give what is inside$"):
         read_state_dict(tmp_path / "net.pt")
     (tmp_path / "net.safetensors").write_bytes(b"not a checkpoint")
     with _refused(r"net\.safetensors: not a safetensors file, or cut off: "):

@@ -76,3 +76,38 @@ def test_a_file_of_format_1_says_what_to_do() -> None:
     assert run("inspect", "old.safetensors").stdout.splitlines()[-1] == (
         "runs: no (the file is of format 1, which did not keep all arguments: convert the network again)"
     )
+
+
+def _with_features() -> None:
+    """net.onnx: hidden neurons beside what is made of them."""
+    onnx = pytest.importorskip("onnx")
+    rng, node = np.random.default_rng(0), onnx.helper.make_node
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("Tanh", ["h"], ["t"]), node("MatMul", ["t", "b"], ["y"])]
+    constants = {"a": rng.normal(size=(3, 6)).astype(np.float32), "b": rng.normal(size=(6, 2)).astype(np.float32)}
+    onnx.save(build.model(nodes, {"x": [4, 3]}, ["t", "y"], constants), "net.onnx")
+
+
+def test_outputs_are_chosen_and_both_commands_name_them() -> None:
+    _with_features()
+    every = run("convert", "net.onnx").stdout.splitlines()
+    assert "outputs: t, y" in every
+    assert "UNVERIFIED (no space has two neurons to exchange)" in every
+    for names in ("y", "1"):
+        chosen = run("convert", "net.onnx", "--outputs", names, "-o", "net.safetensors").stdout
+        assert "outputs: y (left out: t)" in chosen.splitlines()
+        assert "VERIFIED (error " in chosen
+    assert "outputs: y (left out: t)" in run("inspect", "net.safetensors").stdout.splitlines()
+    assert "outputs: t, y" in run("convert", "net.onnx", "--outputs", "all").stdout.splitlines()
+    assert "outputs: y, t" in run("convert", "net.onnx", "--outputs", "y, t").stdout.splitlines()
+
+
+def test_what_is_wrong_with_outputs_is_said_in_a_line() -> None:
+    _with_features()
+    np.save("y.npy", np.zeros(3))
+    for names, message in (
+        ("z", "error: the module has no output 'z'; its outputs are t, y"),
+        ("t,,y", "error: --outputs takes names or positions with commas between, got 't,,y'"),
+        ("y.npy", "error: --outputs takes names of outputs; numbers to compare with go to --expected y.npy"),
+    ):
+        result = run("convert", "net.onnx", "--outputs", names)
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (2, message)

@@ -63,7 +63,10 @@ def _old_pickle_with_code(folder: Path) -> Path:
     return folder / "net.pt"
 
 
-@_hostile(r"FILE: not a file that PyTorch wrote, or cut off \(neither a zip archive nor the format before 1\.6\)")
+@_hostile(
+    r"FILE: a pickle \(as of pickle, joblib or scikit-learn\), which is not read: it is a program and never run; "
+    r"load it where it was made and save the tensors with safetensors"
+)
 def _bare_pickle_with_code(folder: Path) -> Path:
     (folder / "net.pth").write_bytes(pickle.dumps({"a": _Trap(folder)}))
     return folder / "net.pth"
@@ -276,15 +279,18 @@ def _config_without_end(folder: Path) -> Path:
     return _config(folder, '{"a": "' + "x" * ((8 << 20) + 4) + '"}')
 
 
-@_hostile(_CONFIG + r"'initializer_range' must be finite, got nan")
+@_hostile(_CONFIG + r"'initializer_range' must be a number, got nan")
 def _config_with_nan(folder: Path) -> Path:
     return _config(folder, {**_BERT, "initializer_range": float("nan")})
 
 
-@_hostile(_CONFIG + r"asks for code of its own \('auto_map'\), which is never run")
+@_hostile(
+    _CONFIG + r"model_type 'net' is none that the installed transformers knows, and code of its own \('auto_map'\) "
+    r"is never run; did you mean 'fnet'\?"
+)
 def _config_with_code(folder: Path) -> Path:
     (folder / "code.py").write_text(f"import os\nos.mkdir({str(folder / CANARY)!r})\nclass Net: pass\n")
-    return _config(folder, {**_BERT, "auto_map": {"AutoModel": "code.Net"}})
+    return _config(folder, {**_BERT, "model_type": "net", "auto_map": {"AutoModel": "code.Net"}})
 
 
 @_hostile(_CONFIG + r"architecture 'os\.system' is no model of type 'bert' in transformers")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 Built = tuple[Any, dict[str, Any], str]
-"""A model, its inputs by name, and the output that counts."""
+"""A model, its inputs by name, and an output that counts by default."""
 
 _BASE: dict[str, Any] = {
     "hidden_size": 16,
@@ -153,6 +153,23 @@ MODELS: dict[str, Callable[[], Built]] = {
         num_experts_per_tok=2,
         moe_intermediate_size=10,
     ),
+    "OLMoE": _language("OlmoeForCausalLM", "OlmoeConfig", **_GROUPED, num_experts=4, num_experts_per_tok=2),
+    "GraniteMoE": _language(
+        "GraniteMoeForCausalLM", "GraniteMoeConfig", **_GROUPED, num_local_experts=4, num_experts_per_tok=2
+    ),
+    "GPT-OSS": _language(
+        "GptOssForCausalLM", "GptOssConfig", **_GROUPED, head_dim=4, num_local_experts=4, num_experts_per_tok=2
+    ),
+    "PhiMoE": _language("PhimoeForCausalLM", "PhimoeConfig", **_GROUPED, num_local_experts=4, num_experts_per_tok=2),
+    "Qwen2-MoE": _language(
+        "Qwen2MoeForCausalLM",
+        "Qwen2MoeConfig",
+        **_GROUPED,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=10,
+        shared_expert_intermediate_size=12,
+    ),
     "DeepSeek-V3": _language(
         "DeepseekV3ForCausalLM",
         "DeepseekV3Config",
@@ -235,10 +252,15 @@ GROUPS: dict[str, str] = {
     "Qwen2": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_20",
     "Gemma 2": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_20",
     "Phi-3": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_20",
-    "Mixtral": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20",
-    "Qwen3-MoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_10",
+    "Mixtral": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20 wr S_4",
+    "Qwen3-MoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_10 wr S_4",
+    "OLMoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20 wr S_4",
+    "GraniteMoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20 wr S_4",
+    "GPT-OSS": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20 wr S_4",
+    "PhiMoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_20 wr S_4",
+    "Qwen2-MoE": "S_16 · S_2 · S_2 wr S_2 · S_4 wr S_2 · S_4 · S_10 wr S_4 · S_12",
     "DeepSeek-V3": "S_16 · S_6 · S_4 · S_4 wr S_4 · S_8 · S_4 wr S_4 · S_20 · S_6 · "
-    "S_4 · S_4 wr S_4 · S_8 · S_4 wr S_4 · S_2 · S_2 wr S_2 · S_10 · S_10",
+    "S_4 · S_4 wr S_4 · S_8 · S_4 wr S_4 · S_2 · S_2 wr S_2 · S_10 wr S_2 wr S_2 · S_10",
     "Mamba": "S_16 · S_32 · S_4",
     "T5": "S_16 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_20 · S_4 · "
     "S_4 wr S_4 · S_4 wr S_4 · S_4 · S_4 wr S_4 · S_4 wr S_4 · S_20",
@@ -258,7 +280,7 @@ GROUPS: dict[str, str] = {
 
 
 def build(name: str) -> Built:
-    """A model in eval mode with repeatable weights, its inputs, and the output that counts."""
+    """A model in eval mode with repeatable weights, its inputs, and an output that counts by default."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model, inputs, output = MODELS[name]()

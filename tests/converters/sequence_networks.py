@@ -102,6 +102,17 @@ class Experts(nn.Module):
         return self.head((best.unsqueeze(-1) * y).sum(1))
 
 
+class LoopedExperts(Experts):
+    """The same experts, each picked by its number, and all of them summed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        weights, y = self.gate(x).softmax(-1), torch.zeros_like(x)
+        for k in range(4):
+            y = y + weights[:, k : k + 1] * (functional.gelu(x @ self.up[k] + self.bias[k]) @ self.down[k])
+        return self.head(y)
+
+
 class ListedExperts(nn.Module):
     """Experts in a list; which of them runs is no axis of any tensor, only the columns of the gate are."""
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphws_converters.algebra.dims import Dim, atoms, free, is_free, leaves, normal, product, repeated, total
+from graphws_converters.algebra.dims import (
+    Dim,
+    atoms,
+    free,
+    is_free,
+    laid_out,
+    leaves,
+    normal,
+    order_of,
+    product,
+    reordered,
+    total,
+)
+from graphws_converters.algebra.picking import pick
 from graphws_converters.algebra.unify import cut, regroup, split_sum, unify
 
 
@@ -13,7 +26,9 @@ def _tree(draw: st.DrawFn, size: int, depth: int) -> Dim:
     """A random dim of a given size."""
     divisors = [k for k in range(2, size) if size % k == 0]
     kinds = ["atom"] + (["sum"] if size > 1 and depth else []) + (["product"] if divisors and depth else [])
-    kind = draw(st.sampled_from(kinds))
+    kind = draw(st.sampled_from([*kinds, "reordered"] if depth else kinds))
+    if kind == "reordered":
+        return reordered(_tree(draw, size, depth - 1), draw(st.permutations(range(size))))
     if kind == "sum":
         at = draw(st.integers(1, size - 1))
         return total([_tree(draw, at, depth - 1), _tree(draw, size - at, depth - 1)])
@@ -43,6 +58,9 @@ def _labels(dim: Dim) -> list[tuple[tuple[int, int], ...]]:
         return [((id(atom), k),) if atom.size > 1 else () for k in range(atom.size)]
     if shape == "sum":
         return [label for item in items for label in _labels(item)]
+    if shape == "reordered":
+        base, order = order_of(dim)
+        return [_labels(base)[k] for k in order]
     rows: list[tuple[tuple[int, int], ...]] = [()]
     for item in items:
         rows = [row + label for row in rows for label in _labels(item)]
@@ -79,6 +97,36 @@ def test_cuts_and_regroupings_keep_the_elements(pair: tuple[Dim, Dim], data: st.
         assert [part.size for part in parts] == [divisor, other.size // divisor]
 
 
+@settings(max_examples=300, deadline=None)
+@given(pairs(), st.data())
+def test_picked_elements_are_those_asked_for(pair: tuple[Dim, Dim], data: st.DataObject) -> None:
+    dim, _ = pair
+    order = data.draw(st.lists(st.integers(0, dim.size - 1), max_size=2 * dim.size))
+    if data.draw(st.booleans()):
+        order = list(dict.fromkeys(order))
+    found = pick(dim, order)
+    labels, wanted = _labels(found), _labels(dim)
+    assert len(labels) == len(order)
+    copies: dict[tuple[tuple[int, int], ...], int] = {}
+    for label, k in zip(labels, order, strict=True):
+        kept = tuple(c for c in label if c in wanted[k])
+        assert kept == wanted[k], "an element is where it was asked for"
+        assert len(label) - len(kept) == (order.count(k) > 1), "copies are told apart by one factor"
+        copies[label] = copies.get(label, 0) + 1
+    if len(set(wanted)) == len(wanted):
+        assert set(copies.values()) <= {1}
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs())
+def test_a_dim_laid_out_has_its_leaves_and_an_order(pair: tuple[Dim, Dim]) -> None:
+    unify(*pair, "a test")
+    for dim in pair:
+        plain, order = laid_out(dim)
+        assert leaves(plain) == leaves(dim)
+        assert [_labels(plain)[k] for k in order] == _labels(dim)
+
+
 def test_atoms_are_refined_everywhere_at_once() -> None:
     whole = Dim(12)
     elsewhere = total([whole, Dim(2)])
@@ -110,7 +158,7 @@ def test_an_axis_cannot_contain_itself() -> None:
     pair = Dim(2)
     unify(pair, first, "meet")
     bigger = product([pair, pair])
-    assert list(repeated(bigger)) == [leaves(pair)[0]]
+    assert leaves(bigger) == 2 * leaves(pair)
 
 
 def test_the_first_reason_stays() -> None:

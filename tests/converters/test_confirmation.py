@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from graphws.checkpoints.conversion import ActionCheck
 from graphws.errors import VerificationError
-from graphws.graph import Action, NetworkGraph, Weights
+from graphws.graph import Action, NetworkGraph, Parameter, Space, Weights
 from graphws.operations import mlp_graph
 from graphws_converters.gate import confirmation
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_unconfirmed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_measured_where_only_permutations_are_claimed() -> None:
-    module, inputs = build("experts in one tensor")
+    module, inputs = build("language model, tied")
     result = convert_module(module, inputs, generator=_rng())
     assert (result.actions, result.story) == ((), "")
 
@@ -128,3 +128,63 @@ def test_batch_norms_in_training_stay_as_they_are() -> None:
         ours = one(x)
     assert torch.equal(ours, other(x))
     assert torch.equal(one.running_mean, other.running_mean)  # type: ignore[arg-type]
+
+
+def _scores(weights: Weights, x: Tensor) -> Tensor:
+    """One head of attention: what comes behind the softmax stands in the inputs."""
+    q, k = x @ weights["q"][0].T, x @ weights["k"][0].T
+    return torch.softmax(q @ k.mT / 2, -1) @ x
+
+
+def _head(scale: float, seed: int) -> tuple[NetworkGraph, Weights]:
+    """Queries and keys of 3 inputs in 4 dimensions, on which every matrix acts; their scores are as small as wanted."""
+    spaces = (Space("d", 4, action=Action.LINEAR), Space("input", 3, "free"))
+    graph = NetworkGraph(spaces, (Parameter("q", "d input*"), Parameter("k", "d* input*")))
+    return graph, Weights.unflatten(graph, scale * torch.randn(1, 24, generator=_rng(seed), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-9])
+def test_a_right_claim_is_never_refuted_however_small_its_gradients(scale: float) -> None:
+    verdicts = []
+    for seed in range(12):
+        graph, weights = _head(scale, seed)
+        points = torch.rand(6, 3, generator=_rng(seed), dtype=torch.float64)
+        (check,) = confirm(graph, weights, lambda w, x=points: _scores(w, x), [torch.float64], _rng(seed))  # type: ignore[misc]
+        verdicts.append(check.verdict)
+    assert scale < 1e-2 or set(verdicts) == {"confirmed"}
+
+
+def test_rounding_of_a_part_in_float32_is_not_taken_for_a_refutation() -> None:
+    for seed in range(12):
+        graph, weights = _head(1e-3, seed)
+        points = torch.rand(6, 3, generator=_rng(seed), dtype=torch.float64)
+        types = [torch.float64, torch.float32]
+        confirm(
+            graph,
+            weights,
+            lambda w, x=points: _scores(w.to(dtype=torch.float32), x.float()).double(),
+            types,
+            _rng(seed),
+        )  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4])
+def test_a_wrong_claim_is_refuted_at_every_draw(scale: float) -> None:
+    for seed in range(12):
+        graph, weights = _planted()
+        weights = Weights.unflatten(
+            graph, scale * torch.randn(1, graph.numel, generator=_rng(seed), dtype=torch.float64)
+        )
+        points = torch.randn(20, 3, generator=_rng(1), dtype=torch.float64)
+        with pytest.raises(VerificationError, match=r"^the gradients refute 'hidden1'"):
+            confirm(graph, weights, lambda w, x=points: _sigmoid(w, x), [torch.float64], _rng(seed))  # type: ignore[misc]
+
+
+def test_a_test_that_fails_refutes_nothing() -> None:
+    graph, weights = _planted()
+
+    def run(_: Weights) -> Tensor:
+        raise ValueError("donated buffers\nand more")
+
+    (check,) = confirm(graph, weights, run, [torch.float64], _rng())
+    assert str(check) == "hidden1: scaling unconfirmed (gradients cannot be taken: donated buffers)"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, VerificationError
 from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws_converters.analysis.engine import Engine
@@ -24,7 +25,7 @@ def _rng(seed: int = 0) -> torch.Generator:
 
 
 class Rolled(nn.Module):
-    """The middle layer's neurons have an order: they are shifted by one."""
+    """The middle layer's neurons are read shifted by one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +44,8 @@ def rolled() -> Rolled:
 
 def test_a_wrong_rule_is_caught_and_its_space_is_named(rolled: Rolled, monkeypatch: pytest.MonkeyPatch) -> None:
     right = convert_module(rolled, torch.randn(4, 3), generator=_rng())
-    assert [(s.name, s.reason) for s in right.graph.spaces if not s.moves and s.size == 8] == [("fixed8", "roll")]
+    assert [str(s) for s in right.graph.spaces if s.size == 8] == ["middle: set, 8, permutation"]
+    assert any(p.storage is not None and p.storage.orders for p in right.graph.parameters)
 
     def wrong(e: Engine, call: Call) -> Result:
         return e.tensor(e.plain(call["self"]).legs)
@@ -183,6 +185,42 @@ def test_nothing_to_see_is_not_called_verified() -> None:
     assert verdict == "UNVERIFIED (the outputs are not finite numbers on these inputs)"
 
 
+class Scaled(nn.Module):
+    """A network whose outputs are multiplied by a parameter, or by a number."""
+
+    def __init__(self, factor: float, learned: bool) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+        self.factor = nn.Parameter(torch.tensor([factor])) if learned else factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.factor * self.last(torch.sigmoid(self.first(x)))
+        return y
+
+
+def test_outputs_that_are_all_zero_show_nothing() -> None:
+    verdict = convert_module(Scaled(0.0, learned=False), torch.randn(4, 3), generator=_rng()).verdict
+    assert verdict == "UNVERIFIED (all outputs are zero: there is nothing to measure a change by)"
+
+
+def test_outputs_that_start_at_zero_are_tried_at_disturbed_weights() -> None:
+    found = convert_module(Scaled(0.0, learned=True), torch.randn(4, 3), generator=_rng()).verification
+    assert found is not None
+    assert found.control < 1e3
+
+
+def test_a_wrong_claim_is_seen_where_outputs_start_at_zero() -> None:
+    """Of two factors that a claim exchanges one is 0: at the start the outputs are zeros, and after it they are not."""
+    graph = NetworkGraph((Space("hidden", 8),), (Parameter("a", "hidden", "weight"), Parameter("b", "hidden", "bias")))
+    weights = Weights(graph, {"a": torch.zeros(1, 8, dtype=torch.float64), "b": torch.rand(1, 8, dtype=torch.float64)})
+
+    def ordered(network: Weights) -> Tensor:
+        return (network["a"] * torch.arange(8.0)).sum(1) * network["b"].sum()
+
+    with pytest.raises(VerificationError):
+        gate(graph, weights, ordered, _rng(), tolerance=1e-8)
+
+
 def test_a_bias_left_behind_is_no_control() -> None:
     """Outputs that only two biases of a space make: whether its weights follow cannot be seen."""
     graph = NetworkGraph(
@@ -227,11 +265,16 @@ def test_what_users_can_get_wrong() -> None:
             r"^the module cannot be run on these inputs: torch\.export: .*; recorder: ",
         ),
         (nn.LazyLinear(3), torch.zeros(4, 5), None, r"^parameter 'weight' has no numbers yet: run the module once"),
-        (nn.Linear(3, 2), torch.zeros(4, 3), "logits", r"^the module has no output 'logits'$"),
+        (
+            nn.Linear(3, 2),
+            torch.zeros(4, 3),
+            "logits",
+            r"^the module has no output 'logits': it returns only one$",
+        ),
     ]
     for module, inputs, output, message in cases:
         with pytest.raises(UsageError, match=message):
-            convert_module(module, inputs, generator=_rng(), output=output)
+            convert_module(module, inputs, generator=_rng(), hints=Hints(outputs=output))
     assert re.match("UNVERIFIED", convert_module(nn.Linear(3, 2), torch.zeros(4, 3), generator=_rng()).verdict)
 
 
@@ -247,8 +290,8 @@ def test_one_of_several_outputs() -> None:
 
     both = convert_module(Pair(), torch.randn(4, 3), generator=_rng())
     assert not any(space.moves for space in both.graph.spaces)
-    one = convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logits")
+    one = convert_module(Pair(), torch.randn(4, 3), generator=_rng(), hints=Hints(outputs="logits"))
     assert one.verified
     assert [space.size for space in one.graph.spaces if space.moves] == [6]
     with pytest.raises(UsageError, match=r"^the module has no output 'logit'; did you mean 'logits'\?$"):
-        convert_module(Pair(), torch.randn(4, 3), generator=_rng(), output="logit")
+        convert_module(Pair(), torch.randn(4, 3), generator=_rng(), hints=Hints(outputs="logit"))

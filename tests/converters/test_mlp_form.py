@@ -192,7 +192,7 @@ RUNS = r"is no pointwise activation that graphws knows$"
         ("unused", r"^linear layer 'c' does not run: only chains that use every layer are converted$", 1),
         ("data", r"^the module runs other layers for other inputs: only a fixed chain is converted$", None),
         ("cosine", r"^what runs between 'b' and 'c' \(code of the module's own\) " + RUNS, 2),
-        ("roll", r"^what runs between 'b' and 'c' \(code of the module's own\) " + RUNS, 1),
+        ("roll", r"^what runs between 'b' and 'c' \(code of the module's own\) " + RUNS, 2),
         ("pair", r"^the module returns a tuple; a chain of layers returns one tensor$", 1),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, VerificationError
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.gate.inputs import other_kinds
@@ -154,13 +155,13 @@ class Record:
 def test_outputs_that_cannot_be_looked_into_are_refused() -> None:
     message = (
         r"^cannot look into an output of type Record: return tensors in tuples, lists, dictionaries or dataclasses, or "
-        r"name one output with output=$"
+        r"name one output with outputs=$"
     )
     with pytest.raises(UsageError, match=message):
         _verdict(lambda h: h, lambda y, h: (y, Record(h)))
     with pytest.raises(UsageError, match="an output of type ndarray"):
         _verdict(lambda h: h, lambda y, h: [y, h.detach().numpy()])
-    assert _verdict(lambda h: h, lambda y, h: (y, Record(h)), output=0).startswith("VERIFIED")
+    assert _verdict(lambda h: h, lambda y, h: (y, Record(h)), hints=Hints(outputs=0)).startswith("VERIFIED")
 
 
 def test_numbers_among_the_outputs_are_read_from_what_they_come_from() -> None:

@@ -15,6 +15,7 @@ from graphws.errors import VerificationError
 from graphws.graph import Action
 from graphws.operations.intertwiners import measure_intertwiners
 from graphws.operations.verify import relative_change
+from graphws_converters.analysis import rearrangements
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.gate.outputs import change, every, opened
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
@@ -52,6 +53,7 @@ def blind_roll(monkeypatch: pytest.MonkeyPatch) -> None:
         return e.tensor(e.plain(call["self"]).legs)
 
     monkeypatch.setitem(RULES, "roll", Entry(wrong, powers=True))
+    monkeypatch.setattr(rearrangements, "_MOVING", rearrangements._MOVING - {"roll"})
 
 
 def _convert(out: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:

@@ -41,7 +41,7 @@ def _pairs(folder: Path, module: nn.Module = MLP) -> list[str]:
     with torch.no_grad():
         np.save(folder / "x.npy", x.numpy())
         np.save(folder / "y.npy", module(x).numpy())
-    return ["--inputs", str(folder / "x.npy"), "--outputs", str(folder / "y.npy")]
+    return ["--inputs", str(folder / "x.npy"), "--expected", str(folder / "y.npy")]
 
 
 def _training(folder: Path) -> Path:

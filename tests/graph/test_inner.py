@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from graphws.actions.reduction.shrink import resized
 from graphws.errors import GraphError
 from graphws.graph import (
     Action,
@@ -25,6 +26,7 @@ from graphws.graph import (
     to_networkx,
     to_pyg,
 )
+from graphws.graph.summary import summary_table
 from graphws.layers import EquivariantLinear
 from graphws.testing import check_equivariance
 from tests.graph import samples
@@ -146,3 +148,38 @@ def test_parts_that_lie_scattered_are_blocks_of_a_view() -> None:
     assert from_networkx(to_networkx(graph)) == graph
     with pytest.raises(GraphError, match=r"^storage 'qk': a view \(3, 2\) of a tensor of shape \(24, 5\)$"):
         Storage("qk", (24, 5), None, (), (3, 2))
+
+
+def test_an_axis_may_be_stored_in_another_order() -> None:
+    """Columns that the network reads as 2, 0, 1, 3, of which the first three belong to one space."""
+    order = (2, 0, 1, 3)
+    spaces = (Space("d", 2, "free"), Space("h", 3), Space("o", 1, "free"))
+    places = [Storage("w", (2, 4), ((0, 2), (0, 3)), orders=((), order)),
+              Storage("w", (2, 4), ((0, 2), (3, 4)), orders=((), order))]  # fmt: skip
+    graph = NetworkGraph(spaces, (Parameter("w[0]", "d h*", storage=places[0]),  # type: ignore[arg-type]
+                                  Parameter("w[1]", "d o*", storage=places[1])))  # type: ignore[arg-type]  # fmt: skip
+    state = {"w": torch.randn(2, 4, generator=torch.Generator().manual_seed(0))}
+    weights = Weights.from_state_dict(graph, state)
+    assert torch.equal(weights["w[0]"][0], state["w"][:, [2, 0, 1]])
+    assert samples.bits(weights.to_state_dict()["w"], state["w"])
+    moved = graph.group().random(torch.Generator().manual_seed(1)).act(weights).to_state_dict()["w"]
+    assert torch.equal(moved[:, 3], state["w"][:, 3])
+    assert torch.equal(moved[:, :3].sort(1).values, state["w"][:, :3].sort(1).values)
+    assert NetworkGraph.from_json(graph.to_json()) == graph
+    assert from_networkx(to_networkx(graph)) == graph
+    assert "w in another order[0:2, 0:3]" in repr(summary_table(graph))
+    with pytest.raises(GraphError, match=r"^'w' is read in another order, so no smaller tensor can be stored in its"):
+        resized(graph, Space("h", 2))
+
+
+@pytest.mark.parametrize(
+    ("orders", "message"),
+    [
+        (((0, 1),), "storage 'w': 1 orders for 2 axes"),
+        (((), (0, 0, 1)), "storage 'w': an order of an axis of 3 that is no permutation of it"),
+        (((), (0, 1)), "storage 'w': an order of an axis of 3 that is no permutation of it"),
+    ],
+)
+def test_orders_are_permutations_of_their_axes(orders: tuple[tuple[int, ...], ...], message: str) -> None:
+    with pytest.raises(GraphError, match=f"^{re.escape(message)}$"):
+        Storage("w", (2, 3), orders=orders)

@@ -79,7 +79,7 @@ def _stored(name: str, storage: Storage, axes: str = "hidden") -> Parameter:
         ),
         (
             (_stored("V", Storage("w", (8,), ((0, 4),))), _stored("W", Storage("w", (2, 4), ((1, 2), (0, 4))))),
-            "parameters 'V' and 'W' disagree about shape, view or aliases of 'w'",
+            "parameters 'V' and 'W' disagree about shape, view, orders or aliases of 'w'",
         ),
         (
             (_stored("V", Storage("v", (4,), aliases=("w",))), _stored("W", Storage("w", (4,)))),

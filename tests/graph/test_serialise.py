@@ -178,6 +178,14 @@ def _one(parameter: dict[str, Any] | None = None, **space: Any) -> str:
         ),
         (_one({"storage": {"key": "w", "shape": [4]}}), "parameter 'W': its axes hold 3 numbers, its place in 'w' 4"),
         (
+            _one({"storage": {"key": "w", "shape": [3], "orders": [1]}}),
+            "graph file, parameter 0, storage: 'orders' must be a list of lists of places, got [1]",
+        ),
+        (
+            _one({"storage": {"key": "w", "shape": [3], "orders": [[0, 2, 2]]}}),
+            "storage 'w': an order of an axis of 3 that is no permutation of it",
+        ),
+        (
             _one({"storage": {"key": "w", "shape": [3], "block": [1]}}),
             "graph file, parameter 0, storage: 'block' must be a list of [start, stop], got [1]",
         ),

@@ -209,7 +209,7 @@ def test_wrong_requests(tmp_path: Path) -> None:
     with pytest.raises(ZooError) as caught:
         pack(tmp_path / "empty", tmp_path / "zoo")
     assert str(caught.value) == (
-        f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .safetensors), "
+        f"{tmp_path / 'empty'}: no checkpoints in it (.pt, .pth, .th, .bin, .ckpt, .safetensors), "
         "and nothing else that is known"
     )
     folder_of(tmp_path / "in", count=2)

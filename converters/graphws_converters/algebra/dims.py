@@ -4,6 +4,9 @@ A dim is an *atom* (an index set that is not split further), a *sum* of dims tha
 makes it and ``split`` takes it apart), or a *product* of dims, row-major (what a reshape merges).  Dims are cells:
 `unify` binds one to another, or an atom to a sum or product of finer atoms, and everybody who holds the cell sees it.
 
+A fixed order may stand before any of them (``h[:, [2, 0, 1]]``, a flip, a shuffle): the same elements, in another
+sequence.  Where it only moves whole terms or whole factors, the normal form is the sum or product in that sequence.
+
 An atom is *free* once something in the network knows the order of its elements: it can no longer be permuted.  The
 first such reason is kept, so that it can be shown.
 """
@@ -11,11 +14,13 @@ first such reason is kept, so that it can be shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Shape = Literal["atom", "sum", "product"]
+from graphws_converters.algebra import orders
+
+Shape = Literal["atom", "sum", "product", "reordered"]
 
 
 @dataclass(eq=False, slots=True)
@@ -32,7 +37,7 @@ class Dim:
     size: int
     reason: str = ""
     label: str = ""
-    body: Dim | Parts | None = None
+    body: Dim | Parts | Reordered | None = None
 
     @property
     def free(self) -> bool:
@@ -43,6 +48,8 @@ class Dim:
         shape, items = normal(self)
         if shape == "atom":
             return f"{items[0].size}" + ("!" if items[0].free else "")
+        if shape == "reordered":
+            return f"{items[0]}~"
         return "(" + {"sum": " + ", "product": " * "}[shape].join(map(str, items)) + ")"
 
 
@@ -52,6 +59,14 @@ class Parts:
 
     shape: Literal["sum", "product"]
     items: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reordered:
+    """The elements of a dim in another sequence: element k is element ``order[k]`` of the base."""
+
+    base: Dim
+    order: orders.Order
 
 
 def resolve(dim: Dim) -> Dim:
@@ -64,14 +79,82 @@ def resolve(dim: Dim) -> Dim:
     return end
 
 
+def settled(dim: Dim) -> Dim:
+    """The cell at the end, an order before it written as a sequence of terms or factors, as far as it is one."""
+    dim = resolve(dim)
+    while isinstance(dim.body, Reordered):
+        base, order = settled(dim.body.base), dim.body.order
+        if orders.is_identity(order):
+            dim.body = base
+            dim = base
+            break
+        if isinstance(base.body, Reordered):
+            dim.body = Reordered(base.body.base, orders.composed(base.body.order, order))
+            continue
+        shape, items = normal(base)
+        parts = None
+        if shape == "sum":
+            parts = orders.blockwise(order, [item.size for item in items])
+        elif shape == "product":
+            parts = orders.factorwise(order, [item.size for item in items])
+        if parts is None or shape not in ("sum", "product"):
+            break
+        dim.body = Parts(shape, tuple(reordered(items[k], inside) for k, inside in parts))
+    return dim
+
+
+def reordered(dim: Dim, order: Sequence[int]) -> Dim:
+    """The elements of a dim in another sequence; the dim itself where it is the same."""
+    if orders.is_identity(order):
+        return dim
+    return settled(Dim(dim.size, label=dim.label, body=Reordered(dim, tuple(order))))
+
+
+def order_of(dim: Dim) -> tuple[Dim, orders.Order]:
+    """A dim that is not reordered, and the order in which the given one reads it."""
+    dim = settled(dim)
+    if isinstance(dim.body, Reordered):
+        return settled(dim.body.base), dim.body.order
+    return dim, tuple(range(dim.size))
+
+
+def in_order(dim: Dim) -> bool:
+    """Whether no order stands before the dim or any part of it."""
+    shape, items = normal(dim)
+    return shape == "atom" or (shape != "reordered" and all(in_order(item) for item in items))
+
+
+def laid_out(dim: Dim) -> tuple[Dim, orders.Order]:
+    """A dim without any order inside, with the same leaves, and the order in which the given one reads it."""
+    dim = settled(dim)
+    shape, items = normal(dim)
+    if shape == "atom":
+        return items[0], tuple(range(dim.size))
+    if shape == "reordered":
+        assert isinstance(dim.body, Reordered)
+        plain, order = laid_out(items[0])
+        return plain, orders.composed(order, dim.body.order)
+    inside = [laid_out(item) for item in items]
+    if shape == "sum":
+        starts = [sum(item.size for item in items[:k]) for k in range(len(items))]
+        moved = [start + place for start, (_, order) in zip(starts, inside, strict=True) for place in order]
+        return total([plain for plain, _ in inside]), tuple(moved)
+    strides = [math.prod(item.size for item in items[k + 1 :]) for k in range(len(items))]
+    scaled = [[place * stride for place in order] for stride, (_, order) in zip(strides, inside, strict=True)]
+    return product([plain for plain, _ in inside]), orders.along(scaled)
+
+
 def normal(dim: Dim) -> tuple[Shape, list[Dim]]:
     """The normal form: an atom, at least two terms that are no sums, or at least two factors that are no products.
 
-    Empty terms and factors of size 1 are dropped.
+    Or the base of a dim that reads it in another sequence and is none of these.  Empty terms and factors of size 1 are
+    dropped.
     """
-    dim = resolve(dim)
+    dim = settled(dim)
     if dim.body is None:
         return "atom", [dim]
+    if isinstance(dim.body, Reordered):
+        return "reordered", [settled(dim.body.base)]
     assert isinstance(dim.body, Parts)
     items = terms(dim) if dim.body.shape == "sum" else factors(dim)
     if len(items) == 1 and items[0] is not dim:
@@ -81,7 +164,7 @@ def normal(dim: Dim) -> tuple[Shape, list[Dim]]:
 
 def terms(dim: Dim) -> list[Dim]:
     """The terms of a sum; the dim itself where it is none."""
-    dim = resolve(dim)
+    dim = settled(dim)
     if isinstance(dim.body, Parts) and dim.body.shape == "sum":
         return [term for item in dim.body.items for term in terms(item)]
     return [dim] if dim.size else []
@@ -89,7 +172,7 @@ def terms(dim: Dim) -> list[Dim]:
 
 def factors(dim: Dim) -> list[Dim]:
     """The factors of a product without those of size 1; the dim itself where it is no product."""
-    dim = resolve(dim)
+    dim = settled(dim)
     if isinstance(dim.body, Parts) and dim.body.shape == "product":
         return [factor for item in dim.body.items for factor in factors(item)]
     if isinstance(dim.body, Parts) and len(terms(dim)) == 1:
@@ -137,17 +220,3 @@ def free(dim: Dim, reason: str) -> None:
 def is_free(dim: Dim) -> bool:
     """Whether nothing of the dim can be permuted."""
     return all(atom.free for atom in leaves(dim))
-
-
-def repeated(dim: Dim) -> Iterator[Dim]:
-    """Atoms that occur twice inside one product: such an axis cannot be permuted by them (an n x n table)."""
-    shape, items = normal(dim)
-    if shape == "product":
-        seen: set[Dim] = set()
-        for item in items:
-            here = set(atoms(item))
-            yield from here & seen
-            seen |= here
-    if shape != "atom":
-        for item in items:
-            yield from repeated(item)

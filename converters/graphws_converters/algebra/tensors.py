@@ -13,7 +13,9 @@ from typing import Literal
 
 from torch import Tensor
 
+from graphws_converters.algebra.choices import Choice, Told
 from graphws_converters.algebra.dims import Dim
+from graphws_converters.algebra.orders import Order
 
 Scope = Literal["both", "scale", "sign"]
 
@@ -42,11 +44,13 @@ class Relation:
         terms: Coefficients, each with legs whose leaves, one after the other, are those of every other term.
         scope: Whether positive scales must obey it, signs, or both.
         linear: Whether it holds in every basis of the space, so that invertible matrices may act too.
+        order: Of two single legs: element k of the second is element ``order[k]`` of the first; aligned where None.
     """
 
     terms: tuple[tuple[int, tuple[Leg, ...]], ...]
     scope: Scope = "both"
     linear: bool = False
+    order: Order | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -60,6 +64,8 @@ class Abstract:
         zero: Whether they are all 0, so that scaling them changes nothing.
         constant: Its numbers, where the network does not change them.
         weight: Whether it is a parameter, or a view of one.
+        choice: Which index it is, where its values are indices.
+        told: Along which axes indices tell the element of a host that is no axis.
     """
 
     legs: tuple[Leg, ...]
@@ -68,6 +74,8 @@ class Abstract:
     zero: bool = False
     constant: Tensor | None = None
     weight: bool = False
+    choice: Choice | None = None
+    told: tuple[Told, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Unification: two axes that meet in an operation run over the same index set.
 
 `unify` refines atoms until both sides have the same structure.  Where that is impossible (a sum against a product that
-does not divide it, 6 = 2·3 against 6 = 3·2) both sides become free.  Laws, which tests draw at random: afterwards both
+does not divide it, 6 = 2·3 against 6 = 3·2) both sides become free.  An order that stands before a dim is carried over:
+an atom that meets ``h[:, p]`` becomes h in the order p.  Laws, which tests draw at random: afterwards both
 dims have the same leaves, or all leaves of both are free; sizes never change; an atom never becomes unfree.  So a clash
 costs part of the group and never soundness.
 """
@@ -12,7 +13,23 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from graphws_converters.algebra.dims import Dim, Parts, factors, free, leaves, normal, product, resolve, terms, total
+from graphws_converters.algebra import orders
+from graphws_converters.algebra.dims import (
+    Dim,
+    Parts,
+    Reordered,
+    factors,
+    free,
+    leaves,
+    normal,
+    order_of,
+    product,
+    reordered,
+    settled,
+    terms,
+    total,
+)
+from graphws_converters.algebra.picking import partition, pick
 
 
 def unify(a: Dim, b: Dim, why: str) -> Dim:
@@ -26,7 +43,7 @@ def unify(a: Dim, b: Dim, why: str) -> Dim:
     Returns:
         Dim: Either of the two: they are the same now.
     """
-    a, b = resolve(a), resolve(b)
+    a, b = settled(a), settled(b)
     assert a.size == b.size, (a.size, b.size, why)
     if a is b or a.size <= 1:
         return a
@@ -35,7 +52,9 @@ def unify(a: Dim, b: Dim, why: str) -> Dim:
         a, b, shape, other, left, right = b, a, other, shape, right, left
     if shape == "atom":
         return _bind(left[0], right[0] if other == "atom" else b, why)
-    if shape == other == "product":
+    if "reordered" in (shape, other):
+        matched = _match_reordered(a, b, why)
+    elif shape == other == "product":
         matched = _match_products(left, right, why)
     elif shape == other == "sum":
         matched = _match_sums(left, right, why)
@@ -50,9 +69,13 @@ def unify(a: Dim, b: Dim, why: str) -> Dim:
 
 def _bind(atom: Dim, target: Dim, why: str) -> Dim:
     """Replaces an atom by what it was found to be."""
-    target = resolve(target)
+    target = settled(target)
     if atom is target:
         return target
+    base, order = order_of(target)
+    if base is atom:
+        _tie(atom, order, why)
+        return atom
     inside = leaves(target)
     if atom in inside:
         free(target, f"an axis would contain itself in {why}")
@@ -63,6 +86,55 @@ def _bind(atom: Dim, target: Dim, why: str) -> Dim:
         leaf.label = leaf.label or atom.label
     atom.body = target
     return target
+
+
+def _tie(atom: Dim, order: orders.Order, why: str) -> None:
+    """An atom meets itself in another sequence: only whole cycles of equal length may change places."""
+    lengths: dict[int, list[list[int]]] = {}
+    for cycle in orders.cycles(order):
+        lengths.setdefault(len(cycle), []).append(cycle)
+    groups = [sorted(k for cycle in found for k in cycle) for found in lengths.values()]
+    for part, group, (length, found) in zip(partition(atom, groups), groups, lengths.items(), strict=True):
+        if length == 1:
+            continue
+        rank = {k: place for place, k in enumerate(group)}
+        places = [rank[k] for cycle in found for k in cycle]
+        inside = Dim(length, f"meets itself in another order in {why}")
+        unify(part, reordered(product([Dim(len(found)), inside]), orders.inverse(places)), why)
+
+
+def _match_reordered(a: Dim, b: Dim, why: str) -> bool:
+    """Two dims of which one reads its elements in another sequence, or both do."""
+    (x, first), (y, second) = order_of(a), order_of(b)
+    order = orders.composed(first, orders.inverse(second))  # element k of y is element order[k] of x
+    if orders.is_identity(order):
+        unify(x, y, why)
+        return True
+    (shape, _), (other, right) = normal(x), normal(y)
+    if x is y:
+        if shape == "atom":
+            _tie(x, order, why)
+        return shape == "atom"
+    if "atom" in (shape, other):
+        unify(*((reordered(x, order), y) if other == "atom" else (x, reordered(y, orders.inverse(order)))), why)
+        return True
+    if shape == "sum" != other:
+        return _match_reordered(b, a, why)
+    if other == "sum":
+        start = 0
+        for term in right:
+            unify(pick(x, order[start : start + term.size]), term, why)
+            start += term.size
+    else:
+        slow, fast = product(right[:-1]), right[-1]
+        for k in range(fast.size):
+            unify(pick(x, order[k :: fast.size]), slow, why)
+        free(fast, f"told apart by another order in {why}")
+    for cell, same in ((a, b), (b, a)):
+        if settled(cell) is cell and isinstance(cell.body, Reordered):
+            cell.body = same
+            break
+    return True
 
 
 def _match_products(left: list[Dim], right: list[Dim], why: str) -> bool:
@@ -131,6 +203,8 @@ def split_sum(dim: Dim, at: int) -> tuple[Dim, Dim] | None:
                 inner = split_sum(item, at - offset)
                 return inner and (total([*items[:k], inner[0]]), total([inner[1], *items[k + 1 :]]))
             offset += item.size
+    if shape == "reordered":
+        return pick(dim, range(at)), pick(dim, range(at, dim.size))
     row = math.prod(item.size for item in items[1:])
     if at % row:
         return None
@@ -152,6 +226,10 @@ def split_product(dim: Dim, outer: int) -> tuple[Dim, Dim] | None:
     if shape == "product":
         regrouped = regroup(items, [outer, inner])
         return None if regrouped is None else (regrouped[0], regrouped[1])
+    if shape == "reordered":
+        slow, fast = Dim(outer), Dim(inner)
+        unify(dim, product([slow, fast]), "a reshape behind another order")
+        return slow, fast
     cuts = cut(dim, [inner] * outer)
     if cuts is None:
         return None

@@ -6,10 +6,11 @@ operations that mix an axis or know its order, and the arrangements of `graphws_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from graphws_converters.algebra.dims import Dim
+from graphws_converters.algebra.choices import Choice, Told
+from graphws_converters.algebra.dims import Dim, resolve
 from graphws_converters.algebra.tensors import Abstract, Leg, Scope
 from graphws_converters.algebra.unify import unify
 from graphws_converters.primitives.arranging import Arranging
@@ -35,7 +36,8 @@ class Engine(Arranging):
             longest = max(leg.size for leg in column if leg is not None)
             taking = [leg if leg is not None and leg.size == longest else None for leg in column]
             legs.append(self._meet(taking, how, why))
-        return self.tensor(legs)
+        axes = [[_along(x, n - rank, legs) for n in range(rank)] for x in xs]
+        return self.tensor(legs, told=self.agreed(list(zip(xs, axes, strict=True))))
 
     def _meet(self, column: Sequence[Leg | None], how: Meeting, why: str) -> Leg:
         """One axis of a pointwise operation; None: an operand that is constant along it."""
@@ -64,7 +66,7 @@ class Engine(Arranging):
             out = Leg(leg.dim)
             self.relate((-1, out), (power, leg), scope=scope)
             legs.append(out)
-        return self.tensor(legs)
+        return self.tensor(legs, told=self.agreed([(x, range(len(legs)))]))
 
     # --- sums over axes
 
@@ -75,8 +77,9 @@ class Engine(Arranging):
         gone = {k % rank for k in axes} if axes else set(range(rank))
         self.pin([plain.legs[k] for k in gone])
         self.release_index(plain, "an index used as a number")
-        legs = [Leg(Dim(1)) if k in gone else leg for k, leg in enumerate(plain.legs) if keep or k not in gone]
-        return self.tensor(legs)
+        left: list[int | None] = [None if k in gone else k for k in range(rank) if keep or k not in gone]
+        legs = [Leg(Dim(1)) if k is None else plain.legs[k] for k in left]
+        return self.tensor(legs, told=self.agreed([(plain, left)]))
 
     def contract(self, equation: str, xs: Sequence[Any]) -> Abstract:
         """A product of tensors, summed over the letters that the result lacks: ``bij,bjk->bik``."""
@@ -90,6 +93,18 @@ class Engine(Arranging):
         longest = {letter: max(leg.size for _, leg in users) for letter, users in places.items()}
         users = {c: [(x, leg) for x, leg in found if leg.size == longest[c]] for c, found in places.items()}
         common = [c for c, found in places.items() if len({id(x) for x, _ in found}) == len(plain)]
+        order = list(places)
+        axes = [[_letter(letters, c, x, longest) for c in order]
+                for letters, x in zip(left.split(","), plain, strict=True)]  # fmt: skip
+        told = self.agreed(list(zip(plain, axes, strict=True)))
+        kept: list[Told] = []
+        if told:
+            written = [order.index(c) for c in right]
+            for t in told:
+                known = t.arranged(written, written)
+                kept += known or []
+                if known is None and t.axis in written:
+                    self.strangers.append((users[order[t.axis]][0][1].dim, t.host))
         for letter, found in users.items():
             for _, leg in found[1:]:
                 unify(found[0][1].dim, leg.dim, "a product")
@@ -100,8 +115,14 @@ class Engine(Arranging):
             self.relate(*((1, leg) for _, leg in found), linear=len(found) == 2 and len(plain) == 2)
             if len(found) == 1:
                 self.pin([found[0][1]])
-            self.barriers.append([found[0][1].dim, *(users[c][0][1].dim for c in common if c != letter)])
-        return self.tensor([self._product_leg([leg for _, leg in users[letter]]) for letter in right])
+            hosts = [t.host for t in told if order[t.axis] == letter and self._fixed(t, order, common)]
+            held = [users[c][0][1].dim for c in common if c != letter]
+            self.barriers.append([found[0][1].dim, *held, *dict.fromkeys(map(resolve, hosts))])
+        return self.tensor([self._product_leg([leg for _, leg in users[letter]]) for letter in right], told=tuple(kept))
+
+    def _fixed(self, told: Told, order: Sequence[str], common: Sequence[str]) -> bool:
+        """Whether an index varies only along letters that all operands have, while another is summed."""
+        return told.choice.arranged([k for k, c in enumerate(order) if k != told.axis and c in common]) is not None
 
     def _product_leg(self, legs: Sequence[Leg]) -> Leg:
         if len(legs) == 1:
@@ -128,14 +149,45 @@ class Engine(Arranging):
         return y if bias is None else self.shifted(y, bias, len(y.legs) - 1)
 
     def shifted(self, y: Abstract, bias: Abstract, axis: int) -> Abstract:
-        """A bias along one axis: the other axes of the result cannot be scaled."""
+        """A bias along one axis: the other axes of the result cannot be scaled.  One of several axes is a summand."""
+        if len(bias.legs) > 1:
+            self.written += [leg for leg in bias.legs if bias.weight]
+            return self.pointwise([y, bias], "add", "a bias")
         self.pin([leg for k, leg in enumerate(y.legs) if k != axis % len(y.legs)])
         if bias.legs and bias.legs[0].size == y.shape[axis]:
             self.same(y.legs[axis], bias.legs[0], "a bias")
         else:
             self.pin(y.legs)
         self.written += [leg for leg in bias.legs if bias.weight]
-        return y
+        if not y.told and not bias.told:
+            return y
+        along = [0 if bias.legs and k == axis % len(y.legs) else None for k in range(len(y.legs))]
+        return self.tensor(y.legs, told=self.agreed([(y, range(len(y.legs))), (bias, along)]))
+
+    def looked_up(
+        self,
+        x: Abstract,
+        legs: Sequence[Leg],
+        kept: Sequence[int | None],
+        indices: Sequence[tuple[int, Abstract, Sequence[int | None]]],
+    ) -> Abstract:
+        """Entries of a tensor at indices, each of which tells the axes that stay which element was chosen.
+
+        Args:
+            x: The tensor.
+            legs: The axes of the result.
+            kept: For each its axis in the tensor; None where there is none.
+            indices: The axis that each index addresses, the index, and for each axis of the result that of the index.
+        """
+        told = [*self.agreed([(x, kept)])]
+        for axis, index, along in indices:
+            index.choice = index.choice or Choice.of(index.shape)
+            choice = index.choice.arranged(along)
+            if choice is not None:
+                told += [Told(n, x.legs[axis].dim, choice) for n, k in enumerate(kept) if k is not None]
+        made = self.tensor(legs, index=x.index, told=tuple(told))
+        made.weight = x.weight
+        return made
 
     # --- operations that know or mix an axis
 
@@ -144,7 +196,8 @@ class Engine(Arranging):
         plain: Abstract = self.plain(x)
         self.barrier(plain, axes)
         self.pin(plain.legs)
-        return self.tensor(plain.legs)
+        rank = len(plain.legs)
+        return self.tensor(plain.legs, told=self.agreed([(plain, range(rank))], {k % rank for k in axes}))
 
     def ordered(self, x: Any, axes: Sequence[int], shape: Sequence[int], why: str) -> Abstract:
         """An operation that knows the order along some axes and acts alike on all others."""
@@ -154,7 +207,8 @@ class Engine(Arranging):
         if places:
             self.barrier(plain, sorted(places))
         legs = [Leg(Dim(shape[k], why)) if k in places else leg for k, leg in enumerate(plain.legs)]
-        return self.tensor(legs)
+        kept = [None if k in places else k for k in range(len(legs))]
+        return self.tensor(legs, told=self.agreed([(plain, kept)]))
 
     def index_into(self, index: Abstract, leg: Leg, why: str) -> None:
         """Integer values address an axis: they count through it, where that is known, else its order matters."""
@@ -164,4 +218,17 @@ class Engine(Arranging):
         else:
             self.release_index(index, why)
             self.release([leg], why)
+            index.index = index.index or leg.dim  # whatever else it addresses is counted alike
         self.pin([leg])
+
+
+def _along(x: Abstract, k: int, legs: Sequence[Leg]) -> int | None:
+    """The axis of an operand at a place counted from the end; None where it is constant there."""
+    axis = len(x.legs) + k
+    return axis if axis >= 0 and x.legs[axis].size == legs[k].size else None
+
+
+def _letter(letters: str, letter: str, x: Abstract, longest: Mapping[str, int]) -> int | None:
+    """The axis of an operand that a letter names; None where it has none, or is constant along it."""
+    axis = letters.find(letter)
+    return axis if axis >= 0 and x.legs[axis].size == longest[letter] else None

@@ -72,15 +72,16 @@ def _atoms(parameter: Abstract) -> set[Dim]:
 
 def _tells(block: StoredBlock, atom: Dim, host: Dim) -> bool:
     """Whether a block holds nothing of the atom, or one element of its host."""
-    return host in block.told or all(a is not atom for column in block.atoms for a, _ in column)
+    places = [k for k, column in enumerate(block.atoms) if any(a is atom for a, _ in column)]
+    return all(block.element(k, host) is not None for k in places)
 
 
 def _renamed(block: StoredBlock, hosts: Mapping[Dim, Dim], copies: Mapping[Dim, Sequence[Dim]]) -> StoredBlock:
     """The block with each family's own atom."""
-    return replace(
-        block,
-        atoms=tuple(
-            tuple((copies[a][block.told[hosts[a]]] if a in hosts else a, place) for a, place in column)
-            for column in block.atoms
-        ),
-    )
+
+    def own(atom: Dim, column: int) -> Dim:
+        element = block.element(column, hosts[atom]) if atom in hosts else None
+        return atom if element is None else copies[atom][element]
+
+    atoms = (tuple((own(a, k), place) for a, place in column) for k, column in enumerate(block.atoms))
+    return replace(block, atoms=tuple(atoms))

@@ -8,23 +8,22 @@ never soundness, and the reason is kept.  So does a call that hands numbers to P
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphws.kinds import spelled
-from graphws_converters.algebra.dims import free, is_free, repeated
+from graphws_converters.algebra.dims import free, is_free
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
+from graphws_converters.analysis.fixed import Fixed
 from graphws_converters.analysis.ir import Node, Program, Value, may_share_memory
+from graphws_converters.analysis.look_ahead import TAKING, Users, only_taken_apart, taken_apart
+from graphws_converters.analysis.rearrangements import Rearrangement, reads, rearrangements
 from graphws_converters.rules import RULES
 from graphws_converters.rules.pointwise import nonlinear
 from graphws_converters.rules.reductions import reduction
 from graphws_converters.rules.registry import Call, Entry, NotCovered
-
-_TAKING = {"select", "unbind", "split", "chunk", "split_with_sizes", "tensor_split"}
-_DEEPEST = 8
-"""How many views after a reshape are followed to see whether one of its axes is only taken apart."""
+from graphws_converters.rules.strided import stays_inside
 
 
 @dataclass(eq=False)
@@ -34,7 +33,8 @@ class Analysis:
     Attributes:
         program: What was read.
         engine: The demands.
-        parameters: For each key of the state dict what became of its axes.
+        parameters: For each key of the state dict what became of its axes; of one that is only ever taken apart along
+            an axis, what became of its parts.
         outputs: The outputs.
         unused: Keys that no operation reads.
         ties: Operations that choose among neurons by size and, where two are equal, by position; how often each.
@@ -43,33 +43,42 @@ class Analysis:
 
     program: Program
     engine: Engine = field(default_factory=Engine)
-    parameters: dict[str, Abstract] = field(default_factory=dict)
+    parameters: dict[str, Abstract | Stacked] = field(default_factory=dict)
     values: dict[Value, Abstract | Stacked] = field(default_factory=dict)
     outputs: list[Abstract] = field(default_factory=list)
     unused: tuple[str, ...] = ()
     ties: Counter[str] = field(default_factory=Counter)
     opaque: Counter[str] = field(default_factory=Counter)
 
+    def parts(self, key: str) -> list[Abstract]:
+        """The tensors that a key of the state dict is read as: itself, or its parts."""
+        found = self.parameters[key]
+        return list(found.parts) if isinstance(found, Stacked) else [found]
+
 
 def analyse(program: Program) -> Analysis:
     """Reads a program."""
     analysis = Analysis(program)
     engine = analysis.engine
+    left = program.numbers_read()
+    fixed = Fixed(program)
+    moved = rearrangements(program, needed(program, left), fixed)
+    nodes = needed(program, left, moved)
+    users = _users(nodes, moved)
+    whole = {*program.outputs, *left, *(found.source for found in moved.values())}
     for key, value in program.parameters.items():
-        abstract = engine.fresh(value.shape)
-        abstract.weight = True
-        for leg in abstract.legs:
-            leg.dim.label = key
-        analysis.parameters[key] = analysis.values[value] = abstract
+        axis = None if value in whole else only_taken_apart(value, users)
+        analysis.parameters[key] = analysis.values[value] = _parameter(engine, key, value.shape, axis)
     for value, tensor in program.constants.items():
         analysis.values[value] = engine.constant(tensor)
     for value in program.inputs:
         analysis.values[value] = engine.fresh(value.shape, "input")
-    left = program.numbers_read()
-    nodes = needed(program, left)
-    users = _users(nodes)
     for node in nodes:
-        _read(analysis, node, users)
+        if any(value is not None and value not in moved for value in node.outputs):
+            _read(analysis, node, users, fixed)
+        for written in node.outputs:
+            if written is not None and written in moved:
+                analysis.values[written] = _rearranged(analysis, moved[written], written.shape)
     for value in left:
         engine.unknown([engine.plain(analysis.values[value])], [], "its numbers leave the tensors")
     for value in program.outputs:
@@ -81,30 +90,59 @@ def analyse(program: Program) -> Analysis:
     analysis.unused = tuple(k for k, value in program.parameters.items() if value not in users
                             and value not in {*program.outputs, *left})  # fmt: skip
     for key in analysis.unused:
-        for leg in analysis.parameters[key].legs:
-            free(leg.dim, "not used")
+        engine.release(_legs(analysis.parameters[key]), "not used")
+    for part in _never_picked(analysis, users):
+        engine.release(_legs(part), "not used")
     analysis.ties.update(_choices(analysis, nodes, users))
-    for abstract in analysis.parameters.values():
-        for leg in abstract.legs:
-            for atom in list(repeated(leg.dim)):
-                free(atom, "twice in one axis")
     return analysis
 
 
-Users = dict[Value, list[Node]]
+def _parameter(engine: Engine, key: str, shape: tuple[int, ...], axis: int | None) -> Abstract | Stacked:
+    """A tensor of the state dict; or, where operations only pick elements of an axis, each of these by itself."""
+    inner = shape if axis is None else (*shape[:axis], *shape[axis + 1 :])
+    parts = [engine.fresh(inner) for _ in range(1 if axis is None else shape[axis])]
+    for part in parts:
+        part.weight = True
+        for leg in part.legs:
+            leg.dim.label = key
+    return parts[0] if axis is None else Stacked(axis, parts)
 
 
-def needed(program: Program, also: Iterable[Value] = ()) -> list[Node]:
+def _never_picked(analysis: Analysis, users: Users) -> Iterator[Abstract]:
+    """Parts of a parameter that no operation picks, where operations pick others."""
+    values = {id(value) for value in analysis.values.values()}
+    for key, value in analysis.program.parameters.items():
+        found = analysis.parameters[key]
+        if isinstance(found, Stacked) and all(user.op in TAKING for user in users.get(value, ())):
+            yield from (part for part in found.parts if id(part) not in values)
+
+
+def needed(
+    program: Program, also: Iterable[Value] = (), moved: Mapping[Value, Rearrangement] | None = None
+) -> list[Node]:
     """The nodes that some output, or another tensor, depends on: what others do cannot be seen from outside."""
     wanted, kept = {*program.outputs, *also}, []
     for node in reversed(program.nodes):
         if any(value in wanted for value in node.outputs if value is not None):
-            wanted.update(node.values())
+            wanted.update(reads(node, moved or {}))
             kept.append(node)
     return kept[::-1]
 
 
-_CHOOSING = {"topk", "sort", "argsort", "argmax", "argmin", "max", "min", "kthvalue", "median", "mode", "cummax"}
+_CHOOSING = {
+    "topk",
+    "sort",
+    "argsort",
+    "argmax",
+    "argmin",
+    "max",
+    "min",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "mode",
+    "cummax",
+}
 
 
 def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterator[str]:
@@ -116,36 +154,50 @@ def _choices(analysis: Analysis, nodes: Iterable[Node], users: Users) -> Iterato
                 yield node.op
 
 
-def _users(nodes: Iterable[Node]) -> Users:
+def _users(nodes: Iterable[Node], moved: Mapping[Value, Rearrangement]) -> Users:
     users: Users = {}
     for node in nodes:
-        for value in dict.fromkeys(node.values()):
+        for value in dict.fromkeys(reads(node, moved)):
             users.setdefault(value, []).append(node)
     return users
 
 
-def _read(analysis: Analysis, node: Node, users: Users) -> None:
+def _rearranged(analysis: Analysis, found: Rearrangement, shape: tuple[int, ...]) -> Abstract:
+    """A tensor that reads the axes of another in other sequences."""
+    engine = analysis.engine
+    made = engine.plain(analysis.values[found.source])
+    for axis, order in enumerate(found.orders):
+        made = engine.picked(made, axis, order)
+    places = [k for axes in found.axes for k in axes]
+    places += [k for k in range(len(shape)) if k not in places]
+    laid = engine.reshape(made, [shape[k] for k in places])
+    result: Abstract = engine.permute(laid, [places.index(k) for k in range(len(shape))])
+    return result
+
+
+def _read(analysis: Analysis, node: Node, users: Users, fixed: Fixed) -> None:
     """One node: its rule, or nothing but freedom."""
     engine = analysis.engine
     engine.place = node.place
     shapes = tuple(value.shape for value in node.outputs if value is not None)
-    if node.op in _BEYOND:
-        engine.unknown(
-            [engine.plain(analysis.values[value]) for value in _storage(node, analysis.program)], [], node.op
-        )
+    if node.op in _BEYOND and not (node.op in RULES and stays_inside(node)):
+        seen = [analysis.values[value] for value in _storage(node, analysis.program) if value in analysis.values]
+        engine.unknown([engine.plain(x) for x in seen], [], node.op)
     arguments = {name: _abstract(analysis, value) for name, value in node.arguments.items()}
-    call = Call(node, arguments, shapes, lambda: taken_apart(node, users))
+    call = Call(node, arguments, shapes, lambda: taken_apart(node, users), fixed)
     engine.addressing.clear()
+    engine.followed.clear()
     if not shapes:
         return
     try:
         entry = _rule(node)
-        result = entry.apply(engine, call)
+        result = _part_by_part(entry, engine, call) or entry.apply(engine, call)
         results = list(result) if isinstance(result, list) else [result]
         if [_shape(r) for r in results[: len(shapes)]] != list(shapes):
             raise NotCovered("another shape than expected")
         engine.unknown([engine.plain(x) for x in call.unread()], [], f"{node.op}: a rule that leaves it out")
         _keep_positions(engine, call, results)
+        _keep_choices(engine, call)
         if not entry.powers:
             engine.pin([leg for x in call.tensors() for leg in _legs(x)])
             engine.pin([leg for r in results for leg in _legs(r)])
@@ -158,6 +210,21 @@ def _read(analysis: Analysis, node: Node, users: Users) -> None:
         analysis.values[value] = result
 
 
+def _part_by_part(entry: Entry, engine: Engine, call: Call) -> Stacked | None:
+    """A function of single entries leaves stacked tensors apart; None for anything else."""
+    given = [(name, x) for name, x in call.arguments.items() if isinstance(x, Abstract | Stacked)]
+    if "pointwise" not in call.node.tags or len(given) != 1 or len(list(call.node.values())) != 1:
+        return None
+    ((name, x),) = given
+    if not isinstance(x, Stacked) or len(call.shapes) != 1:
+        return None
+    call.read.update(call.arguments)
+    shapes = ((*call.shape[: x.axis], *call.shape[x.axis + 1 :]),)
+    parts = [entry.apply(engine, Call(call.node, {**call.arguments, name: part}, shapes)) for part in x.parts]
+    assert all(isinstance(part, Abstract) for part in parts)
+    return Stacked(x.axis, parts)  # type: ignore[arg-type]
+
+
 def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Stacked]) -> None:
     """Positions in an axis stay positions in what an operation makes of them, or the axis has an order.
 
@@ -168,6 +235,15 @@ def _keep_positions(engine: Engine, call: Call, results: Iterable[Abstract | Sta
         for part in x.parts if isinstance(x, Stacked) else [x]:
             if part.index is not None and part.index not in kept and part not in engine.addressing:
                 engine.release_index(part, f"{call.node.op} of positions")
+
+
+def _keep_choices(engine: Engine, call: Call) -> None:
+    """What an index tells of a tensor is followed by its rule, or nothing may depend on it."""
+    followed = {id(x) for x in engine.followed}
+    for x in call.tensors():
+        for part in x.parts if isinstance(x, Stacked) else [x]:
+            if part.told and id(part) not in followed:
+                engine.strange(part, part.told)
 
 
 _BEYOND = {"as_strided", "as_strided_copy", "as_strided_scatter"}
@@ -213,48 +289,3 @@ def _shape(x: Abstract | Stacked) -> tuple[int, ...]:
     shape = list(x.parts[0].shape)
     shape.insert(x.axis, len(x.parts))
     return tuple(shape)
-
-
-def taken_apart(node: Node, users: Users) -> set[int]:
-    """Axes of a node's output that later operations only index by numbers, followed through other views."""
-    assert node.outputs[0] is not None
-    found: set[int] = set()
-    todo: list[tuple[Value, list[int | None], int]] = [
-        (node.outputs[0], list(range(len(node.outputs[0].shape))), _DEEPEST)
-    ]
-    while todo:
-        value, places, left = todo.pop()
-        for user in users.get(value, []) if left else []:
-            following = _follow(user, places)
-            if following is not None and user.outputs[0] is not None:
-                todo.append((user.outputs[0], following, left - 1))
-            elif user.op in _TAKING:
-                axis = places[user.arguments.get("dim", 0)]
-                found |= {axis} if axis is not None else set()
-    return found
-
-
-def _follow(user: Node, places: list[int | None]) -> list[int | None] | None:
-    """Where the axes are after a view; None for anything else."""
-    arguments, rank = user.arguments, len(places)
-    row = spelled(user.op)
-    if row is not None and row.name in ("identity", "cast"):
-        return places
-    if user.op == "permute":
-        return [places[k] for k in arguments["dims"]]
-    if user.op == "transpose":
-        moved = list(places)
-        a, b = arguments["dim0"], arguments["dim1"]
-        moved[a], moved[b] = moved[b], moved[a]
-        return moved
-    if user.op == "unsqueeze":
-        axis = arguments["dim"] % (rank + 1)
-        return [*places[:axis], None, *places[axis:]]
-    if user.op == "squeeze" and isinstance(arguments.get("dim"), int) and places[arguments["dim"]] is None:
-        axis = arguments["dim"] % rank
-        return [*places[:axis], *places[axis + 1 :]]
-    if user.op == "slice":
-        size = next(user.values()).shape[arguments.get("dim") or 0]
-        whole = range(*slice(arguments.get("start"), arguments.get("end"), arguments.get("step")).indices(size))
-        return places if len(whole) == size else None
-    return None

@@ -7,6 +7,7 @@ functional form: ``relu_`` is ``relu``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -21,6 +22,28 @@ NUMBERS = frozenset({"item", "_local_scalar_dense", "is_nonzero", "equal"})
 """Operations that hand numbers to Python."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a tensor lies in memory.
+
+    Attributes:
+        strides: From one element to the next along each axis.
+        offset: Where it begins in its storage.
+    """
+
+    strides: tuple[int, ...]
+    offset: int
+
+
+def layout_of(tensor: Tensor) -> Layout | None:
+    """The layout of a tensor; None where it has none that is known."""
+    if tensor.layout != torch.strided:
+        return None
+    strides, offset = tuple(tensor.stride()), tensor.storage_offset()
+    known = all(isinstance(number, int) for number in (*strides, offset))
+    return Layout(strides, int(offset)) if known else None
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
     """One tensor of a run.
@@ -28,10 +51,16 @@ class Value:
     Attributes:
         shape: Its sizes.
         dtype: Its type.
+        layout: How it lies in memory.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    layout: Layout | None = None
+
+    def numel(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
 
 
 _STILLING = ("train", "training", "dropout", "dropout_p", "p")

@@ -11,14 +11,15 @@ nearly all relations say "equal" or "zero", so expressions stay short.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 from graphws.graph import Action
-from graphws_converters.algebra.dims import Dim, leaves
+from graphws_converters.algebra.dims import Dim, leaves, normal, order_of
 from graphws_converters.algebra.tensors import Abstract, Leg, Relation
 from graphws_converters.analysis.engine import Engine
 
@@ -124,12 +125,53 @@ def _places(relation: Relation) -> list[Place]:
 
 def _aligned(relation: Relation) -> list[list[tuple[int, Place]]] | None:
     """One equation for each leaf; None where the terms are made of different atoms."""
+    if relation.order is not None:
+        return _by_element(relation, relation.order)
     rows = [[place for leg in legs for place in _movable(leg)] for _, legs in relation.terms]
     kinds = [[_atom(place) for place in row] for row in rows]
     if any(kind != kinds[0] for kind in kinds):
         return None
     factors = [factor for factor, _ in relation.terms]
     return [list(zip(factors, column, strict=True)) for column in zip(*rows, strict=True)]
+
+
+def _by_element(relation: Relation, order: Sequence[int]) -> list[list[tuple[int, Place]]]:
+    """Equations between an axis and some of its elements in another sequence; what counts copies cannot be scaled."""
+    (one, (whole,)), (other, (taken,)) = relation.terms
+    before, after = _of_elements(whole.dim, whole), _of_elements(taken.dim, taken)
+    pairs = dict.fromkeys((before[k], after[j]) for j, k in enumerate(order))
+    equations: dict[tuple[tuple[int, Place], ...], None] = {}
+    for first, second in pairs:
+        held, told = [[place for place in places if not _atom(place).free] for places in (first, second)]
+        for place in told:
+            atom = _atom(place)
+            same = [candidate for candidate in held if _atom(candidate) is atom]
+            alone = len(same) == 1 and sum(_atom(p) is atom for p in told) == 1
+            equations[((one, same[0]), (other, place)) if alone else ((other, place),)] = None
+            if not alone:
+                equations |= {((one, candidate),): None for candidate in same}
+        for place in held:
+            if not any(_atom(place) is _atom(p) for p in told):
+                equations[((one, place),)] = None
+    return [list(equation) for equation in equations]
+
+
+def _of_elements(dim: Dim, leg: Leg, at: int = 0) -> list[tuple[Place, ...]]:
+    """For each element of a dim the leaves that index it, as places of the leg."""
+    shape, items = normal(dim)
+    if shape == "atom":
+        return [((leg, at),) if dim.size > 1 else ()] * dim.size
+    if shape == "reordered":
+        base, order = order_of(dim)
+        rows = _of_elements(base, leg, at)
+        return [rows[k] for k in order]
+    inside = []
+    for item in items:
+        inside.append(_of_elements(item, leg, at))
+        at += len(leaves(item))
+    if shape == "sum":
+        return [row for rows in inside for row in rows]
+    return [tuple(p for row in chosen for p in row) for chosen in itertools.product(*inside)]
 
 
 def _choose(

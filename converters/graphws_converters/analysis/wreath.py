@@ -8,9 +8,12 @@ second condition is what the engine's barriers say: the set of dims that an oper
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from graphws_converters.algebra.dims import Dim, normal
+from graphws_converters.algebra.choices import Told
+from graphws_converters.algebra.dims import Dim, atoms, normal
+from graphws_converters.algebra.tensors import Abstract
 from graphws_converters.analysis.interpreter import Analysis
 
 Companions = dict[Dim, set[Dim]]
@@ -20,18 +23,24 @@ def companions_of(analysis: Analysis) -> Companions:
     """For each atom those that are known wherever it is: in every tensor, and in what every mixing holds fixed."""
     companions: dict[Dim, set[Dim]] = {}
     seen: set[frozenset[int]] = set()
-    groups: Iterable[Sequence[Dim]] = [
-        *(x.dims for x in analysis.parameters.values()),
-        *(x.dims for x in analysis.engine.tensors),
-        *analysis.engine.barriers,
+    parameters = (x for key in analysis.parameters for x in analysis.parts(key))
+    tensors = [*parameters, *analysis.engine.tensors]
+    groups: Iterable[tuple[Sequence[Dim], Sequence[Told]]] = [
+        *((x.dims, _told(x)) for x in tensors),
+        *(([*x.dims, x.index], ()) for x in tensors if x.index is not None),
+        *((dims, ()) for dims in analysis.engine.barriers),
     ]
-    for dims in groups:
+    for dims, told in groups:
         key = frozenset(id(dim) for dim in dims)
-        if key in seen and len(key) == len(dims):
+        if key in seen and len(key) == len(dims) and not told:
             continue
-        seen.add(key)
-        for atom, others in _companions(dims).items():
+        if not told:
+            seen.add(key)
+        for atom, others in _companions(dims, told).items():
             companions[atom] = companions[atom] & others if atom in companions else others
+    for dim, host in analysis.engine.strangers:
+        for atom in atoms(dim):
+            companions[atom] = companions.get(atom, set()) - set(atoms(host))
     return companions
 
 
@@ -74,13 +83,24 @@ def _extent(atom: Dim, parents: dict[Dim, Dim]) -> int:
     return math.prod(a.size for a in _lineage(atom, parents))
 
 
-def _companions(dims: Sequence[Dim]) -> dict[Dim, set[Dim]]:
-    """For each atom of a tensor the atoms whose index is known wherever the atom's is."""
+def _told(x: Abstract) -> Sequence[Told]:
+    """What indices tell along the axes of a tensor; an index tells itself along those on which it is constant."""
+    if x.index is None or x.choice is None:
+        return x.told
+    return [*x.told, *(Told(k, x.index, x.choice) for k in range(len(x.legs)))]
+
+
+def _companions(dims: Sequence[Dim], told: Sequence[Told] = ()) -> dict[Dim, set[Dim]]:
+    """For each atom of a tensor the atoms whose index is known wherever the atom's is.
+
+    An atom that is known in two ways, by two axes or by an axis and an index, does not tell which of them counts.
+    """
     whole = [_certain(dim) for dim in dims]
     found: dict[Dim, set[Dim]] = {}
     for k, dim in enumerate(dims):
-        elsewhere = set().union(*(w for j, w in enumerate(whole) if j != k))
-        _walk(dim, elsewhere, found)
+        hosts = [_certain(t.host) for t in told if t.axis == k and t.choice.places[k] is None]
+        ways = Counter(atom for w in [*whole, *hosts] for atom in w)
+        _walk(dim, {atom for j, w in enumerate([*whole, *hosts]) if j != k for atom in w if ways[atom] == 1}, found)
     return found
 
 
@@ -89,7 +109,7 @@ def _certain(dim: Dim) -> set[Dim]:
     shape, items = normal(dim)
     if shape == "atom":
         return {items[0]} if items[0].size > 1 else set()
-    return set().union(*(_certain(item) for item in items)) if shape == "product" else set()
+    return set().union(*(_certain(item) for item in items)) if shape in ("product", "reordered") else set()
 
 
 def _walk(dim: Dim, known: set[Dim], found: dict[Dim, set[Dim]]) -> None:

@@ -7,14 +7,14 @@ from an earlier axis of each of its tensors is taken out of its parent: a smalle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphws.graph import Action, Axis, NetworkGraph, Parameter, Space, Storage
 from graphws.graph.space import Kind
 from graphws_converters.algebra.dims import Dim, leaves
-from graphws_converters.algebra.tensors import Leg
-from graphws_converters.analysis.blocks import StoredBlock, settle
+from graphws_converters.algebra.tensors import Leg, Stacked
+from graphws_converters.analysis.blocks import StoredBlock, columns, settle
 from graphws_converters.analysis.families import take_apart
 from graphws_converters.analysis.interpreter import Analysis
 from graphws_converters.analysis.powers import Place, Powers, solve_powers
@@ -92,8 +92,8 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> Assembled:
         if key not in analysis.parameters:
             reason = "not used" if not stored.buffer else "a constant"
             analysis.parameters[key] = engine.fresh(stored.shape, reason)
-    known = [analysis.parameters[key] for key in state]
-    settle(known)
+    settle([analysis.parts(key) for key in state])
+    known = [x for key in state for x in analysis.parts(key)]
     movable = [a for a in dict.fromkeys(a for x in known for leg in x.legs for a in leaves(leg.dim)) if not a.free]
     made = _Assembly(analysis, state)
     companions = companions_of(analysis)
@@ -102,7 +102,8 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> Assembled:
     single = [atom for atom in movable if atom not in made.parents and atom not in made.parents.values()]
     apart, copies = take_apart(known, companions, single)
     made.powers |= {copy: made.powers[atom] for copy, atom in copies.items() if atom in made.powers}
-    pieces = [_Piece(key, block, len(found) == 1) for key, found in zip(state, apart, strict=True) for block in found]
+    found = iter(apart)
+    pieces = [piece for key in state for piece in _pieces(key, analysis, [next(found) for _ in analysis.parts(key)])]
     for atom in list(made.parents):
         if any(not _tells_parent(piece.block, atom, made.parents) for piece in pieces):
             del made.parents[atom]
@@ -115,6 +116,17 @@ def assemble(analysis: Analysis, state: Mapping[str, Stored]) -> Assembled:
     parameters = [_parameter(made, piece) for piece in pieces]
     reads = {piece.name: tuple(place[0] in made.read for _, place, _ in _axes(made, piece.block)) for piece in pieces}
     return Assembled(NetworkGraph(tuple(made.spaces.values()), tuple(parameters)), reads)
+
+
+def _pieces(key: str, analysis: Analysis, parts: Sequence[Sequence[StoredBlock]]) -> Iterator[_Piece]:
+    """The blocks of a stored tensor: its own, or those of its parts, each at its place."""
+    stored = analysis.parameters[key]
+    if isinstance(stored, Stacked):
+        for k, blocks in enumerate(parts):
+            before = sum(len(columns(leg)[0]) for leg in stored.parts[k].legs[: stored.axis])
+            yield from (_Piece(key, block.inside(stored.axis, before, k, len(parts)), False) for block in blocks)
+        return
+    yield from (_Piece(key, block, len(parts[0]) == 1) for block in parts[0])
 
 
 def _tells_parent(block: StoredBlock, atom: Dim, parents: Mapping[Dim, Dim]) -> bool:
@@ -169,7 +181,7 @@ def _parameter(made: _Assembly, piece: _Piece) -> Parameter:
     view = piece.block.view if piece.block.view != stored.shape and not piece.whole else None
     bounds = None if piece.whole else piece.block.bounds
     kind = "buffer" if stored.buffer else "weight" if len(axes) > 1 else "bias" if "bias" in piece.key else "scale"
-    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view)
+    place = Storage(piece.key, stored.shape, bounds, stored.aliases, view, piece.block.orders)
     return Parameter(piece.name, axes, kind, storage=place)
 
 

@@ -14,16 +14,16 @@ import torch
 from torch import nn
 
 from graphws.checkpoints.conversion import SelfRun
-from graphws.errors import GraphError, GraphwsError
 from graphws.graph import NetworkGraph, Parameter, Weights
 from graphws.operations import why_not
 from graphws.operations.labels import measure_labels
 from graphws_converters.analysis.interpreter import needed
 from graphws_converters.analysis.ir import Program
 from graphws_converters.assembly.assembly import Assembled
-from graphws_converters.assembly.operations import Batch, Fixed, Written, written
+from graphws_converters.assembly.operations import Batch, Written, written
 from graphws_converters.assembly.roles import with_roles
 from graphws_converters.fronts import trace
+from graphws_converters.gate.reasons import reason_of
 from graphws_converters.gate.self_run import (
     Arguments,
     Trial,
@@ -48,6 +48,7 @@ class Computation:
         program: What was read; None for a chain of linear layers.
         written: How it was written.
         batches: Other lengths of the batch to try; none where the trace fixed it.
+        failure: Why it could not be written down; the graph has no operations then.
     """
 
     graph: NetworkGraph
@@ -55,6 +56,7 @@ class Computation:
     program: Program | None = None
     written: Written | None = None
     batches: tuple[int, ...] = ()
+    failure: str = ""
 
     def trial(self, module: nn.Module, weights: Weights, arguments: Arguments, types: set[torch.dtype]) -> Trial:
         """Source and graph, to be compared."""
@@ -68,7 +70,7 @@ class Computation:
         inputs = dict(zip(self.graph.inputs, tensors_in(arguments), strict=True))
         try:
             found = measure_labels(self.graph, weights, inputs, generator)
-        except GraphError:
+        except Exception:  # labels are for readers: a network without them is as good
             return self.graph
         stated = {value.name: value for value in self.graph.values}
         described = {value.name: value for value in self.written.described}
@@ -120,10 +122,14 @@ def computations(
         try:
             one, other = at(first), at(second)
             found = written(one, parameters, graph, dtype, Batch(first, second, other))
-        except (Fixed, GraphwsError):
+        except Exception:  # not all that is traced at one length can be traced or written at another
             continue
         yield _computation(assembled, one, found, arguments, (second, 2 * first + 3, 3 * first))
-    yield _computation(assembled, program, written(program, parameters, graph, dtype), arguments, ())
+    try:
+        last = _computation(assembled, program, written(program, parameters, graph, dtype), arguments, ())
+    except Exception as error:  # whatever it stumbles on, spaces and parameters are there and can be tried
+        last = Computation(graph, (), failure=f"its computation cannot be written down: {reason_of(error)}")
+    yield last
 
 
 def chosen(
@@ -135,7 +141,14 @@ def chosen(
     Where none is, the last one, with the reason.
     """
     for candidate in candidates:
-        runs = self_run(candidate.trial(module, weights, arguments, types), candidate.batches, generator)
+        try:
+            runs = (
+                SelfRun(None, candidate.failure)
+                if candidate.failure
+                else self_run(candidate.trial(module, weights, arguments, types), candidate.batches, generator)
+            )
+        except Exception as error:  # a second test that fails says nothing of the gate
+            runs = SelfRun(None, f"it could not be tried: {reason_of(error)}")
         if runs.error is not None or why_not(candidate.graph):
             break
     return candidate, runs

@@ -22,6 +22,7 @@ _FREE = (
     ("padding", "padding"),
     ("time", "time"),
     ("counts", "count"),
+    ("a tensor without elements", "empty"),
 )
 
 
@@ -51,4 +52,4 @@ def module_of(key: str) -> str:
 def name_of_free(reason: str, size: int, sizes: Iterable[int]) -> str:
     """A name that tells why a space is free, with its size where several differ."""
     stem = next((name for start, name in _FREE if reason.startswith(start)), "fixed")
-    return f"{stem}{size}" if stem in ("kernel", "fixed", "pixels", "count") or len(set(sizes)) > 1 else stem
+    return f"{stem}{size}" if stem in ("kernel", "fixed", "pixels", "count", "empty") or len(set(sizes)) > 1 else stem

@@ -24,6 +24,7 @@ from graphws.graph.constant import MOST
 from graphws.kinds import kind
 from graphws.kinds.attributes import DTYPES, WEIGHTS, size
 from graphws.kinds.spellings import FIRST_ONLY, canonical
+from graphws_converters.algebra.orders import inverse
 from graphws_converters.analysis import ir
 from graphws_converters.analysis.interpreter import needed
 
@@ -171,7 +172,8 @@ def _type(work: _Writing, dtype: torch.dtype) -> str:
 
 def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parameter], graph: NetworkGraph) -> None:
     """A tensor of the state dict: its parameter, or a step that puts it together."""
-    if len(parts) == 1 and graph.shape(parts[0].name) == value.shape:
+    orders = parts[0].storage.orders if parts[0].storage else ()
+    if len(parts) == 1 and graph.shape(parts[0].name) == value.shape and not orders:
         work.names[value] = parts[0].name
         return
     name = work.names[value] = f"{key}~"
@@ -180,7 +182,12 @@ def _parameter(work: _Writing, value: ir.Value, key: str, parts: Sequence[Parame
     if attributes is None:
         _opaque(work, [part.name for part in parts], [name], "stored", "its blocks stand in no grid")
         return
-    work.steps.append(Operation("stored", tuple(p.name for p in blocks), (name,), tuple(attributes.items())))
+    moved = [(axis, order) for axis, order in enumerate(orders) if order]
+    names = [f"{name}{k}" for k in range(len(moved))] + [name]
+    work.steps.append(Operation("stored", tuple(p.name for p in blocks), (names[0],), tuple(attributes.items())))
+    for (axis, order), given, made in zip(moved, names[:-1], names[1:], strict=True):
+        place = _fixed(work, torch.tensor(inverse(order)))
+        work.steps.append(Operation("index_select", (given, place), (made,), (("dim", axis),)))
 
 
 def _arrangement(
@@ -213,7 +220,7 @@ def _groups(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | Non
     counts, at = [], 0
     for length in coarse:
         size, start = 1, at
-        while size < length and at < len(fine):
+        while (size < length or (size and not length)) and at < len(fine):
             size, at = size * fine[at], at + 1
         if size != length:
             return None
@@ -226,8 +233,12 @@ def _groups(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | Non
 
 
 def _constant(work: _Writing, value: ir.Value) -> None:
-    tensor = work.program.constants[value]
-    name = work.names[value] = f"c{len(work.constants)}"
+    work.names[value] = _fixed(work, work.program.constants[value])
+
+
+def _fixed(work: _Writing, tensor: Tensor) -> str:
+    """The name of a new constant."""
+    name = f"c{len(work.constants)}"
     work.bytes += tensor.numel() * tensor.element_size()
     try:
         if work.bytes > MOST:
@@ -237,6 +248,7 @@ def _constant(work: _Writing, value: ir.Value) -> None:
         work.constants.append(Constant(name, tensor, tensor.dtype == work.dtype and tensor.is_floating_point()))
     except GraphError as error:
         _opaque(work, [], [name], "constant", str(error))
+    return name
 
 
 def _opaque(work: _Writing, inputs: Sequence[str], outputs: Sequence[str], op: str, why: str) -> None:

@@ -1,8 +1,9 @@
 """The primary front end: ``torch.export`` without strict mode.
 
 It is public, runs on the meta device too and knows parameters from constants.  What it gives is not functional: a write
-into a slice would go unseen, and the group would be wrong.  So wherever an operation writes into its input, the program
-is run through ``run_decompositions`` with an empty table, which makes it functional and leaves the rest alone.
+into a slice would go unseen, and the group would be wrong.  So wherever an operation writes into its input, or a
+``torch.func.vmap`` maps others, the program is run through ``run_decompositions`` with an empty table, which makes it
+functional and leaves the rest alone.
 """
 
 from __future__ import annotations
@@ -17,8 +18,19 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import NUMBERS, Node, Program, Value, base_name, bind, tags_of, values_in
+from graphws_converters.analysis.ir import (
+    NUMBERS,
+    Node,
+    Program,
+    Value,
+    base_name,
+    bind,
+    layout_of,
+    tags_of,
+    values_in,
+)
 from graphws_converters.fronts.errors import TraceFailure
+from graphws_converters.fronts.quiet import quiet_export
 
 _SILENT = {"_assert_tensor_metadata", "sym_size", "sym_constrain_range", "sym_constrain_range_for_size"} | {
     "_assert_async", "_assert_scalar", "sym_numel", "_set_grad_enabled", *NUMBERS
@@ -32,10 +44,10 @@ def export_program(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         TraceFailure: Where torch.export fails, or a shape depends on data.
     """
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), quiet_export():
             warnings.simplefilter("ignore")
             exported = torch.export.export(module, args, dict(kwargs), strict=False)
-            if any(_mutates(graph) for graph in _graphs(exported.graph_module)):
+            if any(_mutates(graph) or _transforms(graph) for graph in _graphs(exported.graph_module)):
                 exported = exported.run_decompositions({})
     except GraphwsError:
         raise
@@ -67,6 +79,11 @@ def _mutates(graph: fx.Graph) -> bool:
     )
 
 
+def _transforms(graph: fx.Graph) -> bool:
+    """Whether a graph has steps of torch.func, as a vmap's: they become operations where the program is decomposed."""
+    return any(str(getattr(node.target, "__module__", "")).startswith("torch._functorch") for node in graph.nodes)
+
+
 def _placeholders(module: nn.Module, exported: Any, program: Program) -> list[object]:
     """A value for each argument of the exported graph; tied tensors share one."""
     state = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
@@ -83,7 +100,7 @@ def _placeholders(module: nn.Module, exported: Any, program: Program) -> list[ob
         if tensor is not None and id(tensor) in shared:
             found.append(shared[id(tensor)])
             continue
-        value = Value(_shape(meta), meta.dtype)
+        value = Value(_shape(meta), meta.dtype, layout_of(meta))
         found.append(value)
         if tensor is not None:
             shared[id(tensor)] = value
@@ -129,7 +146,7 @@ class _Reader:
         for part in str(node.target).split("."):
             found = getattr(found, part)
         if isinstance(found, Tensor):
-            value = Value(_shape(found), found.dtype)
+            value = Value(_shape(found), found.dtype, layout_of(found))
             self.program.constants[value] = found.detach()
             return value
         return found
@@ -150,7 +167,7 @@ class _Reader:
                 raise TraceFailure(f"torch.export: {op} cannot be read")
             return meta
         tensors = [meta] if isinstance(meta, Tensor) else list(meta) if isinstance(meta, tuple | list) else []
-        outputs = tuple(Value(_shape(t), t.dtype) if isinstance(t, Tensor) else None for t in tensors)
+        outputs = tuple(Value(_shape(t), t.dtype, layout_of(t)) if isinstance(t, Tensor) else None for t in tensors)
         arguments = bind(op, args, kwargs)
         self.program.nodes.append(Node(base_name(op), arguments, outputs, tags_of(op), _place(node)))
         return outputs[0] if isinstance(meta, Tensor) else list(outputs)

@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from graphws.errors import GraphwsError
-from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, tags_of, values_in
+from graphws_converters.analysis.ir import Node, Program, Value, base_name, bind, layout_of, tags_of, values_in
 from graphws_converters.fronts.errors import TraceFailure
 
 _WHOLE = {
@@ -105,7 +105,7 @@ class _Recorder(TorchDispatchMode):
 
     def enter(self, tensor: Tensor) -> Value:
         """A new value for a tensor."""
-        value = Value(tuple(tensor.shape), tensor.dtype)
+        value = Value(tuple(tensor.shape), tensor.dtype, layout_of(tensor))
         self._values[id(tensor)] = value
         self._kept.append(tensor)
         if not tensor.is_meta:
@@ -140,7 +140,8 @@ class _Recorder(TorchDispatchMode):
         values = pytree.tree_map_only(Tensor, self.value, (tuple(args), dict(kwargs)))
         outputs = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, tuple | list) else []
         if not all(x is None or isinstance(x, Tensor) for x in pytree.tree_leaves(result)) or _sized(op, *values):
-            self.program.reads += values_in(values)
+            indexing = base_name(op) == "index"  # a mask alone says how long the result is
+            self.program.reads += values_in(values[0][1:]) if indexing else values_in(values)
         named = tuple(self.enter(tensor) if isinstance(tensor, Tensor) else None for tensor in outputs)
         self.program.nodes.append(Node(base_name(op), bind(op, *values), named, tags_of(op)))
         for tensor in _written(op, args, kwargs) if op._schema.is_mutable else ():
@@ -191,6 +192,8 @@ class _KeepWhole(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # the steps that a vmap makes come next
+            return func(*args, **kwargs)
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return self.recorder.shared(args[0], func(*args))
         if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from graphws.checkpoints.conversion import ActionCheck
 from graphws.errors import VerificationError
 from graphws.graph import Action, NetworkGraph, Space, Weights
 from graphws.operations import MeasuredAction, measure_actions
+from graphws_converters.gate.reasons import reason_of
 
 MOST_NUMBERS = 10_000_000
 """Networks beyond are not measured: gradients and disturbed copies take several times the memory of the weights."""
@@ -72,7 +73,7 @@ def confirm(
         checks = measured(weights, rich)
         doubtful = [k for k, check in enumerate(checks) if check.verdict == "refuted"]
         for _ in range(NUDGES if doubtful else 0):
-            nearby = measured(_nudged(weights, generator), [rich[k] for k in doubtful])
+            nearby = measured(_nudged(weights, coarsest, generator), [rich[k] for k in doubtful])
             for k, other in zip(doubtful, nearby, strict=True):
                 if not abs(other.error - checks[k].error) <= STEADY * checks[k].error:
                     reason = f"gradients are rounding: a residual of {checks[k].error:.1e} or {other.error:.1e}"
@@ -80,6 +81,8 @@ def confirm(
             doubtful = [k for k in doubtful if checks[k].verdict == "refuted"]
     except VerificationError as error:
         return unconfirmed(graph, str(error))
+    except Exception as error:  # a second test that fails says nothing of the first
+        return unconfirmed(graph, f"gradients cannot be taken: {reason_of(error)}")
     for space, check in zip(rich, checks, strict=True):
         if check.verdict == "refuted":
             raise VerificationError(
@@ -89,14 +92,17 @@ def confirm(
     return tuple(checks)
 
 
-def _nudged(weights: Weights, generator: torch.Generator) -> Weights:
-    """The weights, each off by about a rounding error."""
+def _nudged(weights: Weights, coarsest: float, generator: torch.Generator) -> Weights:
+    """The weights, each off by about a rounding error of the coarsest type that takes part.
+
+    A source in float64 that computes a part of itself in float32 does not feel less.
+    """
 
     def nudged(x: Tensor) -> Tensor:
-        if not x.is_floating_point():
+        if not x.is_floating_point() and not x.is_complex():
             return x
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
-        return x * (1 + 4 * torch.finfo(x.dtype).eps * noise)
+        return x * (1 + 4 * max(coarsest, torch.finfo(x.dtype).eps) * noise)
 
     return weights.map(nudged)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from graphws.graph import GroupElement, Weights
 from graphws.operations.verify import changed, left_behind
 from graphws_converters.gate.outputs import Outputs, Run, change
@@ -36,6 +38,14 @@ def control_of(weights: Weights, moved: Weights, before: Outputs, run: Run) -> f
     return largest
 
 
+def _scrambled(weights: Weights, moved: Weights, name: str) -> Weights:
+    """The weights with one parameter changed as much as an element changes it, its differences in another sequence."""
+    difference = moved[name] - weights[name]
+    order = torch.randperm(difference[0].numel(), generator=torch.Generator().manual_seed(0))
+    other = difference.flatten(1)[:, order.to(difference.device)].reshape(difference.shape)
+    return Weights(weights.graph, {**dict(weights.items()), name: weights[name] + other})
+
+
 @dataclass(frozen=True)
 class Sight:
     """What the controls of single spaces show.
@@ -51,6 +61,9 @@ class Sight:
 
 def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, error: float, tolerance: float) -> Sight:
     """Whether each space would have been seen if its claim were wrong.
+
+    A space that lies in one parameter only has nothing to leave it behind of: there the control is that other numbers
+    in this parameter change the outputs.
 
     Args:
         element: On every space at once.
@@ -69,6 +82,8 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
         here = change(before, run(moved)) if names else 0.0
         if not here <= tolerance:
             blind = blind or f"space {space.name!r} alone changes the outputs by {here:.1e}, all spaces at once do not"
+        if len(names) == 1:  # to leave it behind is to do nothing: another change of the same size stands in
+            control = change(before, run(_scrambled(weights, moved, names[0])))
         names.sort(key=lambda name: weights.graph.parameter(name).kind != "weight")
         for name in names:
             control = max(control, change(before, run(left_behind(weights, moved, name))))

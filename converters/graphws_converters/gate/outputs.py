@@ -41,12 +41,12 @@ def opened(outputs: Any) -> Any:
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
             return opened({field.name: getattr(x, field.name) for field in dataclasses.fields(x)})
         if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_quantized or x.is_nested):
-            raise UsageError(f"cannot compare an output {_form(x)}: return a dense one, or name one with output=")
+            raise UsageError(f"cannot compare an output {_form(x)}: return a dense one, or name one with outputs=")
         if isinstance(x, _PLAIN):
             return x
         raise UsageError(
             f"cannot look into an output of type {type(x).__name__}: return tensors in tuples, lists, dictionaries or "
-            "dataclasses, or name one output with output="
+            "dataclasses, or name one output with outputs="
         )
 
     return pytree.tree_map(leaf, outputs)
@@ -79,6 +79,11 @@ def change(before: Outputs, after: Outputs) -> float:
     found = [relative_change(x, y) * share for (x, y), share in zip(pairs, shares, strict=True)]
     found += [change_of_slices(x, y, LEAST_OF_SLICES) * share for (x, y), share in zip(pairs, shares, strict=True)]
     return next((each for each in found if math.isnan(each)), max(found, default=0.0))
+
+
+def silent(outputs: Outputs) -> bool:
+    """Whether all numbers are 0, so that any change is beyond all measure."""
+    return not any(bool(x.count_nonzero()) for x in ((outputs,) if isinstance(outputs, Tensor) else outputs))
 
 
 def finite(outputs: Outputs) -> bool:

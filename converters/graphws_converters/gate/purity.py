@@ -24,6 +24,10 @@ MOST_NUMBERS = 1 << 20
 _SEED = 20_260_101
 
 
+class Onlooker:
+    """What watches the runs of a module and is no part of it: not looked into."""
+
+
 def generators_used(run: Callable[[], object]) -> list[str]:
     """The random generators that a run draws from, or seeds: ``torch``, ``random``, ``numpy``.
 
@@ -77,9 +81,9 @@ def _state(module: nn.Module) -> Iterator[tuple[str, object]]:
             if key not in ("_parameters", "_buffers", "_modules", "training"):
                 yield from _values(held, prefix + key, seen, 0)
         for kind in type(child).__mro__:
-            if not _known(kind):
+            if not known(kind):
                 for key, held in vars(kind).items():
-                    yield from _values(held, prefix + key, seen, 0)
+                    yield from _values(held, f"{prefix}{kind.__name__}.{key}", seen, 0)
 
 
 def _values(held: Any, path: str, seen: dict[int, object], depth: int) -> Iterator[tuple[str, object]]:
@@ -89,7 +93,8 @@ def _values(held: Any, path: str, seen: dict[int, object], depth: int) -> Iterat
         return
     if depth > DEEPEST or id(held) in seen or isinstance(held, _CLOSED):
         return
-    if isinstance(held, FunctionType | type) and _known(held):
+    held = getattr(held, _COMPILED, held) if isinstance(held, FunctionType) else held
+    if isinstance(held, FunctionType | type) and known(held):
         return
     seen[id(held)] = held
     for key, inner in _inside(held):
@@ -97,13 +102,16 @@ def _values(held: Any, path: str, seen: dict[int, object], depth: int) -> Iterat
 
 
 _PLAIN = (Tensor, np.ndarray, torch.Generator, bool, int, float, complex, str, bytes, type(None))
-_CLOSED = (nn.Module, ModuleType, CodeType, BuiltinFunctionType)
+_CLOSED = (nn.Module, ModuleType, CodeType, BuiltinFunctionType, Onlooker)
 """Looked into elsewhere, or nothing that a run changes."""
+_COMPILED = "_torchdynamo_orig_callable"
+"""Where a compiled function keeps the one that it was made of."""
 _KNOWN = {"torch", "numpy", "transformers", *sys.stdlib_module_names}
 """Packages whose own functions and classes keep no state that a network would read."""
 
 
-def _known(held: Any) -> bool:
+def known(held: Any) -> bool:
+    """Whether a function or class is of a package that keeps no state for networks."""
     return str(held.__module__).partition(".")[0] in _KNOWN
 
 
@@ -114,7 +122,8 @@ def _value(held: object) -> object:
         return held.shape, hashlib.sha256(held.tobytes()).digest()
     if not isinstance(held, Tensor):
         return held if held == held else "nan"
-    if held.numel() > MOST_NUMBERS or held.is_meta or held.layout != torch.strided or held.is_quantized:
+    plain = type(held) in (Tensor, nn.Parameter) and held.layout == torch.strided
+    if held.numel() > MOST_NUMBERS or held.is_meta or held.is_quantized or not plain:
         return tuple(held.shape), held._version
     flat = held.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return tuple(held.shape), hashlib.sha256(flat.numpy().tobytes()).digest()

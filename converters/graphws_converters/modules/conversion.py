@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,10 +20,10 @@ from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
-from graphws.errors import GraphError, GraphwsError, UsageError, WeightsError, nearest
+from graphws.errors import GraphwsError, UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws_converters.analysis.interpreter import Analysis, analyse
-from graphws_converters.analysis.ir import Program
+from graphws_converters.analysis.ir import Program, Value
 from graphws_converters.assembly.assembly import Stored, assemble
 from graphws_converters.assembly.computation import Computation, chosen, computations, of_chain
 from graphws_converters.chains.mlp_form import input_shape, may_be_mlp, mlp_form
@@ -31,21 +32,29 @@ from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
 from graphws_converters.gate.batch_norm import DifferentiableBatchNorm
 from graphws_converters.gate.confirmation import confirm, unconfirmed
-from graphws_converters.gate.crosscheck import cross_check
+from graphws_converters.gate.crosscheck import Comparison, cross_check, larger_of
 from graphws_converters.gate.gate import Outcome, gate, tolerance_of
 from graphws_converters.gate.inputs import other_kinds
-from graphws_converters.gate.outputs import every, opened
+from graphws_converters.gate.outputs import every
 from graphws_converters.gate.paths import one_path, steps_of
 from graphws_converters.gate.precision import InFloat64, runs_in_float64
 from graphws_converters.gate.purity import changed_by, generators_used
+from graphws_converters.gate.reasons import reason_of
 from graphws_converters.gate.self_run import ONE_PATH, OTHER_INPUTS, tensors_in
 from graphws_converters.modules.hugging_face import prepare
+from graphws_converters.modules.outputs import OutputFilter
+from graphws_converters.modules.restored import Restored
+from graphws_converters.modules.twin import refuse, twin_of
+from graphws_converters.modules.wrappers import uncompiled
 
 DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
+LEAST_GAIN = 0.1
+"""Digits of a group's order by which outputs are worth a word."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
 
+@uncompiled()
 def convert_module(
     module: nn.Module,
     inputs: Inputs | None,
@@ -53,7 +62,7 @@ def convert_module(
     generator: torch.Generator,
     front: Front = "auto",
     hints: Hints | None = None,
-    output: str | int | None = None,
+    names: Sequence[str] = (),
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -66,9 +75,9 @@ def convert_module(
             layers show the shape.  Floating inputs that are constant are replaced by random numbers of their shape.
         generator: Source of randomness of the gate.
         front: Which front end traces: ``auto`` is torch.export, then the recorder.
-        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.
-        output: Which of several outputs counts, by name or position; the group has to leave all of them alone where
-            None, so an output of hidden values makes their space free.
+        hints: What the caller says of the activations of an MLP; tried on the module, where it is one.  Which outputs
+            count, where there are several; see `graphws_converters.modules.outputs`.
+        names: Of the outputs in a tuple, where the source has names for them.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -77,18 +86,19 @@ def convert_module(
     _check(module, front)
     state = module.state_dict()
     meta = any(tensor.is_meta for tensor in state.values())
-    twin = _twin(module)
+    twin, restored = twin_of(module)
     prepare(twin)
-    if output is not None:
-        twin.register_forward_hook(lambda _, __, outputs: pick(outputs, output))
-    if not isinstance(twin, torch.jit.ScriptModule):
-        twin.register_forward_hook(lambda _, __, outputs: opened(outputs))
+    counting = OutputFilter(hints.wanted if hints is not None else None, names)
+    nn.Module.register_forward_hook(twin, lambda _, __, outputs: counting(outputs))  # a ScriptModule's own refuses
     args, kwargs = _arguments(twin, inputs, meta)
     own = None
     if not meta:
         args, kwargs, own = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
-    path, drawn = ("", []) if meta else _watched(program, twin, args, kwargs, generator, own)
+    counting.leave_states(program)
+    choice, said = counting.choice, counting.note
+    several = counting.values(program) if counting.wanted is None else {}
+    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own)
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     assembled = assemble(analysis, stored)
@@ -96,6 +106,7 @@ def convert_module(
     if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
         plain = None  # its trace shows more than a chain
     notes: tuple[str, ...] = ("a chain of linear layers",)
+    compared = Comparison("")
     types = {tensor.dtype for tensor in twin.state_dict().values()}
     if plain is not None:
         bare = plain
@@ -104,14 +115,16 @@ def convert_module(
         types |= {value.dtype for node in analysis.program.nodes for value in node.outputs if value is not None}
         notes = _notes(analysis)
         if front == "auto" and analysis.program.front == "export" and not meta:
-            notes += (cross_check(bare, twin, args, kwargs, stored),)
+            compared = cross_check(bare, twin, args, kwargs, stored)
+            notes += (compared.note,)
         candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
+    notes += tuple(filter(None, (said, _fixed_by_others(several, program, stored, bare))))
     if meta:
         graph = next(iter(candidates)).graph
         reason = "the weights are on the meta device: there are no numbers"
         return Conversion(
             graph, reason=reason, notes=notes, actions=unconfirmed(graph, "there are no numbers"),
-            runs=SelfRun(None, "there are no numbers to compare"),
+            runs=SelfRun(None, "there are no numbers to compare"), outputs=choice,
         )  # fmt: skip
     exact = _can_be_exact(twin, args, kwargs, types)
     run = _runner(twin, args, kwargs, exact)
@@ -134,12 +147,45 @@ def convert_module(
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)
-    return Conversion(graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs)
+    found = Conversion(
+        graph, weights, outcome.verification, outcome.reason, run, (args, kwargs), notes, checks, runs,
+        outputs=choice,
+    )  # fmt: skip
+    if not compared.larger:
+        return found
+    return larger_of(found, lambda: convert_module(
+        module, inputs, generator=generator, front="recorder", hints=hints, names=names
+    ))  # fmt: skip
+
+
+def _fixed_by_others(
+    values: Mapping[str, list[Value]], program: Program, stored: Mapping[str, Stored], graph: NetworkGraph
+) -> str:
+    """Whether outputs beside the first fix neurons; empty where none does.
+
+    Args:
+        values: The tensors of each output that counts without a word from the caller.
+        program: What they are computed by.
+        stored: The tensors of the state dict.
+        graph: The graph of all outputs.
+    """
+    if len(values) < 2:
+        return ""
+    first = next(iter(values))
+    alone = assemble(analyse(replace(program, outputs=values[first])), stored).graph.log10_order()
+    if alone - graph.log10_order() < LEAST_GAIN:
+        return ""
+    name = first if first.isdecimal() else repr(first)
+    return (
+        f"outputs: with {name} alone 10^{alone:.1f} relabellings, with all {len(values)} "
+        f"10^{graph.log10_order():.1f}; outputs={name} counts it alone"
+    )
 
 
 def _watched(
     program: Program,
     twin: nn.Module,
+    restored: Restored | None,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     generator: torch.Generator,
@@ -151,7 +197,8 @@ def _watched(
         with torch.no_grad():
             twin.train().eval()(*pytree.tree_map_only(Tensor, torch.clone, args), **kwargs)
 
-    changed = changed_by(twin, run)
+    with restored.paused() if restored is not None else nullcontext():
+        changed = changed_by(twin, run)
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
@@ -179,9 +226,7 @@ def _confirmed(
 def _check(module: nn.Module, front: Front) -> None:
     if isinstance(module, torch.jit.ScriptModule) and front != "recorder":
         raise UsageError("a TorchScript module hides its layers: give the Python module")
-    for name, tensor in module.named_parameters():
-        if nn.parameter.is_lazy(tensor):
-            raise UsageError(f"parameter {name!r} has no numbers yet: run the module once, or load its weights")
+    refuse(module)
 
 
 def _as_mlp(
@@ -199,9 +244,13 @@ def _as_mlp(
         return None
     try:
         return mlp_form(twin, args[0].shape, generator, given)
-    except (GraphError, WeightsError):
+    except GraphwsError:
         if hinted:
             raise
+        return None
+    except Exception as error:  # layers inside a vmap hand out tensors that cannot be read
+        if hinted:
+            raise UsageError(f"its layers cannot be followed one by one: {reason_of(error)}") from error
         return None
 
 
@@ -216,20 +265,6 @@ def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tupl
     return ((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)), {}
 
 
-def _twin(module: nn.Module) -> nn.Module:
-    """A copy on the CPU in eval mode (by way of training mode, which empties caches)."""
-    try:
-        twin = copy.deepcopy(module)
-    except Exception as error:  # the module is the user's: whatever it raises is a reason
-        text = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"the module cannot be copied: {text}") from None
-    if not any(tensor.is_meta for tensor in module.state_dict().values()):
-        twin = twin.to("cpu")
-    for parameter in twin.parameters():
-        parameter.detach_() if isinstance(twin, torch.jit.ScriptModule) else parameter.requires_grad_(False)
-    return twin.train().eval()
-
-
 def _sharpen(
     twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
 ) -> tuple[tuple[Any, ...], dict[str, Any], Counter[str] | None]:
@@ -242,7 +277,7 @@ def _sharpen(
         return x
 
     def double(x: Tensor) -> Tensor:
-        return x.double() if x.is_floating_point() else x
+        return x.double() if x.is_floating_point() else x.to(torch.complex128) if x.is_complex() else x
 
     plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
     sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
@@ -252,6 +287,8 @@ def _sharpen(
         with suppress(TraceFailure, UsageError):  # what it cannot do, the trace will say
             own = steps_of(record_program(twin, *plain))
     twin.double()
+    for tensor in [*twin.parameters(), *twin.buffers()]:
+        tensor.data = double(tensor.data)  # `Module.double` leaves complex numbers as they are
     try:
         with torch.no_grad():
             twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])
@@ -311,13 +348,14 @@ def _runner(
     """
     collect = collect or _flat
 
+    @uncompiled()
     def run(weights: Weights, *given: Any) -> Any:
         try:
             return tried(weights, *given)
         except GraphwsError:
             raise
         except Exception as error:  # the module is the user's: whatever it raises is a reason
-            text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            text = reason_of(error)
             raise UsageError(f"the module cannot be run with weights that are given to it: {text}") from error
 
     def tried(weights: Weights, *given: Any) -> Any:
@@ -342,15 +380,6 @@ def _runner(
                 return collect(functional_call(twin, {k: v for k, v in state.items() if k in own}, *fresh))
 
     return run
-
-
-def pick(outputs: Any, output: str | int) -> Any:
-    """One of several outputs."""
-    try:
-        return outputs[output]
-    except (KeyError, IndexError, TypeError):
-        names = list(outputs) if isinstance(outputs, Mapping) else []
-        raise UsageError(f"the module has no output {output!r}" + nearest(str(output), names)) from None
 
 
 def _flat(outputs: object) -> Tensor:

@@ -23,3 +23,11 @@ def prepare(module: nn.Module) -> None:
         if callable(setter):
             with contextlib.suppress(ValueError, AttributeError, KeyError):  # models without experts
                 setter("batched_mm")
+
+
+def is_model_output(outputs: object) -> bool:
+    """Whether it is the container in which models of transformers return their outputs by name."""
+    return any(
+        kind.__module__ == "transformers.utils.generic" and kind.__name__ == "ModelOutput"
+        for kind in type(outputs).__mro__
+    )

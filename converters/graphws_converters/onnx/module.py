@@ -25,6 +25,11 @@ MOST_MADE = 1 << 29
 """Most numbers that all operations of one run may make: all are kept until it ends."""
 MOST_WORK = 1 << 40
 """Most numbers that one run may read, and products that it may sum: about a minute."""
+_CONTRIBUTED = "MatMulNBits QLinearAdd QLinearMul QGemm QAttention DynamicQuantizeMatMul MatMulIntegerToFloat"
+_WHOLE = {"QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger", "DynamicQuantizeLinear"} | {
+    f"com.microsoft.{name}" for name in _CONTRIBUTED.split()
+}
+"""Operators of quantised models that are not read."""
 _PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum", "MatMulInteger", "ConvInteger"))
 """Operators that take more products than they read or make numbers."""
 
@@ -47,6 +52,12 @@ class OnnxModule(nn.Module):
         self.graph = parse(model)
         missing = {node.kind for inner in self.graph.subgraphs() for node in inner.nodes} - set(RULES)
         if missing:
+            whole = sorted(missing & _WHOLE)
+            if whole:
+                raise DataError(
+                    f"ONNX model: it computes in whole numbers ({', '.join(whole)}), which has no rule: give the model "
+                    "before it was quantised, or one quantised by QuantizeLinear and DequantizeLinear (QDQ)"
+                )
             name = sorted(missing)[0]
             raise DataError(
                 f"ONNX model: no rule for {'operator' if len(missing) == 1 else 'operators'} "

@@ -5,13 +5,16 @@ stored as an initialiser, in a Constant node or as one number with a stored shap
 unless all that reads it takes it as a setting (the scales of a Resize).  Single numbers are too where all that reads
 them takes them as weights (the bias of a layer with one output); others, and whole numbers, are *known* values.
 Parameters keep their names.
+
+Whole numbers behind a DequantizeLinear stand for floating ones: those are the parameter, by the name of what the node
+writes.  Small whole numbers that reach the computation in another way stay known, and a note says so.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +42,10 @@ WEIGHTS: dict[str, tuple[int, ...]] = {
     "Gemm": (1, 2), "MatMul": (1,), "Conv": (1, 2), "ConvTranspose": (1, 2), "BatchNormalization": (1, 2, 3, 4),
 }  # fmt: skip
 """Inputs of operators that are weights, also where they are one number: the bias of a layer with one output."""
+_SMALL = {"int8", "uint8", "int4", "uint4", "int2", "uint2"} | {
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float4_e2m1fn",
+}  # fmt: skip
+"""Types that weights are quantised to, by NumPy's names, and that no index has."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Graph:
         known: Constants that are no parameters.
         parameters: Arrays that are, until the module takes them; then empty.
         keys: For each parameter its name in the module.
+        notes: What people should know of its constants.
     """
 
     inputs: tuple[str, ...]
@@ -74,6 +82,7 @@ class Graph:
     known: dict[str, NDArray[Any]]
     parameters: dict[str, Tensor]
     keys: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def texts(self) -> Iterator[bytes]:
         """Everything but the numbers of parameters, in an order of its own: what two graphs share that differ in these.
@@ -118,7 +127,9 @@ def parse(model: ModelProto) -> Graph:
     if count > MOST_NODES:
         raise DataError(f"ONNX model: {count} nodes, at most {MOST_NODES} are read")
     _fill(graph)
+    meant = [pair for inner in graph.subgraphs() for pair in _dequantise(inner)]
     _divide(graph)
+    graph.notes = tuple(_notes(graph, meant))
     return graph
 
 
@@ -219,6 +230,64 @@ def _fill(graph: Graph) -> None:
                 raise DataError(f"ONNX node {node}: a value of shape {text} is larger than 2^28 numbers, or impossible")
             inner.known[node.outputs[0]] = np.full(lengths, value.reshape(-1)[0])
         inner.nodes[:] = left
+
+
+def _dequantise(graph: Graph) -> list[tuple[str, str]]:
+    """Writes out the floating arrays that are stored as whole numbers and a scale; names of both, for each."""
+    left, meant = [], []
+    for node in graph.nodes:
+        stored = [graph.known.get(name) for name in node.inputs]
+        if node.kind == "DequantizeLinear" and node.outputs and len(stored) in (2, 3) and stored[0] is not None:
+            numbers = dequantised(node, stored)
+            if numbers is not None:
+                graph.known[node.outputs[0]] = numbers
+                meant.append((node.inputs[0], node.outputs[0]))
+                continue
+        left.append(node)
+    graph.nodes[:] = left
+    read = {name for node in left for name in node.inputs} | set(graph.outputs)
+    for name, _ in meant:
+        if name not in read:
+            graph.known.pop(name, None)
+    return meant
+
+
+def dequantised(node: Node, stored: Sequence[NDArray[Any] | None]) -> NDArray[Any] | None:
+    """(x - zero) scale, of the type of the scale; None where it is not all known, or in blocks."""
+    x, scale = stored[0], stored[1]
+    zero = stored[2] if len(stored) > 2 and node.inputs[2] else None
+    if x is None or scale is None or scale.dtype.kind != "f" or node.attributes.get("block_size"):
+        return None
+    if x.size <= 1 or (len(stored) > 2 and node.inputs[2] and zero is None):
+        return None
+    axis = node.attributes.get("axis", 1)
+    shape = [1] * x.ndim
+    if scale.size != 1:
+        if not -x.ndim <= axis < x.ndim or scale.ndim != 1 or scale.size != x.shape[axis]:
+            return None
+        shape[axis] = scale.size
+    if zero is not None and zero.size != scale.size:
+        return None
+    wide = x.astype(np.float64) - (0 if zero is None else zero.astype(np.float64).reshape(shape))
+    return (wide * scale.astype(np.float64).reshape(shape)).astype(scale.dtype)
+
+
+def _notes(graph: Graph, meant: list[tuple[str, str]]) -> Iterator[str]:
+    """What became of whole numbers that are weights."""
+    if meant:
+        pairs = ", ".join(f"{stored[:40]!r} as {name[:40]!r}" for stored, name in meant[:3])
+        more = f" and {len(meant) - 3} more" if len(meant) > 3 else ""
+        yield f"quantised weights are read as the floating numbers that they stand for: {pairs}{more}"
+    kept = [
+        f"{name[:40]!r} ({array.dtype.name})"
+        for inner in graph.subgraphs()
+        for name, array in inner.known.items()
+        if array.size > 1 and array.dtype.name in _SMALL
+    ]
+    if kept:
+        more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+        names = ", ".join(kept[:3])
+        yield f"quantised constants are kept as they are, and no symmetry is sought on them: {names}{more}"
 
 
 def _divide(graph: Graph) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from graphws_converters.algebra.dims import Dim, total
-from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
-from graphws_converters.algebra.unify import cut, regroup
+from graphws_converters.algebra.choices import Told
+from graphws_converters.algebra.dims import Dim, is_free, leaves, total
+from graphws_converters.algebra.orders import run_of
+from graphws_converters.algebra.picking import pick
+from graphws_converters.algebra.tensors import Abstract, Leg, Relation, Stacked
+from graphws_converters.algebra.unify import cut, regroup, unify
 from graphws_converters.primitives.demands import Demands
+
+MOST_PICKED = 65536
+"""The longest axis whose order is kept element by element."""
 
 
 class Arranging(Demands):
@@ -27,9 +34,10 @@ class Arranging(Demands):
         """The same entries, row-major, in another shape."""
         plain: Abstract = self.plain(x)
         if math.prod(shape) == 0:
-            return self.unknown([plain], [shape], "a reshape of nothing")[0]
+            return self.fresh(shape)  # of no elements nobody knows the order
         legs: list[Leg | None] = [None] * len(shape)
-        for before, after in groups(plain.shape, shape):
+        grouped = groups(plain.shape, shape)
+        for before, after in grouped:
             if len(before) == len(after) == 1:
                 legs[after[0]] = plain.legs[before[0]]
                 continue
@@ -42,7 +50,26 @@ class Arranging(Demands):
             self.regrouped(old, new)
             for k, leg in zip(after, new, strict=True):
                 legs[k] = leg
-        return self.tensor([leg for leg in legs if leg is not None], plain)
+        choice = plain.choice and plain.choice.reshaped(grouped, shape)
+        told = self._reshaped(plain, grouped, shape)
+        return self.tensor([leg for leg in legs if leg is not None], plain, told=told, choice=choice)
+
+    def _reshaped(
+        self, x: Abstract, grouped: Sequence[tuple[list[int], list[int]]], shape: Sequence[int]
+    ) -> tuple[Told, ...]:
+        """What indices tell after a reshape: of an axis that was merged, what they told along all its parts."""
+        self.followed.append(x)
+        kept: list[Told] = []
+        for told in x.told:
+            choice = told.choice.reshaped(grouped, shape)
+            before, after = next(group for group in grouped if told.axis in group[0])
+            alike = [any(replace(told, axis=k).same(t) for t in x.told) for k in before if x.shape[k] > 1]
+            if choice is None or not all(alike):
+                self.strange(x, [told])
+                continue
+            made = [Told(k, told.host, choice) for k in after if shape[k] > 1]
+            kept += [t for t in made if not any(t.same(other) for other in kept)]
+        return tuple(kept)
 
     def split_stacked(self, x: Abstract, axis: int, sizes: Sequence[int], counted: int) -> Stacked | None:
         """One axis viewed as several, of which `counted` will be taken apart; None where that is impossible."""
@@ -57,7 +84,11 @@ class Arranging(Demands):
         parts, legs = [], []
         for finer in inner:
             legs.append([Leg(dim) for dim in finer or []])
-            parts.append(self.tensor([*x.legs[:axis], *outer, *legs[-1], *x.legs[axis + 1 :]], x))
+            new = [*x.legs[:axis], *outer, *legs[-1], *x.legs[axis + 1 :]]
+            split = len(new) - len(x.legs) + 1
+            axes = [*range(axis), *[axis] * split, *range(axis + 1, len(x.legs))]
+            told = self.agreed([(x, axes)], range(axis, axis + split))
+            parts.append(self.tensor(new, x, told=told))
         self.regrouped([whole], [*outer, *(leg for group in legs for leg in group)])
         return Stacked(axis + counted, parts)
 
@@ -72,7 +103,8 @@ class Arranging(Demands):
             dims = [Dim(size, "a cut across its structure") for size in sizes]
         legs = [Leg(dim) for dim in dims]
         self.regrouped([whole], legs)
-        return [self.tensor([*plain.legs[:axis], leg, *plain.legs[axis + 1 :]], plain) for leg in legs]
+        told = self.agreed([(plain, range(len(plain.legs)))], [axis])
+        return [self.tensor([*plain.legs[:axis], leg, *plain.legs[axis + 1 :]], plain, told=told) for leg in legs]
 
     def slice(self, x: Any, axis: int, start: int, stop: int, step: int = 1) -> Abstract:
         """Part of one axis; `start` and `stop` are inside it."""
@@ -80,7 +112,7 @@ class Arranging(Demands):
         axis %= len(plain.legs)
         size = plain.shape[axis]
         if step != 1:
-            return self._strided(plain, axis, start, stop, step)
+            return self.picked(plain, axis, range(start, stop, step))
         if (start, stop) == (0, size):
             return plain
         sizes = [n for n in (start, stop - start, size - stop) if n] if stop > start else []
@@ -88,14 +120,23 @@ class Arranging(Demands):
             return self.tensor([*plain.legs[:axis], Leg(Dim(0)), *plain.legs[axis + 1 :]], plain)
         return self.cut(plain, axis, sizes)[1 if start else 0]
 
-    def _strided(self, x: Abstract, axis: int, start: int, stop: int, step: int) -> Abstract:
-        size, count = x.shape[axis], max(0, -(-(stop - start) // step))
-        if size % step == 0 and start < step and count == size // step:
-            stacked = self.split_stacked(x, axis, [count, step], 1)
-            if stacked is not None:
-                return stacked.parts[start]
-        self.release([x.legs[axis]], "a strided slice")
-        return self.tensor([*x.legs[:axis], Leg(Dim(count, "a strided slice")), *x.legs[axis + 1 :]], x)
+    def picked(self, x: Any, axis: int, order: Sequence[int]) -> Abstract:
+        """Some elements of an axis in a given sequence, each once or several times."""
+        plain: Abstract = self.plain(x)
+        axis %= len(plain.legs)
+        whole, run = plain.legs[axis], run_of(order)
+        if run is not None:
+            return self.slice(plain, axis, *run)
+        bijective = len(order) == whole.size == len(set(order))
+        if len(order) > MOST_PICKED or whole.size > MOST_PICKED:
+            self.release([whole], f"more than {MOST_PICKED} elements in another order")
+        if is_free(whole.dim) and not (bijective and whole.size <= MOST_PICKED):
+            reason = next((leaf.reason for leaf in leaves(whole.dim)), "one element")
+            new = Leg(Dim(len(order), reason))
+        else:
+            new = Leg(pick(whole.dim, order))
+            self.relations.append(Relation(((1, (whole,)), (-1, (new,))), linear=True, order=tuple(order)))
+        return self.tensor([*plain.legs[:axis], new, *plain.legs[axis + 1 :]], plain)
 
     def select(self, x: Any, axis: int, at: int) -> Abstract:
         """One element of an axis, which disappears."""
@@ -123,7 +164,17 @@ class Arranging(Demands):
             for leg in column[1:]:
                 self.same(column[0], leg, "a concatenation")
             legs.append(column[0])
-        return self.tensor(legs)
+        told = self.agreed([(x, range(len(legs))) for x in plain], [axis])
+        return self.tensor(legs, index=self._counted(plain), told=told)
+
+    def _counted(self, xs: Sequence[Abstract]) -> Dim | None:
+        """What the integers of all tensors count through, where they all count through the same."""
+        found = [x.index for x in xs if x.index is not None]
+        if len(found) < len(xs) or len({dim.size for dim in found}) > 1:
+            return None
+        for dim in found[1:]:
+            unify(found[0], dim, "a concatenation of indices")
+        return found[0]
 
 
 def groups(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int], list[int]]]:

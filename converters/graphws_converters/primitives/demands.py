@@ -2,17 +2,19 @@
 
 An operation *unifies* dims (who is permuted with whom), states *relations* between the powers of legs (who is scaled
 with whom), and notes *barriers*: sets of axes that it looks at together, so that a nested space may not depend on
-anything outside of them.
+anything outside of them.  Where a host is told by an index (`graphws_converters.algebra.choices`), what meets has to be
+chosen alike; axes of which that is not known are *strangers* to the host, and cannot be nested in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 
-from graphws_converters.algebra.dims import Dim, free
+from graphws_converters.algebra.choices import Choice, Told
+from graphws_converters.algebra.dims import Dim, free, resolve
 from graphws_converters.algebra.tensors import Abstract, Leg, Relation, Scope, Stacked
 from graphws_converters.algebra.unify import unify
 
@@ -29,6 +31,8 @@ class Demands:
         written: Legs of weights that flow on.
         squared: Legs that hold squares, such as variances.
         addressing: Indices whose rule has said what they count through, in the call that is read now.
+        strangers: Dims, each with a host that it does not depend on.
+        followed: Tensors whose choices were followed through the call that is read now.
     """
 
     def __init__(self) -> None:
@@ -40,14 +44,79 @@ class Demands:
         self.written: list[Leg] = []
         self.squared: list[Leg] = []
         self.addressing: list[Abstract] = []
+        self.strangers: list[tuple[Dim, Dim]] = []
+        self.followed: list[Abstract] = []
 
     # --- values
 
-    def tensor(self, legs: Sequence[Leg], like: Abstract | None = None, index: Dim | None = None) -> Abstract:
-        """A new tensor with these legs; `like`: the same entries as there."""
+    def tensor(
+        self,
+        legs: Sequence[Leg],
+        like: Abstract | None = None,
+        index: Dim | None = None,
+        told: tuple[Told, ...] | None = None,
+        choice: Choice | None = None,
+    ) -> Abstract:
+        """A new tensor.
+
+        Args:
+            legs: Its axes.
+            like: A tensor that has the same entries.
+            index: What its integers count through.
+            told: What indices tell along its axes; where None, what they tell along those legs that `like` has, too.
+            choice: Which index it is; a new one where None, unless `like` says it.
+        """
         made = Abstract(tuple(legs), index) if like is None else like.replace(legs)
+        if like is not None and (told is None or choice is None):
+            axes = _origins(made.legs, like.legs)
+            choice = choice or (like.choice and like.choice.arranged(axes))
+            if told is None:
+                told = self.agreed([(like, axes)])
+                self.strange(like, [t for t in like.told if t.axis not in axes])
+        made.told = told or ()
+        if made.index is not None:
+            made.choice = choice or Choice.of(made.shape)
         self.tensors.append(made)
         return made
+
+    def agreed(
+        self, operands: Sequence[tuple[Abstract, Sequence[int | None]]], moved: Collection[int] = ()
+    ) -> tuple[Told, ...]:
+        """What indices tell along the axes of a result: what all operands that run along an axis say alike.
+
+        An axis of which they say different things is a stranger to the hosts in question.
+
+        Args:
+            operands: Tensors, each with its axis for each axis of the result; None where it is constant along it.
+            moved: Axes of the result along which entries are elsewhere than in the operands.
+        """
+        self.followed += [x for x, _ in operands]
+        if not any(x.told for x, _ in operands):
+            return ()
+        said: list[list[Told]] = []
+        for x, axes in operands:
+            found: list[Told] = []
+            for told in x.told:
+                steady = [None if n in moved else axis for n, axis in enumerate(axes)]
+                if told.axis in axes:
+                    arranged = told.arranged(axes, steady)
+                    found += arranged or []
+                    self.strange(x, [told] if arranged is None else [])
+            said.append(found)
+        kept: list[Told] = []
+        for found, (x, axes) in zip(said, operands, strict=True):
+            for told in found:
+                along = [other for other, (_, places) in zip(said, operands, strict=True)
+                         if places[told.axis] is not None]  # fmt: skip
+                if not all(any(told.same(t) for t in other) for other in along):
+                    self.strangers.append((x.legs[axes[told.axis] or 0].dim, told.host))
+                elif not any(told.same(t) for t in kept):
+                    kept.append(told)
+        return tuple(kept)
+
+    def strange(self, x: Abstract, told: Sequence[Told]) -> None:
+        """What indices told along axes of a tensor is no longer known."""
+        self.strangers += [(x.legs[t.axis].dim, t.host) for t in told]
 
     def fresh(self, shape: Sequence[int], reason: str = "", uniform: bool = False) -> Abstract:
         """A tensor of atoms of its own; free ones where there is a reason."""
@@ -65,7 +134,9 @@ class Demands:
                 self.same(a, b, "a stack")
         legs = list(first.legs)
         legs.insert(x.axis, Leg(Dim(len(x.parts), "counts stacked tensors")))
-        return self.tensor(legs)
+        axes: list[int | None] = [*range(len(first.legs))]
+        axes.insert(x.axis, None)
+        return self.tensor(legs, told=self.agreed([(part, axes) for part in x.parts]))
 
     # --- demands
 
@@ -100,7 +171,9 @@ class Demands:
     def barrier(self, x: Abstract, mixed: Sequence[int]) -> None:
         """An operation mixes entries along some axes: nothing else in the tensor may depend on those."""
         axes = {k % len(x.legs) for k in mixed}
-        self.barriers.append([leg.dim for k, leg in enumerate(x.legs) if k not in axes])
+        fixed = [k for k in range(len(x.legs)) if k not in axes]
+        hosts = [t.host for t in x.told if t.axis in fixed and t.choice.arranged(fixed) is not None]
+        self.barriers.append([*(x.legs[k].dim for k in fixed), *dict.fromkeys(map(resolve, hosts))])
 
     def unknown(self, inputs: Sequence[Abstract], shapes: Sequence[Sequence[int]], why: str) -> list[Abstract]:
         """An operation that nothing is known about: everything that it touches becomes free."""
@@ -119,3 +192,10 @@ class Demands:
                 free(leg.dim, "a constant tensor")
         self.pin(made.legs)
         return made
+
+
+def _origins(legs: Sequence[Leg], before: Sequence[Leg]) -> list[int | None]:
+    """For each leg where it stood before; None for new ones, and those that are not one leg only."""
+    where = {id(leg): k for k, leg in enumerate(before)}
+    once = [id(leg) for leg in (*legs, *before)]
+    return [where[id(leg)] if id(leg) in where and once.count(id(leg)) == 2 else None for leg in legs]

@@ -13,5 +13,8 @@ from graphws_converters.rules import recurrent as recurrent
 from graphws_converters.rules import reductions as reductions
 from graphws_converters.rules import sorting as sorting
 from graphws_converters.rules import spatial as spatial
+from graphws_converters.rules import spectra as spectra
+from graphws_converters.rules import strided as strided
 from graphws_converters.rules import views as views
+from graphws_converters.rules import writes as writes
 from graphws_converters.rules.registry import RULES as RULES

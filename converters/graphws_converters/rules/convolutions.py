@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from graphws_converters.algebra.dims import Dim
+from graphws_converters.algebra.dims import Dim, product
 from graphws_converters.algebra.tensors import Abstract, Leg
 from graphws_converters.algebra.unify import regroup, unify
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.rules.registry import Call, NotCovered, Result, rule
+
+_GROUPS, _MEMBERS = "the groups of a convolution", "the channels of a group"
+_CUTS_ACROSS = "groups that cut across the structure of the channels"
 
 
 @rule(
@@ -25,11 +28,11 @@ def convolution(e: Engine, call: Call) -> Result:
     groups = int(call.get("groups", 1))
     if groups == 1:
         channels = _dense(e, x.legs[axis], weight, transposed)
-    elif transposed:
-        raise NotCovered("a transposed convolution in groups")
     else:
-        channels = _grouped(e, x.legs[axis], weight, groups)
-    e.written.append(weight.legs[1 if transposed else 0])
+        channels = (_grouped_transposed if transposed else _grouped)(e, x.legs[axis], weight, groups)
+    reads, writes = (0, 1) if transposed else (1, 0)
+    e.read += [weight.legs[reads]] if groups == 1 or weight.shape[reads] > 1 else []
+    e.written.append(weight.legs[writes])
     picture = [Leg(Dim(size, "pixels")) for size in call.shape[axis + 1 :]]
     y = e.tensor([*x.legs[:axis], channels, *picture])
     bias = call.get("bias")
@@ -41,7 +44,6 @@ def _dense(e: Engine, channels: Leg, weight: Abstract, transposed: bool) -> Leg:
     reads, writes = (0, 1) if transposed else (1, 0)
     unify(channels.dim, weight.legs[reads].dim, "the channels of a convolution")
     e.relate((1, channels), (1, weight.legs[reads]), linear=True)
-    e.read.append(weight.legs[reads])
     e.barriers.append([channels.dim])
     return weight.legs[writes]
 
@@ -51,17 +53,44 @@ def _grouped(e: Engine, channels: Leg, weight: Abstract, groups: int) -> Leg:
     inside, outside = channels.size // groups, weight.shape[0] // groups
     into, out = regroup([channels.dim], [groups, inside]), regroup([weight.legs[0].dim], [groups, outside])
     if into is None or out is None:
-        raise NotCovered("groups that cut across the structure of the channels")
-    unify(into[0], out[0], "the groups of a convolution")
-    unify(into[1], weight.legs[1].dim, "the channels of a group")
-    group, member, own, result = Leg(into[0]), Leg(into[1]), Leg(out[0]), Leg(out[1])
-    e.regrouped([channels], [group, member])
+        raise NotCovered(_CUTS_ACROSS)
+    unify(into[0], out[0], _GROUPS)
+    unify(into[1], weight.legs[1].dim, _MEMBERS)
+    own, result = Leg(out[0]), Leg(out[1])
     e.regrouped([weight.legs[0]], [own, result])
-    e.relate((1, member), (1, weight.legs[1]), linear=True)
-    e.read.append(weight.legs[1])
+    return _written_by_group(e, channels, Leg(into[1]), own, weight.legs[1], result)
+
+
+def _grouped_transposed(e: Engine, channels: Leg, weight: Abstract, groups: int) -> Leg:
+    """The same with the roles of the two axes exchanged: the rows are the input channels, and hold the groups."""
+    inside = channels.size // groups
+    into, rows = regroup([channels.dim], [groups, inside]), regroup([weight.legs[0].dim], [groups, inside])
+    if into is None or rows is None:
+        raise NotCovered(_CUTS_ACROSS)
+    unify(into[0], rows[0], _GROUPS)
+    unify(into[1], rows[1], _MEMBERS)
+    own, reading = Leg(rows[0]), Leg(rows[1])
+    e.regrouped([weight.legs[0]], [own, reading])
+    return _written_by_group(e, channels, Leg(into[1]), own, reading, weight.legs[1])
+
+
+def _written_by_group(e: Engine, channels: Leg, member: Leg, own: Leg, reading: Leg, result: Leg) -> Leg:
+    """The output channels, (group, result), with the demands on powers.
+
+    Args:
+        e: Where demands are collected.
+        channels: The input channels, (group, member).
+        member: Which input channel of its group.
+        own: The groups as the weight holds them.
+        reading: The input channels of a group as the weight holds them.
+        result: The output channels of a group as the weight holds them.
+    """
+    group = Leg(own.dim)
+    e.regrouped([channels], [group, member])
+    e.relate((1, member), (1, reading), linear=True)
     e.barriers.append([group.dim, member.dim])
     both = Leg(group.dim)
     e.relate((-1, both), (1, group), (1, own))
-    made = Leg(weight.legs[0].dim)
+    made = Leg(product([group.dim, result.dim]))
     e.regrouped([both, result], [made])
     return made

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+
 from graphws_converters.algebra.dims import Dim, product
-from graphws_converters.algebra.tensors import Leg
+from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.rules.registry import Call, Result, rule
+from graphws_converters.analysis.ir import Node, Value, values_in
+from graphws_converters.rules.registry import Call, Result, is_tensor, rule
 
 
-@rule("zeros", "new_zeros", "zeros_like", powers=True)
+@rule("zeros", "new_zeros", "zeros_like", "zero", powers=True)
 def zeros(e: Engine, call: Call) -> Result:
     """Zeros follow any scale."""
     call.shape_of("self")
@@ -24,11 +29,20 @@ def uniform(e: Engine, call: Call) -> Result:
     return e.fresh(call.shape, uniform=True)
 
 
-@rule("scalar_tensor", "empty_strided", "empty_permuted", "rand", "randn", "rand_like", "randn_like")
+@rule("scalar_tensor", "empty_strided", "empty_permuted")
 def unordered(e: Engine, call: Call) -> Result:
     """Entries whose order cannot matter."""
     call.shape_of("self")
     return e.fresh(call.shape, uniform=True)
+
+
+@rule("rand", "randn", "rand_like", "randn_like")
+def drawn(e: Engine, call: Call) -> Result:
+    """Random numbers: a run that begins with the same seed has the same ones, each in its place."""
+    call.shape_of("self")
+    made = e.fresh(call.shape)
+    e.release(made.legs, "random numbers, each in its place")
+    return made
 
 
 @rule("arange")
@@ -52,10 +66,20 @@ def order_aware(e: Engine, call: Call) -> Result:
 def expand(e: Engine, call: Call) -> Result:
     """New entries along an axis are copies."""
     call.shape_of("other")
-    x = e.plain(call["self"])
-    padded = [None] * (len(call.shape) - len(x.legs)) + list(x.legs)
+    x = call["self"]
+    if isinstance(x, Stacked):
+        axis = x.axis + len(call.shape) - len(x.parts[0].legs) - 1
+        if call.shape[axis] == len(x.parts):
+            inner = [*call.shape[:axis], *call.shape[axis + 1 :]]
+            return Stacked(axis, [_expanded(e, part, inner) for part in x.parts])
+        x = e.plain(x)
+    return _expanded(e, x, call.shape)
+
+
+def _expanded(e: Engine, x: Abstract, shape: Sequence[int]) -> Abstract:
+    padded = [None] * (len(shape) - len(x.legs)) + list(x.legs)
     legs = []
-    for leg, size in zip(padded, call.shape, strict=True):
+    for leg, size in zip(padded, shape, strict=True):
         if leg is not None and leg.size == size:
             legs.append(leg)
         else:
@@ -65,13 +89,37 @@ def expand(e: Engine, call: Call) -> Result:
     return e.tensor(legs, x)
 
 
+@rule("copy", "fill", powers=True)
+def overwrite(e: Engine, call: Call) -> Result:
+    """Every entry overwritten, by those of another tensor or by one number."""
+    call.shape_of("self")
+    source = call.get("src", call.get("value"))
+    if not is_tensor(source):
+        made = e.fresh(call.shape, uniform=True)
+        made.zero = source == 0
+        e.pin(made.legs if source != 0 else [])
+        return made
+    x = _expanded(e, e.plain(source), call.shape)
+    pin_cast(e, x, next(values_in(call.node.arguments.get("src", call.node.arguments.get("value")))), call.node)
+    return x
+
+
 @rule("repeat", "tile", powers=True)
 def repeat(e: Engine, call: Call) -> Result:
     """Copies of the whole axis: a product whose slow factor counts the copies."""
-    x = e.plain(call["self"])
+    x = call["self"]
     times = list(call.get("repeats", call.get("dims")))
-    legs: list[Leg] = [*(Leg(Dim(1)) for _ in call.shape[len(x.legs) :]), *x.legs]
     times = [1] * (len(call.shape) - len(times)) + times
+    if isinstance(x, Stacked):
+        axis = x.axis + len(call.shape) - len(x.parts[0].legs) - 1
+        if times[axis] == 1:
+            return Stacked(axis, [_repeated(e, part, [*times[:axis], *times[axis + 1 :]]) for part in x.parts])
+        x = e.plain(x)
+    return _repeated(e, x, times)
+
+
+def _repeated(e: Engine, x: Abstract, times: Sequence[int]) -> Abstract:
+    legs: list[Leg] = [*(Leg(Dim(1)) for _ in times[len(x.legs) :]), *x.legs]
     return e.tensor([copies(e, leg, k, slow=True) for leg, k in zip(legs, times, strict=True)], x)
 
 
@@ -97,3 +145,13 @@ def copies(e: Engine, leg: Leg, times: int, slow: bool) -> Leg:
     made = Leg(product([part.dim for part in pair]))
     e.regrouped(pair, [made])
     return made
+
+
+def pin_cast(e: Engine, x: Abstract, source: Value, node: Node) -> None:
+    """What a cast leaves of powers: half precision ends at 65,504, and whole numbers round."""
+    before, after = source.dtype, next(value.dtype for value in node.outputs if value is not None)
+    if before.is_floating_point and before != after:
+        whole = not (after.is_floating_point or after.is_complex)
+        narrow = after.is_floating_point and torch.finfo(after).max < torch.finfo(torch.bfloat16).max
+        if whole or narrow:
+            e.pin(x.legs, "both" if whole else "scale")

@@ -9,7 +9,7 @@ import torch
 
 from graphws_converters.algebra.dims import Dim
 from graphws_converters.algebra.tensors import Abstract, Leg
-from graphws_converters.algebra.unify import cut, unify
+from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.analysis.ir import values_in
 from graphws_converters.rules.registry import Call, NotCovered, Result, is_tensor, rule
@@ -19,9 +19,16 @@ from graphws_converters.rules.registry import Call, NotCovered, Result, is_tenso
 def embedding(e: Engine, call: Call) -> Result:
     """A row of a table for each index."""
     table, index = e.plain(call["weight"]), e.plain(call["indices"])
+    found = _taken(e, call, table, 0, "indices")
+    if found is not None:
+        return found
     e.index_into(index, table.legs[0], "tokens")
     e.written += [leg for leg in table.legs[1:] if table.weight]
-    return e.tensor([*index.legs, *table.legs[1:]], index=table.index)
+    n, rank = len(index.legs), len(index.legs) + len(table.legs) - 1
+    legs = [*index.legs, *table.legs[1:]]
+    found = e.looked_up(table, legs, _axes(rank, n, 1), [(0, index, _axes(rank, 0, 0, n))])
+    found.weight = False
+    return found
 
 
 @rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only")
@@ -40,38 +47,63 @@ def embedding_bag(e: Engine, call: Call) -> Result:
 def index_select(e: Engine, call: Call) -> Result:
     """Some elements of an axis."""
     x, index, axis = e.plain(call["self"]), e.plain(call["index"]), call.axis()
+    found = _taken(e, call, x, axis, "index")
+    if found is not None:
+        return found
     e.index_into(index, x.legs[axis], "a selection by data")
-    return e.tensor([*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]], index=x.index)
+    legs = [*x.legs[:axis], *index.legs, *x.legs[axis + 1 :]]
+    n = len(index.legs)
+    kept = [*range(axis), *[None] * n, *range(axis + 1, len(x.legs))]
+    return e.looked_up(x, legs, kept, [(axis, index, _axes(len(legs), axis, 0, n))])
 
 
-@rule("index", "_unsafe_index")
+@rule("index", "_unsafe_index", powers=True)
 def index(e: Engine, call: Call) -> Result:
     """NumPy's advanced indexing."""
     x = e.plain(call["self"])
     given = [None if i is None else e.plain(i) for i in call["indices"]]
+    places = [k for k, i in enumerate(given) if i is not None]
+    if len(places) == 1:
+        taken = _taken(e, call, x, places[0], "indices", places[0])
+        if taken is not None:
+            return taken
     given += [None] * (len(x.legs) - len(given))
     if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
         raise NotCovered("a selection by a mask")
-    places = [k for k, i in enumerate(given) if i is not None]
     indices = [i for i in given if i is not None]
     for k, i in zip(places, indices, strict=True):
         e.index_into(i, x.legs[k], "a selection by data")
     found = e.pointwise([Abstract(i.legs) for i in indices], why="indices").legs
     adjacent = places == list(range(places[0], places[-1] + 1))
-    rest = [leg for k, leg in enumerate(x.legs) if given[k] is None]
-    legs = [*x.legs[: places[0]], *found, *x.legs[places[-1] + 1 :]] if adjacent else [*found, *rest]
-    return e.tensor(legs, index=x.index)
+    rest = [k for k in range(len(x.legs)) if given[k] is None]
+    at = places[0] if adjacent else 0
+    kept = [*rest[:at], *[None] * len(found), *rest[at:]]
+    before = iter(found)
+    legs = [next(before) if k is None else x.legs[k] for k in kept]
+    along = [
+        [None if a is None or i.legs[a].size != legs[n].size else a
+         for n, a in enumerate(_axes(len(legs), at + len(found) - len(i.legs), 0, len(i.legs)))]
+        for i in indices
+    ]  # fmt: skip
+    return e.looked_up(x, legs, kept, list(zip(places, indices, along, strict=True)))
 
 
-@rule("gather", "take_along_dim")
+@rule("gather", "take_along_dim", powers=True)
 def gather(e: Engine, call: Call) -> Result:
     """For each place one element of an axis."""
     x, chosen, axis = e.plain(call["self"]), e.plain(call.get("index", call.get("indices"))), call.axis()
+    found = _gathered(e, call, x, axis)
+    if found is not None:
+        return found
     e.index_into(chosen, x.legs[axis], "a selection by data")
+    e.pin(chosen.legs)
+    legs, kept = list(chosen.legs), list[int | None]([None] * len(x.legs))
     for k, (a, b) in enumerate(zip(x.legs, chosen.legs, strict=True)):
         if k != axis:
             _meet(e, a, b, "gather")
-    return e.tensor(chosen.legs, index=x.index)
+        if k != axis and a.size == b.size:
+            legs[k], kept[k] = a, k
+    return e.looked_up(x, legs, kept, [(axis, chosen, range(len(legs)))])
 
 
 @rule("scatter", "scatter_add", "scatter_reduce")
@@ -114,36 +146,54 @@ def index_add(e: Engine, call: Call) -> Result:
     return e.tensor(x.legs)
 
 
-@rule("slice_scatter", "select_scatter")
-def slice_scatter(e: Engine, call: Call) -> Result:
-    """Part of an axis overwritten."""
-    x, source, axis = e.plain(call["self"]), e.plain(call["src"]), call.get("dim", 0)
-    axis %= len(x.legs)
-    size = x.shape[axis]
-    if call.get("step", 1) != 1:
-        raise NotCovered("a write into a strided slice")
-    whole = call.node.op == "slice_scatter"
-    if whole:
-        start, stop, _ = slice(call.get("start"), call.get("end")).indices(size)
-    else:
-        start, stop = call["index"] % size, call["index"] % size + 1
-    pieces = [n for n in (start, stop - start, size - stop) if n]
-    parts = cut(x.legs[axis].dim, pieces)
-    if parts is None or stop <= start:
-        raise NotCovered("a write that cuts across the structure of its axis")
-    others = list(source.legs)
-    if whole:
-        unify(parts[1 if start else 0], others.pop(axis).dim, "a write into a slice")
-    for a, b in zip([leg for k, leg in enumerate(x.legs) if k != axis], others, strict=True):
-        _meet(e, a, b, "a write into a slice")
-    return e.tensor(x.legs)
+def _taken(e: Engine, call: Call, x: Abstract, axis: int, name: str, position: int | None = None) -> Abstract | None:
+    """The elements of an axis at constant places; None where the places depend on data.
+
+    Rows of a parameter that this run leaves out, or reads more than once, are told apart: other inputs may read others.
+    """
+    index = call.node.arguments[name]
+    places = call.places(index if position is None else index[position], x.shape[axis])
+    if places is None:
+        return None
+    order = places.flatten().tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    read = call[name]
+    e.addressing += [e.plain(i) for i in (read if isinstance(read, list | tuple) else [read]) if is_tensor(i)]
+    found = e.picked(x, axis, order)
+    if places.ndim == 1:
+        return found
+    return e.reshape(found, [*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
 
 
-@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select", "bucketize")
+def _gathered(e: Engine, call: Call, x: Abstract, axis: int) -> Abstract | None:
+    """The same constant places of an axis, for all places along the others; None for anything else."""
+    name = "index" if "index" in call.arguments else "indices"
+    places = call.places(call.node.arguments[name], x.shape[axis])
+    if places is None or places.ndim != len(x.legs) or not places.numel():
+        return None
+    lines = places.movedim(axis, -1).reshape(-1, places.shape[axis])
+    spread = (1,) if call.node.op == "take_along_dim" else ()
+    others = [k for k, n in enumerate(x.shape) if k != axis and places.shape[k] not in (n, *spread)]
+    if others or not bool((lines == lines[:1]).all()):
+        return None
+    order = lines[0].tolist()
+    if x.weight and sorted(order) != list(range(x.shape[axis])):
+        return None
+    e.addressing.append(e.plain(call[name]))
+    return e.picked(x, axis, order)
+
+
+@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select")
 def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"
     return list(e.unknown([e.plain(x) for x in call.tensors()], call.shapes, why))
+
+
+def _axes(rank: int, at: int, first: int, count: int | None = None) -> list[int | None]:
+    """For each of `rank` axes the one that it was: from place `at` on, `count` axes (or all) counted from `first`."""
+    return [n - at + first if at <= n < (rank if count is None else at + count) else None for n in range(rank)]
 
 
 def _meet(e: Engine, a: Leg, b: Leg, why: str) -> None:

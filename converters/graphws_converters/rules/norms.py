@@ -53,7 +53,7 @@ def layer_norm(e: Engine, call: Call) -> Result:
     y = e.mixing(x, range(-count, 0))
     legs = _affine_axes(e, y.legs, count, _given(e, call, "weight"), _given(e, call, "bias"))
     statistics = [e.tensor([*x.legs[:-count], *(Leg(Dim(1)) for _ in range(count))]) for _ in call.shapes[1:]]
-    return [e.tensor(legs), *statistics]
+    return [e.tensor(legs, told=y.told), *statistics]
 
 
 @rule("rms_norm", "_fused_rms_norm", powers=True)
@@ -66,7 +66,8 @@ def rms_norm(e: Engine, call: Call) -> Result:
     e.pin(x.legs[-count:], "scale")
     legs = _affine_axes(e, x.legs, count, _given(e, call, "weight"), None)
     statistics = [e.tensor([*x.legs[:-count], *(Leg(Dim(1)) for _ in range(count))]) for _ in call.shapes[1:]]
-    return [e.tensor(legs), *statistics]
+    rank = len(legs)
+    return [e.tensor(legs, told=e.agreed([(x, range(rank))], range(rank - count, rank))), *statistics]
 
 
 @rule("group_norm", "native_group_norm", powers=True)

@@ -27,7 +27,7 @@ def nonlinear(e: Engine, call: Call) -> Result:
 def linear_map(e: Engine, call: Call) -> Result:
     """Multiplication by a number."""
     x = e.plain(call["self"])
-    return e.tensor(x.legs)
+    return e.tensor(x.legs, told=e.agreed([(x, range(len(x.legs)))]))
 
 
 @rule(*_ODD, powers=True)
@@ -72,7 +72,7 @@ def prelu(e: Engine, call: Call) -> Result:
             unify(x.legs[axis].dim, leg.dim, "the slopes of a PReLU")
             e.pin([leg])
     e.pin(x.legs, "sign")
-    return e.tensor(x.legs)
+    return e.tensor(x.legs, told=e.agreed([(x, range(len(x.legs)))]))
 
 
 @rule("abs", powers=True)
@@ -123,8 +123,8 @@ def _sum(e: Engine, x: Abstract, y: Abstract) -> Abstract:
     for a, b in ((x, y), (y, x)):
         tails = zip(a.shape[::-1], b.shape[::-1], strict=False)
         if a.zero and len(a.legs) <= len(b.legs) and all(n in (1, m) for n, m in tails):
-            e.pointwise([a, b], "multiply")  # they meet, but zeros follow any scale
-            return e.tensor(b.legs)
+            met = e.pointwise([a, b], "multiply")  # they meet, but zeros follow any scale
+            return e.tensor(b.legs, told=met.told)
     return e.pointwise([x, y], "add", "add")
 
 
@@ -158,7 +158,7 @@ def where(e: Engine, call: Call) -> Result:
     condition = e.plain(call["condition"])
     e.pin(condition.legs)
     both = _sum(e, *(e.plain(x) for x in branches))
-    return e.tensor(e.pointwise([both, condition], "multiply", "where").legs)
+    return e.pointwise([both, condition], "multiply", "where")
 
 
 @rule("masked_fill", powers=True)
@@ -168,7 +168,7 @@ def masked_fill(e: Engine, call: Call) -> Result:
     e.pin(mask.legs)
     if is_tensor(value) or value != 0:
         e.pin(x.legs)
-    return e.tensor(e.pointwise([x, mask], "multiply", "masked_fill").legs)
+    return e.pointwise([x, mask], "multiply", "masked_fill")
 
 
 @rule("eq", "ne")
@@ -191,7 +191,7 @@ def glu(e: Engine, call: Call) -> Result:
     return e.pointwise([a, b], "multiply", "glu")
 
 
-@rule("addcmul", "addcdiv", "lerp", "maximum", "minimum", "fmod", "remainder", "floor_divide", "rsub", "copy", "fill")
+@rule("addcmul", "addcdiv", "lerp", "maximum", "minimum", "fmod", "remainder", "floor_divide", "rsub")
 @rule("threshold", "softplus", "log_sigmoid", "log_sigmoid_forward", "logical_and", "logical_or", "logical_not")
 @rule("bitwise_and", "bitwise_or", "bitwise_not", "__and__", "__or__", "isin", "nan_to_num", "hardsigmoid", "selu")
 @rule("hardswish", "relu6", "celu", "elu", "mish", "silu", "gelu", "sigmoid", "ge", "le", "gt", "lt", "exponential")

@@ -104,4 +104,4 @@ def grouped_mm(e: Engine, call: Call) -> Result:
     x, weight = e.plain(call["self"]), e.plain(call["mat2"])
     y = e.contract("ni,gij->ngj", [x, weight])
     e.release(weight.legs[:1], "groups of rows, told apart by offsets")
-    return e.tensor([y.legs[0], y.legs[2]])
+    return e.tensor([y.legs[0], y.legs[2]], told=e.agreed([(y, [0, 2])]))

@@ -29,18 +29,19 @@ def recurrent(e: Engine, call: Call) -> Result:
     per_cell = len(parameters) // (layers * directions)
     projected = per_cell == (5 if call["has_biases"] else 3)
     given = call["hx"]
-    states = [e.plain(s) for s in (given if isinstance(given, list | tuple) else [given])]
+    states = list(given) if isinstance(given, list | tuple) else [given]
     batched = len(x.legs) == 3
     time = 1 if batched and call["batch_first"] else 0
     e.release([x.legs[time]], "time")
     e.pin(x.legs[:-1])
+    batch = [leg for k, leg in enumerate(x.legs[:-1]) if k != time]
     entry, outs, cells = x.legs[-1], [], []
     for layer in range(layers):
         here = []
         for direction in range(directions):
             at = layer * directions + direction
             own = parameters[at * per_cell : (at + 1) * per_cell]
-            initial = [None if s.zero else e.select(s, 0, at) for s in states]
+            initial = [_state(e, e.select(s, 0, at), batch) for s in states]
             out, cell = _cell(e, entry, own, gates, candidate, projected, initial)
             here.append(out)
             outs.append(out)
@@ -48,7 +49,6 @@ def recurrent(e: Engine, call: Call) -> Result:
         entry = here[0] if directions == 1 else Leg(total([leg.dim for leg in here]))
         if directions == 2:
             e.regrouped(here, [entry])
-    batch = [leg for k, leg in enumerate(x.legs[:-1]) if k != time]
     ends = [Stacked(0, [e.tensor([*batch, leg]) for leg in legs]) for legs in (outs, cells)]
     return [e.tensor([*x.legs[:-1], entry]), *ends[: len(call.shapes) - 1]]
 
@@ -61,9 +61,17 @@ def cell(e: Engine, call: Call) -> Result:
     states = [e.plain(s) for s in (given if isinstance(given, list | tuple) else [given])]
     parameters = [e.plain(p) for p in (call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")) if p is not None]
     e.pin(x.legs[:-1])
-    initial = [None if s.zero else s for s in states]
+    initial = [_state(e, s, x.legs[:-1]) for s in states]
     out, inner = _cell(e, x.legs[-1], parameters, gates, candidate, False, initial)
     return [e.tensor([*x.legs[:-1], leg]) for leg in (out, inner)][: len(call.shapes)]
+
+
+def _state(e: Engine, state: Abstract, batch: Sequence[Leg]) -> Abstract | None:
+    """The state that a run begins with: its sequences are those of the input.  None: zeros, which follow any power."""
+    for own, leg in zip(state.legs[:-1], batch, strict=True):
+        unify(own.dim, leg.dim, "the sequences of a recurrent layer")
+    e.pin(state.legs[:-1])
+    return None if state.zero else state
 
 
 def _cell(

@@ -21,9 +21,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from graphws_converters.algebra.tensors import Abstract, Stacked
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.analysis.ir import Node
+from graphws_converters.analysis.ir import Node, Value
 
 Result = Abstract | Stacked | list[Any]
 
@@ -41,6 +44,7 @@ class Call:
         arguments: By name; tensors as `Abstract` or `Stacked`.
         shapes: Shape of each output.
         taken_apart: Axes of the first output from which later operations only pick single elements or parts.
+        fixed: What a tensor holds that depends on no data; None for others.
         read: Names of the arguments that a rule has asked for.
     """
 
@@ -48,6 +52,7 @@ class Call:
     arguments: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     taken_apart: Callable[[], set[int]] = field(default=set)
+    fixed: Callable[[Value], Tensor | None] = field(default=lambda _: None)
     read: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Any:
@@ -73,6 +78,15 @@ class Call:
         """All tensors among the arguments, those inside lists too."""
         self.read.update(self.arguments)
         return self._tensors(self.arguments)
+
+    def places(self, index: object, size: int) -> Tensor | None:
+        """Indices into an axis, where they are constant; from the front."""
+        found = self.fixed(index) if isinstance(index, Value) else None
+        if found is None or found.is_floating_point() or found.is_complex():
+            return None
+        if found.dtype in (torch.bool, torch.uint8):
+            return found.nonzero()[:, 0] if found.ndim == 1 else None
+        return found.long() % max(size, 1)
 
     def shape_of(self, name: str) -> None:
         """Says that of an argument only the shape counts."""

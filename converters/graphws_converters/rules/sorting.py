@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphws_converters.algebra.dims import Dim
-from graphws_converters.algebra.tensors import Leg
+from graphws_converters.algebra.tensors import Abstract, Leg
+from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
-from graphws_converters.rules.registry import Call, Result, rule
+from graphws_converters.rules.registry import Call, NotCovered, Result, is_tensor, rule
 
 
 @rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin", "diff")
@@ -17,36 +20,77 @@ def cumulative(e: Engine, call: Call) -> Result:
     return [out, *(e.tensor(out.legs) for _ in call.shapes[1:])]
 
 
-@rule("roll", "flip")
-def moved(e: Engine, call: Call) -> Result:
-    """Entries shifted along axes."""
+@rule("topk", "sort", "msort", "kthvalue", "median", "nanmedian", "mode", powers=True)
+def ranked(e: Engine, call: Call) -> Result:
+    """Entries by rank, and the indices where they were: the axis itself keeps its freedom, positive scales pass."""
     x = e.plain(call["self"])
-    return e.ordered(x, list(call["dims"]) or list(range(len(x.legs))), call.shape, call.node.op)
-
-
-@rule("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2")
-def fourier(e: Engine, call: Call) -> Result:
-    """Frequencies along the last axis or two."""
-    axes = call.get("dim", -1)
-    return e.ordered(call["self"], [axes] if isinstance(axes, int) else list(axes), call.shape, "frequencies")
-
-
-@rule("topk", "sort", "kthvalue")
-def topk(e: Engine, call: Call) -> Result:
-    """Entries by rank, and the indices where they were: the axis itself keeps its freedom."""
-    x, axis = e.plain(call["self"]), call.axis()
     e.release_index(x, "indices sorted as numbers")
+    e.pin(x.legs, "sign")
+    axis = _ranked_axis(call)
+    if axis is None or not x.legs:
+        return [e.reduce(x, None, False), *(e.fresh(shape) for shape in call.shapes[1:])]
+    axis %= len(x.legs)
     e.barrier(x, [axis])
-    rank = call.shape[axis] if call.shape else 1
-    legs = [Leg(Dim(rank, "ranks")) if k == axis else leg for k, leg in enumerate(x.legs)]
-    if len(call.shape) < len(legs):
-        legs.pop(axis)
-    return [e.tensor(legs), e.tensor(legs, index=x.dims[axis])]
+    e.pin([x.legs[axis]])
+    kept = len(call.shape) == len(x.legs)
+    between = [Leg(Dim(call.shape[axis], "ranks"))] if kept else []
+    values = e.tensor([*x.legs[:axis], *between, *x.legs[axis + 1 :]])
+    return [values, *(e.tensor(_unscaled(e, values.legs), index=x.dims[axis]) for _ in call.shapes[1:])]
+
+
+def _ranked_axis(call: Call) -> int | None:
+    """The axis whose entries are ranked; None where all entries are."""
+    if call.node.op == "msort":
+        return 0
+    axis = call.get("dim")
+    return None if axis is None else int(axis)
+
+
+def _unscaled(e: Engine, legs: Sequence[Leg]) -> list[Leg]:
+    """The same axes of a tensor whose entries follow no scale."""
+    made = [Leg(leg.dim) for leg in legs]
+    e.pin(made)
+    return made
 
 
 @rule("argsort")
 def argsort(e: Engine, call: Call) -> Result:
     """The indices only."""
-    both = topk(e, call)
-    assert isinstance(both, list)
-    return both[1]  # type: ignore[no-any-return]
+    x, axis = e.plain(call["self"]), call.axis()
+    e.release_index(x, "indices sorted as numbers")
+    e.barrier(x, [axis])
+    legs = [Leg(Dim(leg.size, "ranks")) if k == axis else leg for k, leg in enumerate(x.legs)]
+    return e.tensor(legs, index=x.dims[axis])
+
+
+@rule("quantile", "nanquantile")
+def quantile(e: Engine, call: Call) -> Result:
+    """Entries by their share of the ranks; several shares stand along a new first axis."""
+    x, shares, axis = e.plain(call["self"]), call["q"], call.get("dim")
+    found = e.reduce(x, None if axis is None else [axis], call.get("keepdim", False))
+    if not is_tensor(shares):
+        return found
+    e.release(e.plain(shares).legs, "ranks")
+    return e.tensor([*(Leg(Dim(leg.size, "ranks")) for leg in e.plain(shares).legs), *found.legs])
+
+
+@rule("bucketize", "searchsorted")
+def between(e: Engine, call: Call) -> Result:
+    """Between which of an ordered sequence an entry lies: each entry on its own, in the sequence of its row."""
+    entries, bounds, order = e.plain(call["self"]), e.plain(_sequence(call)), call.get("sorter")
+    if not is_tensor(entries):
+        raise NotCovered("a number")
+    for x in (entries, bounds):
+        e.release_index(x, "an index used as a number")
+    if is_tensor(order):
+        e.unknown([e.plain(order)], [], "an order that is given")
+    e.release(bounds.legs[-1:], "an ordered sequence")
+    if len(bounds.legs) > 1:
+        for a, b in zip(entries.legs[:-1], bounds.legs[:-1], strict=True):
+            unify(a.dim, b.dim, "rows and their sequences")
+        e.barriers.append(bounds.dims[:-1])
+    return e.tensor(entries.legs)
+
+
+def _sequence(call: Call) -> Abstract:
+    return call["boundaries"] if call.node.op == "bucketize" else call["sorted_sequence"]  # type: ignore[no-any-return]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+import math
 
-from graphws_converters.algebra.dims import Dim, is_free, total
+from graphws_converters.algebra.dims import Dim, is_free, terms, total
 from graphws_converters.algebra.tensors import Abstract, Leg, Stacked
 from graphws_converters.algebra.unify import unify
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.primitives.arranging import groups
+from graphws_converters.rules.creation import pin_cast
 from graphws_converters.rules.registry import Call, Result, rule
 
 MOST_STACKED = 16
@@ -17,15 +18,10 @@ MOST_STACKED = 16
 
 @rule("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "lift_fresh", "lift", "_to_copy", "to", powers=True)
 def identity(e: Engine, call: Call) -> Result:
-    """The same tensor; half precision ends at 65,504, and whole numbers round."""
+    """The same tensor, perhaps in another type."""
     x = call.get("self", call.get("input"))
-    before, after = next(call.node.values()).dtype, next(v.dtype for v in call.node.outputs if v is not None)
-    if before.is_floating_point and before != after:
-        whole = not (after.is_floating_point or after.is_complex)
-        narrow = after.is_floating_point and torch.finfo(after).max < torch.finfo(torch.bfloat16).max
-        for part in x.parts if isinstance(x, Stacked) else [x]:
-            if whole or narrow:
-                e.pin(part.legs, "both" if whole else "scale")
+    for part in x.parts if isinstance(x, Stacked) else [x]:
+        pin_cast(e, part, next(call.node.values()), call.node)
     return x if isinstance(x, Stacked) else e.tensor(x.legs, x)
 
 
@@ -46,18 +42,38 @@ def native_dropout(e: Engine, call: Call) -> Result:
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "_reshape_alias", "reshape_as", "view_as", powers=True)
 @rule("view_copy", "_reshape_copy", "squeeze_copy", powers=True)
 def view(e: Engine, call: Call) -> Result:
-    """A reshape; an axis like the 3 of ``view(..., 3, h, d)`` is kept apart where it is only taken apart later."""
+    """A reshape; an axis is kept apart where it is only taken apart later, or counts what was put side by side.
+
+    Such are the 3 of ``view(..., 3, h, d)``, and the directions of a recurrent layer's output.
+    """
     x = call["self"]
     call.shape_of("other")
-    if not isinstance(x, Stacked):
-        stacked = _split(e, x, call)
-        if stacked is not None:
-            return stacked
-    return e.reshape(x, call.shape)
+    kept = _regrouped(e, x, call.shape) if isinstance(x, Stacked) else _split(e, x, call)
+    return e.reshape(x, call.shape) if kept is None else kept
+
+
+def _regrouped(e: Engine, x: Stacked, shape: tuple[int, ...]) -> Abstract | Stacked | None:
+    """Stacked tensors whose own axis stays, or is merged with what runs faster: then they stand side by side."""
+    whole = list(x.parts[0].shape)
+    whole.insert(x.axis, len(x.parts))
+    for before, after in groups(whole, shape):
+        if x.axis not in before:
+            continue
+        if before == [x.axis] and len(after) == 1:
+            inner = [*shape[: after[0]], *shape[after[0] + 1 :]]
+            return Stacked(after[0], [e.reshape(part, inner) for part in x.parts])
+        if before[0] == x.axis and len(after) == 1:
+            axis = after[0]
+            inner = [*shape[:axis], shape[axis] // len(x.parts), *shape[axis + 1 :]]
+            return e.concat([e.reshape(part, inner) for part in x.parts], axis)
+    return None
 
 
 def _split(e: Engine, x: Abstract, call: Call) -> Stacked | None:
-    for axis in sorted(call.taken_apart()):
+    if not math.prod(call.shape):
+        return None
+    taken = call.taken_apart() | _side_by_side(x, call.shape)
+    for axis in sorted(taken):
         if not 1 < call.shape[axis] <= MOST_STACKED:
             continue
         for before, after in groups(x.shape, call.shape):
@@ -66,6 +82,15 @@ def _split(e: Engine, x: Abstract, call: Call) -> Stacked | None:
             if splits and others_stay and not is_free(x.legs[before[0]].dim):
                 return e.split_stacked(x, before[0], [call.shape[k] for k in after], after.index(axis))
     return None
+
+
+def _side_by_side(x: Abstract, shape: tuple[int, ...]) -> set[int]:
+    """Axes of a reshape that count the terms of a sum."""
+    return {
+        after[0]
+        for before, after in groups(x.shape, shape)
+        if len(before) == 1 < len(after) and len(terms(x.legs[before[0]].dim)) > 1
+    }
 
 
 @rule("permute", powers=True)
@@ -128,6 +153,9 @@ def squeeze(e: Engine, call: Call) -> Result:
     if not isinstance(x, Stacked):
         return e.tensor([leg for k, leg in enumerate(x.legs) if k not in axes or leg.size != 1], x)
     inner = {k - (k > x.axis) for k in axes if k != x.axis}
+    if len(x.parts) == 1 and x.axis in axes:
+        (part,) = x.parts
+        return e.tensor([leg for k, leg in enumerate(part.legs) if k not in inner or leg.size != 1], part)
     gone = {k for k in inner if x.parts[0].shape[k] == 1}
     parts = [e.tensor([leg for k, leg in enumerate(p.legs) if k not in gone], p) for p in x.parts]
     return Stacked(x.axis - sum(k < x.axis for k in gone), parts)
@@ -168,9 +196,7 @@ def unbind(e: Engine, call: Call) -> Result:
     if isinstance(x, Stacked) and axis % (len(x.parts[0].legs) + 1) == x.axis:
         return list(x.parts)
     x = e.plain(x)
-    axis %= len(x.legs)
-    pieces = e.cut(x, axis, [1] * x.shape[axis])
-    return [e.tensor([*p.legs[:axis], *p.legs[axis + 1 :]], p) for p in pieces]
+    return [e.select(x, axis, at) for at in range(x.shape[axis % len(x.legs)])]
 
 
 @rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk", powers=True)
@@ -186,6 +212,32 @@ def split(e: Engine, call: Call) -> Result:
         return found
     x = e.plain(x)
     return list(e.cut(x, axis, [shape[axis] for shape in call.shapes]))
+
+
+@rule("flip", powers=True)
+def flip(e: Engine, call: Call) -> Result:
+    """Axes read backwards."""
+    x = e.plain(call["self"])
+    for axis in call["dims"]:
+        x = e.picked(x, axis, range(x.shape[axis])[::-1])
+    return x  # type: ignore[no-any-return]
+
+
+@rule("roll", powers=True)
+def roll(e: Engine, call: Call) -> Result:
+    """Entries shifted along axes; along all of them, row-major, where none is named."""
+    x, shifts, axes = e.plain(call["self"]), call["shifts"], list(call.get("dims") or [])
+    if not axes:
+        flat = e.reshape(x, [math.prod(x.shape)])
+        return e.reshape(_rolled(e, flat, 0, shifts[0]), call.shape)
+    for axis, shift in zip(axes, shifts, strict=True):
+        x = _rolled(e, x, axis, shift)
+    return x  # type: ignore[no-any-return]
+
+
+def _rolled(e: Engine, x: Abstract, axis: int, shift: int) -> Abstract:
+    size = x.shape[axis]
+    return e.picked(x, axis, [(k - shift) % size for k in range(size)])
 
 
 @rule("cat", "concat", "concatenate", powers=True)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Conversion, Hints
-from graphws.errors import GraphError, VerificationError
+from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights
 from graphws.operations import forward, verify
 from graphws.operations.verify import relative_change
@@ -44,10 +44,14 @@ def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conv
         source: What to call it in messages.
 
     Raises:
-        UsageError: Where it is a chain whose activation is not named.
+        UsageError: Where it is a chain whose activation is not named, or outputs are chosen that nothing shows.
         GraphError: Where an activation is named and it is no chain.
         VerificationError: Where a hypothesis does not compute the caller's outputs.
     """
+    if any(".lora_" in key for key in state):
+        made = _free(state, source)
+        said = "the tensors are an adapter's (LoRA): give its folder with adapter_config.json, which says their scale"
+        return replace(made, notes=(said, *made.notes))
     if hints.activation is None:
         found = recognise(state, hints)
         if found is not None:
@@ -55,8 +59,10 @@ def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conv
             said = f"{source} has the keys and shapes of {name}, and is taken for one with {assumed}"
             run = made.run
             return _checked(made, hints, said, (lambda: run(made.weights)) if run is not None else None)  # type: ignore[arg-type]
-        if not is_chain(state):
-            return _free(state, source)
+    if hints.outputs is not None:
+        raise UsageError(f"{source} holds no code: it has no outputs to choose from")
+    if hints.activation is None and not is_chain(state):
+        return _free(state, source)
     made = convert_state_dict(state, hints, source)
     weights, inputs = made.weights, _only(hints.example_inputs)
     if weights is None or not isinstance(inputs, Tensor):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,18 @@ MOST_TENSORS = 40_000
 MOST_NUMBERS = 1 << 42
 MOST_MODULES = 100_000
 
+_FLOAT = "__float__"
+_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 _COUNTS = re.compile(r"layers?$|^n_layer|depths?$|blocks?$|heads?$|experts?$|stages?$|groups$|^num_hidden|repeat")
 _FREE = re.compile(r"theta|base|token_id|_id$|^id$|seed|params|size_bytes|total")
 
 
-def read_config(file: Path) -> dict[str, Any]:
-    """The mapping in a config file.
+def read_config(file: Path, *, code: bool = False) -> dict[str, Any]:
+    """The mapping in a config file; ``{"__float__": "Infinity"}``, as transformers writes it, is the number.
+
+    Args:
+        file: The file.
+        code: Whether it may name code of its own (``auto_map``), which the caller leaves aside.
 
     Raises:
         DataError: Where it is too large, no JSON mapping, asks for code, or for sizes that no network has.
@@ -44,7 +50,7 @@ def read_config(file: Path) -> dict[str, Any]:
     if file.stat().st_size > LARGEST_CONFIG:
         raise DataError(f"{file}: {file.stat().st_size} bytes, too large for a config")
     try:
-        config = json.loads(file.read_bytes())
+        config = json.loads(file.read_bytes(), object_hook=_number)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not a JSON file: {str(error)[:200]}") from None
     if not isinstance(config, dict):
@@ -52,10 +58,31 @@ def read_config(file: Path) -> dict[str, Any]:
     for entries, (key, value, depth) in enumerate(_entries(config, "", 0), start=1):
         if depth > DEEPEST or entries > MOST_ENTRIES:
             raise DataError(f"{file}: more than {MOST_ENTRIES} entries, or nested more than {DEEPEST} deep")
-        if key == "auto_map":
+        if key == "auto_map" and not code:
             raise DataError(f"{file}: asks for code of its own ('auto_map'), which is never run")
         _check(file, key, value)
     return config
+
+
+def _number(entry: dict[str, Any]) -> Any:
+    """A number that JSON has no word for."""
+    return _FLOATS.get(str(entry[_FLOAT]), entry) if set(entry) == {_FLOAT} else entry
+
+
+def without(config: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """A config without some keys, in its parts too."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: clean(inner) for key, inner in value.items() if key not in keys}
+        return [clean(inner) for inner in value] if isinstance(value, list) else value
+
+    return {key: clean(value) for key, value in config.items() if key not in keys}
+
+
+def keys_of(config: Mapping[str, Any]) -> set[str]:
+    """The keys of a config and of its parts."""
+    return {key for key, _, _ in _entries(config, "", 0)}
 
 
 def _entries(value: object, key: str, depth: int) -> Iterator[tuple[str, object, int]]:
@@ -76,8 +103,8 @@ def _entries(value: object, key: str, depth: int) -> Iterator[tuple[str, object,
 
 
 def _check(file: Path, key: str, value: object) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"{file}: {key[:80]!r} must be finite, got {value}")
+    if isinstance(value, float) and math.isnan(value):
+        raise DataError(f"{file}: {key[:80]!r} must be a number, got {value}")
     if isinstance(value, bool) or not isinstance(value, int) or _FREE.search(key):
         return
     most = LARGEST_COUNT if _COUNTS.search(key) else LARGEST_NUMBER

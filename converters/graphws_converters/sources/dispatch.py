@@ -5,10 +5,12 @@ source                               how it is read
 ===================================  ==============================================================================
 `nn.Module`                          traced and tried (`graphws_converters.modules.conversion`)
 mapping of names to tensors          by its keys and shapes (`graphws_converters.sources.bare`): a hypothesis
-``.pt .pth .th .bin .safetensors``   the state dict inside, as above; a TorchScript program only where allowed
-``….safetensors.index.json``         the state dict in its shards
+file of PyTorch or Lightning,        the state dict inside, as above; what a file is, its first bytes say
+``.safetensors``, NumPy, GGUF
+TorchScript program                  traced and tried, only where its code may run
+``….index.json``                     the state dict in the shards (``.safetensors``, ``.bin``) that it names
 folder with ``config.json``          the model of transformers that it names, with its weights where there are any
-folder with ``adapter_config.json``  PEFT's LoRA adapter by itself (`graphws_converters.sources.peft`)
+folder with ``adapter_config.json``  PEFT's LoRA adapter on its base model, where that is on this machine, or by itself
 ``.onnx``                            run by rules of our own, then traced and tried
 ===================================  ==============================================================================
 """
@@ -22,11 +24,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
-from graphws.checkpoints.state_dict import INDEX, SUFFIXES, read_checkpoint
+from graphws.checkpoints.formats import ONNX, format_of
+from graphws.checkpoints.state_dict import INDEXES, SUFFIXES, read_checkpoint
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.bare import convert_bare
-from graphws_converters.sources.peft import CONFIG as ADAPTER
+from graphws_converters.sources.lora_sites import CONFIG as ADAPTER
+from graphws_converters.sources.peft import WEIGHTS as ADAPTERS
 from graphws_converters.sources.peft import convert_adapter, is_adapter, read_adapter
 from graphws_converters.sources.torchscript import convert_torchscript, is_torchscript
 
@@ -43,7 +47,10 @@ class NetworkConverter:
         if isinstance(source, str | Path):
             path = Path(source)
             folder = path.is_dir() and ((path / CONFIG).is_file() or is_adapter(path))
-            return folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEX)
+            if folder or path.suffix in (*SUFFIXES, ".onnx") or path.name.endswith(INDEXES):
+                return True
+            found = format_of(path) if path.is_file() else None
+            return found is not None and not found.advice
         return (
             isinstance(source, Mapping)
             and bool(source)
@@ -62,7 +69,7 @@ class NetworkConverter:
 
     def read(self, source: object) -> Contents:
         """The numbers of an ``.onnx`` file, a Hugging Face folder or an adapter's; see `read_contents`."""
-        if isinstance(source, str | Path) and Path(source).suffix == ".onnx":
+        if isinstance(source, str | Path) and _is_onnx(Path(source)):
             from graphws_converters.sources.onnx_file import read_onnx
 
             return read_onnx(Path(source))
@@ -75,6 +82,10 @@ class NetworkConverter:
         raise UsageError(f"{str(source)[:80]!r} holds no whole network: an .onnx file or a Hugging Face folder does")
 
 
+def _is_onnx(path: Path) -> bool:
+    return path.suffix == ".onnx" or (path.is_file() and format_of(path) == ONNX)
+
+
 def _convert_path(path: Path, hints: Hints) -> Conversion:
     if path.is_dir():
         if is_adapter(path):
@@ -82,7 +93,9 @@ def _convert_path(path: Path, hints: Hints) -> Conversion:
         from graphws_converters.sources.huggingface import convert_folder
 
         return convert_folder(path, hints)
-    if path.suffix == ".onnx":
+    if path.name in ADAPTERS and is_adapter(path.parent):
+        return convert_adapter(path.parent, hints)
+    if _is_onnx(path):
         from graphws_converters.sources.onnx_file import convert_onnx
 
         return convert_onnx(path, hints)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def convert_onnx(path: Path, hints: Hints) -> Conversion:
     if inputs is None:
         declared = {value.name: value.type.tensor_type for value in model.graph.input}
         inputs = tuple(_made_up(path, name, declared[name], hints.random) for name in module.inputs)
-    return convert_module(module, inputs, generator=hints.random, front="recorder", hints=hints)
+    made = convert_module(
+        module, inputs, generator=hints.random, front="recorder", hints=hints, names=module.graph.outputs
+    )
+    return replace(made, notes=(*module.graph.notes, *made.notes))
 
 
 def read_onnx(path: Path) -> Contents:

@@ -5,7 +5,9 @@ alpha / r (alpha / sqrt(r) for rsLoRA).  What a site reads and writes is free, s
 they are; the r numbers between A and B are a space on which every invertible matrix may act.  That is not claimed but
 tried: a module of all sites goes through the door of every module.
 
-Neither peft nor the base model is needed, no code in the folder is run, and no pattern in it is matched.
+Neither peft nor the base model is needed, no code in the folder is run, and no pattern in it is matched.  Where the
+config names a folder on this machine that holds the base model, both are converted together
+(`graphws_converters.sources.peft_base`).
 
 Source: Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, 2021, equation 3; Kalajdzievski, *A Rank
 Stabilization Scaling Factor for Fine-Tuning with LoRA*, 2023; Liu et al., *DoRA*, 2024.
@@ -13,71 +15,31 @@ Stabilization Scaling Factor for Fine-Tuning with LoRA*, 2023; Liu et al., *DoRA
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
 from graphws.checkpoints.state_dict import read_checkpoint
-from graphws.errors import DataError
+from graphws.errors import DataError, UsageError
 from graphws.graph import Weights
 from graphws_converters.modules.conversion import convert_module
 from graphws_converters.sources.config import read_config
+from graphws_converters.sources.lora_sites import CONFIG, Site, read_adapter_config, register, sites_of
+from graphws_converters.sources.peft_base import base_of, on_base, why_not
+from graphws_converters.sources.sample import sample_inputs
 
-CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-MOST_SITES = 4096
-_KEY = re.compile(
-    r"(?P<site>[A-Za-z0-9_.]{1,500})\.lora_"
-    r"(?P<part>A|B|embedding_A|embedding_B|magnitude_vector)(\.(?!weight$|bias$)\w{1,100})?(\.(?P<leaf>weight|bias))?"
-)
-_PATTERN = re.compile(r"\^?[A-Za-z0-9_.]{1,500}")
-_WRAPPER = "base_model.model."
-_REFUSED = ("target_parameters", "megatron_config", "use_qalora", "alora_invocation_tokens")
-"""Options under which a tensor is another thing than here."""
 
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter."""
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in WEIGHTS)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer of the base model that the adapter changes.
-
-    Attributes:
-        path: Of the layer in the base model.
-        scaling: alpha / r, or alpha / sqrt(r).
-        keys: For each part (``A``, ``B``, ``B.bias``, ``magnitude``) its key.
-        shape: Of A.
-        embedding: Whether it looks rows up.
-    """
-
-    path: str
-    scaling: float
-    keys: Mapping[str, str]
-    shape: tuple[int, ...]
-    embedding: bool
-
-    @property
-    def kind(self) -> str:
-        """The path without the numbers of layers and the names that peft puts before it."""
-        return ".".join(part for part in self.path.removeprefix(_WRAPPER).split(".") if not part.isdigit())
-
-    def inputs(self, generator: torch.Generator) -> Tensor:
-        """Two rows of what it reads: of a convolution's kernel size, so that one number is written."""
-        if self.embedding:
-            return torch.randint(self.shape[1], (2,), generator=generator)
-        return torch.randn(2, *self.shape[1:], generator=generator)
 
 
 class Adapter(nn.Module):
@@ -95,16 +57,7 @@ class Adapter(nn.Module):
         super().__init__()
         self._sites = sites
         for key, tensor in state.items():
-            *path, name = key.split(".")
-            try:
-                owner: nn.Module = self
-                for part in path:
-                    if part not in owner._modules:
-                        owner.add_module(part, nn.Module())
-                    owner = owner.get_submodule(part)
-                owner.register_parameter(name, nn.Parameter(tensor, requires_grad=False))
-            except (KeyError, AttributeError, TypeError):
-                raise DataError(f"{key[:200]!r} cannot be the path of a parameter") from None
+            register(self, key, tensor)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """B A x, scaled, for each site."""
@@ -130,18 +83,30 @@ class Adapter(nn.Module):
 
 
 def convert_adapter(folder: Path, hints: Hints) -> Conversion:
-    """The graph of the adapter in a folder.
+    """The graph of the adapter in a folder: on its base model, where that is on this machine, or by itself.
 
-    Law: ``weights.to_state_dict()`` is the file's state dict, bit for bit; every rank is a space of action ``linear``.
+    Law: ``weights.to_state_dict()`` has the file's tensors, bit for bit; every rank is a space of action ``linear``.
 
     Raises:
         DataError: Where config or weights cannot be read, are no LoRA's, or do not fit each other.
     """
-    state, sites = _read(folder)
-    rng = hints.random
-    module, inputs = Adapter(state, sites), tuple(site.inputs(rng) for site in sites)
+    state, sites, base = _read(folder)
+    rng, alone = hints.random, f"a LoRA adapter of {len(sites)} sites"
+    reasons = []
+    if base is not None:
+        try:
+            model, said = on_base(base, state, sites)
+        except (DataError, UsageError) as error:
+            reasons = [why_not(error)]
+        else:
+            given = hints.example_inputs
+            found = sample_inputs(model, rng, "cpu") if given is None else given
+            made = convert_module(model, found, generator=rng, hints=replace(hints, example_inputs=found))
+            return replace(made, notes=(f"{alone} on its base model {base.name!r}", *said, *made.notes))
+    module = Adapter(state, sites)
+    inputs = tuple(site.inputs(rng) for site in sites)
     made = convert_module(module, inputs, generator=rng, hints=replace(hints, example_inputs=inputs))
-    notes = [f"a LoRA adapter of {len(sites)} sites"]
+    notes = [alone, *reasons]
     if any("magnitude" in site.keys for site in sites):
         notes.append("DoRA: magnitudes scale what is added here; the norms that they replace are the base model's")
     return replace(_with_roles(made, sites), notes=(*notes, *made.notes))
@@ -153,17 +118,22 @@ def read_adapter(folder: Path) -> Contents:
     Raises:
         DataError: As `convert_adapter`.
     """
-    state, sites = _read(folder)
+    state, sites, base = _read(folder)
+    if base is not None:
+        with contextlib.suppress(DataError, UsageError):  # then it is converted by itself, too
+            model, _ = on_base(base, state, sites)
+            texts = [site.path for site in sites], [site.scaling for site in sites], read_config(base / "config.json")
+            return Contents(dict(model.state_dict()), json.dumps(texts, sort_keys=True))
     return Contents(state, json.dumps([[site.path, site.scaling, dict(site.keys)] for site in sites]))
 
 
-def _read(folder: Path) -> tuple[dict[str, Tensor], tuple[Site, ...]]:
-    config = _config(folder / CONFIG)
+def _read(folder: Path) -> tuple[dict[str, Tensor], tuple[Site, ...], Path | None]:
+    config = read_adapter_config(folder / CONFIG)
     file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if file is None:
         raise DataError(f"{folder}: no weights in it ({', '.join(WEIGHTS)})")
     state = dict(read_checkpoint(file).state)
-    return state, tuple(_sites(file, state, config))
+    return state, tuple(sites_of(file, state, config)), base_of(folder, config)
 
 
 def _with_roles(made: Conversion, sites: tuple[Site, ...]) -> Conversion:
@@ -179,71 +149,3 @@ def _with_roles(made: Conversion, sites: tuple[Site, ...]) -> Conversion:
     graph = replace(graph, parameters=tuple(parameters))
     weights = None if made.weights is None else Weights(graph, made.weights.tensors)
     return replace(made, graph=graph, weights=weights)
-
-
-def _config(file: Path) -> dict[str, Any]:
-    config = read_config(file)
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise DataError(f"{file}: peft_type is {str(kind)[:80]!r}; only LORA is read")
-    for name in _REFUSED:
-        if config.get(name):
-            raise DataError(f"{file}: {name!r} is set: what its tensors compute is not known here")
-    return config
-
-
-def _sites(file: Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Iterator[Site]:
-    found: dict[str, dict[str, str]] = {}
-    for key in state:
-        match = _KEY.fullmatch(key)
-        if match is None:
-            continue
-        part = match["part"].removeprefix("embedding_").removesuffix("_vector")
-        part = f"{part}.bias" if match["leaf"] == "bias" else part
-        if found.setdefault(match["site"], {}).setdefault(part, key) != key:
-            raise DataError(f"{file}: {key[:200]!r} is there twice, for two adapters: save one of them")
-    if not found:
-        raise DataError(f"{file}: holds no tensors of LoRA: no key ends in '.lora_A.weight'")
-    if len(found) > MOST_SITES:
-        raise DataError(f"{file}: {len(found)} sites, at most {MOST_SITES} are read")
-    for path, keys in found.items():
-        missing = [part for part in ("A", "B") if part not in keys]
-        if missing:
-            raise DataError(f"{file}: {path[:200]!r} has no 'lora_{missing[0]}'")
-        yield _site(file, path, keys, state, config)
-
-
-def _site(
-    file: Path, path: str, keys: Mapping[str, str], state: Mapping[str, Tensor], config: Mapping[str, Any]
-) -> Site:
-    down, up = state[keys["A"]], state[keys["B"]]
-    embedding = ".lora_embedding_A" in keys["A"]
-    rank = down.shape[0] if down.ndim else 0
-    fits = 2 <= down.ndim <= 5 and up.ndim == down.ndim and up.shape[1] == rank and all(n == 1 for n in up.shape[2:])
-    sizes = [state[keys[part]].numel() for part in ("B.bias", "magnitude") if part in keys]
-    if not fits or not rank or (embedding and down.ndim != 2) or any(n != up.shape[0] for n in sizes):
-        shapes = ", ".join(str(tuple(state[key].shape)) for key in keys.values())
-        raise DataError(f"{file}: tensors of shapes {shapes} at {path[:200]!r} are no LoRA's")
-    if not all(state[key].is_floating_point() for key in keys.values()):
-        raise DataError(f"{file}: the tensors at {path[:200]!r} are no floating numbers")
-    alpha = _alpha(file.parent / CONFIG, config, path)
-    scaling = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Site(path, scaling, dict(keys), tuple(down.shape), embedding)
-
-
-def _alpha(file: Path, config: Mapping[str, Any], path: str) -> float:
-    """The alpha of a site: that of the first pattern that names it, else the adapter's."""
-    patterns = config.get("alpha_pattern") or {}
-    if not isinstance(patterns, Mapping):
-        raise DataError(f"{file}: 'alpha_pattern' must be a mapping")
-    value, within = config.get("lora_alpha"), path.removeprefix(_WRAPPER)
-    for pattern, own in patterns.items():
-        if not _PATTERN.fullmatch(pattern):
-            raise DataError(f"{file}: the alpha_pattern {pattern[:80]!r} is an expression; only paths are read")
-        plain = pattern.removeprefix("^")
-        if within == plain or (plain == pattern and within.endswith(f".{plain}")):
-            value = own
-            break
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{file}: 'lora_alpha' must be a number, got {str(value)[:80]!r}")
-    return float(value)

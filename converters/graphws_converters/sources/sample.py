@@ -1,86 +1,142 @@
-"""Example inputs for a model of transformers, made up from its config."""
+"""Example inputs for a model of transformers, made up from its config and tried on the model.
+
+The names are those of its ``forward``: its main input, what it requires, and the other kinds of data that it takes.
+Sizes come from the config (`graphws_converters.sources.made_up`).  The first choice on which the model runs is taken,
+the one that reaches most of the model first.
+"""
 
 from __future__ import annotations
 
-import math
+import inspect
+from collections.abc import Iterator
+from itertools import islice, product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from graphws.errors import UsageError
+from graphws_converters.sources.made_up import BATCH, MAKERS, TEXT, TOKENS, Sizes, patched
 
-BATCH, TOKENS = 2, 12
-LARGEST_INPUT = 1 << 26
-"""Most numbers that an input made up here may have."""
+MOST_TRIES = 24
+"""Most combinations of shapes that are tried for one choice of names."""
+_GRIDS = {"spatial_shapes", "image_grid_thw", "grid_thw"}
+"""Beside these, pictures are lists of patches."""
+_ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids")
+"""What is given only where the model does not run without."""
+_PLACES = {
+    "pixel_values": ("get_image_features", ("image_token_id", "image_token_index")),
+    "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
+    "pixel_values_videos": ("get_video_features", ("video_token_id", "video_token_index")),
+}
+"""Data whose features take the places of tokens: what computes them, and what their tokens are called."""
 
 
 def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> dict[str, Tensor]:
     """Inputs by name, of the shapes that the model's config asks for.
 
     Raises:
-        UsageError: Where the config does not tell.
+        UsageError: Where the config does not tell, or the model runs on none of them.
     """
-    config: Any = model.config
-    name = str(getattr(model, "main_input_name", "input_ids"))
-    makers = {
-        "input_ids": _tokens,
-        "pixel_values": _pictures,
-        "input_values": _waves,
-        "input_features": _features,
-    }
-    if name not in makers:
+    sizes = Sizes(model.config, generator)
+    main = getattr(model, "main_input_name", "input_ids")
+    mains = [main] if isinstance(main, str) else list(main)
+    first, why = None, ""
+    for inputs in _choices(model, sizes, mains, device):
+        placed = {name: x.to(device) for name, x in inputs.items()}
+        first = first or placed
+        fault = _fails(model, placed)
+        if not fault:
+            return placed
+        why = why or fault
+    if first is None:
         raise UsageError(
-            f"{type(model).__name__} takes {name!r}, which cannot be made up: give example inputs (--inputs)"
+            f"{type(model).__name__} takes {mains[0]!r}, which cannot be made up: give example inputs (--inputs)"
         )
+    if device == "meta":  # where more fails than the inputs: the trace will say
+        return first
+    raise UsageError(
+        f"{type(model).__name__} does not run on inputs of the shapes that its config shows ({why}): give example "
+        "inputs (--inputs)"
+    )
+
+
+def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> Iterator[dict[str, Tensor]]:
+    """Inputs of the model, the likeliest first."""
+    signature = inspect.signature(model.forward).parameters
+    required = [name for name, parameter in signature.items() if _is_required(parameter)]
+    known = [name for name in signature if name in MAKERS]
+    least = list(dict.fromkeys([*mains, *required]))
+    some = [name for name in known if name not in _ASKED and name != "pixel_values_videos"]
+    if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
+        some = [name for name in some if name != "future_values"]
+    wanted = [
+        [*some, *least], [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
+        [name for name in some if name in ("input_ids", "decoder_input_ids")],
+    ]  # fmt: skip
+    seen = set()
+    for names in wanted:
+        chosen = tuple(name for name in signature if name in names) or tuple(least)
+        if chosen in seen:
+            continue
+        seen.add(chosen)
+        try:
+            variants = [list(islice(_variants(name, chosen, sizes), MOST_TRIES)) for name in chosen]
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+            continue
+        for made in islice(product(*variants), MOST_TRIES):
+            inputs = dict(zip(chosen, made, strict=True))
+            yield from _placed(model, sizes, inputs, device)
+            yield inputs
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    kinds = (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return parameter.default is parameter.empty and parameter.kind in kinds
+
+
+def _variants(name: str, names: tuple[str, ...], sizes: Sizes) -> Iterator[Tensor]:
+    if name == "pixel_values" and _GRIDS & set(names):
+        return patched(sizes)
+    if name not in MAKERS and name.endswith("input_ids"):
+        return MAKERS["input_ids"](sizes)
+    if name not in MAKERS and name.endswith("pixel_values"):
+        return MAKERS["pixel_values"](sizes)
+    return MAKERS[name](sizes)
+
+
+def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: str) -> Iterator[dict[str, Tensor]]:
+    """The same with tokens that say where the features of a picture, or of sounds, stand in the text."""
+    if "input_ids" not in inputs:
+        return
+    for name, (method, tokens) in _PLACES.items():
+        compute = getattr(model, method, None)
+        try:
+            token = int(sizes.find(*tokens, of="^$"))
+            width = int(sizes.find("hidden_size", "d_model", "n_embd", of=TEXT))
+            if name not in inputs or compute is None:
+                continue
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                taken = inspect.signature(compute).parameters
+                found = compute(
+                    **{key: x.to(device) for key, x in inputs.items() if key in taken and key != "input_ids"}
+                )
+        except Exception:  # the model's own code, on inputs that may be wrong
+            continue
+        found = getattr(found, "pooler_output", found)
+        numbers = sum(leaf.numel() for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor))
+        places = numbers // (width * BATCH)
+        text = inputs["input_ids"][:BATCH, :TOKENS]
+        marks = torch.full((BATCH, places), token, dtype=text.dtype)
+        yield {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+
+
+def _fails(model: Any, inputs: dict[str, Tensor]) -> str:
+    """Why a model does not run on inputs; nothing where it does."""
     try:
-        found = {name: makers[name](config, generator)}
-        if getattr(config, "is_encoder_decoder", False):
-            found["decoder_input_ids"] = _tokens(config, generator)
-        if hasattr(config, "text_config") and hasattr(config, "vision_config"):
-            found = {
-                "input_ids": _tokens(config.text_config, generator),
-                "pixel_values": _pictures(config.vision_config, generator),
-            }
-    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        text = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise UsageError(
-            f"the config does not show the shape of {name!r} ({text}): give example inputs (--inputs)"
-        ) from None
-    return {key: value.to(device) for key, value in found.items()}
-
-
-def _tokens(config: Any, generator: torch.Generator) -> Tensor:
-    longest = int(getattr(config, "max_position_embeddings", 0) or TOKENS + 4) - 4  # some begin their positions later
-    low = min(3, config.vocab_size - 1)  # special tokens come first
-    return torch.randint(low, config.vocab_size, (BATCH, max(2, min(TOKENS, longest))), generator=generator)
-
-
-def _pictures(config: Any, generator: torch.Generator) -> Tensor:
-    size = getattr(config, "image_size", 64)
-    height, width = (size, size) if isinstance(size, int) else tuple(size)
-    return _random(generator, getattr(config, "num_channels", 3), height, width)
-
-
-def _waves(config: Any, generator: torch.Generator) -> Tensor:
-    """Long enough for a few frames behind the convolutions."""
-    length = 1
-    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
-        length = (length + 3 if length == 1 else length - 1) * stride + kernel
-    return _random(generator, length)
-
-
-def _features(config: Any, generator: torch.Generator) -> Tensor:
-    return _random(generator, config.num_mel_bins, 2 * config.max_source_positions)
-
-
-def _random(generator: torch.Generator, *shape: int) -> Tensor:
-    """Random numbers of a shape that may be made.
-
-    Raises:
-        ValueError: Where it is too large.
-    """
-    numbers = BATCH * math.prod(shape)
-    if numbers > LARGEST_INPUT:
-        raise ValueError(f"{numbers:.1e} numbers")
-    return torch.randn(BATCH, *shape, generator=generator)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model(**{name: x.clone() for name, x in inputs.items()})
+    except Exception as error:  # the model's own code, on inputs that may be wrong
+        return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    return ""

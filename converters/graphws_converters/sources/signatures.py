@@ -47,7 +47,7 @@ def recognise(state: Mapping[str, Tensor], hints: Hints) -> Found | None:
     signature = signature_of(state)
     for name, assumed, module, inputs in (*_transformers(state, signature), *_torchvision(state, signature)):
         given = hints.example_inputs if hints.example_inputs is not None else inputs(hints.random)
-        return name, assumed, convert_module(module, given, generator=hints.random)
+        return name, assumed, convert_module(module, given, generator=hints.random, hints=Hints(outputs=hints.outputs))
     return None
 
 

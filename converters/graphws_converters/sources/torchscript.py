@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 
 from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.formats import TORCHSCRIPT, format_of
 from graphws.checkpoints.state_dict import LARGEST_FILE
-from graphws.checkpoints.zip_members import is_zip_of
 from graphws.errors import DataError, UsageError
 from graphws_converters.modules.conversion import convert_module
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code in it, by the names of its members alone."""
-    return path.suffix != ".safetensors" and path.is_file() and is_zip_of(path, "/constants.pkl", "/code/")
+    """Whether a file is an archive with code in it, by the names of its members alone, whatever it is called."""
+    return path.is_file() and format_of(path) == TORCHSCRIPT
 
 
 def convert_torchscript(path: Path, hints: Hints) -> Conversion:

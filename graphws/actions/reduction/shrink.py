@@ -59,6 +59,8 @@ def _block(graph: NetworkGraph, bare: NetworkGraph, parameter: Parameter) -> tup
         return wanted
     if storage.view is not None:
         raise GraphError(f"{storage.key!r} interleaves its parts, so no smaller tensor can be stored in its place")
+    if storage.orders:
+        raise GraphError(f"{storage.key!r} is read in another order, so no smaller tensor can be stored in its place")
     made: list[int] = []
     k = 0
     for length in wanted:
@@ -95,7 +97,7 @@ def _tiled(users: list[Parameter], blocks: dict[str, tuple[int, ...]]) -> dict[s
     for name, storage in storages.items():
         block = tuple(starts[axis][part.start, part.stop] for axis, part in enumerate(storage.index))
         whole = block == tuple((0, n) for n in shape)
-        if storage.view is not None:
+        if storage.view is not None or storage.orders:
             found[name] = storage
         else:
             found[name] = Storage(storage.key, shape, None if whole else block, storage.aliases)

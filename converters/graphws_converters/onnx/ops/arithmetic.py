@@ -26,12 +26,19 @@ _BINARY: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[..., Any]]
 
 def spread(call: Call, *values: Tensor) -> list[Tensor]:
     """Tensors whose common shape is small enough; before opset 7 the second is aligned at the attribute `axis`."""
-    if len(values) == 2 and call.opset < 7 and call.get("broadcast") and "axis" in call.node.attributes:
-        first, second = values
-        behind = first.ndim - call.axis(call.get("axis"), first.ndim) - second.ndim
-        values = first, second.reshape(*second.shape, *[1] * max(behind, 0))
-    call.allow(*torch.broadcast_shapes(*(value.shape for value in values)))
-    return list(values)
+    first, *others = values
+    found = [first, *(other.reshape(_aligned(call, first, other)) for other in others)]
+    call.allow(*torch.broadcast_shapes(*(value.shape for value in found)))
+    return found
+
+
+def _aligned(call: Call, first: Tensor | Known, second: Tensor | Known) -> list[int]:
+    """The shape in which the second of two broadcasts to the first: before opset 7 from the attribute `axis` on."""
+    shape = list(second.shape)
+    if call.opset >= 7 or not call.get("broadcast") or "axis" not in call.node.attributes:
+        return shape
+    behind = first.ndim - call.axis(call.get("axis"), first.ndim) - second.ndim
+    return [*shape, *[1] * max(behind, 0)]
 
 
 def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call, Value, Value], Tensor]:
@@ -39,9 +46,10 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call, Val
 
 
 def _known(function: Callable[..., Any]) -> Callable[..., Known]:
-    def fold(call: Call, *values: Known) -> Known:
-        call.allow(*np.broadcast_shapes(*(value.shape for value in values)))
-        return np.asarray(function(*values))
+    def fold(call: Call, first: Known, *others: Known) -> Known:
+        found = [first, *(other.reshape(_aligned(call, first, other)) for other in others)]
+        call.allow(*np.broadcast_shapes(*(value.shape for value in found)))
+        return np.asarray(function(*found))
 
     return fold
 
@@ -61,7 +69,7 @@ def divide(call: Call, x: Value, y: Value) -> Tensor:
     return first / second if first.is_floating_point() else torch.div(first, second, rounding_mode="trunc")
 
 
-@rules("Pow", known=lambda call, x, y: np.power(x, y).astype(x.dtype))
+@rules("Pow", known=_known(lambda x, y: np.power(x, y).astype(x.dtype)))
 def power(call: Call, x: Value, y: Value) -> Tensor:
     """x^y, of the type of x."""
     first, second = spread(call, *call.tensors(x, y))

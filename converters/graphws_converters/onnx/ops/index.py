@@ -103,27 +103,27 @@ def scatter_nd(call: Call, x: Value, index: Value, updates: Value) -> Tensor:
 
 @rules("OneHot")
 def one_hot(call: Call, index: Value, depth: Value, values: Value) -> Tensor:
-    """`on` at the index, `off` elsewhere, along a new axis."""
+    """`on` at the index, `off` elsewhere, along a new axis; indices count from the back since opset 11."""
     count = (call.ints(depth) or [0])[0]
     off, on = call.tensor(values)
     picked = call.tensor(index).long()
     call.allow(*picked.shape, count)
     axis = call.axis(call.get("axis", -1), picked.ndim + 1)
-    inside = (picked >= -count) & (picked < count)
+    inside = (picked >= (0 if call.opset < 11 else -count)) & (picked < count)
     chosen = F.one_hot(torch.where(inside, picked % count, 0), count).bool() & inside.unsqueeze(-1)
     return torch.where(chosen.movedim(-1, axis), on, off)
 
 
 @rules("TopK")
 def top_k(call: Call, x: Value, k: Value = None) -> list[Tensor]:
-    """The largest (or smallest) numbers along an axis, and where they stand; of equal ones, any."""
+    """The largest (or smallest) numbers along an axis, and where they stand; of equal ones, the first."""
     value = call.tensor(x)
     count = (call.ints(k, "k") or [1])[0]
     axis = call.axis(call.get("axis", -1), value.ndim)
     if not 0 <= count <= value.shape[axis]:
         raise call.refuse(f"the top {count} of {value.shape[axis]} numbers")
-    found = torch.topk(value, count, axis, bool(call.get("largest", 1)), True)
-    return [found.values, found.indices]
+    found = torch.sort(value, dim=axis, descending=bool(call.get("largest", 1)), stable=True)
+    return [found.values.narrow(axis, 0, count), found.indices.narrow(axis, 0, count)]
 
 
 @rules("ArgMax", "ArgMin")

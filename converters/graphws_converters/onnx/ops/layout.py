@@ -78,14 +78,21 @@ def unsqueeze(call: Call, x: Value, axes: Value = None) -> Tensor:
     return value
 
 
-@rules("Concat", known=lambda call, *values: np.concatenate(values, call.get("axis", 0)))
+def _joined(call: Call) -> int:
+    axis: int = call.get("axis", 1 if call.opset < 4 else 0)
+    return axis
+
+
+@rules("Concat", known=lambda call, *values: np.concatenate(values, _joined(call)))
 def concat(call: Call, *values: Value) -> Tensor:
     """End to end along an axis."""
-    return torch.cat(call.tensors(*values), call.get("axis", 1 if call.opset < 4 else 0))
+    return torch.cat(call.tensors(*values), _joined(call))
 
 
 def _pieces(call: Call, x: Tensor | Known, split: Value) -> tuple[list[int], int]:
     axis = call.axis(call.get("axis", 0), x.ndim)
+    if call.opset < 2 and "axis" not in call.node.attributes:
+        raise call.refuse("a split without an axis in opset 1")
     lengths = call.ints(split, "split")
     if lengths is None:
         parts = call.get("num_outputs", len(call.node.outputs))
@@ -154,17 +161,20 @@ def expand(call: Call, x: Value, lengths: Value) -> Tensor:
     return value.expand(_expanded(call, value, lengths))
 
 
-def _repeats(call: Call, x: Tensor | Known, repeats: Value) -> list[int]:
+def _repeats(call: Call, x: Tensor | Known, repeats: Value, axis: Value) -> list[int]:
     counts = call.ints(repeats) or []
+    if axis is not None:
+        along = (call.axes(axis, x.ndim) or [0])[0]
+        counts = [counts[0] if k == along else 1 for k in range(x.ndim)]
     call.allow(*(a * b for a, b in zip(x.shape, counts, strict=True)))
     return counts
 
 
-@rules("Tile", known=lambda call, x, repeats: np.tile(x, _repeats(call, x, repeats)))
-def tile(call: Call, x: Value, repeats: Value) -> Tensor:
-    """Repeated along each axis."""
+@rules("Tile", known=lambda call, x, repeats, axis=None: np.tile(x, _repeats(call, x, repeats, axis)))
+def tile(call: Call, x: Value, repeats: Value, axis: Value = None) -> Tensor:
+    """Repeated along each axis; before opset 6 along one."""
     value = call.tensor(x)
-    return value.repeat(_repeats(call, value, repeats))
+    return value.repeat(_repeats(call, value, repeats, axis))
 
 
 _MODES = ("edge", "reflect", "wrap")

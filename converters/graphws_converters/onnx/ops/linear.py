@@ -119,4 +119,6 @@ def _cut(call: Call, whole: list[int], strides: list[int], value: Tensor) -> tup
     total = [max(n - w, 0) for n, w in zip(whole, wanted[-rank:], strict=True)]
     small = [n // 2 for n in total]
     large = [n - n // 2 for n in total]
-    return (large, small) if auto == "SAME_LOWER" else (small, large)
+    if call.opset < 11 and auto == "NOTSET" and small != large:  # its text says one end, runtimes take the other
+        raise call.refuse("an output shape with padding that cannot be halved, before opset 11,")
+    return (small, large) if auto == "SAME_UPPER" else (large, small)

@@ -13,10 +13,18 @@ rules = Rules()
 
 @rules("BatchNormalization")
 def batch_norm(call: Call, x: Value, scale: Value, shift: Value, mean: Value, variance: Value) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon), channel by channel, with stored statistics."""
-    if call.get("training_mode"):
+    """(x - mean) / sqrt(variance + epsilon), channel by channel, with stored statistics.
+
+    Before opset 9 `spatial` = 0 has them for each entry of a sample.  What says that it trains is an attribute, from
+    opset 7 to 13 the number of outputs.
+    """
+    several = len([name for name in call.node.outputs if name]) > 1
+    if call.get("training_mode") or (not call.get("is_test") if call.opset < 7 else several):
         raise call.refuse("batch normalisation while training")
     value, m, v, s, b = call.tensors(x, mean, variance, scale, shift)
+    if call.opset < 9 and not call.get("spatial", 1) and value.ndim > 2:
+        epsilon: float = call.get("epsilon", 1e-5)
+        return (value - m) * (v + epsilon).rsqrt() * s + b
     return F.batch_norm(value, m, v, s, b, False, 0.0, call.get("epsilon", 1e-5))
 
 

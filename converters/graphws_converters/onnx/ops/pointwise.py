@@ -50,10 +50,17 @@ def identity(call: Call, x: Value) -> Value:
 
 @rules("Dropout")
 def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> list[Value]:
-    """x; a network that drops numbers at random has no function to convert."""
-    if training is not None and bool(call.tensor(training).any()):
+    """x; a network that drops numbers at random has no function to convert.
+
+    What says that it does is an input, and before opset 7 an attribute whose default it is.
+    """
+    early = call.opset < 7 and not call.get("is_test") and call.get("ratio", 0.5)
+    if early or (training is not None and bool(call.tensor(training).any())):
         raise call.refuse("dropout while training")
-    return [x, torch.ones_like(call.tensor(x), dtype=torch.bool)] if len(call.node.outputs) > 1 else [x]
+    if len(call.node.outputs) == 1:
+        return [x]
+    value = call.tensor(x)
+    return [x, torch.ones_like(value, dtype=torch.bool if call.opset >= 10 else value.dtype)]
 
 
 @rules("LeakyRelu")
@@ -64,9 +71,12 @@ def leaky_relu(call: Call, x: Value) -> Tensor:
 
 @rules("PRelu")
 def prelu(call: Call, x: Value, slope: Value) -> Tensor:
-    """x above 0, slope x below; the slope broadcasts to x."""
-    value = call.tensor(x)
-    return torch.where(value > 0, value, value * call.tensor(slope))
+    """x above 0, slope x below; the slope broadcasts to x, and before opset 7 one of several goes by channel."""
+    value, factor = call.tensors(x, slope)
+    if call.opset < 7 and factor.ndim == 1 and factor.numel() > 1 and value.ndim > 1:
+        factor = factor.reshape(-1, *[1] * (value.ndim - 2))
+    call.allow(*torch.broadcast_shapes(value.shape, factor.shape))
+    return torch.where(value > 0, value, value * factor)
 
 
 @rules("Elu")
@@ -83,9 +93,10 @@ def celu(call: Call, x: Value) -> Tensor:
 
 @rules("Selu")
 def selu(call: Call, x: Value) -> Tensor:
-    """gamma times the ELU; the constants are attributes."""
-    gamma: float = call.get("gamma", 1.0507009873554805)
-    alpha: float = call.get("alpha", 1.6732632423543772)
+    """gamma times the ELU; the constants are attributes, of fewer digits before opset 6."""
+    short = call.opset < 6
+    gamma: float = call.get("gamma", 1.0507 if short else 1.0507009873554805)
+    alpha: float = call.get("alpha", 1.6732 if short else 1.6732632423543772)
     return gamma * F.elu(call.tensor(x), alpha)
 
 
@@ -123,7 +134,13 @@ def shrink(call: Call, x: Value) -> Tensor:
     return torch.where(value.abs() > limit, outer, torch.zeros_like(value))
 
 
-@rules("Clip", known=lambda call, x, low=None, high=None: np.clip(x, low, high))
+def _clip_known(call: Call, x: Known, low: Known | None = None, high: Known | None = None) -> Known:
+    least, most = call.get("min") if low is None else low, call.get("max") if high is None else high
+    found = x if least is None else np.maximum(x, np.asarray(least, x.dtype))
+    return found if most is None else np.minimum(found, np.asarray(most, x.dtype))
+
+
+@rules("Clip", known=_clip_known)
 def clip(call: Call, x: Value, low: Value = None, high: Value = None) -> Tensor:
     """x between two bounds, which are inputs, or attributes before opset 11."""
     lowest = call.get("min") if low is None else call.tensor(low).item()

@@ -17,9 +17,13 @@ rules = Rules()
 def upsample(call: Call, x: Value, scales: Value = None) -> Tensor:
     """The forerunner of Resize: by factors, which keep the corner of the first pixel."""
     value = call.tensor(x)
-    factors = _floats(call, scales) or list(call.get("scales", []))
+    if call.opset < 7:
+        factors = [1.0, 1.0, call.get("height_scale"), call.get("width_scale")]
+    else:
+        factors = _floats(call, scales) or list(call.get("scales", []))
     lengths = [int(n * f) for n, f in zip(value.shape, factors, strict=True)]
-    return _interpolate(call, value, lengths, factors, "asymmetric", call.get("mode", "nearest"), "floor")
+    mode = "linear" if call.get("mode") == "bilinear" else call.get("mode", "nearest")
+    return _interpolate(call, value, lengths, factors, "asymmetric", mode, "simple")
 
 
 @rules("Resize")
@@ -40,7 +44,7 @@ def resize(call: Call, x: Value, roi: Value = None, scales: Value = None, sizes:
         factors = [named.get(k, 1.0) for k in range(value.ndim)]
         lengths = [int(n * f) for n, f in zip(value.shape, factors, strict=True)]
     place = call.get("coordinate_transformation_mode", "half_pixel" if call.opset > 10 else "asymmetric")
-    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset > 10 else "floor")
+    rounding = call.get("nearest_mode", "round_prefer_floor" if call.opset > 10 else "simple")
     return _interpolate(call, value, lengths, factors, place, call.get("mode", "nearest"), rounding)
 
 
@@ -58,7 +62,8 @@ def _interpolate(
             continue
         at = _positions(call, x.shape[axis], length, factor, place)
         if mode == "nearest":
-            x = x.index_select(axis, _nearest(call, at, rounding).clamp(0, x.shape[axis] - 1))
+            rounded = rounding if rounding != "simple" else "ceil" if factor < 1 else "floor"
+            x = x.index_select(axis, _nearest(call, at, rounded).clamp(0, x.shape[axis] - 1))
         else:
             taps = _inside(call, _taps(call, at, mode), x.shape[axis])
             x = _mixed(x, axis, taps)
@@ -97,7 +102,9 @@ def _nearest(call: Call, at: Tensor, rounding: str) -> Tensor:
         return at.ceil().long()
     if rounding == "round_prefer_ceil":
         return (at + 0.5).floor().long()
-    return (at - 0.5).ceil().long()
+    if rounding == "round_prefer_floor":
+        return (at - 0.5).ceil().long()
+    raise call.refuse(f"a resize that rounds by {rounding!r}")
 
 
 def _taps(call: Call, at: Tensor, mode: str) -> list[tuple[Tensor, Tensor]]:

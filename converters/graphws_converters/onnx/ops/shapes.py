@@ -33,8 +33,19 @@ def size(call: Call, x: Value) -> Known:
     return np.asarray(call.tensor(x).numel(), dtype=np.int64)
 
 
+def _number(call: Call) -> int:
+    """The type that a cast asks for, by its number; before opset 6 it is a name."""
+    wanted = call.get("to")
+    if not isinstance(wanted, str):
+        return int(wanted)
+    numbers = dict(onnx.TensorProto.DataType.items())
+    if wanted not in numbers:
+        raise call.refuse(f"a cast to type {wanted[:40]!r}")
+    return int(numbers[wanted])
+
+
 def _cast_known(call: Call, x: Known, *like: Known) -> Known:
-    dtype: Any = like[0].dtype if like else onnx.helper.tensor_dtype_to_np_dtype(call.get("to"))
+    dtype: Any = like[0].dtype if like else onnx.helper.tensor_dtype_to_np_dtype(_number(call))
     if x.dtype.kind not in "fiub" or np.dtype(dtype).kind not in "fiub":
         raise call.refuse(f"a cast from {x.dtype} to {np.dtype(dtype)}")
     with np.errstate(invalid="ignore"):
@@ -44,7 +55,7 @@ def _cast_known(call: Call, x: Known, *like: Known) -> Known:
 @rules("Cast", known=_cast_known)
 def cast(call: Call, x: Value) -> Tensor:
     """x as another type; a floating type is that of the module where the module was cast itself."""
-    number = call.get("to")
+    number = _number(call)
     if number not in _TYPES:
         raise call.refuse(f"a cast to type {onnx.TensorProto.DataType.Name(number)}")
     dtype = _TYPES[number]
