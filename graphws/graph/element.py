@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -50,10 +51,7 @@ class Monomial:
 
     def apply(self, tensor: Tensor, axis: int, power: int) -> Tensor:
         """Acts on one axis of a (batch, ...) tensor."""
-        if self.perm.ndim == 1:
-            moved = tensor.index_select(axis, self.perm)
-        else:
-            moved = tensor.gather(axis, _along(self.perm, tensor, axis).expand(tensor.shape))
+        moved = tensor.gather(axis, _along(self.perm, tensor, axis).expand(tensor.shape))
         if self.scale is None or power == 0:
             return moved
         return moved * _along(self.scale.to(tensor.dtype) ** power, tensor, axis)
@@ -110,9 +108,13 @@ class LinearMap:
             return tensor
         if power not in (1, -1):
             raise GraphError(f"a general linear map cannot act on an axis of power {power}: only on 1, 0 and -1")
-        weight = self.weight.to(tensor.dtype)
-        if power == -1:
-            weight = torch.linalg.inv(weight).mT
+        if self._families is not None:
+            rows, columns, blocks = self._families
+            blocks = (blocks if power == 1 else torch.linalg.inv(blocks).mT).to(tensor.dtype)
+            read = torch.movedim(tensor, axis, 0)[columns.flatten()]
+            mixed = torch.bmm(blocks, read.reshape(*columns.shape, -1)).reshape(read.shape)
+            return torch.movedim(mixed[rows.flatten().argsort()], 0, axis)
+        weight = (self.weight if power == 1 else self._inverse.mT).to(tensor.dtype)
         if weight.ndim == 2:
             return torch.movedim(torch.tensordot(tensor, weight, dims=([axis], [1])), -1, axis)
         rows = torch.movedim(tensor, axis, 1)
@@ -125,7 +127,34 @@ class LinearMap:
 
     def inverse(self) -> LinearMap:
         """The map that undoes this one."""
-        return LinearMap(torch.linalg.inv(self.weight))
+        return LinearMap(self._inverse)
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        inverse: Tensor = torch.linalg.inv(self.weight)
+        return inverse
+
+    @cached_property
+    def _families(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Rows (h, d), columns (h, d) and blocks (h, d, d) of a matrix that is all zero elsewhere.
+
+        So are those of a space inside another, where the elements of one parent mix among themselves: acting block by
+        block takes h times less.  None for any other matrix, and for one for each network.
+        """
+        if self.weight.ndim > 2 or self.weight.is_meta:
+            return None
+        filled = self.weight != 0
+        first = filled.to(torch.uint8).argmax(1)  # the columns of a family start at the same place for all of its rows
+        counts = first.unique(return_counts=True)[1]
+        if len(counts) < 2 or not bool((counts == counts[0]).all()):
+            return None
+        rows = first.argsort(stable=True).reshape(len(counts), -1)
+        columns = filled[rows[:, 0]].nonzero()[:, 1]
+        if columns.numel() != self.size:
+            return None
+        columns = columns.reshape(rows.shape)
+        blocks = self.weight[rows.unsqueeze(2), columns.unsqueeze(1)]
+        return (rows, columns, blocks) if blocks.count_nonzero() == filled.count_nonzero() else None
 
     def select(self, index: Tensor) -> LinearMap:
         """Of a map for each network, those of some."""
@@ -143,8 +172,23 @@ def compose(first: SpaceElement, second: SpaceElement) -> SpaceElement:
     """`first` after `second`; a monomial map among matrices becomes a matrix."""
     if isinstance(first, Monomial) and isinstance(second, Monomial):
         return first.compose(second)
-    dtype = first.weight.dtype if isinstance(first, LinearMap) else second.matrix().dtype
-    return LinearMap(first.matrix(dtype) @ second.matrix(dtype))
+    if isinstance(first, LinearMap) and isinstance(second, LinearMap):
+        return first.compose(second)
+    if first.batch != second.batch:
+        dtype = first.weight.dtype if isinstance(first, LinearMap) else second.matrix().dtype
+        return LinearMap(first.matrix(dtype) @ second.matrix(dtype))
+    if isinstance(first, LinearMap):  # columns in another order
+        assert isinstance(second, Monomial)
+        return LinearMap(_on_matrix(second.inverse(), first.weight, 2, -1))
+    assert isinstance(second, LinearMap)
+    return LinearMap(_on_matrix(first, second.weight, 1, 1))
+
+
+def _on_matrix(element: Monomial, weight: Tensor, axis: int, power: int) -> Tensor:
+    """Acts on rows (axis 1) or columns (axis 2) of a matrix, or of one for each network."""
+    if weight.ndim == 3:
+        return element.apply(weight, axis, power)
+    return element.apply(weight.unsqueeze(0), axis, power).squeeze(0)
 
 
 def stack(elements: Sequence[SpaceElement]) -> SpaceElement:

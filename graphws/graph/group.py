@@ -57,16 +57,16 @@ class GroupElement:
             raise GraphError(
                 f"this group element is one for each of {max(others)} networks, the weights hold {weights.batch}"
             )
-        tensors = {}
-        for parameter in self.graph.parameters:
-            tensor = weights[parameter.name]
-            for k, axis in enumerate(parameter.axes):
-                if axis.inner and (axis.space in self.maps or self.graph.space(axis.space).parent in self.maps):
-                    tensor = self._inside(tensor, parameter, k)
-                elif not axis.inner and axis.space in self.maps:
-                    tensor = self.maps[axis.space].apply(tensor, k + 1, axis.power)
-            tensors[parameter.name] = tensor
-        return Weights(self.graph, tensors)
+        return Weights(self.graph, {p.name: self.move(p, weights[p.name]) for p in self.graph.parameters})
+
+    def move(self, parameter: Parameter, tensor: Tensor) -> Tensor:
+        """What becomes of the tensor of one parameter, shape (batch, ...): itself where nothing moves it."""
+        for k, axis in enumerate(parameter.axes):
+            if axis.inner and (axis.space in self.maps or self.graph.space(axis.space).parent in self.maps):
+                tensor = self._inside(tensor, parameter, k)
+            elif not axis.inner and axis.space in self.maps:
+                tensor = self.maps[axis.space].apply(tensor, k + 1, axis.power)
+        return tensor
 
     def _inside(self, tensor: Tensor, parameter: Parameter, k: int) -> Tensor:
         """Acts on an inner axis: children and their parents are put on one axis, as the maps have it.

@@ -94,7 +94,7 @@ def _largest(changes: list[float]) -> float:
 
 def changed(weights: Weights, moved: Weights) -> list[str]:
     """The parameters that an element moves."""
-    return [name for name, x in weights.items() if not torch.equal(x, moved[name])]
+    return [name for name, x in weights.items() if x is not moved[name] and not torch.equal(x, moved[name])]
 
 
 def left_behind(weights: Weights, moved: Weights, name: str) -> Weights:

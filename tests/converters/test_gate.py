@@ -13,6 +13,7 @@ from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, VerificationError
 from graphws.graph import NetworkGraph, Parameter, Space, Weights
 from graphws_converters.analysis.engine import Engine
+from graphws_converters.gate.controls import halves
 from graphws_converters.gate.gate import Outcome, disturb, gate, tolerance_of
 from graphws_converters.gate.outputs import Run
 from graphws_converters.modules.conversion import convert_module
@@ -239,6 +240,48 @@ def test_a_bias_left_behind_is_no_control() -> None:
     assert blind.verification is None
     assert re.fullmatch(r"leaving a parameter behind changes the outputs by \S+ only: too little to tell", blind.reason)
     assert gate(graph, weights, wider, _rng(), tolerance=1e-8).verification is not None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 49])
+def test_halves_part_any_two(count: int) -> None:
+    parts = [set(half) for half in halves(count)]
+    assert len(parts) <= count.bit_length()
+    assert all(any((a in half) != (b in half) for half in parts) for a in range(count) for b in range(a))
+
+
+@pytest.mark.parametrize("spaces", [2, 3, 6])
+def test_claims_that_hold_only_together_are_not_verified(spaces: int) -> None:
+    """Spaces of two elements, which every element exchanges: all at once they leave a product of all alone."""
+    names = [f"s{k}" for k in range(spaces)]
+    parameters = tuple(Parameter(f"{tensor}{n}", n, "weight") for tensor in "vw" for n in names)
+    graph = NetworkGraph(tuple(Space(n, 2) for n in names), parameters)
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=_rng(), dtype=torch.float64))
+
+    def products(network: Weights) -> Tensor:
+        return torch.stack([network[f"v{n}"] * network[f"w{n}"] for n in names])
+
+    def together(network: Weights) -> Tensor:
+        return products(network).prod(0).sum(1)
+
+    def apart(network: Weights) -> Tensor:
+        return products(network).sum(0).sum(1)
+
+    found = gate(graph, weights, together, _rng(), tolerance=1e-8)
+    assert found.verification is None
+    assert re.match(r"space 's\d' alone changes the outputs by \S+, all spaces at once do not", found.reason)
+    assert gate(graph, weights, apart, _rng(), tolerance=1e-8).verification is not None
+
+
+def test_a_source_without_gradients_is_run_instead() -> None:
+    graph = NetworkGraph(
+        (Space("hidden", 8),), (Parameter("a", "hidden", "weight"), Parameter("b", "hidden", "weight"))
+    )
+    weights = Weights.unflatten(graph, torch.randn(1, graph.numel, generator=_rng(), dtype=torch.float64))
+
+    def detached(network: Weights) -> Tensor:
+        return (network["a"].detach() * network["b"].detach()).sum(1)
+
+    assert gate(graph, weights, detached, _rng(), tolerance=1e-8).verification is not None
 
 
 def test_disturbed_weights_keep_what_is_positive(rolled: Rolled) -> None:

@@ -21,9 +21,16 @@ def _linear(batched: bool) -> LinearMap:
     return LinearMap(torch.randn((BATCH, N, N) if batched else (N, N), generator=RNG, dtype=torch.float64))
 
 
+def _nested() -> LinearMap:
+    """Two families that change places, each of which mixes two elements."""
+    blocks = torch.randn(2, 2, 2, generator=RNG, dtype=torch.float64)
+    return LinearMap(torch.block_diag(*blocks)[:, [2, 0, 3, 1]])
+
+
 ELEMENTS: list[SpaceElement] = [
     *(_monomial(batched, scaled) for batched in (False, True) for scaled in (False, True)),
     *(_linear(batched) for batched in (False, True)),
+    _nested(),
 ]
 
 
@@ -73,3 +80,15 @@ def test_a_matrix_acts_on_plain_powers_only() -> None:
     message = r"^a general linear map cannot act on an axis of power 2: only on 1, 0 and -1$"
     with pytest.raises(GraphError, match=message):
         element.apply(x, 1, 2)
+
+
+def test_a_matrix_of_families_acts_block_by_block() -> None:
+    """Only the cost differs, so what is tested above for its results is looked at here."""
+    nested = _nested()
+    assert nested._families is not None
+    assert nested._families[2].shape == (2, 2, 2)
+    for other in (_linear(False), _linear(True), LinearMap(torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 2]]))):
+        assert other._families is None
+    part = nested.weight.clone()
+    part[0, 0] += 1  # one number outside of its family
+    assert LinearMap(part)._families is None

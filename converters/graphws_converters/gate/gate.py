@@ -107,9 +107,9 @@ def gate(
         heard = heard or not quiet
         if control < LEAST_CONTROL and not quiet:
             control = max(control, control_of(weights, moved, before, run))
+        del moved  # before parts of the element make others
         if seen is None and draw >= min(1, draws - 1) and not quiet:
             seen = sight(element, weights, before, run, error, tolerance)
-        del moved  # before parts of the element make others
     if not heard and graph.log10_order() > 0:
         return Outcome(None, "all outputs are zero: there is nothing to measure a change by")
     seen = seen or Sight("the outputs are all zero at most of the weights that were tried")

@@ -74,11 +74,21 @@ def change(before: Outputs, after: Outputs) -> float:
         return math.inf
     pairs = [(x, y) for x, y in zip(before, after, strict=True) if x.numel()]
     scales = [float(scale_of(x)) for x, _ in pairs]
-    least = LEAST_SHARE * max(scales, default=0.0)
-    shares = [min(1.0, scale / least) if least else 1.0 for scale in scales]
+    shares = [scale / shown if shown else 1.0 for scale, shown in zip(scales, _raised(scales), strict=True)]
     found = [relative_change(x, y) * share for (x, y), share in zip(pairs, shares, strict=True)]
     found += [change_of_slices(x, y, LEAST_OF_SLICES) * share for (x, y), share in zip(pairs, shares, strict=True)]
     return next((each for each in found if math.isnan(each)), max(found, default=0.0))
+
+
+def scales_of(outputs: Outputs) -> list[float]:
+    """What changes of each output are compared with; 0 for one without numbers."""
+    several = (outputs,) if isinstance(outputs, Tensor) else outputs
+    return _raised([float(scale_of(x)) if x.numel() else 0.0 for x in several])
+
+
+def _raised(scales: list[float]) -> list[float]:
+    """Scales, none smaller than a share of the largest."""
+    return [max(scale, LEAST_SHARE * max(scales)) for scale in scales]
 
 
 def silent(outputs: Outputs) -> bool:
