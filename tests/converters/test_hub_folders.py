@@ -31,6 +31,8 @@ from tests.graph import samples
 pytest.importorskip("transformers")
 QUICK = ("TimeSeriesTransformerForPrediction", "MusicgenForCausalLM", "CLIPModel")
 BERT = Family("BertForMaskedLM", "BertConfig", TEXT)
+ONE_PATH = ("NystromformerForMaskedLM", "SwitchTransformersForConditionalGeneration")
+"""Families that read numbers out of tensors and go on by them: a trace is one path of several, and says so."""
 NAMES = [family.model for family in FAMILIES]
 
 
@@ -94,7 +96,11 @@ def test_a_folder_is_converted_by_itself(family: Family, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family.model not in QUICK])
 def test_every_family_is_converted_from_its_folder(family: Family, tmp_path: Path) -> None:
-    _loads(tmp_path, family.save(tmp_path))
+    model = family.save(tmp_path)
+    if family.model in ONE_PATH:
+        assert convert(tmp_path).verdict.startswith("UNVERIFIED (one path seen: a number was read from ")
+    else:
+        _loads(tmp_path, model)
 
 
 def test_the_end_of_a_text_is_marked_and_no_other_special_token_is_made_up() -> None:

@@ -91,10 +91,13 @@ def test_afterwards_everything_is_heard_again(lines: Lines, capsys: pytest.Captu
 def test_loggers_of_others_are_left_alone(name: str) -> None:
     handler = Lines()
     logger = logging.getLogger(name)
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)  # other tests quieten some
     try:
         with quiet_export():
             logger.warning("heard")
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
     assert handler.texts == ["heard"]

@@ -124,7 +124,9 @@ def test_a_folder_of_hugging_face_with_and_without_weights(tmp_path: Path) -> No
     model.save_pretrained(tmp_path / "full")
     _, full = _convert(tmp_path / "full", tmp_path)
     assert full.verified, full.verdict
-    assert full.graph.spaces == empty.graph.spaces
+    moving = [[space for space in found.graph.spaces if space.moves] for found in (full, empty)]
+    assert moving[0] == moving[1], "without numbers the group is the same; what is free may have another reason"
+    assert moving[0]
     assert full.weights is not None
     state = full.weights.to_state_dict()
     assert all(torch.equal(state[key], value) for key, value in model.state_dict().items() if key in state)

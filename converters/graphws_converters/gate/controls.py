@@ -11,6 +11,7 @@ is tried on halves of them, such that any two are parted by one: log2(spaces) ru
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -130,7 +131,8 @@ def _slopes(weights: Weights, before: Outputs, run: Run) -> dict[str, Tensor]:
     }
     rng = torch.Generator().manual_seed(0)
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of modules that look at the gradients of their weights
             outputs = run(Weights(weights.graph, {**weights.tensors, **leaves}))
             mixed = [
                 (x * torch.randn(x.shape, generator=rng, dtype=torch.float64).to(x)).sum().abs() / scale

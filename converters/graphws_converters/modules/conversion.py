@@ -281,23 +281,27 @@ def _sharpen(
 
     plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
     sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
-    types = {name: tensor.dtype for name, tensor in twin.state_dict().items()}
+    types = {name: tensor.dtype for name, tensor in _held(twin)}
     own = None
     if any(dtype.is_floating_point and dtype != torch.float64 for dtype in types.values()):
         with suppress(TraceFailure, UsageError):  # what it cannot do, the trace will say
             own = steps_of(record_program(twin, *plain))
     twin.double()
-    for tensor in [*twin.parameters(), *twin.buffers()]:
+    for _, tensor in _held(twin):
         tensor.data = double(tensor.data)  # `Module.double` leaves complex numbers as they are
     try:
         with torch.no_grad():
             twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])
     except Exception:  # some modules insist on their own type
-        for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
-            if name in types:
-                tensor.data = tensor.data.to(types[name])
+        for name, tensor in _held(twin):
+            tensor.data = tensor.data.to(types[name])
         return *plain, None
     return *sharp, own
+
+
+def _held(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers, also those that the state dict leaves out."""
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _stored(module: nn.Module) -> dict[str, Stored]:
@@ -361,7 +365,7 @@ def _runner(
     def tried(weights: Weights, *given: Any) -> Any:
         learns = any(tensor.requires_grad for _, tensor in weights.items()) and torch.is_grad_enabled()
         state = weights.to_state_dict(detach=not learns, copy=False)
-        own = {name for name, _ in [*twin.named_parameters(), *twin.named_buffers()]}
+        own = {name for name, _ in _held(twin)}
         dtype = next((x.dtype for _, x in weights.items() if x.is_floating_point()), torch.float32)
 
         def ready(x: Tensor) -> Tensor:
@@ -372,7 +376,7 @@ def _runner(
         precise = InFloat64() if exact and dtype == torch.float64 else nullcontext()
         with precise, torch.set_grad_enabled(learns and not isinstance(twin, torch.jit.ScriptModule)):
             if isinstance(twin, torch.jit.ScriptModule):
-                for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+                for name, tensor in _held(twin):
                     if name in state:
                         tensor.copy_(state[name])
                 return collect(twin(*fresh[0], **fresh[1]))

@@ -136,7 +136,8 @@ class Arranging(Demands):
         else:
             new = Leg(pick(whole.dim, order))
             self.relations.append(Relation(((1, (whole,)), (-1, (new,))), linear=True, order=tuple(order)))
-        return self.tensor([*plain.legs[:axis], new, *plain.legs[axis + 1 :]], plain)
+        told = self.agreed([(plain, range(len(plain.legs)))], [axis])
+        return self.tensor([*plain.legs[:axis], new, *plain.legs[axis + 1 :]], plain, told=told)
 
     def select(self, x: Any, axis: int, at: int) -> Abstract:
         """One element of an axis, which disappears."""
