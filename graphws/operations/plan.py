@@ -124,8 +124,11 @@ def steps_to(graph: NetworkGraph, wanted: frozenset[str], given: frozenset[str])
         for name in (*operation.reads, *operation.outputs):
             last.setdefault(name, operation)
     keep = wanted | given | graph.named
-    return tuple(_step(o, [name for name, reader in last.items() if reader is o and name not in keep])
-                 for o in reversed(chosen))  # fmt: skip
+    forget: dict[int, list[str]] = {}
+    for name, reader in last.items():
+        if name not in keep:
+            forget.setdefault(id(reader), []).append(name)
+    return tuple(_step(operation, forget.get(id(operation), ())) for operation in reversed(chosen))
 
 
 def _step(operation: Operation, forget: Iterable[str]) -> Step:

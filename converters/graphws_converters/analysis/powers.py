@@ -26,6 +26,7 @@ from graphws_converters.analysis.engine import Engine
 Place = tuple[Leg, int]
 """A leaf of a leg: which, and its position among the leaves."""
 Expression = dict[Place, Fraction]
+ZERO = Fraction(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class _System:
             else:
                 inner = {place: Fraction(1)}
             for variable, value in inner.items():
-                total = out.get(variable, Fraction(0)) + factor * value
+                total = out.get(variable, ZERO) + factor * value
                 out[variable] = total % 2 if self.modulus else total
         return {variable: value for variable, value in out.items() if value}
 
@@ -88,7 +89,7 @@ def solve_powers(engine: Engine, parameters: Iterable[Abstract]) -> dict[Dim, Po
         for column in columns:
             expression: Expression = {}
             for factor, place in column:
-                expression[place] = expression.get(place, Fraction(0)) + factor
+                expression[place] = expression.get(place, ZERO) + factor
             if relation.scope in ("both", "scale"):
                 scales.zero(expression)
             if relation.scope in ("both", "sign"):
@@ -203,16 +204,16 @@ def _solutions(system: _System, places: list[Place]) -> list[Expression]:
     """A basis of the solutions, as the power of each place, and where there are several their sum too."""
     columns = {place: system.reduce({place: Fraction(1)}) for place in places}
     generators = dict.fromkeys(variable for column in columns.values() for variable in column)
-    basis = [{place: column.get(g, Fraction(0)) for place, column in columns.items()} for g in generators]
+    basis = [{place: column.get(g, ZERO) for place, column in columns.items()} for g in generators]
     if len(basis) > 1:
-        total = {place: sum((solution[place] for solution in basis), Fraction(0)) for place in places}
+        total = {place: sum((solution[place] for solution in basis), ZERO) for place in places}
         basis.append({p: v % 2 for p, v in total.items()} if system.modulus else total)
     return [solution for solution in basis if any(solution.values())]
 
 
 def _solves(system: _System, places: list[Place], candidate: Expression) -> bool:
     """Whether powers obey all relations of a system: they are determined by the free variables among them."""
-    columns = [(candidate.get(place, Fraction(0)), system.reduce({place: Fraction(1)})) for place in places]
+    columns = [(candidate.get(place, ZERO), system.reduce({place: Fraction(1)})) for place in places]
     rows = _System(system.modulus)
     one: Place = (Leg(Dim(1)), 0)
     for value, column in columns:
