@@ -17,6 +17,11 @@ from torch import Tensor
 
 from graphws.errors import GraphError
 
+LEAST_GATHERED = 4096
+"""Numbers from which on entries of the last axis are gathered one by one, which is then faster than to select them."""
+LEAST_OF_FAMILIES = 128
+"""Sizes from which on a matrix is worth a look whether it consists of blocks."""
+
 
 def _along(vector: Tensor, tensor: Tensor, axis: int) -> Tensor:
     """`vector` of shape (n,) or (batch, n), shaped to broadcast along `axis` of `tensor`."""
@@ -50,8 +55,17 @@ class Monomial:
         return self.perm.shape[0] if self.perm.ndim == 2 else None
 
     def apply(self, tensor: Tensor, axis: int, power: int) -> Tensor:
-        """Acts on one axis of a (batch, ...) tensor."""
-        moved = tensor.gather(axis, _along(self.perm, tensor, axis).expand(tensor.shape))
+        """Acts on one axis of a (batch, ...) tensor.
+
+        Raises:
+            GraphError: Where the axis has another length than the space.
+        """
+        if tensor.shape[axis] != self.size:
+            raise GraphError(f"an axis of {tensor.shape[axis]} cannot follow a map of {self.size} elements")
+        if self.perm.ndim == 1 and (axis % tensor.ndim < tensor.ndim - 1 or tensor.numel() < LEAST_GATHERED):
+            moved = tensor.index_select(axis, self.perm)
+        else:
+            moved = tensor.gather(axis, _along(self.perm, tensor, axis).expand(tensor.shape))
         if self.scale is None or power == 0:
             return moved
         return moved * _along(self.scale.to(tensor.dtype) ** power, tensor, axis)
@@ -141,7 +155,7 @@ class LinearMap:
         So are those of a space inside another, where the elements of one parent mix among themselves: acting block by
         block takes h times less.  None for any other matrix, and for one for each network.
         """
-        if self.weight.ndim > 2 or self.weight.is_meta:
+        if self.weight.ndim > 2 or self.size < LEAST_OF_FAMILIES or self.weight.is_meta:
             return None
         filled = self.weight != 0
         first = filled.to(torch.uint8).argmax(1)  # the columns of a family start at the same place for all of its rows

@@ -77,6 +77,10 @@ class Weights:
     def __len__(self) -> int:
         return self.batch
 
+    def __iter__(self) -> Iterator[str]:
+        """The names of the parameters, in the graph's order; `len` counts networks."""
+        return iter(self.tensors)
+
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """Name and tensor of each parameter, in the graph's order."""
         return iter(self.tensors.items())

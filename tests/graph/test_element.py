@@ -21,16 +21,9 @@ def _linear(batched: bool) -> LinearMap:
     return LinearMap(torch.randn((BATCH, N, N) if batched else (N, N), generator=RNG, dtype=torch.float64))
 
 
-def _nested() -> LinearMap:
-    """Two families that change places, each of which mixes two elements."""
-    blocks = torch.randn(2, 2, 2, generator=RNG, dtype=torch.float64)
-    return LinearMap(torch.block_diag(*blocks)[:, [2, 0, 3, 1]])
-
-
 ELEMENTS: list[SpaceElement] = [
     *(_monomial(batched, scaled) for batched in (False, True) for scaled in (False, True)),
     *(_linear(batched) for batched in (False, True)),
-    _nested(),
 ]
 
 
@@ -82,13 +75,39 @@ def test_a_matrix_acts_on_plain_powers_only() -> None:
         element.apply(x, 1, 2)
 
 
-def test_a_matrix_of_families_acts_block_by_block() -> None:
-    """Only the cost differs, so what is tested above for its results is looked at here."""
+def _nested() -> LinearMap:
+    """Two families of 64 elements that change places, each of which mixes among itself."""
+    blocks = torch.randn(2, 64, 64, generator=RNG, dtype=torch.float64)
+    places = torch.cat([64 + torch.randperm(64, generator=RNG), torch.randperm(64, generator=RNG)])
+    return LinearMap(torch.block_diag(*blocks)[:, places])
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("power", [1, -1])
+def test_a_matrix_of_families_acts_block_by_block(axis: int, power: int) -> None:
     nested = _nested()
     assert nested._families is not None
-    assert nested._families[2].shape == (2, 2, 2)
-    for other in (_linear(False), _linear(True), LinearMap(torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 2]]))):
-        assert other._families is None
-    part = nested.weight.clone()
-    part[0, 0] += 1  # one number outside of its family
-    assert LinearMap(part)._families is None
+    assert nested._families[2].shape == (2, 64, 64)
+    tensor = torch.randn(BATCH, 128, 128, 2, generator=RNG, dtype=torch.float64)
+    torch.testing.assert_close(nested.apply(tensor, axis, power), _dense(nested, tensor, axis, power))
+
+
+def test_every_other_matrix_is_taken_as_a_whole() -> None:
+    strayed = _nested().weight.clone()
+    strayed[0, 0] = 1  # one number outside of its family
+    assert strayed.count_nonzero() == 2 * 64 * 64 + 1
+    whole = torch.randn(128, 128, generator=RNG, dtype=torch.float64)
+    for weight in (strayed, whole, torch.block_diag(whole[:32, :32], whole[:96, :96]), whole.expand(BATCH, 128, 128)):
+        assert LinearMap(weight)._families is None
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_large_tensors_move_as_small_ones_do(axis: int) -> None:
+    perm = torch.randperm(96, generator=RNG)
+    tensor = torch.randn(1, 96, 96, generator=RNG, dtype=torch.float64)
+    torch.testing.assert_close(Monomial(perm).apply(tensor, axis, 1), _dense(Monomial(perm), tensor, axis, 1))
+
+
+def test_an_axis_of_another_length_is_refused() -> None:
+    with pytest.raises(GraphError, match="an axis of 6 cannot follow a map of 4 elements"):
+        _monomial(False, False).apply(torch.zeros(1, 6), 1, 1)

@@ -161,8 +161,11 @@ def _explained(
         value = maps[features.space].apply(value, value.ndim - 1, features.power)
     if features is not None:
         for axis, label in features.others:
+            place = features.place(axis + 1)
+            if label.space in maps and maps[label.space].size != value.shape[place]:
+                return None  # labelled at another length of the inputs
             if label.space in maps:
-                value = maps[label.space].apply(value, features.place(axis + 1), label.power)
+                value = maps[label.space].apply(value, place, label.power)
     tolerance = 1e-7 * float(value.norm())
     last = value.ndim - (features is not None)
     for move in itertools.islice(_candidates(value, last, tokens, grid, sizes), MOST_TRIALS):
