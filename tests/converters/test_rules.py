@@ -93,6 +93,11 @@ def _between(h: Tensor) -> Tensor:
     return torch.bucketize(h, torch.tensor([0.3, 0.5], dtype=h.dtype)).to(h.dtype) + h
 
 
+def _every_other(h: Tensor) -> Tensor:
+    """A mask over steps, for all neurons alike."""
+    return (torch.arange(h.shape[1]) % 2 == 0).reshape(1, -1, 1)
+
+
 MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
     "windows": (_windows, SEQUENCE),
     "windows by head": (_windows_of_heads, SEQUENCE),
@@ -116,6 +121,11 @@ MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
     "parts": (lambda h: torch.view_as_real(torch.fft.fft(h, dim=1))[:, 1].flatten(1), SEQUENCE),
     "parts exchanged": (lambda h: torch.view_as_complex(torch.stack([h, h**2], -1)).exp().imag, (5, 3)),
     "neurons as parts": (lambda h: torch.view_as_complex(h.view(-1, 2, 2)).exp().imag, (5, 3)),
+    "rows by a mask": (lambda h: h.masked_scatter(_every_other(h), (h**2).flatten(0, 1)).amax(1), SEQUENCE),
+    "rows by a mask of copies": (
+        lambda h: h.masked_scatter(_every_other(h).expand_as(h), (h**2).flatten(0, 1)).amax(1), SEQUENCE
+    ),
+    "neurons by a mask": (lambda h: h.masked_scatter(h > 0.5, (h**2).flatten(0, 1)).amax(1), SEQUENCE),
     "medians": (lambda h: h.median(-2).values, SEQUENCE),
     "median of neurons": (lambda h: h.median(-1, keepdim=True).values, (5, 3)),
     "nanmedians": (lambda h: h.nanmedian(1, True).values[:, 0], SEQUENCE),

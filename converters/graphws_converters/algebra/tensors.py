@@ -66,6 +66,7 @@ class Abstract:
         weight: Whether it is a parameter, or a view of one.
         choice: Which index it is, where its values are indices.
         told: Along which axes indices tell the element of a host that is no axis.
+        copies: Legs along which its entries are known to be copies of one; not handed on to other tensors.
     """
 
     legs: tuple[Leg, ...]
@@ -76,6 +77,7 @@ class Abstract:
     weight: bool = False
     choice: Choice | None = None
     told: tuple[Told, ...] = ()
+    copies: tuple[Leg, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -78,15 +78,18 @@ def expand(e: Engine, call: Call) -> Result:
 
 def _expanded(e: Engine, x: Abstract, shape: Sequence[int]) -> Abstract:
     padded = [None] * (len(shape) - len(x.legs)) + list(x.legs)
-    legs = []
+    legs, copied = [], []
     for leg, size in zip(padded, shape, strict=True):
         if leg is not None and leg.size == size:
             legs.append(leg)
         else:
             legs.append(Leg(Dim(size)))
+            copied += legs[-1:]
             if not x.zero:
                 e.pin(legs[-1:])
-    return e.tensor(legs, x)
+    made = e.tensor(legs, x)
+    made.copies = tuple(copied)
+    return made
 
 
 @rule("copy", "fill", powers=True)

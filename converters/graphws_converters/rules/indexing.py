@@ -184,7 +184,31 @@ def _gathered(e: Engine, call: Call, x: Abstract, axis: int) -> Abstract | None:
     return e.picked(x, axis, order)
 
 
-@rule("index_put", "_unsafe_index_put", "masked_scatter", "nonzero", "unique2", "masked_select")
+@rule("masked_scatter", powers=True)
+def masked_scatter(e: Engine, call: Call) -> Result:
+    """Entries of a source, one after another, where a mask says so: whole rows where the mask is the same along a row.
+
+    So features of pictures are put in the places of tokens.
+    """
+    x, mask, source = e.plain(call["self"]), e.plain(call["mask"]), e.plain(call["source"])
+    rank = 0
+    for leg, own, other in zip(reversed(mask.legs), reversed(x.legs), reversed(source.legs), strict=False):
+        alike = leg.size == 1 or (leg in mask.copies and leg.size == own.size)
+        if not alike or own.size != other.size:
+            break
+        rank += 1
+    if not rank or len(mask.legs) != len(x.legs):
+        return by_data(e, call)
+    leading = [x.legs[:-rank], mask.legs[:-rank], source.legs[:-rank]]
+    e.release([leg for legs in leading for leg in legs], "masked_scatter goes by data")
+    for own, other in zip(x.legs[-rank:], source.legs[-rank:], strict=True):
+        e.same(own, other, "masked_scatter")
+    count, first = len(x.legs), len(source.legs) - rank
+    rows = [None if k < count - rank else k - (count - rank) + first for k in range(count)]
+    return e.tensor(x.legs, told=e.agreed([(x, range(count)), (source, rows)]))
+
+
+@rule("index_put", "_unsafe_index_put", "nonzero", "unique2", "masked_select")
 def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"
