@@ -1,8 +1,8 @@
 """Checks that models of transformers make of their inputs while they run, and that read numbers to do so.
 
 A distribution looks at its parameters; a model that puts features of pictures in the places of tokens counts both, and
-writes the counts into a message.  What they say is known: the model ran on its inputs.  Without them no number leaves
-the tensors, and a text made of a tensor has none.
+writes the counts into a message; a warning looks for padding among tokens.  What they say is known: the model ran on
+its inputs.  Without them no number leaves the tensors, and a text made of a tensor has none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from torch.distributions import Distribution
 
 _UNSAID = "a tensor"
 """What a text says in place of numbers."""
+_WARNING = "warn_if_padding_and_no_attention_mask"
+"""A method of transformers' models that reads tokens, and warns."""
 _SWITCH = "TRANSFORMERS_DISABLE_TORCH_CHECK"
 
 
@@ -34,34 +36,47 @@ def leave_checks_out(model: nn.Module) -> None:
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         nonlocal saying
         try:
-            with _unchecked(saying):
+            with _unchecked(kind, saying):
                 return kind.forward(self, *args, **kwargs)
         except KeyError as error:
             if saying or _UNSAID not in str(error):
                 raise
         saying = True
-        with _unchecked(saying):
+        with _unchecked(kind, saying):
             return kind.forward(self, *args, **kwargs)
 
     model.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
 
 @contextmanager
-def _unchecked(saying: bool) -> Iterator[None]:
-    form, validate, switch = torch.Tensor.__format__, Distribution._validate_args, os.environ.get(_SWITCH)
-    if not saying:
-        torch.Tensor.__format__ = _unsaid  # type: ignore[method-assign]
-    Distribution.set_default_validate_args(False)
+def _unchecked(kind: type[nn.Module], saying: bool) -> Iterator[None]:
+    """Leaves checks out while it is entered.
+
+    Args:
+        kind: The class of the model that runs.
+        saying: Whether texts may hold the numbers of tensors.
+    """
+    swaps: list[tuple[Any, str, Any]] = [(Distribution, "_validate_args", False)]
+    swaps += [] if saying else [(torch.Tensor, "__format__", _unsaid)]
+    swaps += [(base, _WARNING, _unwarned) for base in kind.__mro__ if _WARNING in vars(base)]
+    kept = [(holder, name, vars(holder)[name]) for holder, name, _ in swaps]
+    switch = os.environ.get(_SWITCH)
+    for holder, name, value in swaps:
+        setattr(holder, name, value)
     os.environ[_SWITCH] = "1"
     try:
         yield
     finally:
-        torch.Tensor.__format__ = form  # type: ignore[method-assign]
-        Distribution.set_default_validate_args(validate)
+        for holder, name, value in kept:
+            setattr(holder, name, value)
         if switch is None:
             os.environ.pop(_SWITCH, None)
         else:
             os.environ[_SWITCH] = switch
+
+
+def _unwarned(model: nn.Module, *_: Any) -> None:
+    pass
 
 
 def _unsaid(tensor: torch.Tensor, form: str) -> str:
