@@ -38,9 +38,9 @@ def coverage(graph: NetworkGraph) -> float:
     followed, counted = 0.0, 0
     for parameter in graph.parameters:
         moves = bool(graph.set_axes(parameter.name))
-        if (read and parameter.name not in read) or (parameter.kind == "buffer" and not moves):
-            continue
         numbers = math.prod(graph.shape(parameter.name))
+        if not numbers or (read and parameter.name not in read) or (parameter.kind == "buffer" and not moves):
+            continue
         counted += numbers
         followed += numbers * _share(graph, parameter)
     return followed / counted if counted else 1.0

@@ -64,6 +64,13 @@ def test_heads_and_their_dimensions_share_a_stored_axis() -> None:
     assert coverage(_graph([_free("fixed12", 12, "fixed"), HIDDEN], [lost])) == 0.5
 
 
+def test_a_stored_tensor_without_elements_does_not_count() -> None:
+    """MobileBERT's head has one where two of its sizes are equal."""
+    none = _free("none", 0, "fixed")
+    empty = Parameter("extra", "none h*", storage=Storage("extra", (0, 4)))
+    assert coverage(_graph([none, INPUT, HIDDEN], [Parameter("a", "h in*"), empty])) == 1.0
+
+
 class Pooled(nn.Module):
     """Two layers, a third that nothing reads, and a prior that is added to the hidden values."""
 

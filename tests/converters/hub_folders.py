@@ -87,6 +87,8 @@ FAMILIES: tuple[Family, ...] = (
     _of("GPTBigCode", "ForCausalLM", {}, n_embd=16, n_layer=1, n_head=2, vocab_size=41, n_positions=32),
     _of("Granite", "ForCausalLM", GROUPED),
     _of("IBert", "ForMaskedLM", TEXT),
+    _of("Longformer", "ForMaskedLM", TEXT, attention_window=[4]),
+    _of("MobileBert", "ForMaskedLM", TEXT, embedding_size=16, true_hidden_size=16, intra_bottleneck_size=16),
     _of("LayoutLM", "ForTokenClassification", TEXT, max_2d_position_embeddings=64),
     _of("Lxmert", "Model", {}, "input_ids visual_feats visual_pos", hidden_size=16, num_attention_heads=2, l_layers=1,
         x_layers=1, r_layers=1, intermediate_size=20, vocab_size=41, max_position_embeddings=32, visual_feat_dim=10),

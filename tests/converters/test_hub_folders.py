@@ -34,10 +34,10 @@ QUICK = ("TimeSeriesTransformerForPrediction", "MusicgenForCausalLM", "CLIPModel
 BERT = Family("BertForMaskedLM", "BertConfig", TEXT)
 ONE_PATH = ("SwitchTransformersForConditionalGeneration",)
 """Families that read numbers out of tensors and go on by them: a trace is one path of several, and says so."""
-ALL = "GRAPHWS_ALL_FAMILIES"
+EVERYTHING = "GRAPHWS_ALL_NETWORKS"
 """The environment variable under which every family is converted; without it a third of them are, to save minutes."""
 _SLOW = [family for family in FAMILIES if family.model not in QUICK]
-REGULAR = _SLOW if os.environ.get(ALL) else [f for k, f in enumerate(_SLOW) if k % 3 == 0 or f.model in ONE_PATH]
+REGULAR = _SLOW if os.environ.get(EVERYTHING) else [f for k, f in enumerate(_SLOW) if k % 3 == 0 or f.model in ONE_PATH]
 NAMES = [family.model for family in FAMILIES]
 
 
