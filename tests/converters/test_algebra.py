@@ -109,8 +109,8 @@ def test_picked_elements_are_those_asked_for(pair: tuple[Dim, Dim], data: st.Dat
     assert len(labels) == len(order)
     copies: dict[tuple[tuple[int, int], ...], int] = {}
     for label, k in zip(labels, order, strict=True):
-        kept = tuple(c for c in label if c in wanted[k])
-        assert kept == wanted[k], "an element is where it was asked for"
+        kept = [c for c in label if c in wanted[k]]
+        assert sorted(kept) == sorted(wanted[k]), "an element is where it was asked for; factors may change places"
         assert len(label) - len(kept) == (order.count(k) > 1), "copies are told apart by one factor"
         copies[label] = copies.get(label, 0) + 1
     if len(set(wanted)) == len(wanted):
