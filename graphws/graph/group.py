@@ -93,16 +93,22 @@ class GroupElement:
         back = _carried(above, space.size).inverse()
         return back if own is None else compose(own, back)
 
-    def alone(self, name: str) -> GroupElement:
-        """The part of the element that belongs to one space; spaces inside of it are carried along.
+    def alone(self, *names: str) -> GroupElement:
+        """The part of the element that belongs to some spaces; spaces inside of them are carried along.
 
         Law: the element is the product of its parts, those of parents acting first.
+
+        Args:
+            names: The spaces, in the order in which their parts act: parents first.
         """
-        maps: dict[str, SpaceElement] = {name: self._within(self.graph.space(name))}
-        for space in self.graph.spaces:
-            if space.parent in maps:
-                maps[space.name] = _carried(maps[space.parent], space.size)
-        return GroupElement(self.graph, maps)
+        made = GroupElement(self.graph)
+        for name in names:
+            maps: dict[str, SpaceElement] = {name: self._within(self.graph.space(name))}
+            for space in self.graph.spaces:
+                if space.parent in maps:
+                    maps[space.name] = _carried(maps[space.parent], space.size)
+            made = GroupElement(self.graph, maps) @ made
+        return made
 
     def compose(self, other: GroupElement) -> GroupElement:
         """self after other."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphws.checkpoints.conversion import Conversion
 from graphws.graph import Action
 from graphws_converters.algebra.choices import Choice
 from graphws_converters.modules.conversion import convert_module
@@ -158,12 +159,17 @@ def _own_permutation(module: Gated, x: Tensor, expert: int) -> float:
         return float((module(x) - before).norm() / before.norm())
 
 
+def _verified(module: Gated, x: Tensor, front: str) -> Conversion:
+    found = convert_module(module, x, generator=torch.Generator().manual_seed(1), front=front)  # type: ignore[arg-type]
+    assert found.verification is not None, found.verdict
+    return found
+
+
 @pytest.mark.parametrize("front", ["export", "recorder"])
 @pytest.mark.parametrize("name", NESTED)
 def test_each_expert_permutes_its_own_neurons(name: str, front: str) -> None:
     module, x = _built(NESTED[name])
-    found = convert_module(module, x, generator=torch.Generator().manual_seed(1), front=front)  # type: ignore[arg-type]
-    assert found.verification is not None, found.verdict
+    found = _verified(module, x, front)
     assert f"S_{NEURONS} wr S_{COUNT}" in found.graph.group().factors
     assert not any(check.verdict == "refuted" for check in found.actions)
     (space,) = (space for space in found.graph.spaces if space.parent is not None)
@@ -175,8 +181,7 @@ def test_each_expert_permutes_its_own_neurons(name: str, front: str) -> None:
 @pytest.mark.parametrize("name", MIXED)
 def test_neurons_of_different_experts_that_meet_share_one_permutation(name: str, front: str) -> None:
     module, x = _built(MIXED[name])
-    found = convert_module(module, x, generator=torch.Generator().manual_seed(1), front=front)  # type: ignore[arg-type]
-    assert found.verification is not None, found.verdict
+    found = _verified(module, x, front)
     factors = found.graph.group().factors
     assert f"S_{NEURONS}" in factors
     assert not any(" wr " in factor for factor in factors)

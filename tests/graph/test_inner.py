@@ -98,8 +98,10 @@ def test_an_element_is_the_product_of_the_parts_of_its_spaces() -> None:
             part = element.alone(space.name)
             assert graph.group().contains(part)
             by_parts = part.act(by_parts)
+    at_once = element.alone(*(space.name for space in graph.spaces if space.moves)).act(weights)
     for name, tensor in element.act(weights).items():
         torch.testing.assert_close(by_parts[name], tensor)
+        torch.testing.assert_close(at_once[name], tensor)
 
 
 def test_orbits_layers_and_views_know_the_parent() -> None:

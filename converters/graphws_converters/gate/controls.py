@@ -14,7 +14,6 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -75,12 +74,12 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
     blind = ""
     for half in halves(len(spaces)):
         some = [spaces[k] for k in half]
-        found = change(before, run(_product(element, some).act(weights)))
+        found = change(before, run(element.alone(*(space.name for space in some)).act(weights)))
         if not found <= tolerance:
             return Sight(_blamed(element, weights, before, run, some, found, tolerance))
         error = max(error, found)
     slopes = _slopes(weights, before, run)
-    least = max(RATIO * error, LEAST_CONTROL)
+    least = max(RATIO * error, LEAST_CONTROL)  # the error may be 0, and gradients are rounding, too
     unseen = [space for space in spaces if not _sloping(element.alone(space.name), weights, slopes, least)]
     dead = []
     for space in unseen[:: max(1, -(-len(unseen) // MOST_SPACES))]:
@@ -100,12 +99,6 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
 def halves(count: int) -> list[list[int]]:
     """Subsets of range(count) such that of any two numbers one lies in a subset without the other: log2(count) many."""
     return [[k for k in range(count) if k >> bit & 1] for bit in range(max(0, count - 1).bit_length())]
-
-
-def _product(element: GroupElement, spaces: Sequence[Space]) -> GroupElement:
-    """The parts of an element that belong to some spaces, those of parents acting first."""
-    parts = (element.alone(space.name) for space in spaces)
-    return reduce(lambda done, part: part @ done, parts, element.graph.group().identity())
 
 
 def _blamed(

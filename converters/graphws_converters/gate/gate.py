@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from graphws.errors import VerificationError
-from graphws.graph import GroupElement, NetworkGraph, Weights
+from graphws.graph import GroupElement, NetworkGraph, Space, Weights
 from graphws.operations import Verification
 from graphws_converters.gate.controls import LEAST_CONTROL, RATIO, Sight, control_of, sight
 from graphws_converters.gate.outputs import Outputs, Run, change, finite, silent
@@ -203,23 +203,17 @@ def _blame(element: GroupElement, weights: Weights, before: Outputs, run: Run, f
     An element is the product of its parts, parents' parts first.  Bisection over how many of them act finds a part
     before which nothing changed and after which something did, in log2(spaces) runs.
     """
-    parts = [(space, element.alone(space.name)) for space in weights.graph.spaces if space.name in element.maps]
+    spaces = [space for space in weights.graph.spaces if space.name in element.maps]
 
-    def changed(first: GroupElement) -> float:
-        return change(before, run(first.act(weights)))
+    def changed(some: Sequence[Space]) -> float:
+        return change(before, run(element.alone(*(space.name for space in some)).act(weights)))
 
-    kept, good, bad = GroupElement(weights.graph), 0, len(parts)
+    good, bad = 0, len(spaces)
     while bad - good > 1:
         middle = (good + bad) // 2
-        tried = kept
-        for _, part in parts[good:middle]:
-            tried = part @ tried
-        if changed(tried) <= tolerance:
-            kept, good = tried, middle
-        else:
-            bad = middle
-    space, part = parts[good]
-    here = changed(part)
+        good, bad = (middle, bad) if changed(spaces[:middle]) <= tolerance else (good, middle)
+    space = spaces[good]
+    here = changed([space])
     how = f"alone it changes them by {here:.1e}" if not here <= tolerance else "though only together with those before"
     return (
         f"a random element changes the outputs by {found:.1e} (allowed {tolerance:.0e}); "
