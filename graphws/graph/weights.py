@@ -209,7 +209,9 @@ class Weights:
                 whole = tensor.reshape(storage.shape)
                 state[storage.key] = whole.clone() if copy else whole
             else:
-                whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
+                whole = state.get(storage.key)
+                if whole is None:
+                    whole = state[storage.key] = tensor.new_empty(storage.shape)
                 whole.view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)
             if storage.orders:
                 moved[storage.key] = storage
