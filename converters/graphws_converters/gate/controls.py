@@ -14,7 +14,8 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,8 @@ MOST_CONTROLS = 12
 """How many parameters are left behind, spread over the network, in search for one that moves the outputs."""
 MOST_SPACES = 40
 """How many spaces that gradients do not see are run on their own, spread over the network."""
+LARGE = 0.1
+"""The share of a network's numbers from which on a parameter is large."""
 FEW = 6
 """Spaces of so many elements may move in step by chance: of 720 permutations each draw takes one."""
 LEAST_HALVES = 2
@@ -160,11 +163,9 @@ def _sloping(
                 found.add(name)
 
     leaves: dict[str, Tensor] = {}
-    for parameter in weights.graph.parameters:
-        x = weights[parameter.name]
-        if x.is_floating_point() or x.is_complex():
-            leaves[parameter.name] = x.detach().requires_grad_()
-            leaves[parameter.name].register_post_accumulate_grad_hook(functools.partial(look, parameter))
+    for parameter in _worth_a_slope(weights, parts):
+        leaves[parameter.name] = weights[parameter.name].detach().requires_grad_()
+        leaves[parameter.name].register_post_accumulate_grad_hook(functools.partial(look, parameter))
     rng = torch.Generator().manual_seed(0)
     try:
         with torch.enable_grad(), warnings.catch_warnings():
@@ -181,6 +182,17 @@ def _sloping(
     except Exception:  # the module is the user's: what has no gradient is run instead
         return set()
     return found
+
+
+def _worth_a_slope(weights: Weights, spaces: Container[str]) -> list[Parameter]:
+    """The parameters that have gradients, without those that take much memory and whose spaces others have as well."""
+    smooth = [p for p in weights.graph.parameters if (x := weights[p.name]).is_floating_point() or x.is_complex()]
+    named = Counter(space for p in smooth if p.kind == "weight" for space in {axis.space for axis in p.axes})
+
+    def alone(parameter: Parameter) -> bool:
+        return any(axis.space in spaces and named[axis.space] < 2 for axis in parameter.axes)
+
+    return [p for p in smooth if weights[p.name].numel() <= LARGE * weights.graph.numel or alone(p)]
 
 
 def _by_runs(part: GroupElement, weights: Weights, before: Outputs, run: Run, error: float) -> tuple[float, float]:
