@@ -68,7 +68,8 @@ class Monomial:
             moved = tensor.gather(axis, _along(self.perm, tensor, axis).expand(tensor.shape))
         if self.scale is None or power == 0:
             return moved
-        return moved * _along(self.scale.to(tensor.dtype) ** power, tensor, axis)
+        scale = _along(self.scale.to(tensor.dtype) ** power, tensor, axis)
+        return moved.mul_(scale) if len(scale) in (1, len(moved)) else moved * scale  # in place: tensors may be large
 
     def compose(self, other: Monomial) -> Monomial:
         """self after other."""

@@ -261,7 +261,9 @@ class _Draw:
             left, _, right = torch.linalg.svd(blocks)
             spread = torch.exp(self._uniform(-0.5, 0.5, n // space.size, space.size))
             mixed = left @ (spread.unsqueeze(-1) * right)
-            return LinearMap(_block_diagonal(mixed) @ element.matrix(self.dtype))
+            columns = element.perm.argsort(-1).unsqueeze(-2)
+            whole = _block_diagonal(mixed)
+            return LinearMap(whole.gather(-1, columns.expand(whole.shape)))
         sign = torch.where(self._uniform(-1, 1, n) < 0, -1.0, 1.0).to(self.dtype)
         if self.moving:
             sign[..., :1] = torch.where((sign > 0).all(-1, keepdim=True), -1.0, sign[..., :1])

@@ -209,8 +209,9 @@ class Weights:
                 whole = tensor.reshape(storage.shape)
                 state[storage.key] = whole.clone() if copy else whole
             else:
-                whole = state.setdefault(storage.key, tensor.new_zeros(storage.shape))
-                whole.view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)
+                if storage.key not in state:
+                    state[storage.key] = tensor.new_empty(storage.shape)  # its blocks leave no number out
+                state[storage.key].view(storage.seen)[storage.index] = tensor.reshape(storage.block_shape)
             if storage.orders:
                 moved[storage.key] = storage
             for alias in storage.aliases:

@@ -244,9 +244,19 @@ def test_a_bias_left_behind_is_no_control() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 49])
 def test_halves_part_any_two(count: int) -> None:
-    parts = [set(half) for half in halves(count)]
+    parts = [set(half) for half in halves([True] * count)]
     assert len(parts) <= count.bit_length()
     assert all(any((a in half) != (b in half) for half in parts) for a in range(count) for b in range(a))
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_halves_part_spaces_of_few_elements_whatever_lies_between(count: int) -> None:
+    few = [k % 3 == 0 for k in range(count)]
+    parts = [set(half) for half in halves(few)]
+    assert len(parts) == max(2, (sum(few) - 1).bit_length())
+    marked = [k for k in range(count) if few[k]]
+    assert all(any((a in half) != (b in half) for half in parts) for a in marked for b in marked if a != b)
+    assert len(halves([False] * count)) == 2
 
 
 @pytest.mark.parametrize("spaces", [2, 3, 6])

@@ -36,6 +36,7 @@ def confirm(
     run: Callable[..., Tensor] | None,
     dtypes: Iterable[torch.dtype],
     generator: torch.Generator,
+    dtype: torch.dtype | None = None,
 ) -> tuple[ActionCheck, ...]:
     """A verdict on every rich action that a graph claims.
 
@@ -45,6 +46,7 @@ def confirm(
         run: The source, differentiable in its weights.
         dtypes: Types that take part in the computation.
         generator: Source of losses and disturbances.
+        dtype: The type to run it in; that of the weights where None.
 
     Raises:
         VerificationError: Where gradients refute a claim; the first space is named.
@@ -70,6 +72,7 @@ def confirm(
         return [_check(space, each) for space, each in zip(spaces, found, strict=True)]
 
     try:
+        weights = weights.to(dtype=dtype)
         checks = measured(weights, rich)
         doubtful = [k for k, check in enumerate(checks) if check.verdict == "refuted"]
         for _ in range(NUDGES if doubtful else 0):

@@ -5,20 +5,23 @@ neurons that are never on, a branch multiplied by 1e-12, numbers that are all ro
 
 Spaces are many and runs are dear.  One backward pass tells, to first order, how far the outputs move when any parameter
 is left behind; only where that is next to nothing the network is run.  And that every space may move without the others
-is tried on halves of them, such that any two are parted by one: log2(spaces) runs.
+is tried on halves of them.  A wrong claim hides where two spaces happen to move in step, which a few random elements of
+few neurons do: any two such spaces are parted by a half, log2(spaces) runs; thousands of neurons do not.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from graphws.graph import GroupElement, Space, Weights
+from graphws.graph import GroupElement, Parameter, Space, Weights
 from graphws.operations.verify import changed, left_behind
 from graphws_converters.gate.outputs import Outputs, Run, change, scales_of
 
@@ -27,6 +30,12 @@ MOST_CONTROLS = 12
 """How many parameters are left behind, spread over the network, in search for one that moves the outputs."""
 MOST_SPACES = 40
 """How many spaces that gradients do not see are run on their own, spread over the network."""
+LARGE = 0.1
+"""The share of a network's numbers from which on a parameter is large."""
+FEW = 6
+"""Spaces of so many elements may move in step by chance: of 720 permutations each draw takes one."""
+LEAST_HALVES = 2
+"""Halves that are tried of any spaces."""
 RATIO = 100
 """How many times the change under an element a control has to be."""
 
@@ -72,18 +81,19 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
     """
     spaces = [space for space in weights.graph.spaces if space.name in element.maps]
     blind = ""
-    for half in halves(len(spaces)):
+    for half in halves([weights.graph.extent(space.name) <= FEW for space in spaces]):
         some = [spaces[k] for k in half]
         found = change(before, run(element.alone(*(space.name for space in some)).act(weights)))
         if not found <= tolerance:
             return Sight(_blamed(element, weights, before, run, some, found, tolerance))
         error = max(error, found)
-    slopes = _slopes(weights, before, run)
     least = max(RATIO * error, LEAST_CONTROL)  # the error may be 0, and gradients are rounding, too
-    unseen = [space for space in spaces if not _sloping(element.alone(space.name), weights, slopes, least)]
+    parts = {space.name: element.alone(space.name) for space in spaces}
+    sloping = _sloping(parts, weights, before, run, least)
+    unseen = [space for space in spaces if space.name not in sloping]
     dead = []
     for space in unseen[:: max(1, -(-len(unseen) // MOST_SPACES))]:
-        here, control = _by_runs(element.alone(space.name), weights, before, run, error)
+        here, control = _by_runs(parts[space.name], weights, before, run, error)
         if control > RATIO * max(error, here):
             continue
         if here == control == 0:
@@ -96,9 +106,15 @@ def sight(element: GroupElement, weights: Weights, before: Outputs, run: Run, er
     return Sight(blind, tuple(dead))
 
 
-def halves(count: int) -> list[list[int]]:
-    """Subsets of range(count) such that of any two numbers one lies in a subset without the other: log2(count) many."""
-    return [[k for k in range(count) if k >> bit & 1] for bit in range(max(0, count - 1).bit_length())]
+def halves(few: Sequence[bool]) -> list[list[int]]:
+    """Subsets of the places of a list, such that of any two that are marked one lies in a subset without the other.
+
+    Those marked are numbered, and each subset is one digit of the numbers: log2(count) many, but `LEAST_HALVES` where
+    there are so many places.  The others fill the subsets by turns.
+    """
+    places = sorted(range(len(few)), key=lambda k: not few[k])
+    digits = max(max(0, sum(few) - 1).bit_length(), min(LEAST_HALVES, max(0, len(few) - 1).bit_length()))
+    return [sorted(k for number, k in enumerate(places) if number >> digit & 1) for digit in range(digits)]
 
 
 def _blamed(
@@ -114,14 +130,42 @@ def _blamed(
     return f"spaces {names} without the others change the outputs by {found:.1e}, all spaces at once do not"
 
 
-def _slopes(weights: Weights, before: Outputs, run: Run) -> dict[str, Tensor]:
-    """The gradient of a random mix of the outputs, each by its scale; empty where a source is not differentiable.
+def _sloping(
+    parts: Mapping[str, GroupElement], weights: Weights, before: Outputs, run: Run, least: float
+) -> set[str]:  # fmt: skip
+    """Where the outputs move, to first order, when one parameter follows a part of an element and the others stay.
 
-    Along a change of the weights it is, in the mean, as large as the relative change of the outputs.
+    The gradient is that of a random mix of the outputs, each by its scale: along a change of the weights it is, in the
+    mean, as large as the relative change of the outputs.  It is looked at parameter by parameter as it comes, because
+    that of a whole network is another copy of it.
+
+    Args:
+        parts: The parts of an element, by name.
+        weights: Where it acts.
+        before: The outputs there.
+        run: The source.
+        least: The change from which on the outputs move.
+
+    Returns:
+        The names of those parts; none where a source is not differentiable.
     """
-    leaves = {
-        name: x.detach().requires_grad_() for name, x in weights.items() if x.is_floating_point() or x.is_complex()
-    }
+    found: set[str] = set()
+
+    def look(parameter: Parameter, leaf: Tensor) -> None:
+        slope, leaf.grad = leaf.grad, None
+        assert slope is not None
+        x = weights[parameter.name]
+        for name, part in parts.items():
+            if name in found or (moved := part.move(parameter, x)) is x:
+                continue
+            away = torch.vdot(slope.flatten(), moved.flatten()) - torch.vdot(slope.flatten(), x.flatten())
+            if abs(complex(away)) > least:
+                found.add(name)
+
+    leaves: dict[str, Tensor] = {}
+    for parameter in _worth_a_slope(weights, parts):
+        leaves[parameter.name] = weights[parameter.name].detach().requires_grad_()
+        leaves[parameter.name].register_post_accumulate_grad_hook(functools.partial(look, parameter))
     rng = torch.Generator().manual_seed(0)
     try:
         with torch.enable_grad(), warnings.catch_warnings():
@@ -134,20 +178,21 @@ def _slopes(weights: Weights, before: Outputs, run: Run) -> dict[str, Tensor]:
                 )
                 if x.requires_grad and scale
             ]
-            slopes = torch.autograd.grad(torch.stack(mixed).sum(), list(leaves.values()), allow_unused=True)
+            torch.stack(mixed).sum().backward(inputs=list(leaves.values()))
     except Exception:  # the module is the user's: what has no gradient is run instead
-        return {}
-    return {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
+        return set()
+    return found
 
 
-def _sloping(part: GroupElement, weights: Weights, slopes: Mapping[str, Tensor], least: float) -> bool:
-    """Whether the outputs move, to first order, when one parameter follows a part of an element and the others stay."""
-    parameters = [parameter for parameter in weights.graph.parameters if parameter.name in slopes]
-    for parameter in sorted(parameters, key=lambda p: p.kind != "weight"):
-        x, moved = weights[parameter.name], part.move(parameter, weights[parameter.name])
-        if moved is not x and abs(complex(torch.vdot(slopes[parameter.name].flatten(), (moved - x).flatten()))) > least:
-            return True
-    return False
+def _worth_a_slope(weights: Weights, spaces: Container[str]) -> list[Parameter]:
+    """The parameters that have gradients, without those that take much memory and whose spaces others have as well."""
+    smooth = [p for p in weights.graph.parameters if (x := weights[p.name]).is_floating_point() or x.is_complex()]
+    named = Counter(space for p in smooth if p.kind == "weight" for space in {axis.space for axis in p.axes})
+
+    def alone(parameter: Parameter) -> bool:
+        return any(axis.space in spaces and named[axis.space] < 2 for axis in parameter.axes)
+
+    return [p for p in smooth if weights[p.name].numel() <= LARGE * weights.graph.numel or alone(p)]
 
 
 def _by_runs(part: GroupElement, weights: Weights, before: Outputs, run: Run, error: float) -> tuple[float, float]:

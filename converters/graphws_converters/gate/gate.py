@@ -27,6 +27,11 @@ REPEATS = 4
 """How often the source is run again where an element changes shapes of outputs: random ones may agree by chance."""
 ROUNDS = 1e3
 """How many times the change that rounding makes is still rounding."""
+MOST_NOISE = 1_000_003
+"""Random numbers that a tensor is disturbed by; a longer one goes through them again.
+
+A prime: two rows of a matrix meet the same ones only where they are a million rows apart.
+"""
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,11 @@ def gate(
 def disturb(weights: Weights, generator: torch.Generator) -> None:
     """Moves weights nearby, in place, so that no two entries are equal by construction; what is positive stays so."""
     for x in _real(weights):
+        noise = torch.randn(min(x.numel(), MOST_NOISE), generator=generator, dtype=torch.float32)
+        noise = noise.repeat(-(-x.numel() // MOST_NOISE))[: x.numel()].reshape(x.shape)
         positive = x.numel() > 1 and bool(x.min() > 0)
-        noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
         if positive:
-            x.mul_((0.1 * noise).exp_())
+            x.mul_(noise.mul_(0.1).exp_())
         else:
             spread = float(x.std()) if x.numel() > 1 else 0.0
             x.add_(noise, alpha=0.1 * (spread or 0.1))

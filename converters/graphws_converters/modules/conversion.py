@@ -220,7 +220,7 @@ def _confirmed(
         return unconfirmed(weights.graph, "a TorchScript program is not differentiated")
     kinds = {name: tensor.dtype for name, tensor in twin.state_dict().items() if tensor.is_floating_point()}
     dtype = next(iter(kinds.values()), torch.float64)
-    return confirm(weights.graph, weights.to(dtype=dtype), run, types, generator)
+    return confirm(weights.graph, weights, run, types, generator, dtype)
 
 
 def _check(module: nn.Module, front: Front) -> None:
