@@ -67,8 +67,19 @@ def one_path(
 
 
 def steps_of(program: Program) -> Counter[str]:
-    """How often each operation runs, casts and copies left out."""
-    return Counter(node.op for node in program.nodes if node.op not in _COPIES)
+    """How often each operation runs: casts and copies left out, and writes into memory that nothing reads again.
+
+    A cast to the type that a tensor has gives the tensor itself, and a cast to another type a copy: what is written
+    there later reaches the first one only, which matters where somebody looks.
+    """
+    read = {id(value) for value in program.outputs}
+    steps: Counter[str] = Counter()
+    for node in reversed(program.nodes):
+        if node.op == "alias_write" and not any(id(value) in read for value in node.outputs):
+            continue
+        read |= {id(value) for value in node.values()}
+        steps[node.op] += node.op not in _COPIES
+    return +steps
 
 
 _COPIES = {"_to_copy", "to", "type_as", "clone", "copy", "detach", "alias", "lift_fresh"}

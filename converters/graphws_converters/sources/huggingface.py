@@ -31,6 +31,7 @@ from graphws_converters.sources.checks import leave_checks_out
 from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
 from graphws_converters.sources.draws import fix_draws, said
+from graphws_converters.sources.held import hold_sizes
 from graphws_converters.sources.sample import sample_inputs
 from graphws_converters.sources.weights import WEIGHTS, weights_in
 
@@ -66,8 +67,9 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     if drawn:
         fix_draws(model)
     leave_checks_out(model)
+    inputs, held = hold_sizes(model, inputs)
     made = convert_module(model, inputs, generator=hints.random, hints=hints)
-    return replace(made, notes=(*notes, *(said(made.notes) if drawn else made.notes)))
+    return replace(made, notes=(*notes, *held, *(said(made.notes) if drawn else made.notes)))
 
 
 def read_folder(folder: Path) -> Contents:

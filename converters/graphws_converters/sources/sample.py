@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import Any
 
 import torch
@@ -17,18 +17,23 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import UsageError
+from graphws_converters.sources.held import GRIDS
 from graphws_converters.sources.made_up import BATCH, MAKERS, TEXT, TOKENS, Sizes, patched
 
 MOST_TRIES = 24
 """Most combinations of shapes that are tried for one choice of names."""
-_GRIDS = {"spatial_shapes", "image_grid_thw", "grid_thw"}
-"""Beside these, pictures are lists of patches."""
-_ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids")
-"""What is given only where the model does not run without."""
+_ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids", "image_attention_mask", "task_inputs", "prompt_masks")
+"""What is given only where the model does not run without, or requires it."""
+_EITHER = ("input_values", "input_features")
+"""Two forms of the same sound: some take either."""
+_KINDS = "mm_token_type_ids"
+"""What tells words from the places of other data, by the order of `_PLACES`."""
+_MARKED = {"image_embeds_position_mask": "latent_query_num"}
+"""What marks the places of pictures among words beside the words, and the size that says how many one picture takes."""
 _PLACES = {
     "pixel_values": ("get_image_features", ("image_token_id", "image_token_index")),
-    "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
     "pixel_values_videos": ("get_video_features", ("video_token_id", "video_token_index")),
+    "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
 }
 """Data whose features take the places of tokens: what computes them, and what their tokens are called."""
 
@@ -74,6 +79,7 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     wanted = [
         [*some, *least], [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
         [name for name in some if name in ("input_ids", "decoder_input_ids")],
+        *([name for name in some if name != other] for other in _EITHER),
     ]  # fmt: skip
     seen = set()
     for names in wanted:
@@ -85,10 +91,20 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
             variants = [list(islice(_variants(name, chosen, sizes), MOST_TRIES)) for name in chosen]
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
             continue
-        for made in islice(product(*variants), MOST_TRIES):
+        for made in _combined(variants):
             inputs = dict(zip(chosen, made, strict=True))
             yield from _placed(model, sizes, inputs, device)
             yield inputs
+
+
+def _combined(variants: list[list[Tensor]]) -> Iterator[tuple[Tensor, ...]]:
+    """One of each: first those in the same place, as pictures of one size, then all others."""
+    seen = set()
+    for made in islice(chain(zip(*variants, strict=False), product(*variants)), MOST_TRIES):
+        key = tuple(map(id, made))
+        if key not in seen:
+            seen.add(key)
+            yield made
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -97,7 +113,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 def _variants(name: str, names: tuple[str, ...], sizes: Sizes) -> Iterator[Tensor]:
-    if name == "pixel_values" and _GRIDS & set(names):
+    if name == "pixel_values" and GRIDS & set(names):
         return patched(sizes)
     if name not in MAKERS and name.endswith("input_ids"):
         return MAKERS["input_ids"](sizes)
@@ -129,7 +145,17 @@ def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: s
         places = numbers // (width * BATCH)
         text = inputs["input_ids"][:BATCH, :TOKENS]
         marks = torch.full((BATCH, places), token, dtype=text.dtype)
-        yield {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+        placed = {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+        if _KINDS in inspect.signature(model.forward).parameters:
+            placed[_KINDS] = (placed["input_ids"] == token).long() * (1 + list(_PLACES).index(name))
+        yield placed
+    for name, size in _MARKED.items():
+        if name in inspect.signature(model.forward).parameters:
+            text, taken = inputs["input_ids"], int(sizes.find(size, of="^$"))
+            places = torch.ones(len(text), taken, dtype=torch.bool)
+            ends = [torch.zeros_like(part, dtype=torch.bool) for part in (text[:, :1], text[:, 1:])]
+            words = torch.cat([text[:, :1], text[:, 1:2].expand(-1, taken), text[:, 1:]], 1)
+            yield {**inputs, "input_ids": words, name: torch.cat([ends[0], places, ends[1]], 1)}
 
 
 def _fails(model: Any, inputs: dict[str, Tensor]) -> str:
