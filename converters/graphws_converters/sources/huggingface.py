@@ -68,7 +68,7 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
         fix_draws(model)
     leave_checks_out(model)
     inputs, held = hold_sizes(model, inputs)
-    made = convert_module(model, inputs, generator=hints.random, hints=hints)
+    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True)
     return replace(made, notes=(*notes, *held, *(said(made.notes) if drawn else made.notes)))
 
 
