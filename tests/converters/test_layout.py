@@ -44,6 +44,8 @@ class Marked(nn.Module):
         h, marked = self.words(input_ids), input_ids == 8
         if self.reads == "words" and marked.any():
             h = h.masked_scatter(marked[..., None], self.into(pixel_values))
+        if self.reads == "rows":
+            h = h.index_put((marked,), h[marked] * self.into(pixel_values))
         if self.reads == "pictures" and pixel_values.sum() > -1e9:
             h = h + self.into(pixel_values).mean(0)
         if self.reads == "weights" and self.words.weight[0, 0] > -1e9:
@@ -61,7 +63,8 @@ def test_sizes_are_held_by_the_model() -> None:
     expected, kind = module(**given), type(module).__name__
     assert convert_module(module, given, generator=_rng()).verdict.startswith("UNVERIFIED (one path seen: a number was")
     rest, notes = hold_sizes(module, given)
-    assert list(rest) == ["pixel_values"] and type(module).__name__ == kind
+    assert list(rest) == ["pixel_values"]
+    assert type(module).__name__ == kind
     assert notes == ("image_grid_thw says how large the pictures are: the model is that of [[1, 2, 2], [1, 1, 4]]",)
     assert torch.equal(module(**rest), expected)
     assert not torch.equal(module(**rest, image_grid_thw=torch.tensor([[1, 2, 4]])), expected)
@@ -73,16 +76,18 @@ def test_sizes_are_held_by_the_model() -> None:
 def test_nothing_is_held_where_no_size_comes_in() -> None:
     module = seeded(Reads)
     inputs = {"pixel_values": PATCHES}
-    assert hold_sizes(module, inputs) == (inputs, ()) and type(module) is Reads
+    assert hold_sizes(module, inputs) == (inputs, ())
+    assert type(module) is Reads
     assert hold_sizes(module, (PATCHES,)) == ((PATCHES,), ())
 
 
-@pytest.mark.parametrize(("reads", "laid_out"), [("words", True), ("words", False), ("pictures", True)])
+@pytest.mark.parametrize(("reads", "laid_out"), [("words", True), ("words", False), ("rows", True), ("pictures", True)])
 def test_reading_how_inputs_lie_is_no_path_where_the_caller_says_so(reads: str, laid_out: bool) -> None:
     given = {"input_ids": WORDS, "pixel_values": PATCHES[:4]}
     found = convert_module(seeded(lambda: Marked(reads)), given, generator=_rng(), laid_out=laid_out)
-    assert found.verified == (reads == "words" and laid_out), found.verdict
+    assert found.verified == (reads != "pictures" and laid_out), found.verdict
     assert (ALIKE in found.notes) == found.verified
+    assert [space.size for space in found.graph.spaces if space.moves] == [8], "one stream of words and pictures"
 
 
 def test_reading_a_weight_is_a_path_however_inputs_lie() -> None:
@@ -114,7 +119,8 @@ def _pair(pixel_values: Tensor) -> None:
 
 
 def _small(pixel_values: Tensor, image_grid_thw: Tensor) -> None:
-    assert pixel_values.shape[1:] == (3, 4, 4) and len(pixel_values) == int(image_grid_thw.prod(1).sum())
+    assert pixel_values.shape[1:] == (3, 4, 4)
+    assert len(pixel_values) == int(image_grid_thw.prod(1).sum())
 
 
 def _embedded_patches(flattened_patches: Tensor, decoder_input_ids: Tensor) -> None:
@@ -122,15 +128,18 @@ def _embedded_patches(flattened_patches: Tensor, decoder_input_ids: Tensor) -> N
 
 
 def _seen(input_ids: Tensor, pixel_values: Tensor, image_attention_mask: Any = None) -> None:
-    assert pixel_values.ndim == 5 and image_attention_mask.shape == (*input_ids.shape, pixel_values.shape[1])
+    assert pixel_values.ndim == 5
+    assert image_attention_mask.shape == (*input_ids.shape, pixel_values.shape[1])
 
 
 def _prompted(pixel_values: Tensor, prompt_pixel_values: Tensor, prompt_masks: Tensor) -> None:
-    assert torch.cat([pixel_values, prompt_pixel_values], 2).shape[2:] == (32, 16) and prompt_masks.shape[2] == 16
+    assert torch.cat([pixel_values, prompt_pixel_values], 2).shape[2:] == (32, 16)
+    assert prompt_masks.shape[2] == 16
 
 
 def _asked(pixel_values: Tensor, task_inputs: Tensor) -> None:
-    assert task_inputs.shape == (2, 5) and int(task_inputs.max()) < 30
+    assert task_inputs.shape == (2, 5)
+    assert int(task_inputs.max()) < 30
 
 
 def _either(inputs: Any = None, input_values: Any = None, input_features: Any = None) -> None:
@@ -173,7 +182,8 @@ class Places(nn.Module):
         return pixel_values.new_zeros(len(pixel_values), 5, 6)
 
     def forward(self, input_ids: Tensor, pixel_values: Tensor, mm_token_type_ids: Any = None) -> None:
-        assert torch.equal(mm_token_type_ids == 1, input_ids == 29) and int((input_ids == 29).sum()) == 10
+        assert torch.equal(mm_token_type_ids == 1, input_ids == 29)
+        assert int((input_ids == 29).sum()) == 10
 
 
 def test_kinds_of_tokens_are_told() -> None:
