@@ -189,3 +189,29 @@ class Places(nn.Module):
 def test_kinds_of_tokens_are_told() -> None:
     inputs = sample_inputs(Places(), _rng(), "cpu")
     assert set(inputs) == set(inspect.signature(Places.forward).parameters) - {"self"}
+
+
+class Counts(Places):
+    """Sounds in the places of words, as many as the model itself knows only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = Part(vocab_size=30, audio_token_id=28)
+
+    def forward(self, input_ids: Tensor, input_values: Tensor, padding_mask: Any = None) -> None:  # type: ignore[override]
+        tokens, features = int((input_ids == 28).sum()), 2 * input_values.shape[-1] // 100
+        if tokens != features:
+            raise ValueError(f"Audio features and audio tokens do not match, tokens: {tokens}, features: {features}")
+
+
+def test_a_model_that_counts_places_gets_as_many() -> None:
+    inputs = sample_inputs(Counts(), _rng(), "cpu")
+    assert set(inputs) == {"input_ids", "input_values"}
+    assert int((inputs["input_ids"] == 28).sum()) == 2 * inputs["input_values"].shape[-1] // 100 > 0
+
+
+def test_masks_that_do_not_fit_are_left_out_before_the_data_are() -> None:
+    def forward(input_ids: Tensor, pixel_values: Any = None, pixel_attention_mask: Any = None) -> None:
+        assert pixel_attention_mask is None
+
+    assert set(sample_inputs(Takes(forward, "input_ids", **PICTURE), _rng(), "cpu")) == {"input_ids", "pixel_values"}

@@ -8,6 +8,7 @@ the one that reaches most of the model first.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from itertools import chain, islice, product
 from typing import Any
@@ -36,6 +37,8 @@ _PLACES = {
     "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
 }
 """Data whose features take the places of tokens: what computes them, and what their tokens are called."""
+_COUNTED = re.compile(r"(\w+) features and \w+ tokens do not match, tokens: 0, features: (\d+)")
+"""What models of transformers say to a text without places for the features of other data."""
 
 
 def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> dict[str, Tensor]:
@@ -54,6 +57,9 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
         fault = _fails(model, placed)
         if not fault:
             return placed
+        asked = _as_asked(model, sizes, placed, fault)
+        if asked and not _fails(model, asked):
+            return asked
         why = why or fault
     if first is None:
         raise UsageError(
@@ -77,7 +83,8 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
         some = [name for name in some if name != "future_values"]
     wanted = [
-        [*some, *least], [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
+        [*some, *least], [*(name for name in some if not name.endswith("mask")), *least],
+        [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
         [name for name in some if name in ("input_ids", "decoder_input_ids")],
         *([name for name in some if name != other] for other in _EITHER),
     ]  # fmt: skip
@@ -143,12 +150,7 @@ def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: s
         found = getattr(found, "pooler_output", found)
         numbers = sum(leaf.numel() for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor))
         places = numbers // (width * BATCH)
-        text = inputs["input_ids"][:BATCH, :TOKENS]
-        marks = torch.full((BATCH, places), token, dtype=text.dtype)
-        placed = {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
-        if _KINDS in inspect.signature(model.forward).parameters:
-            placed[_KINDS] = (placed["input_ids"] == token).long() * (1 + list(_PLACES).index(name))
-        yield placed
+        yield _with_places(model, inputs, name, token, places)
     for name, size in _MARKED.items():
         if name in inspect.signature(model.forward).parameters:
             text, taken = inputs["input_ids"], int(sizes.find(size, of="^$"))
@@ -156,6 +158,31 @@ def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: s
             ends = [torch.zeros_like(part, dtype=torch.bool) for part in (text[:, :1], text[:, 1:])]
             words = torch.cat([text[:, :1], text[:, 1:2].expand(-1, taken), text[:, 1:]], 1)
             yield {**inputs, "input_ids": words, name: torch.cat([ends[0], places, ends[1]], 1)}
+
+
+def _with_places(model: Any, inputs: dict[str, Tensor], name: str, token: int, places: int) -> dict[str, Tensor]:
+    """Inputs whose texts have, behind the first word, places for other data."""
+    text = inputs["input_ids"][:BATCH, :TOKENS]
+    marks = torch.full((BATCH, places), token, dtype=text.dtype, device=text.device)
+    placed = {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+    if _KINDS in inspect.signature(model.forward).parameters:
+        placed[_KINDS] = (placed["input_ids"] == token).long() * (1 + list(_PLACES).index(name))
+    return placed
+
+
+def _as_asked(model: Any, sizes: Sizes, inputs: dict[str, Tensor], fault: str) -> dict[str, Tensor]:
+    """Inputs with as many places as the model says that it has features for; empty where it says nothing."""
+    found = _COUNTED.match(fault)
+    if found is None or "input_ids" not in inputs:
+        return {}
+    kind, features = found[1].lower(), int(found[2])
+    names = (f"{kind}_token_id", f"{kind}_token_index")
+    name = next((name for name, (_, tokens) in _PLACES.items() if tokens == names), None)
+    try:
+        token = int(sizes.find(*names, of="^$"))
+    except AttributeError:
+        return {}
+    return {} if name is None or features % BATCH else _with_places(model, inputs, name, token, features // BATCH)
 
 
 def _fails(model: Any, inputs: dict[str, Tensor]) -> str:
