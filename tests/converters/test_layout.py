@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphws_converters.modules.conversion import ALIKE, convert_module
 from graphws_converters.sources.held import hold_sizes
-from graphws_converters.sources.sample import sample_inputs
+from graphws_converters.sources.sample import left_out, sample_inputs
 from tests.converters.networks import seeded
 
 
@@ -215,3 +215,15 @@ def test_masks_that_do_not_fit_are_left_out_before_the_data_are() -> None:
         assert pixel_attention_mask is None
 
     assert set(sample_inputs(Takes(forward, "input_ids", **PICTURE), _rng(), "cpu")) == {"input_ids", "pixel_values"}
+
+
+def test_data_that_could_not_be_made_up_are_named() -> None:
+    def forward(input_ids: Tensor, pixel_values: Any = None) -> None:
+        assert pixel_values is None
+
+    model = Takes(forward, "input_ids", **PICTURE)
+    inputs = sample_inputs(model, _rng(), "cpu")
+    assert [note.partition(":")[0] for note in left_out(model, inputs)] == [
+        "tried on texts alone, without pixel_values"
+    ]
+    assert left_out(model, {**inputs, "pixel_values": PATCHES}) == ()

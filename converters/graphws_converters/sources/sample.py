@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 from typing import Any
 
@@ -27,6 +27,8 @@ _ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids", "image_attention_mask"
 """What is given only where the model does not run without, or requires it."""
 _EITHER = ("input_values", "input_features")
 """Two forms of the same sound: some take either."""
+_DATA = ("pixel_values", "input_values", "input_features")
+"""What is no text."""
 _KINDS = "mm_token_type_ids"
 """What tells words from the places of other data, by the order of `_PLACES`."""
 _MARKED = {"image_embeds_position_mask": "latent_query_num"}
@@ -71,6 +73,14 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
         f"{type(model).__name__} does not run on inputs of the shapes that its config shows ({why}): give example "
         "inputs (--inputs)"
     )
+
+
+def left_out(model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """A note where a model that takes pictures or sounds beside texts was given texts alone."""
+    takes = [name for name in inspect.signature(model.forward).parameters if name in _DATA]
+    if not takes or "input_ids" not in inputs or set(takes) & set(inputs):
+        return ()
+    return (f"tried on texts alone, without {', '.join(takes)}: what reads them takes no part; give example inputs",)
 
 
 def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> Iterator[dict[str, Tensor]]:
