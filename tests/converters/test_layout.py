@@ -29,7 +29,8 @@ class Reads(nn.Module):
 
     def forward(self, pixel_values: Tensor, image_grid_thw: Tensor) -> Tensor:
         where = torch.cat([torch.arange(t * h * w) for t, h, w in image_grid_thw.tolist()])
-        return self.out(torch.tanh(self.into(pixel_values) + self.places(where)))
+        made: Tensor = self.out(torch.tanh(self.into(pixel_values) + self.places(where)))
+        return made
 
 
 class Marked(nn.Module):
@@ -50,7 +51,8 @@ class Marked(nn.Module):
             h = h + self.into(pixel_values).mean(0)
         if self.reads == "weights" and self.words.weight[0, 0] > -1e9:
             h = h + self.into(pixel_values).mean(0)
-        return self.out(torch.tanh(h))
+        made: Tensor = self.out(torch.tanh(h))
+        return made
 
 
 PATCHES, GRID = torch.randn(8, 6, generator=_rng(1)), torch.tensor([[1, 2, 2], [1, 1, 4]])

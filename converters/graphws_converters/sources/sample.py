@@ -163,11 +163,11 @@ def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: s
         yield _with_places(model, inputs, name, token, places)
     for name, size in _MARKED.items():
         if name in inspect.signature(model.forward).parameters:
-            text, taken = inputs["input_ids"], int(sizes.find(size, of="^$"))
-            places = torch.ones(len(text), taken, dtype=torch.bool)
+            text, room = inputs["input_ids"], int(sizes.find(size, of="^$"))
+            marked = torch.ones(len(text), room, dtype=torch.bool)
             ends = [torch.zeros_like(part, dtype=torch.bool) for part in (text[:, :1], text[:, 1:])]
-            words = torch.cat([text[:, :1], text[:, 1:2].expand(-1, taken), text[:, 1:]], 1)
-            yield {**inputs, "input_ids": words, name: torch.cat([ends[0], places, ends[1]], 1)}
+            words = torch.cat([text[:, :1], text[:, 1:2].expand(-1, room), text[:, 1:]], 1)
+            yield {**inputs, "input_ids": words, name: torch.cat([ends[0], marked, ends[1]], 1)}
 
 
 def _with_places(model: Any, inputs: dict[str, Tensor], name: str, token: int, places: int) -> dict[str, Tensor]:
