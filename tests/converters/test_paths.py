@@ -167,3 +167,19 @@ def test_outputs_that_cannot_be_looked_into_are_refused() -> None:
 def test_numbers_among_the_outputs_are_read_from_what_they_come_from() -> None:
     assert _verdict(lambda h: h, lambda y, h: (y, h[0].tolist())).startswith("UNVERIFIED")
     assert _verdict(lambda h: h, lambda y, h: {"y": y, "name": "net", "count": 3, "none": None}).startswith("VERIFIED")
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_writes_into_a_cast_matter_where_the_tensor_is_read_again(looked_at: bool) -> None:
+    """In float32 the cast lies in the memory of the tensor, in float64 in that of a copy."""
+
+    class Casts(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            h = torch.tanh(self.a(x))
+            made = h.view(-1).to(torch.float32)
+            made += 1
+            return self.b(made.view(h.shape).to(h.dtype)) + (h.sum() if looked_at else 0)
+
+    found = convert_module(seeded(lambda: Casts(torch.tanh)), _x().float(), generator=_rng())
+    assert ("alias_write runs more or less often" in found.verdict) == looked_at
+    assert found.verified != looked_at

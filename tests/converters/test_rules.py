@@ -98,6 +98,11 @@ def _every_other(h: Tensor) -> Tensor:
     return (torch.arange(h.shape[1]) % 2 == 0).reshape(1, -1, 1)
 
 
+def _chosen(h: Tensor) -> Tensor:
+    """A mask over rows and steps, of four steps a row."""
+    return torch.arange(h.shape[0])[:, None] % 2 == torch.arange(h.shape[1]) % 2
+
+
 MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
     "windows": (_windows, SEQUENCE),
     "windows by head": (_windows_of_heads, SEQUENCE),
@@ -126,6 +131,15 @@ MIDDLES: dict[str, tuple[Middle, tuple[int, ...]]] = {
         lambda h: h.masked_scatter(_every_other(h).expand_as(h), (h**2).flatten(0, 1)).amax(1), SEQUENCE
     ),
     "neurons by a mask": (lambda h: h.masked_scatter(h > 0.5, (h**2).flatten(0, 1)).amax(1), SEQUENCE),
+    "chosen by a mask": (lambda h: h[_chosen(h)].view(h.shape[0], -1, h.shape[2]).amax(1), SEQUENCE),
+    "put by a mask": (lambda h: h.index_put((_chosen(h),), (h**2)[_chosen(h)]).amax(1), SEQUENCE),
+    "added by a mask": (lambda h: h.index_put((_chosen(h),), (h**2)[_chosen(h)], True).amax(1), SEQUENCE),
+    "put at places": (
+        lambda h: h.index_put((torch.tensor([0, 1]), torch.tensor([2, 3])), (h**2)[0, :2]).amax(1), SEQUENCE
+    ),
+    "one row at each place": (lambda h: h.index_put((torch.tensor([1, 0]),), (h**2)[0]).amax(1), SEQUENCE),
+    "neurons put by a mask": (lambda h: h.index_put((h > 0.5,), torch.zeros((), dtype=h.dtype)), (5, 3)),
+    "a neuron put at a place": (lambda h: h.T.index_put((torch.tensor([1]),), (h.T**2)[2:3]).T, (5, 3)),
     "medians": (lambda h: h.median(-2).values, SEQUENCE),
     "median of neurons": (lambda h: h.median(-1, keepdim=True).values, (5, 3)),
     "nanmedians": (lambda h: h.nanmedian(1, True).values[:, 0], SEQUENCE),
@@ -157,6 +171,8 @@ LESS = {
     "windows across neurons": 1,
     "written into zeros": 24,  # the columns that read the two zeros may change places, too
     "frequencies of neurons": 1,  # a mirrored order of neurons is a symmetry
+    "neurons put by a mask": 1,
+    "a neuron put at a place": 1,
     "products": 24,  # h_i h_j = h_j h_i: their columns may change places, too
     "products of heads": 4,
     "three products": 24,

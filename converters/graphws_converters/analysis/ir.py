@@ -118,9 +118,14 @@ class Program:
     escaped: list[Value] = field(default_factory=list)
     front: str = ""
 
-    def from_data(self) -> set[Value]:
-        """The tensors that depend on inputs or parameters."""
-        found = {*self.inputs, *self.parameters.values()}
+    def from_data(self, *, whole: bool = True) -> set[Value]:
+        """The tensors that depend on inputs or parameters.
+
+        Args:
+            whole: Whether whole numbers and truth values among the inputs count.
+        """
+        inputs = [x for x in self.inputs if whole or x.dtype.is_floating_point or x.dtype.is_complex]
+        found = {*inputs, *self.parameters.values()}
         for node in self.nodes:
             if any(value in found for value in node.values()):
                 found.update(value for value in node.outputs if value is not None)
@@ -130,9 +135,9 @@ class Program:
         """The operations that draw random numbers, each once."""
         return list(dict.fromkeys(node.op for node in self.nodes if "random" in node.tags and not node.is_still()))
 
-    def numbers_read(self) -> list[Value]:
+    def numbers_read(self, *, whole: bool = True) -> list[Value]:
         """The tensors that depend on inputs or parameters and whose numbers Python got, each once."""
-        known = self.from_data()
+        known = self.from_data(whole=whole)
         return [value for value in dict.fromkeys([*self.escaped, *self.reads]) if value in known]
 
 

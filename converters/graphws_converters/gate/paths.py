@@ -32,6 +32,7 @@ def one_path(
     kwargs: Mapping[str, Any],
     generator: torch.Generator,
     own: Counter[str] | None = None,
+    laid_out: bool = False,
 ) -> str:
     """Why a program may be one path of several; empty where nothing speaks for it.
 
@@ -44,17 +45,20 @@ def one_path(
         kwargs: Inputs by name.
         generator: Source of the order of rows.
         own: The steps of the module in the type that it came in, where that is another one.
+        laid_out: Whether whole numbers among the inputs say how the others lie, as masks and the places of pictures
+            among words do, and reading them is no sign of another path: the path is that of inputs that lie alike.
     """
     exported = program.front == "export"
     try:
         first = record_program(module.train().eval(), args, kwargs) if exported else program
-        read = first.numbers_read()
+        read = first.numbers_read(whole=not laid_out)
+        alike = laid_out and bool(first.numbers_read())
         if read and (not exported or set(read) & set(first.escaped)):
             return f"one path seen: a number was read from {describe(first, read[0])}"
         differs = own is not None and (own - steps_of(first) or steps_of(first) - own)
         if differs:
             return f"one path seen: in the type that the network came in, {next(iter(differs))} runs more or less often"
-        other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator))
+        other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator, alike))
     except (TraceFailure, UsageError):  # made for other inputs than these
         return ""
     step = _first_other_step(first, other)
@@ -67,8 +71,23 @@ def one_path(
 
 
 def steps_of(program: Program) -> Counter[str]:
-    """How often each operation runs, casts and copies left out."""
-    return Counter(node.op for node in program.nodes if node.op not in _COPIES)
+    """How often each operation runs: casts and copies left out, and writes into memory that nothing reads again.
+
+    A cast to the type that a tensor has gives the tensor itself, and a cast to another type a copy: what is written
+    there later reaches the first one only, which matters where somebody looks.
+    """
+    read = {id(value) for value in program.outputs}
+    steps: Counter[str] = Counter()
+    for node in reversed(program.nodes):
+        values = [id(value) for value in node.values()]
+        if node.op == "alias_write" and len(node.outputs) > 1:
+            written, *others = (id(value) in read for value in node.outputs)
+            if not any(others):
+                read |= set(values[:1]) if written else set()
+                continue
+        read |= set(values)
+        steps[node.op] += node.op not in _COPIES
+    return +steps
 
 
 _COPIES = {"_to_copy", "to", "type_as", "clone", "copy", "detach", "alias", "lift_fresh"}
@@ -89,15 +108,17 @@ def describe(program: Program, value: Value) -> str:
 
 
 def _elsewhere(
-    args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+    args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator, alike: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Inputs of another sign and size; whole numbers in another order."""
+    """Inputs of another sign and size; whole numbers in another order, or as they are where inputs must lie alike."""
 
     def moved(x: Tensor) -> Tensor:
         if x.dtype == torch.bool or not x.numel():
             return x
         if x.is_floating_point() or x.is_complex():
             return FACTOR * x
+        if alike:
+            return x
         return x.flatten()[torch.randperm(x.numel(), generator=generator)].reshape(x.shape)
 
     found: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, moved, (args, kwargs))

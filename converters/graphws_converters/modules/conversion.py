@@ -49,6 +49,8 @@ from graphws_converters.modules.wrappers import uncompiled
 
 DRAWN = "random numbers are drawn in every run ({}): what the gate says is of runs in which they changed nothing"
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
+ALIKE = "whole numbers among the inputs say how they lie: what the gate says is of inputs that lie as the examples do"
+"""The note on a model that reads places and masks from its inputs in Python."""
 LEAST_GAIN = 0.1
 """Digits of a group's order by which outputs are worth a word."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -63,6 +65,7 @@ def convert_module(
     front: Front = "auto",
     hints: Hints | None = None,
     names: Sequence[str] = (),
+    laid_out: bool = False,
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -78,6 +81,8 @@ def convert_module(
         hints: What the caller says of the activations of an MLP; tried on the module, where it is one.  Which outputs
             count, where there are several; see `graphws_converters.modules.outputs`.
         names: Of the outputs in a tuple, where the source has names for them.
+        laid_out: Whether whole numbers among the inputs that Python reads say how inputs lie, as sizes do; see
+            `graphws_converters.gate.paths.one_path`.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -98,7 +103,8 @@ def convert_module(
     counting.leave_states(program)
     choice, said = counting.choice, counting.note
     several = counting.values(program) if counting.wanted is None else {}
-    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own)
+    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own, laid_out)
+    alike = laid_out and not path and program.front == "recorder" and bool(program.numbers_read())
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
     assembled = assemble(analysis, stored)
@@ -118,6 +124,7 @@ def convert_module(
             compared = cross_check(bare, twin, args, kwargs, stored)
             notes += (compared.note,)
         candidates = computations(assembled, analysis.program, twin, (args, kwargs), generator)
+    notes += (ALIKE,) * alike
     notes += tuple(filter(None, (said, _fixed_by_others(several, program, stored, bare))))
     if meta:
         graph = next(iter(candidates)).graph
@@ -139,7 +146,7 @@ def convert_module(
         graph, sharp, _runner(twin, args, kwargs, exact, every), generator,
         tolerance=tolerance_of(tried), elsewhere=[] if path else elsewhere, ties=bool(analysis.ties),
     )  # fmt: skip
-    if path or (runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
+    if path or (not alike and runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
         outcome = Outcome(None, path or runs.reason, outcome.notes)
     weights = Weights.from_state_dict(graph, state)
     notes += (*outcome.notes, *([DRAWN.format(", ".join(drawn))] if drawn else ()))
@@ -154,7 +161,7 @@ def convert_module(
     if not compared.larger:
         return found
     return larger_of(found, lambda: convert_module(
-        module, inputs, generator=generator, front="recorder", hints=hints, names=names
+        module, inputs, generator=generator, front="recorder", hints=hints, names=names, laid_out=laid_out
     ))  # fmt: skip
 
 
@@ -190,6 +197,7 @@ def _watched(
     kwargs: Mapping[str, Any],
     generator: torch.Generator,
     own: Counter[str] | None,
+    laid_out: bool,
 ) -> tuple[str, list[str]]:
     """Why the trace may not be the whole of a module, and what draws random numbers in it."""
 
@@ -202,7 +210,7 @@ def _watched(
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
-    return path or one_path(program, twin, args, kwargs, generator, own), drawn
+    return path or one_path(program, twin, args, kwargs, generator, own, laid_out), drawn
 
 
 def _confirmed(

@@ -69,7 +69,7 @@ def index(e: Engine, call: Call) -> Result:
             return taken
     given += [None] * (len(x.legs) - len(given))
     if any(value.dtype in (torch.bool, torch.uint8) for value in values_in(call.node.arguments["indices"])):
-        raise NotCovered("a selection by a mask")
+        return _rows_by_mask(e, call, x, places)
     indices = [i for i in given if i is not None]
     for k, i in zip(places, indices, strict=True):
         e.index_into(i, x.legs[k], "a selection by data")
@@ -86,6 +86,54 @@ def index(e: Engine, call: Call) -> Result:
         for i in indices
     ]  # fmt: skip
     return e.looked_up(x, legs, kept, list(zip(places, indices, along, strict=True)))
+
+
+def _rows_by_mask(e: Engine, call: Call, x: Abstract, places: list[int]) -> Abstract:
+    """The rows where a mask says so, one after another: what the mask runs over has an order, the rest stays."""
+    if len(places) != 1:
+        raise NotCovered("a selection by several masks")
+    at, mask = places[0], e.plain(call["indices"][places[0]])
+    behind = at + len(mask.legs)
+    _by_order(e, mask, range(len(mask.legs)), "a selection by a mask")
+    _by_order(e, x, range(at, behind), "a selection by a mask")
+    row = Leg(Dim(call.shape[at], "rows told by a mask"))
+    legs = [*x.legs[:at], row, *x.legs[behind:]]
+    return e.looked_up(x, legs, [*range(at), None, *range(behind, len(x.legs))], [])
+
+
+@rule("index_put", "_unsafe_index_put", powers=True)
+def index_put(e: Engine, call: Call) -> Result:
+    """Rows written where masks or indices say so: these know an order, and what stands in a row stays."""
+    x, values = e.plain(call["self"]), e.plain(call["values"])
+    given = [None if i is None else e.plain(i) for i in call["indices"]]
+    kinds = [value.dtype for value in values_in(call.node.arguments["indices"])]
+    indices = [i for i in given if i is not None]
+    masked = [kind in (torch.bool, torch.uint8) for kind in kinds]
+    first = sum(len(i.legs) if mask else 1 for i, mask in zip(indices, masked, strict=True))
+    rank = len(x.legs) - first
+    if any(i is None for i in given) or not rank or values.shape[-rank:] != x.shape[first:] or len(values.legs) < rank:
+        return by_data(e, call)
+    why = "index_put goes by data"
+    for i, mask in zip(indices, masked, strict=True):
+        if not mask:
+            e.release_index(i, why)
+        _by_order(e, i, range(len(i.legs)), why)
+    _by_order(e, x, range(first), why)
+    ahead = len(values.legs) - rank
+    _by_order(e, values, range(ahead), why)
+    for own, other in zip(x.legs[first:], values.legs[ahead:], strict=True):
+        e.same(own, other, "index_put")
+    count = len(x.legs)
+    rows = [None if k < first else k - first + ahead for k in range(count)]
+    return e.tensor(x.legs, told=e.agreed([(x, range(count)), (values, rows)]))
+
+
+def _by_order(e: Engine, x: Abstract, axes: range, why: str) -> None:
+    """Some axes of a tensor are gone through in order."""
+    e.release([x.legs[k] for k in axes], why)
+    e.pin([x.legs[k] for k in axes])
+    if len(axes):
+        e.barrier(x, list(axes))
 
 
 @rule("gather", "take_along_dim", powers=True)
@@ -208,7 +256,7 @@ def masked_scatter(e: Engine, call: Call) -> Result:
     return e.tensor(x.legs, told=e.agreed([(x, range(count)), (source, rows)]))
 
 
-@rule("index_put", "_unsafe_index_put", "nonzero", "unique2", "masked_select")
+@rule("nonzero", "unique2", "masked_select")
 def by_data(e: Engine, call: Call) -> Result:
     """Places told by data: all that they touch has an order."""
     why = f"{call.node.op} goes by data"

@@ -31,7 +31,8 @@ from graphws_converters.sources.checks import leave_checks_out
 from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
 from graphws_converters.sources.draws import fix_draws, said
-from graphws_converters.sources.sample import sample_inputs
+from graphws_converters.sources.held import hold_sizes
+from graphws_converters.sources.sample import left_out, sample_inputs
 from graphws_converters.sources.weights import WEIGHTS, weights_in
 
 PASSING = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
@@ -60,14 +61,16 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
     inputs = hints.example_inputs
     if inputs is None:
         inputs = sample_inputs(model, hints.random, "cpu" if weights else "meta")
+        notes += left_out(model, inputs)
     elif weights is None:
         inputs = _on_meta(inputs)
     drawn = weights is not None and _draws(model, inputs)
     if drawn:
         fix_draws(model)
     leave_checks_out(model)
-    made = convert_module(model, inputs, generator=hints.random, hints=hints)
-    return replace(made, notes=(*notes, *(said(made.notes) if drawn else made.notes)))
+    inputs, held = hold_sizes(model, inputs)
+    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True)
+    return replace(made, notes=(*notes, *held, *(said(made.notes) if drawn else made.notes)))
 
 
 def read_folder(folder: Path) -> Contents:

@@ -128,13 +128,19 @@ def _pictures(sizes: Sizes) -> Iterator[Tensor]:
         yield sizes.normal(channels, height, width)
         if not frames:
             yield sizes.normal(1, channels, height, width)
+            yield sizes.normal(2, channels, height, width)
 
 
 def patched(sizes: Sizes) -> Iterator[Tensor]:
-    """Pictures as lists of patches: one list for each, or all in one."""
+    """Pictures as lists of patches, in rows or small pictures themselves: one list for each, or all in one."""
     for made in _patch_vectors()(sizes):
         yield made
         yield made.flatten(0, 1)
+        edge = int(sizes.find("patch_size", of=VISION))
+        if made.shape[-1] % edge**2 == 0:
+            small = made.unflatten(-1, (-1, edge, edge))
+            yield small
+            yield small.flatten(0, 1)
 
 
 def _videos(sizes: Sizes) -> Iterator[Tensor]:
@@ -151,6 +157,8 @@ def _areas(sizes: Sizes) -> Iterator[tuple[int, int]]:
         size = tuple(size.get(key, size.get("shortest_edge", PIXELS)) for key in ("height", "width"))
     height, width = (size, size) if isinstance(size, int) else tuple(map(int, size))[-2:]
     yield height, width
+    if height == 2 * width:
+        yield width, width  # two of them, one above the other
     yield from ((edge, edge) for edge in (PIXELS, 2 * PIXELS, 224) if (edge, edge) != (height, width))
 
 
@@ -274,12 +282,12 @@ def _patch_vectors(beside: int = 0) -> Callable[[Sizes], Iterator[Tensor]]:
 
     def make(sizes: Sizes) -> Iterator[Tensor]:
         rows, columns = _grid(sizes)
-        patch, depth = (
-            int(sizes.find("patch_size", of=VISION)),
-            int(sizes.find("temporal_patch_size", of=VISION, default=1)),
-        )
-        channels = int(sizes.find("num_channels", "in_channels", "in_chans", of=VISION, default=3))
-        made = sizes.normal(rows * columns, beside + channels * depth * patch**2)
+        numbers = int(sizes.find("patch_embed_hidden_size", of=VISION, default=0))
+        if not numbers:
+            depth = int(sizes.find("temporal_patch_size", of=VISION, default=1))
+            channels = int(sizes.find("num_channels", "in_channels", "in_chans", of=VISION, default=3))
+            numbers = channels * depth * int(sizes.find("patch_size", of=VISION)) ** 2
+        made = sizes.normal(rows * columns, beside + numbers)
         if beside:
             places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
             made[..., :beside] = 1 + places
@@ -299,6 +307,18 @@ def _whole_grid(sizes: Sizes) -> Iterator[Tensor]:
 def _regions(name: str, size: int) -> Callable[[Sizes], Iterator[Tensor]]:
     """Vectors of regions of a picture."""
     return lambda sizes: iter([sizes.normal(4, int(sizes.find(name, of=VISION, default=size)))])
+
+
+def _whole_pictures(sizes: Sizes) -> Iterator[Tensor]:
+    """Each word sees the only picture."""
+    for words in _tokens(TEXT)(sizes):
+        yield torch.ones(*words.shape, 1, dtype=torch.long)
+
+
+def _task(sizes: Sizes) -> Iterator[Tensor]:
+    """The words that say what is asked of a picture."""
+    entries, length = (int(sizes.find(name, of="^$")) for name in ("text_encoder_vocab_size", "task_seq_len"))
+    yield torch.randint(min(3, entries - 1), entries, (BATCH, length), generator=sizes.generator)
 
 
 def _boxes(sizes: Sizes) -> Iterator[Tensor]:
@@ -338,6 +358,9 @@ MAKERS: dict[str, Callable[[Sizes], Iterator[Tensor]]] = {
     "visual_pos": _regions("visual_pos_dim", 4),
     "visual_embeds": _regions("visual_embedding_dim", 512),
     "bbox": _boxes,
+    "image_attention_mask": _whole_pictures,
+    "task_inputs": _task,
+    "prompt_masks": _pictures,
     "noise": _noise,
     "bool_masked_pos": _masked,
 }

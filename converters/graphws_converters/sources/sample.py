@@ -8,8 +8,9 @@ the one that reaches most of the model first.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from itertools import islice, product
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, product
 from typing import Any
 
 import torch
@@ -17,20 +18,29 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import UsageError
+from graphws_converters.sources.held import GRIDS
 from graphws_converters.sources.made_up import BATCH, MAKERS, TEXT, TOKENS, Sizes, patched
 
 MOST_TRIES = 24
 """Most combinations of shapes that are tried for one choice of names."""
-_GRIDS = {"spatial_shapes", "image_grid_thw", "grid_thw"}
-"""Beside these, pictures are lists of patches."""
-_ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids")
-"""What is given only where the model does not run without."""
+_ASKED = ("bool_masked_pos", "bbox", "qformer_input_ids", "image_attention_mask", "task_inputs", "prompt_masks")
+"""What is given only where the model does not run without, or requires it."""
+_EITHER = ("input_values", "input_features")
+"""Two forms of the same sound: some take either."""
+_DATA = ("pixel_values", "input_values", "input_features")
+"""What is no text."""
+_KINDS = "mm_token_type_ids"
+"""What tells words from the places of other data, by the order of `_PLACES`."""
+_MARKED = {"image_embeds_position_mask": "latent_query_num"}
+"""What marks the places of pictures among words beside the words, and the size that says how many one picture takes."""
 _PLACES = {
     "pixel_values": ("get_image_features", ("image_token_id", "image_token_index")),
-    "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
     "pixel_values_videos": ("get_video_features", ("video_token_id", "video_token_index")),
+    "input_features": ("get_audio_features", ("audio_token_id", "audio_token_index")),
 }
 """Data whose features take the places of tokens: what computes them, and what their tokens are called."""
+_COUNTED = re.compile(r"(\w+) features and \w+ tokens do not match, tokens: 0, features: (\d+)")
+"""What models of transformers say to a text without places for the features of other data."""
 
 
 def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> dict[str, Tensor]:
@@ -49,6 +59,9 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
         fault = _fails(model, placed)
         if not fault:
             return placed
+        asked = _as_asked(model, sizes, placed, fault)
+        if asked and not _fails(model, asked):
+            return asked
         why = why or fault
     if first is None:
         raise UsageError(
@@ -62,6 +75,14 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
     )
 
 
+def left_out(model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """A note where a model that takes pictures or sounds beside texts was given texts alone."""
+    takes = [name for name in inspect.signature(model.forward).parameters if name in _DATA]
+    if not takes or "input_ids" not in inputs or set(takes) & set(inputs):
+        return ()
+    return (f"tried on texts alone, without {', '.join(takes)}: what reads them takes no part; give example inputs",)
+
+
 def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> Iterator[dict[str, Tensor]]:
     """Inputs of the model, the likeliest first."""
     signature = inspect.signature(model.forward).parameters
@@ -72,8 +93,10 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
         some = [name for name in some if name != "future_values"]
     wanted = [
-        [*some, *least], [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
+        [*some, *least], [*(name for name in some if not name.endswith("mask")), *least],
+        [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
         [name for name in some if name in ("input_ids", "decoder_input_ids")],
+        *([name for name in some if name != other] for other in _EITHER),
     ]  # fmt: skip
     seen = set()
     for names in wanted:
@@ -85,10 +108,20 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
             variants = [list(islice(_variants(name, chosen, sizes), MOST_TRIES)) for name in chosen]
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
             continue
-        for made in islice(product(*variants), MOST_TRIES):
+        for made in _combined(variants):
             inputs = dict(zip(chosen, made, strict=True))
             yield from _placed(model, sizes, inputs, device)
             yield inputs
+
+
+def _combined(variants: list[list[Tensor]]) -> Iterator[tuple[Tensor, ...]]:
+    """One of each: first those in the same place, as pictures of one size, then all others."""
+    seen = set()
+    for made in islice(chain(zip(*variants, strict=False), product(*variants)), MOST_TRIES):
+        key = tuple(map(id, made))
+        if key not in seen:
+            seen.add(key)
+            yield made
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
@@ -97,7 +130,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 def _variants(name: str, names: tuple[str, ...], sizes: Sizes) -> Iterator[Tensor]:
-    if name == "pixel_values" and _GRIDS & set(names):
+    if name == "pixel_values" and GRIDS & set(names):
         return patched(sizes)
     if name not in MAKERS and name.endswith("input_ids"):
         return MAKERS["input_ids"](sizes)
@@ -127,9 +160,39 @@ def _placed(model: nn.Module, sizes: Sizes, inputs: dict[str, Tensor], device: s
         found = getattr(found, "pooler_output", found)
         numbers = sum(leaf.numel() for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor))
         places = numbers // (width * BATCH)
-        text = inputs["input_ids"][:BATCH, :TOKENS]
-        marks = torch.full((BATCH, places), token, dtype=text.dtype)
-        yield {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+        yield _with_places(model, inputs, name, token, places)
+    for name, size in _MARKED.items():
+        if name in inspect.signature(model.forward).parameters:
+            text, room = inputs["input_ids"], int(sizes.find(size, of="^$"))
+            marked = torch.ones(len(text), room, dtype=torch.bool)
+            ends = [torch.zeros_like(part, dtype=torch.bool) for part in (text[:, :1], text[:, 1:])]
+            words = torch.cat([text[:, :1], text[:, 1:2].expand(-1, room), text[:, 1:]], 1)
+            yield {**inputs, "input_ids": words, name: torch.cat([ends[0], marked, ends[1]], 1)}
+
+
+def _with_places(model: Any, inputs: dict[str, Tensor], name: str, token: int, places: int) -> dict[str, Tensor]:
+    """Inputs whose texts have, behind the first word, places for other data."""
+    text = inputs["input_ids"][:BATCH, :TOKENS]
+    marks = torch.full((BATCH, places), token, dtype=text.dtype, device=text.device)
+    placed = {**inputs, "input_ids": torch.cat([text[:, :1], marks, text[:, 1:]], 1)}
+    if _KINDS in inspect.signature(model.forward).parameters:
+        placed[_KINDS] = (placed["input_ids"] == token).long() * (1 + list(_PLACES).index(name))
+    return placed
+
+
+def _as_asked(model: Any, sizes: Sizes, inputs: dict[str, Tensor], fault: str) -> dict[str, Tensor]:
+    """Inputs with as many places as the model says that it has features for; empty where it says nothing."""
+    found = _COUNTED.match(fault)
+    if found is None or "input_ids" not in inputs:
+        return {}
+    kind, features = found[1].lower(), int(found[2])
+    names = (f"{kind}_token_id", f"{kind}_token_index")
+    name = next((name for name, (_, tokens) in _PLACES.items() if tokens == names), None)
+    try:
+        token = int(sizes.find(*names, of="^$"))
+    except AttributeError:
+        return {}
+    return {} if name is None or features % BATCH else _with_places(model, inputs, name, token, features // BATCH)
 
 
 def _fails(model: Any, inputs: dict[str, Tensor]) -> str:
