@@ -16,11 +16,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, Space, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching import matching_gauge
 
 _AT_REST = 1e-10
+_FREE = (Action.SCALING, Action.MONOMIAL, Action.LINEAR)
 
 
 def settled_gauge(weights: Weights) -> GroupElement:
@@ -28,6 +29,24 @@ def settled_gauge(weights: Weights) -> GroupElement:
     element = matching_gauge(weights)
     moved = element.act(weights)
     return element if _change(moved, matching_gauge(moved).act(moved)) < _AT_REST else least_norm_gauge(weights)
+
+
+def averaging_gauge(weights: Weights, settled: GroupElement | None = None) -> GroupElement:
+    """The element that moves one network to the gauge in which means are taken: least norm, from a settled gauge.
+
+    Law: as `least_norm_gauge`; spaces that this leaves alone stand in the settled gauge.
+
+    Args:
+        weights: A batch of one.
+        settled: Its `settled_gauge`, where that is known.
+    """
+    first = settled_gauge(weights) if settled is None else settled
+    return least_norm_gauge(first.act(weights)) @ first if is_free(weights.graph) else first
+
+
+def is_free(graph: NetworkGraph) -> bool:
+    """Whether some space has scales or bases that no function tells apart."""
+    return any(space.moves and space.action in _FREE for space in graph.spaces)
 
 
 def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
@@ -43,7 +62,7 @@ def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
     """
     graph = weights.graph
     element, moved = GroupElement(graph), weights
-    rich = [s for s in graph.spaces if s.moves and s.action in (Action.SCALING, Action.MONOMIAL, Action.LINEAR)]
+    rich = [s for s in graph.spaces if s.moves and s.action in _FREE]
     for _ in range(sweeps):
         before = moved
         for space in rich:
