@@ -104,14 +104,14 @@ def align(
         restarts: Random starts of ``weights``, besides the two fixed ones; they need a generator.
         sweeps: At most so many sweeps of a descent.
         balanced: Every layer counts the same; else every number does, as in git re-basin, and wide layers decide.
-        objective: Decides between the candidates: smaller is better.  `halfway` is the loss of the mean; where None, the
-            distance of the weights decides.
+        objective: Decides between the candidates: smaller is better.  `halfway` is the loss of the mean; where
+            None, the distance of the weights decides.
 
     Raises:
         GraphError: On different graphs, batches other than one, or a space that nothing speaks about.
         UsageError: On an unknown method, or one without the inputs, run or generator that it needs.
     """
-    graph = check_pair(first, second)
+    check_pair(first, second)
     if method not in get_args(Method):
         raise UsageError(
             f"method must be one of {', '.join(get_args(Method))}; got {method!r}" + nearest(method, get_args(Method))
