@@ -39,7 +39,8 @@ class Candidate:
 
     Attributes:
         matching: Where the match comes from: ``none``; ``permutation``, by the weights as they are; ``rich``, with
-            signs; by the weights at ``unit norm`` or ``least norm``, with all actions; ``activations`` or ``attributions``.
+            signs; with all actions by the weights at ``unit norm`` or ``least norm``; ``activations``;
+            ``attributions``.
         gauge: In which both are averaged.
         distance: ‖A - B‖² / (‖A‖² + ‖B‖²) where A has least norm; 1 for unrelated networks, 0 for equal ones.
         objective: What the caller's objective says; None without one.

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from graphws.align.repair import repair, repairable_layers
-from graphws.align.statistics import other_buffers, remeasure, running_norms
+from graphws.align.statistics import other_buffers, remeasure, running_norms, stored_buffers
+from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import why_not
 from graphws.operations.runner import Inputs
+
+UNMEASURED = "whether the merged network is worse than the networks was not measured: there are no data"
+_EQUAL = 1e-9
+"""Losses that differ by less are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,43 +36,64 @@ class Remeasured:
         return repair(merged, parts, shares, self.inputs) if self.rescale else remeasure(merged, self.inputs)
 
 
-def is_needed(graph: NetworkGraph) -> bool:
-    """Whether a mean of such networks keeps statistics that are no network's."""
-    return not why_not(graph) and bool(running_norms(graph))
-
-
-def sentences(graph: NetworkGraph, correction: Remeasured | None) -> list[str]:
-    """What is to be said of the statistics of a mean: what was done to them, or that nothing was."""
-    if why_not(graph):
-        buffers = [p.name for p in graph.parameters if p.kind == "buffer" and p.axes]
-        return [f"{_count(len(buffers), 'stored tensor')} that {_are(len(buffers))} no weights ({buffers[0]}, ...) "
-                f"{_are(len(buffers))} averaged in the merged network; this graph cannot be run, so statistics were not "
-                "measured anew"] if buffers else []  # fmt: skip
-    norms = running_norms(graph)
+def sentences(networks: Sequence[Weights], correction: Remeasured | None) -> list[str]:
+    """What is to be said of the statistics of a mean of networks: what was done to them, or that nothing was."""
+    graph = networks[0].graph
+    runs = not why_not(graph)
+    norms = running_norms(graph) if runs else {}
     said = []
     if norms and correction is None:
         said.append(
-            f"the statistics of {_count(len(norms), 'norm')} in the merged network are means of the networks' own, which "
-            "belong to neither: measure them anew over some inputs (--statistics FILE) before it is used"
+            f"the statistics of {_count(len(norms), 'norm')} in the merged network are means of the networks' own, "
+            "which belong to none of them: measure them anew over some inputs (--statistics FILE) before it is used"
         )
     elif norms:
         said.append(f"the statistics of {_count(len(norms), 'norm')} in the merged network were measured anew")
-    if correction is not None and correction.rescale:
-        layers = repairable_layers(graph)
+    if correction is not None and correction.rescale and runs:
         said.append(
-            f"the neurons of {_count(len(layers), 'layer')} in the merged network were rescaled to the mean and spread "
-            "that they have in the networks"
+            f"the neurons of {_count(len(repairable_layers(graph)), 'layer')} in the merged network were rescaled to "
+            "the mean and spread that they have in the networks"
         )
-    others = other_buffers(graph)
+    others = [name for name in (other_buffers(graph) if runs else stored_buffers(graph)) if _differ(networks, name)]
     if others:
-        said.append(f"{others[0]}{f' and {len(others) - 1} more' if others[1:] else ''}: stored, no weights and no "
-                    "statistics of a norm that is known; averaged as they are")  # fmt: skip
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        why = "no statistics of a known norm" if runs else "the graph cannot be run to measure them anew"
+        said.append(f"{others[0]}{more}: stored, not trained, averaged as they are; {why}")
     return said
+
+
+def comparison_with_parts(merged: float, parts: Sequence[float]) -> list[str]:
+    """A sentence where a merged network has a larger loss than those that were merged."""
+    least, largest = min(parts), max(parts)
+    if merged <= least + _EQUAL * (1 + abs(least)):
+        return []
+    if merged <= largest:
+        return [f"the merged network is worse than the best of the networks: loss {merged:.4g} against {least:.4g}"]
+    if not merged > largest:
+        return ["the loss of the merged network, or of one of the networks, is not a number"]
+    whom = "both" if len(parts) == 2 else f"all {len(parts)}"
+    return [f"the merged network is worse than {whom} networks: loss {merged:.4g} against {least:.4g} to {largest:.4g}"]
+
+
+def correction_of(graph: NetworkGraph, inputs: Inputs | None, rescale: bool) -> Remeasured | None:
+    """What is done to a mean of networks, given inputs to do it with; None where nothing is to be done, or can be.
+
+    Raises:
+        UsageError: On rescaling without inputs, or of a graph that cannot be run.
+    """
+    reason = why_not(graph)
+    if rescale and inputs is None:
+        raise UsageError("neurons are rescaled to what they carry on some inputs: give inputs")
+    if rescale and reason:
+        raise UsageError(f"neurons of this network cannot be rescaled: {reason}")
+    if inputs is None or reason or not (rescale or running_norms(graph)):
+        return None
+    return Remeasured(inputs, rescale)
+
+
+def _differ(networks: Sequence[Weights], name: str) -> bool:
+    return any(not bool(torch.equal(networks[0][name], other[name])) for other in networks[1:])
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"

@@ -1,15 +1,15 @@
 """Neurons of merged networks rescaled, where no norm holds their statistics.
 
-REPAIR (Jordan, Sedghi, Saukh, Entezari and Neyshabur 2023, "REPAIR: REnormalizing Permuted Activations for Interpolation
-Repair"): what a neuron of a mean carries before its activation varies less than in the networks that were merged.  Each
-neuron gets a factor and a shift such that mean and spread over some inputs are the means of theirs,
+REPAIR (Jordan, Sedghi, Saukh, Entezari and Neyshabur 2023, "REPAIR: REnormalizing Permuted Activations for
+Interpolation Repair"): what a neuron of a mean carries before its activation varies less than in the networks that were
+merged.  Each neuron gets a factor and a shift such that mean and spread over some inputs are the means of theirs,
 
     E z = Σ_k share_k E z_k,        std z = Σ_k share_k std z_k,
 
 from the first layer to the last, each behind the layers that were done before it.  Both go into the layer's weight and
 bias, so the network keeps its graph.  A layer without a bias cannot be shifted: there the root mean square takes the
-place of the spread.  Layers are left alone where their outputs are read by a norm that holds statistics or are no moving
-neurons (the network's own outputs), and where their weights are used elsewhere too.
+place of the spread.  Layers are left alone where their outputs are read by a norm that holds statistics or are no
+moving neurons (the network's own outputs), and where their weights are used elsewhere too.
 """
 
 from __future__ import annotations
@@ -110,9 +110,7 @@ def _moments(
     weights: Weights, layers: Mapping[Operation, Layer], inputs: Inputs
 ) -> dict[Operation, tuple[Tensor, Tensor]]:
     found = {}
-    for step, values, _ in walk_through(
-        weights.graph, single(weights), inputs, weights.floating, weights.device
-    ):
+    for step, values, _ in walk_through(weights.graph, single(weights), inputs, weights.floating, weights.device):
         layer = layers.get(step.operation)
         if layer is not None:
             found[step.operation] = layer.measured(values[layer.value])

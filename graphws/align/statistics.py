@@ -2,8 +2,8 @@
 
 A norm with running statistics keeps mean and variance of what reached it in training.  The mean of two networks keeps
 the means of those, which belong to neither network nor to their mean: merged neurons partly cancel, so that they vary
-less than either parent's (Jordan et al. 2023, REPAIR).  Here the statistics of each norm become those of what reaches it
-in the merged network, on given inputs, from the first norm to the last, each behind the norms that were done before it.
+less than either parent's (Jordan et al. 2023, REPAIR).  Here the statistics of each norm become those of what reaches
+it in the merged network, on given inputs, from the first norm to the last, each behind the norms that were done before.
 
 >>> import torch
 >>> from torch import nn
@@ -80,10 +80,15 @@ def running_norms(graph: NetworkGraph) -> Mapping[Operation, Norm]:
 
 
 def other_buffers(graph: NetworkGraph) -> list[str]:
-    """Names of stored numbers that are no parameters and no statistics of such norms; a mean averages them as any."""
-    known = {name for norm in running_norms(graph).values() for name in (*norm.means.parameters,
-             *norm.variances.parameters)}  # fmt: skip
-    return [p.name for p in graph.parameters if p.kind == "buffer" and p.axes and p.name not in known]
+    """Those of `stored_buffers` that are no statistics of such norms."""
+    norms = running_norms(graph).values()
+    known = {name for norm in norms for entries in (norm.means, norm.variances) for name in entries.parameters}
+    return [name for name in stored_buffers(graph) if name not in known]
+
+
+def stored_buffers(graph: NetworkGraph) -> list[str]:
+    """Names of stored tensors that are not trained; a mean averages them as any."""
+    return [parameter.name for parameter in graph.parameters if parameter.kind == "buffer" and parameter.axes]
 
 
 def remeasure(weights: Weights, inputs: Inputs) -> Weights:
@@ -143,8 +148,8 @@ def write_statistics(tensors: dict[str, Tensor], found: Mapping[Norm, list[tuple
     for norm, uses in found.items():
         for k, entries in enumerate((norm.means, norm.variances)):
             by_place.setdefault(tuple(entries.parameters), (entries, []))[1].extend(use[k] for use in uses)
-    for entries, uses in by_place.values():
-        entries.write(tensors, torch.stack(uses).mean(0))
+    for entries, measured in by_place.values():
+        entries.write(tensors, torch.stack(measured).mean(0))
 
 
 @torch.no_grad()
