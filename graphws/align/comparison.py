@@ -33,7 +33,7 @@ class Comparison:
         before: The barrier between both networks as they came, corrected as the other; None without data.
         after: The barrier once they are aligned, statistics measured anew where there are some.
         merged: The mean of both, aligned, as it should be used.
-        uncorrected: Loss of the mean with averaged statistics, where those were measured anew; None elsewhere.
+        uncorrected: Loss of the mean as it was before it was corrected; None where nothing was.
         notes: Sentences that go with the merged network: what was done to its statistics, and whether it is worse than
             the networks.
     """
@@ -71,7 +71,7 @@ class Comparison:
             "kept": self.alignment.kept,
             "function_error": None if math.isnan(self.error) else self.error,
             "loss": self.loss or None,
-            "averaged_statistics": self.uncorrected,
+            "uncorrected": self.uncorrected,
             "notes": list(self.notes),
             "barrier": {
                 name: {"height": b.height, "positions": list(b.positions), "losses": list(b.losses)}
@@ -157,7 +157,7 @@ def compare(
             f"the aligned network computes something else: its outputs are off by {error:.1e} (allowed {tolerance:.0e})"
         )
     before, after = (barrier(a, other, loss, points, correction) for other in (b, found.aligned))
-    notes += comparison_with_parts(after.middle, (after.losses[0], after.losses[-1]))
+    notes += comparison_with_parts(after.middle, (after.losses[0], after.losses[-1]), averaged)
     return Comparison(found, error, what, before, after, merged, averaged, tuple(notes))
 
 

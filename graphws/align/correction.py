@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,17 +63,29 @@ def sentences(networks: Sequence[Weights], correction: Remeasured | None) -> lis
     return said
 
 
-def comparison_with_parts(merged: float, parts: Sequence[float]) -> list[str]:
-    """A sentence where a merged network has a larger loss than those that were merged."""
+def comparison_with_parts(merged: float, parts: Sequence[float], uncorrected: float | None = None) -> list[str]:
+    """What is to be said of the loss of a merged network.
+
+    Args:
+        merged: Its loss.
+        parts: Those of the networks that were merged.
+        uncorrected: Its loss before its correction, if there was one.
+    """
     least, largest = min(parts), max(parts)
-    if merged <= least + _EQUAL * (1 + abs(least)):
-        return []
-    if merged <= largest:
-        return [f"the merged network is worse than the best of the networks: loss {merged:.4g} against {least:.4g}"]
-    if not merged > largest:
-        return ["the loss of the merged network, or of one of the networks, is not a number"]
-    whom = "both" if len(parts) == 2 else f"all {len(parts)}"
-    return [f"the merged network is worse than {whom} networks: loss {merged:.4g} against {least:.4g} to {largest:.4g}"]
+    said = []
+    if uncorrected is not None and merged > uncorrected + _EQUAL * (1 + abs(uncorrected)):
+        said.append(f"that raised its loss, from {uncorrected:.4g} to {merged:.4g}")
+    elif uncorrected is not None:
+        said.append(f"before that its loss was {uncorrected:.4g}; now it is {merged:.4g}")
+    against = f"loss {merged:.4g} against {least:.4g}"
+    if not all(math.isfinite(loss) for loss in (merged, *parts)):
+        said.append("the loss of the merged network, or of one of the networks, is not finite")
+    elif merged > largest + _EQUAL * (1 + abs(largest)):
+        whom = "both" if len(parts) == 2 else f"all {len(parts)}"
+        said.append(f"the merged network is worse than {whom} networks: {against} to {largest:.4g}")
+    elif merged > least + _EQUAL * (1 + abs(least)):
+        said.append(f"the merged network is worse than the best of the networks: {against}")
+    return said
 
 
 def correction_of(graph: NetworkGraph, inputs: Inputs | None, rescale: bool) -> Remeasured | None:

@@ -7,7 +7,7 @@ networks are aligned by the actions asked for, by permutations, and not at all, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Merging:
         after: Loss of the merged network.
         candidates: The losses of all means that were tried, by what they were aligned by.
         kept: Which of them this is; empty without data.
-        uncorrected: Loss of the merged network with averaged statistics, where those were measured anew.
+        uncorrected: As of `Comparison`.
         notes: Sentences that go with the merged network, as `Comparison` has them.
     """
 
@@ -68,7 +68,7 @@ class Merging:
             "mean_after": self.after,
             "candidates": dict(self.candidates),
             "kept": self.kept or None,
-            "averaged_statistics": self.uncorrected,
+            "uncorrected": self.uncorrected,
             "notes": list(self.notes),
         }
 
@@ -124,17 +124,18 @@ def merge_many(
     tried["as they came"] = _unaligned(exact)
     with torch.no_grad():
         each = tuple(float(loss(network)[0]) for network in ours)
-        losses = {name: float(loss(_mean(one.aligned, correction))[0]) for name, one in tried.items()}
-        kept = min(losses, key=lambda name: math.inf if math.isnan(losses[name]) else losses[name])
-        found = tried[kept]
-        error = max(relative_change(outputs(a), outputs(b)) for a, b in zip(ours, _each(found.aligned), strict=True))
+        error = max(_error(ours, _each(one.aligned), outputs) for one in tried.values())
         if not error <= tolerance:
             raise VerificationError(
                 f"an aligned network computes something else: its outputs are off by {error:.1e} (allowed "
                 f"{tolerance:.0e})"
             )
+        losses = {name: float(loss(_mean(one.aligned, correction))[0]) for name, one in tried.items()}
+        kept = min(losses, key=lambda name: math.inf if math.isnan(losses[name]) else losses[name])
+        found = tried[kept]
+        error = _error(ours, _each(found.aligned), outputs)
         averaged = float(loss(average(found.aligned))[0]) if correction is not None else None
-    notes = (*sentences(ours, correction), *comparison_with_parts(losses[kept], each))
+    notes = (*sentences(ours, correction), *comparison_with_parts(losses[kept], each, averaged))
     return Merging(
         found,
         _mean(found.aligned, correction),
@@ -148,6 +149,10 @@ def merge_many(
         averaged,
         notes,
     )
+
+
+def _error(networks: Sequence[Weights], aligned: Sequence[Weights], outputs: Run) -> float:
+    return max(relative_change(outputs(a), outputs(b)) for a, b in zip(networks, aligned, strict=True))
 
 
 def _each(networks: Weights) -> list[Weights]:
