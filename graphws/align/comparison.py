@@ -145,7 +145,7 @@ def compare(
     both = [a, found.aligned]
     plain = average(Weights.cat(both))
     merged = plain if correction is None else correction(plain, both, [0.5, 0.5])
-    notes = sentences(both, correction)
+    notes = sentences(both, correction, statistics is not None)
     if loss is None:
         return Comparison(found, math.nan, merged=merged, notes=(*notes, UNMEASURED))
     outputs = outputs_on(points_in, run)

@@ -37,8 +37,14 @@ class Remeasured:
         return repair(merged, parts, shares, self.inputs) if self.rescale else remeasure(merged, self.inputs)
 
 
-def sentences(networks: Sequence[Weights], correction: Remeasured | None) -> list[str]:
-    """What is to be said of the statistics of a mean of networks: what was done to them, or that nothing was."""
+def sentences(networks: Sequence[Weights], correction: Remeasured | None, asked: bool = False) -> list[str]:
+    """What is to be said of the statistics of a mean of networks: what was done to them, or that nothing was.
+
+    Args:
+        networks: The networks.
+        correction: What was done to the mean.
+        asked: Whether statistics were to be measured anew, in so many words.
+    """
     graph = networks[0].graph
     runs = not why_not(graph)
     norms = running_norms(graph) if runs else {}
@@ -50,6 +56,8 @@ def sentences(networks: Sequence[Weights], correction: Remeasured | None) -> lis
         )
     elif norms:
         said.append(f"the statistics of {_count(len(norms), 'norm')} in the merged network were measured anew")
+    elif asked:
+        said.append("no norm of these networks is known to hold statistics: none were measured anew")
     if correction is not None and correction.rescale and runs:
         said.append(
             f"the neurons of {_count(len(repairable_layers(graph)), 'layer')} in the merged network were rescaled to "

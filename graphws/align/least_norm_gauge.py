@@ -70,13 +70,16 @@ def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
             if found is not None:
                 step = GroupElement(graph, {space.name: found})
                 element, moved = step @ element, step.act(moved)
-        if _change(before, moved) < 1e-14:
+        if _change(before, moved) < 64 * torch.finfo(weights.floating).eps:
             break
     return element
 
 
 def _change(first: Weights, second: Weights) -> float:
-    return max((float((x - second[n]).norm() / x.norm().clamp_min(1e-300)) for n, x in first.items()), default=0.0)
+    return max(
+        (float((x - second[n]).norm() / x.norm().clamp_min(torch.finfo(x.dtype).tiny)) for n, x in first.items()),
+        default=0.0,
+    )
 
 
 def _axes(weights: Weights, space: Space) -> list[tuple[int, Tensor]]:
@@ -102,7 +105,9 @@ def _scales(weights: Weights, space: Space) -> SpaceElement | None:
     for _ in range(30):
         terms = squares * torch.exp(2 * powers.unsqueeze(1) * log)
         slope, bend = powers @ terms, 2 * powers.square() @ terms
-        log = log - torch.where(both, slope / bend.clamp_min(1e-300), torch.zeros_like(log)).clamp(-1, 1)
+        log = log - torch.where(
+            both, slope / bend.clamp_min(torch.finfo(bend.dtype).tiny), torch.zeros_like(log)
+        ).clamp(-1, 1)
     twice = any(p.spaces.count(space.name) > 1 for p in weights.graph.parameters)
     log = log / 2 if twice else log  # both ends of such a tensor move at once
     return Monomial(torch.arange(len(log), device=log.device), torch.exp(log))

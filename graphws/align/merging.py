@@ -112,7 +112,7 @@ def merge_many(
     found = align_many(exact, generator=generator, actions=actions)
     if inputs is None and run is None:
         merged = _mean(found.aligned, correction)
-        return Merging(found, merged, notes=(*sentences(ours, correction), UNMEASURED))
+        return Merging(found, merged, notes=(*sentences(ours, correction, statistics is not None), UNMEASURED))
     outputs = outputs_on(points if inputs is not None else None, run)
     if labels is not None:
         loss, what = classification_loss(points, labels, run), "cross entropy"
@@ -135,7 +135,7 @@ def merge_many(
         found = tried[kept]
         error = _error(ours, _each(found.aligned), outputs)
         averaged = float(loss(average(found.aligned))[0]) if correction is not None else None
-    notes = (*sentences(ours, correction), *comparison_with_parts(losses[kept], each, averaged))
+    notes = (*sentences(ours, correction, statistics is not None), *comparison_with_parts(losses[kept], each, averaged))
     return Merging(
         found,
         _mean(found.aligned, correction),

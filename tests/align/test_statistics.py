@@ -244,6 +244,15 @@ def test_many_networks_are_merged_with_statistics_of_their_own() -> None:
     assert found.uncorrected is not None
 
 
+def test_what_was_asked_for_in_vain_is_said() -> None:
+    graph, x = mlp_graph([8, 5, 3], "relu"), points("perceptron")
+    said = "no norm of these networks is known to hold statistics: none were measured anew"
+    a, b = network(graph, 1), network(graph, 2)
+    assert compare(a, b, statistics=x, generator=rng()).notes[0] == said
+    assert merge_many(Weights.cat([a, b]), statistics=x, generator=rng()).notes[0] == said
+    assert said not in compare(a, b, inputs=x, generator=rng()).notes
+
+
 def test_too_few_inputs_are_refused() -> None:
     weights = weights_of(module("perceptron"), points("perceptron"))
     with pytest.raises(DataError, match=r"^1 number for each channel of \w+: statistics need two$"):
