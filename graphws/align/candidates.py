@@ -32,6 +32,9 @@ Gauge = Literal["as they are", "least norm"]
 EQUAL = 1e-18
 """A squared distance, relative, at which two networks are one: no other candidate is sought."""
 
+SAME = 0.01
+"""Distances that differ by less, relative, say nothing about which match is better."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -73,13 +76,19 @@ class Candidate:
 def best(candidates: Sequence[Candidate]) -> int:
     """Which one is kept: of least objective, then of least distance; the first of equals.
 
-    Objectives that differ by rounding count as equal, and what is not a number as infinite.
+    Objectives that differ by rounding count as equal, and what is not a number as infinite.  Without objectives a match
+    by permutations is kept unless another is nearer by more than `SAME`: a match that may choose more comes nearer by
+    chance alone, and gains nothing by it.
     """
-    values = [_number(c.distance if c.objective is None else c.objective) for c in candidates]
-    least = min(values)
-    slack = 1e-9 * abs(least) + 1e-15
-    close = [k for k, value in enumerate(values) if value <= least + slack]
-    return min(close, key=lambda k: (_number(candidates[k].distance), k))
+    distances = [_number(candidate.distance) for candidate in candidates]
+    if any(candidate.objective is not None for candidate in candidates):
+        values = [math.inf if c.objective is None else _number(c.objective) for c in candidates]
+        least = min(values)
+        close = [k for k, value in enumerate(values) if value <= least + 1e-9 * abs(least) + 1e-15]
+    else:
+        close = [k for k, distance in enumerate(distances) if distance <= (1 + SAME) * min(distances)]
+        close = [k for k in close if candidates[k].matching == "permutation"] or close
+    return min(close, key=lambda k: (distances[k], k))
 
 
 def halfway(first: Weights, loss: Loss, correction: Correction | None = None) -> Objective:
