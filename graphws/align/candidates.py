@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import torch
 
 from graphws.align.barrier import Correction, Loss, average
 from graphws.graph import GroupElement, Weights
-from graphws.matching import Metric
+from graphws.matching import Metric, balanced_metric
 from graphws.matching.scored_parameters import matching_view
 
 Objective = Callable[[Weights], float]
@@ -130,6 +132,25 @@ class Yardstick:
             gap += share * float((a - b).square().sum())
             size += share * float(a.square().sum() + b.square().sum())
         return gap / size if size > 0 else 0.0
+
+    @staticmethod
+    def of_many(networks: Weights, least: GroupElement) -> Yardstick:
+        """For a batch of networks, where the first has least norm: `least` brings each there."""
+        first = networks.select([0])
+        gauge = least.select(torch.tensor([0], device=networks.device))
+        seen = Yardstick(first, gauge, Metric())
+        return replace(seen, metric=balanced_metric(seen._seen(first)))
+
+    def spread(self, networks: Weights) -> float:
+        """Squared distance of aligned networks from their mean, relative; for two their `distance`."""
+        seen = [self._seen(networks.select([k])) for k in range(networks.batch)]
+        gap = size = 0.0
+        for parameter in seen[0].graph.parameters:
+            all_of_it = torch.cat([each[parameter.name] for each in seen])
+            share = self.metric.of(parameter.name)
+            gap += share * float((all_of_it - all_of_it.mean(0)).square().sum())
+            size += share * float(all_of_it.square().sum())
+        return gap / size * networks.batch / (networks.batch - 1) if size > 0 else 0.0
 
     def _seen(self, weights: Weights) -> Weights:
         view = matching_view(weights)
