@@ -6,8 +6,8 @@ which network is moved.  Two gauges are tried: the one in which the networks cam
 
 Why least norm: at unit incoming norm a neuron that hardly fires has the same say as one that carries the function, and
 its partner's outgoing weights grow without bound to make up for it.  At least norm incoming and outgoing weights of a
-neuron balance, what is small counts little, and the straight line between two networks is the shortest between their
-orbits (Kempf and Ness): for ReLU networks the barrier there is about half of that at unit norm.
+neuron balance and what is small counts little; and this gauge is a network's own, up to signs, permutations and
+orthogonal maps (Kempf and Ness).  For small ReLU networks the barrier there is about half of that at unit norm.
 
 Candidates are compared by an objective that the caller can check, the loss of the mean on data; without one by the
 distance of the weights, where the first network stands at least norm: there scales cannot make it small for nothing.
