@@ -12,7 +12,7 @@ from graphws.cli.console import output, table
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
-    from graphws.align import Comparison, Merging
+    from graphws.align import Alignment, Comparison, ManyAlignment, Merging
     from graphws.graph import Weights
 
 UNSEEN = "outputs were not compared: give --data; aligning is exact by the graph's symmetry"
@@ -61,8 +61,6 @@ class Files:
 
 def show_comparison(found: Comparison, first: Weights, names: Sequence[str], files: Files) -> None:
     """Two networks: agreement of the parameters, barriers, and the files."""
-    from graphws.align import average
-    from graphws.graph import Weights
     from graphws.report.align_page import comparison_page
 
     console = output()
@@ -74,6 +72,7 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
         table(["parameter", "agreement before", "after"], [*rows, ["all", *(f"{x:.3f}" for x in found.agreement)]])
     )
     console.print()
+    _print_candidates(found.alignment, found.loss and f"{found.loss} halfway")
     if found.before is not None and found.after is not None:
         console.print(f"{found.loss}, before: {found.before}", markup=False)
         console.print(f"{found.loss}, after:  {found.after}", markup=False)
@@ -81,11 +80,12 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
         console.print(f"B computes what it did: its outputs changed by {found.error:.1e}", markup=False)
     else:
         console.print(UNSEEN, markup=False)
+    _print_notes(found.notes)
     if files.out is not None:
         _save(found.alignment.aligned.to(dtype=first.dtype), files.out, "aligned")
     if files.merge is not None:
-        both = Weights.cat([first, found.alignment.aligned.to(dtype=first.dtype)])
-        _save(average(both), files.merge, "merged")
+        assert found.merged is not None
+        _save(found.merged.to(dtype=first.dtype), files.merge, "merged")
     _figures(found.to_dict(), files, lambda: comparison_page(found, names[0], names[1]))
 
 
@@ -96,14 +96,16 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
     console, record = output(), found.alignment.record
     console.print(f"mean closeness of two networks: {record[0]:.4g} at the start, {record[-1]:.4g} after "
                   f"{len(record) - 1} round{'' if len(record) == 2 else 's'}", markup=False)  # fmt: skip
+    console.print()
+    _print_candidates(found.alignment, found.loss and f"{found.loss} of the mean")
     if found.before is not None and found.after is not None:
         rows = [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
         rows += [["mean, as they came", f"{found.before:.4g}"], ["mean, aligned", f"{found.after:.4g}"]]
-        console.print()
         console.print(table(["network", found.loss], rows))
         console.print(f"all compute what they did: outputs changed by at most {found.error:.1e}", markup=False)
     else:
         console.print(UNSEEN, markup=False)
+    _print_notes(found.notes)
     if files.out is not None:
         files.out.mkdir(exist_ok=True)
         for k, name in enumerate(names):
@@ -112,6 +114,24 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
     if files.merge is not None:
         _save(found.merged.to(dtype=first.dtype), files.merge, "merged")
     _figures(found.to_dict(), files, lambda: merging_page(found, names))
+
+
+def _print_candidates(alignment: Alignment | ManyAlignment, objective: str) -> None:
+    """What was tried, and what was kept."""
+    if len(alignment.candidates) < 2:
+        return
+    rows = []
+    for k, candidate in enumerate(alignment.candidates):
+        row = [("* " if k == alignment.kept else "  ") + str(candidate), f"{candidate.distance:.4f}"]
+        rows.append([*row, f"{candidate.objective:.4g}"] if candidate.objective is not None else row)
+    console = output()
+    console.print(table(["tried (* kept)", "weight distance", *([objective] if objective else [])], rows))
+    console.print()
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        output().print(f"note: {note}", markup=False)
 
 
 def _save(weights: Weights, path: Path, what: str) -> None:
