@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.autograd.gradcheck import GradcheckError
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.derivatives import alias, replayed, transformed
@@ -148,7 +147,7 @@ def tensors(found: Any) -> list[Tensor]:
 def test_every_derivative_is_that_of_plain_operations(name: str, way: str) -> None:
     graphs, options = ASKED[name]
     got, wanted = (tensors(WAYS[way](Asked(graphs, fused, **options))) for fused in (True, False))
-    assert any(float(x.abs().max()) > 1e-6 for x in wanted)
+    assert any(float(x.detach().abs().max()) > 1e-6 for x in wanted)
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
@@ -156,10 +155,10 @@ def test_every_derivative_is_that_of_plain_operations(name: str, way: str) -> No
 def test_the_derivatives_of_two_graphs_are_those_of_each_alone() -> None:
     graphs, options = ASKED["two graphs"]
     ask = Asked(graphs, True, **options)
-    rows = func.jacrev(ask)(*first(ask))
+    rows = func.jacrev(ask, argnums=(0, 1))(*first(ask))
     for k, graph in enumerate(graphs):
         alone = func.jacrev(lambda x, g=graph: ask.model(Weights.unflatten(g, x)))(ask.numbers[k][:1])
-        torch.testing.assert_close(rows[k : k + 1], alone)
+        torch.testing.assert_close(rows[k][k : k + 1], alone)
 
 
 def test_a_penalty_in_training_goes_through_batch_norms() -> None:
@@ -221,10 +220,12 @@ class Cubed(torch.autograd.Function):
 
 
 def test_a_wrong_replay_is_noticed() -> None:
+    """The comparison of gradients by kernels and by replay, on which the tests above rest, tells right from wrong."""
     x = normal(4).abs().add(1).requires_grad_()
+    for power in (3.0, 2.0):
+        plain, again = (torch.autograd.grad(Cubed.apply(x, power).sum(), x, create_graph=c)[0] for c in (False, True))
+        assert torch.allclose(plain, again) is (power == 3.0)
     assert torch.autograd.gradgradcheck(lambda y: Cubed.apply(y, 3.0), [x])
-    with pytest.raises(GradcheckError):
-        torch.autograd.gradgradcheck(lambda y: Cubed.apply(y, 2.0), [x])
 
 
 def test_an_alias_has_a_gradient_in_memory_of_its_own() -> None:
