@@ -1,4 +1,4 @@
-"""Where a parameter stands: identifiable, weakly identifiable, neither, or nobody knows (paper I, definitions 3.4, 3.5).
+"""Where θ stands: identifiable, weakly identifiable, neither, or nobody knows (paper I, definitions 3.4 and 3.5).
 
 A parameter θ is *weakly identifiable* if θ = β(θ̃) for a submodel in which θ̃ is identifiable.  That is decided by
 reducing the network: θ̃ is what is left, and θ must be its image, all of it.
@@ -7,8 +7,9 @@ reducing the network: θ̃ is what is left, and θ must be its image, all of it.
 * Copies of a neuron are an image where every reader splits between them in one and the same proportion, the shares of
   α*, and where all neurons of the layer have equally many copies with the same shares.  Otherwise a symmetry of θ̃ that
   exchanges neurons is none of θ, and γ of equation 2 does not exist.
-* A neuron that nothing reads, or that is constant, must be zero on both sides (remark 5.2).  If what writes it is not,
-  every submodel that θ comes from has such a neuron itself, and there it is not identifiable: θ is not weakly so.
+* Any other neuron that nothing reads, and one that is constant, must be zero on both sides (remark 5.2).  If what
+  writes it is not, every submodel that θ comes from has such a neuron itself, and there it is not identifiable: θ is
+  not weakly so.
 
 All submodels are linearly embedded ones, as in paper I's section 5.1.
 """
@@ -27,7 +28,7 @@ from graphws.actions.reduction.maps import SpaceMap
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import inactive_figures
 from graphws.actions.reduction.slices import places
-from graphws.graph import Operation, Weights
+from graphws.graph import Action, Operation, Space, Weights
 
 Word = Literal["identifiable", "weakly identifiable", "not weakly identifiable", "open"]
 IDLE = ("unread", "constant")
@@ -74,20 +75,21 @@ def standing_of(weights: Weights, found: Reduction, threshold: float) -> Standin
         found: Its reduction, in which something went.
         threshold: What counts as zero, relative to a parameter or to a share.
     """
-    for space in found.maps.values():
-        for removal in space.removals:
-            if removal.reason in IDLE and _written(weights, space.space, removal.element, threshold):
-                return _idle(space.space, removal.element, removal.reason)
     maps = {}
     for name, one in found.maps.items():
-        if one.basis is not None or not any(r.reason == "duplicate" for r in one.removals):
+        if one.basis is not None:
             maps[name] = one
             continue
-        shares = _shares(weights, found, one)
-        said = _uneven(one, shares, threshold)
+        joined = _joined(weights, one, threshold)
+        for removal in one.removals:
+            idle = removal.reason in IDLE and int(joined.copies[removal.element]) < 0
+            if idle and _written(weights, name, removal.element, threshold):
+                return _idle(name, removal.element, removal.reason)
+        shares = _shares(weights, found, joined)
+        said = _uneven(joined, shares, threshold)
         if said is not None:
             return said
-        values = {field: getattr(one, field) for field in one.__dataclass_fields__}
+        values = {field: getattr(joined, field) for field in SpaceMap.__dataclass_fields__}
         maps[name] = _Shared(**values, shares=shares)
     image = replace(found, maps=maps).equivalent()
     sizes = ", ".join(f"{name} {after} of {before}" for name, (before, after) in found.sizes().items())
@@ -118,10 +120,11 @@ def idle_neuron(weights: Weights, activations: Sequence[Operation], threshold: f
         layer = layer_of(graph, space.name)
         unread, silent = inactive_figures(tensors, places(graph, space.name), space.size)
         constant = torch.full_like(unread, torch.inf) if layer is None else constant_figures(layer, tensors)
+        read = (unread > threshold).nonzero().flatten().tolist()
         for reason, figures in (("unread", unread), ("constant", constant)):
-            found = ((figures <= threshold) & (silent > threshold)).nonzero().flatten().tolist()
-            if found:
-                return _idle(space.name, found[0], reason)
+            for element in ((figures <= threshold) & (silent > threshold)).nonzero().flatten().tolist():
+                if reason == "constant" or _alike(weights, space, element, read, threshold) is None:
+                    return _idle(space.name, element, reason)
     return None
 
 
@@ -153,6 +156,40 @@ def _written(weights: Weights, space: str, element: int, threshold: float) -> bo
 
 def _read(weights: Weights, space: str, element: int) -> Tensor:
     return torch.cat([part for _, part in _slices(weights, space, element, read=True)])
+
+
+def _joined(weights: Weights, space: SpaceMap, threshold: float) -> SpaceMap:
+    """The map with unread elements that are written as some element that stays is: copies of share zero."""
+    assert space.keep is not None
+    copies, scale, kept = space.copies.clone(), space.scale.clone(), space.keep.tolist()
+    for removal in space.removals:
+        if removal.reason == "unread":
+            found = _alike(weights, weights.graph.space(space.space), removal.element, kept, threshold)
+            if found is not None:
+                copies[removal.element], scale[removal.element] = kept.index(found[0]), found[1]
+    return replace(space, copies=copies, scale=scale)
+
+
+def _alike(
+    weights: Weights, space: Space, element: int, others: Sequence[int], threshold: float
+) -> tuple[int, float] | None:
+    """Another element that is written alike, and the allowed factor of this one over it; None where there is none."""
+    one = _rows(weights, space.name, element)
+    for other in others:
+        row = _rows(weights, space.name, other)
+        factor = float(one @ row / row.square().sum().clamp_min(torch.finfo(row.dtype).tiny))
+        allowed = {
+            Action.SIGNED: abs(abs(factor) - 1) <= threshold,
+            Action.SCALING: factor > 0,
+            Action.MONOMIAL: factor != 0,
+        }.get(space.action, abs(factor - 1) <= threshold)
+        if other != element and allowed and float((one - factor * row).norm()) <= threshold * float(one.norm()):
+            return other, factor
+    return None
+
+
+def _rows(weights: Weights, space: str, element: int) -> Tensor:
+    return torch.cat([part for _, part in _slices(weights, space, element, read=False)])
 
 
 def _shares(weights: Weights, found: Reduction, space: SpaceMap) -> Tensor:
