@@ -94,8 +94,8 @@ def standing_of(weights: Weights, found: Reduction, threshold: float) -> Standin
     image = replace(found, maps=maps).equivalent()
     sizes = ", ".join(f"{name} {after} of {before}" for name, (before, after) in found.sizes().items())
     for name, tensor in weights.items():
-        one, other = tensor[0].double(), image[name][0].double()
-        if float((one - other).norm()) > threshold * max(float(one.norm()), float(other.norm())):
+        ours, theirs = tensor[0].double(), image[name][0].double()
+        if float((ours - theirs).norm()) > threshold * max(float(ours.norm()), float(theirs.norm())):
             return Standing(
                 "open",
                 f"{name} is not the image of that of the reduced network ({sizes}) by any embedding that was tried; "

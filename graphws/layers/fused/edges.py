@@ -150,7 +150,8 @@ def _replay_write(ctx: Any) -> tuple[list[Tensor | None], list[Tensor | None]]:
     with torch.no_grad():
         value = _activated(raw, scale, shift, ctx.activation)
     a = alias(raw, value)
-    matrix, left, right = (None if x is None else alias(x) for x in saved[:3])
+    matrix = alias(saved[0])
+    left, right = (None if x is None else alias(x) for x in saved[1:3])
     out = a @ matrix
     if left is not None:
         out = out + left.unsqueeze(2)
