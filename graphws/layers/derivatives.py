@@ -29,8 +29,10 @@ def transformed(*tensors: Tensor | None) -> bool:
     """Whether functions that autograd does not look into must be left out.
 
     So it is under every transform of ``torch.func``, at a level of forward-mode differentiation, and where one of the
-    tensors stands for many, as gradients do with ``is_grads_batched=True``.
+    tensors stands for many, as gradients do with ``is_grads_batched=True``.  A compiler looks into all of them.
     """
+    if torch.compiler.is_compiling():
+        return False
     many = torch._C._functorch.is_legacy_batchedtensor
     return (
         torch._C._are_functorch_transforms_active()
