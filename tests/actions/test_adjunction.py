@@ -117,6 +117,15 @@ def test_what_a_stride_hides_is_not_measured() -> None:
     assert "stride=2,2" in found.reason
 
 
+def test_where_nothing_is_measured_the_reason_is_said() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    weights = convert(net.double(), normal(2, 3, 8, 8)).weights
+    found = adjunction(*placed(weights, "mirror", (3, 8, 8), "invariant"))
+    assert (found.holds, found.errors) == (None, {})
+    assert str(found).startswith("Adjunction not measured: at x4, x5, behind x1 = conv2d(")
+
+
 def test_it_is_printed_with_an_analysis() -> None:
     found = find_actions(perceptron(), "mirror", (3, 4, 4), decoys=0)
     assert found.adjunction.holds

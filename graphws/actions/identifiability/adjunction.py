@@ -63,7 +63,7 @@ class Adjunction:
 
     def __str__(self) -> str:
         if not self.errors:
-            return f"Adjunction not measured: {self.reason}."
+            return f"Adjunction not measured: {self.reason.removeprefix('not measured ')}."
         listed = [f"{name} {error:.0e}" for name, error in self.errors.items()]
         shown = listed if len(listed) <= 6 else [*listed[:3], "…", *listed[-2:]]
         name = "Adjunction (5)" if self.equation == 5 else "Generalised adjunction (6)"
