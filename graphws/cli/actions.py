@@ -128,6 +128,10 @@ def _show(result: Actions, rates: list[LieFigures]) -> None:
         theorem = result.identifiability.theorem
         status = "proven" if theorem.proven else "not proven"
         console.print(f"Theory: {theorem.name}, {status}; {result.identifiability.licence}.", markup=False)
+        which = "These weights" if result.reduction is None else "The weights that are left"
+        console.print(f"{which}: {result.identifiability.standing}.", markup=False)
+    if result.adjunction is not None:
+        console.print(str(result.adjunction), markup=False)
     for line in (taken_out(result), result.note, *(rate.text for rate in rates)):
         if line:
             console.print(line, markup=False)

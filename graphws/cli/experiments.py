@@ -40,7 +40,7 @@ def run_command(
 
     Stopped runs go on: run the same command again.
     """
-    _start(spec, overrides, scale, run)
+    start(spec, overrides, scale, run)
 
 
 def train_command(
@@ -55,7 +55,7 @@ def train_command(
     """
     folder = Path(target)
     if not folder.is_dir():
-        _start(target, overrides, scale, run)
+        start(target, overrides, scale, run)
         return
     given = [name for name, value in (("--set", overrides), ("--scale", scale), ("--folder", run)) if value]
     if given:
@@ -110,16 +110,16 @@ def _evaluate(folder: RunFolder, spec: Spec, split: str, zoo: Path | None, what:
     )
 
 
-def _start(name: str, overrides: list[str] | None, scale: str | None, path: Path | None) -> None:
-    """Do what a spec says, and remember how it was asked for."""
+def start(name: str, overrides: list[str] | None, scale: str | None, path: Path | None) -> Path:
+    """Do what a spec says, and remember how it was asked for; the folder of the run."""
     from graphws.runtime.request import Request
     from graphws.spec import load_spec
 
     spec = load_spec(name, overrides or (), scale)
-    _execute(spec, path, Request.of(name, scale, tuple(overrides or ())))
+    return _execute(spec, path, Request.of(name, scale, tuple(overrides or ())))
 
 
-def _execute(spec: Spec, path: Path | None, request: Request | None) -> None:
+def _execute(spec: Spec, path: Path | None, request: Request | None) -> Path:
     """Do what a spec says, on this process or together with the others that torchrun started."""
     from graphws.runtime import job
     from graphws.runtime.environment import join, leave, processes, share
@@ -143,6 +143,7 @@ def _execute(spec: Spec, path: Path | None, request: Request | None) -> None:
         leave(group)
     if group.first:
         _show(results, folder, time.perf_counter() - started)
+    return folder.path
 
 
 def _work(spec: Spec) -> Callable[[Spec, RunFolder, Processes, Reporter, Request | None], Outcome]:

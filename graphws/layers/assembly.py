@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from graphws.graph import Layout
+from graphws.layers.derivatives import transformed
 from graphws.layers.features import Moments
 from graphws.layers.fused import edges
 from graphws.layers.pattern import Slot
@@ -126,7 +127,13 @@ def _accumulate(whole: Tensor | None, features: Tensor, matrix: Tensor, shape: t
     rows = features.reshape(-1, features.shape[-1])
     if whole is None:
         return (rows @ matrix).reshape(shape)
-    if whole.shape == shape and whole.is_contiguous() and whole._base is None and not whole.is_leaf:
+    if (
+        not transformed()
+        and whole.shape == shape
+        and whole.is_contiguous()
+        and whole._base is None
+        and not whole.is_leaf
+    ):
         whole.view(-1, shape[-1]).addmm_(rows, matrix)
         return whole
     return whole + (rows @ matrix).reshape(shape)
@@ -134,6 +141,8 @@ def _accumulate(whole: Tensor | None, features: Tensor, matrix: Tensor, shape: t
 
 def _write_diagonal(whole: Tensor, blocks: tuple[int, ...], value: Tensor) -> Tensor:
     """whole with `value` (batch, *blocks, channels) added where the index axes of each block are equal."""
+    if transformed():
+        return whole + _diagonal(value, blocks, whole.shape)
     out = whole.clone(memory_format=torch.contiguous_format)
     sizes, strides = [out.shape[0]], [out.stride(0)]
     for block in sorted(set(blocks)):
@@ -143,3 +152,17 @@ def _write_diagonal(whole: Tensor, blocks: tuple[int, ...], value: Tensor) -> Te
     diagonal = out.as_strided([*sizes, out.shape[-1]], [*strides, out.stride(-1)])
     diagonal.add_(value)
     return out
+
+
+def _diagonal(value: Tensor, blocks: tuple[int, ...], shape: torch.Size) -> Tensor:
+    """`value` (batch, *blocks, channels) where the index axes of each block are equal, zeros elsewhere."""
+    known = sorted(set(blocks))
+    found = value.permute(0, *(1 + known.index(block) for block in dict.fromkeys(blocks)), value.ndim - 1)
+    first = [blocks.index(block) for block in blocks]
+    found = _view(found, frozenset(first), tuple(range(len(blocks))))
+    for position, earlier in enumerate(first):
+        if position != earlier:
+            sizes = [1] * len(blocks)
+            sizes[position] = sizes[earlier] = shape[1 + position]
+            found = found * torch.eye(shape[1 + position], dtype=value.dtype, device=value.device).view(*sizes, 1)
+    return found

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.activations import ACTIVATIONS as ACTIVATIONS
+from graphws.layers.derivatives import transformed
 from graphws.layers.features import Features, Moments, Prologue
 from graphws.layers.keys import state_key
 from graphws.layers.plan import role
@@ -197,7 +198,7 @@ def moments(tensors: Sequence[tuple[Tensor, Moments | None]], rows: bool = False
         return tensors[0][1]
     counts = [x.shape[:-1].numel() for x, _ in tensors]
     count = _all(sum(counts), tensors[0][0])
-    if rows and not several():
+    if rows and not several() and not transformed():
         mean, variance = _Moments.apply(*(x for x, _ in tensors))  # type: ignore[no-untyped-call]
         return Moments(mean, variance, sum(len(x) for x, _ in tensors))
     mean = _total([x.flatten(0, -2).sum(0) if m is None else m.mean * m.count for x, m in tensors]) / count

@@ -118,7 +118,9 @@ def _theory(actions: Actions) -> dict[str, str]:
     return {
         "theory": f"{known.theorem.name}, {status} ({known.theorem.source})",
         "conditions of the theory": held,
+        "these weights" if actions.reduction is None else "the weights that are left": str(known.standing),
         "what it licenses": known.licence,
+        **({} if actions.adjunction is None else {"adjunction": str(actions.adjunction)}),
     }
 
 

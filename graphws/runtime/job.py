@@ -94,6 +94,13 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     return folder
 
 
+def finished_run(spec: Spec) -> RunFolder | None:
+    """The latest complete run of a spec under ``runs/``; None where there is none."""
+    folders = [RunFolder(path.parent) for path in RUNS.glob(f"{spec.name}*/run.json")]
+    found = [folder for folder in folders if folder.complete() and _is_of(folder, dump_spec(spec))]
+    return max(found, key=lambda folder: (folder.path / "run.json").stat().st_mtime_ns, default=None)
+
+
 def _is_of(folder: RunFolder, text: str) -> bool:
     """Whether a run was started with a spec, and its own copy is that one, or is lost."""
     if not folder.known_as(text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from graphws.runtime.files import brief, checksum, make_folder, read_json, write
 from graphws.runtime.folder import FORMAT, RunFolder
 from graphws.runtime.job import spec_of
 from graphws.runtime.request import Request, placeless
-from graphws.runtime.results import Results
+from graphws.runtime.results import Outcome, Results
 from graphws.runtime.sweep import SweepResults
 from graphws.spec import Spec, dump_spec
 
@@ -27,6 +27,8 @@ FIGURES = {
     "edited": "What test networks draw before and after, and what they should.",
     "kept": "Share of each parameter that is kept, mean and spread over test networks.",
     "pruned": "What test networks draw whole and pruned.",
+    "filters": "Filters of the first layer, sorted and framed by what the group does to them.",
+    "attention": "Where each head looks in pictures (upper rows) and in moved ones; heads that permute are framed.",
 }
 """Figures of a run that a page shows, where there are, and what it says of them."""
 _VERSIONS = ("graphws", "torch")
@@ -38,18 +40,30 @@ LONGEST_CHANGE = 60
 _LONGEST = 1 << 16
 
 
-def entry_of(folder: RunFolder, page: Path | None) -> Entry:
+Reader = Callable[[Spec, object], tuple[Outcome, dict[str, str]]]
+"""From a spec and the content of a run's ``results.json`` to the outcome, and facts for the page.
+
+It raises a `ValueError` where the content is damaged.
+"""
+
+
+def entry_of(folder: RunFolder, page: Path | None, experiment: Reader) -> Entry:
     """What a page says of a run.
 
     Args:
-        folder: Of a complete run, ordinary or a sweep, or a copy that `keep` made.
+        folder: Of a complete run of any kind, or a copy that `keep` made.
         page: The Markdown file of the page, which links to pictures beside it; None where they are not linked to.
+        experiment: Reads the results of runs that are experiments.
 
     Raises:
         RunError: Where the run is not complete, or is damaged or altered.
-        UsageError: On an experiment, which has no scores.
     """
-    spec, state, results = _read(folder)
+    spec, state = _checked(folder)
+    path = folder.path / "results.json"
+    try:
+        results, facts = (_scores if spec.experiment is None else experiment)(spec, read_json(path, "a finished run"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {brief(error)}") from None
     columns, rows = results.table()
     request = Request.from_json(state.get("request"))
     return Entry(
@@ -60,7 +74,7 @@ def entry_of(folder: RunFolder, page: Path | None) -> Entry:
         results=Table(columns, rows),
         source="" if spec.published is None else spec.published.source,
         command="" if request is None else request.placeless().command(),
-        facts=_facts(folder, state, results),
+        facts={**_with_fit(facts, state), **_facts(folder, state)},
         pictures=_pictures(folder, page),
     )
 
@@ -95,7 +109,7 @@ def _is_copy(folder: RunFolder) -> bool:
 def _kept(folder: RunFolder, place: RunFolder) -> RunFolder:
     if folder.path.resolve() == place.path.resolve():
         return place
-    spec, state, _ = _read(folder)
+    spec, state = _checked(folder)
     written = _written(place)
     if place.path.exists():
         shutil.rmtree(place.path)
@@ -144,24 +158,32 @@ def _notes(spec: Spec, folder: RunFolder) -> str:
     return " ".join(part for part in (spec.notes or "", " ".join(_written(folder).split())) if part)
 
 
-def _read(folder: RunFolder) -> tuple[Spec, dict[str, Any], Results | SweepResults]:
+def _checked(folder: RunFolder) -> tuple[Spec, dict[str, Any]]:
+    """The spec and the state of a run of which nothing that a page shows was altered."""
     state = folder.state()
     if state["status"] != "complete":
         raise RunError(f"{folder.path} is {state['status']}; finish it with: graphws train {folder.path}")
     spec = spec_of(folder)
-    if spec.experiment is not None:
-        raise UsageError(f"{folder.path} holds an experiment, which has no scores of models; leave it out")
     altered = folder.altered()
     for name in ("results.json", *(f"figures/{name}.png" for name in FIGURES)):
         if name in altered:
             again = "graphws results RUN --keep FOLDER" if state.get("kept") else f"graphws train {folder.path}"
             raise RunError(f"{altered[name]}; make it again with: {again}")
-    path = folder.path / "results.json"
+    return spec, state
+
+
+def _scores(spec: Spec, content: object) -> tuple[Results | SweepResults, dict[str, str]]:
+    """The scores of models, and how many networks, seeds and seconds they took."""
     kind: type[Results] | type[SweepResults] = Results if spec.sweep is None else SweepResults
-    try:
-        return spec, state, kind.from_json(read_json(path, "a finished run"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {brief(error)}") from None
+    results = kind.from_json(content)
+    runs = [results] if isinstance(results, Results) else [point.results for point in results.points]
+    counts = {name: sorted({run.networks.get(name, 0) for run in runs}) for name in runs[0].networks}
+    seeds = sorted({len(score.seeds) for run in runs for score in run.scores})
+    return results, {
+        "networks": ", ".join(f"{_range(numbers)} {name}" for name, numbers in counts.items()),
+        "seeds": _range(seeds),
+        "time": f"training {duration(sum(score.seconds for run in runs for score in run.scores))}",
+    }
 
 
 def _changes(spec: Spec, request: Request | None) -> str:
@@ -175,25 +197,20 @@ def _changes(spec: Spec, request: Request | None) -> str:
     return "; ".join([*found, *([said] if told else [])])
 
 
-def _facts(folder: RunFolder, state: dict[str, Any], results: Results | SweepResults) -> dict[str, str]:
-    runs = [results] if isinstance(results, Results) else [point.results for point in results.points]
-    counts = {name: sorted({run.networks.get(name, 0) for run in runs}) for name in runs[0].networks}
-    seeds = sorted({len(score.seeds) for run in runs for score in run.scores})
-    found = {
-        "networks": ", ".join(f"{_range(numbers)} {name}" for name, numbers in counts.items()),
-        "seeds": _range(seeds),
-        "time": _times(state, sum(score.seconds for run in runs for score in run.scores)),
-    }
+def _facts(folder: RunFolder, state: dict[str, Any]) -> dict[str, str]:
+    found = {}
     machine = state.get("machine", {})
     if "device" in machine:
         found["device"] = f"{machine['device']}, {machine.get('threads', '?')} threads"
     return found | {"versions": ", ".join(f"{name} {value}" for name, value in _versions(folder, state).items())}
 
 
-def _times(state: dict[str, Any], training: float) -> str:
+def _with_fit(facts: dict[str, str], state: dict[str, Any]) -> dict[str, str]:
+    """The facts with the time that the zoo took before that of training."""
     fit = state.get("seconds", {}).get("zoo")
-    words = [f"training {duration(training)}"]
-    return ", ".join(words if fit is None else [f"fit of the zoo {duration(float(fit))}", *words])
+    if fit is None or "time" not in facts:
+        return facts
+    return facts | {"time": f"fit of the zoo {duration(float(fit))}, {facts['time']}"}
 
 
 def duration(seconds: float) -> str:

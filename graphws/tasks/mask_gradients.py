@@ -7,19 +7,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 
 class StraightThrough(torch.autograd.Function):
     """``(soft, hard)`` -> hard, with the gradient of soft."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: FunctionCtx, soft: Tensor, hard: Tensor) -> Tensor:
+    def forward(soft: Tensor, hard: Tensor) -> Tensor:
         """The hard mask."""
         return hard.clone()
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Any) -> Any:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """As if the mask had been soft."""
+        return tangents[0].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
         """As if the mask had been soft."""
         return gradients[0], None
 
@@ -30,11 +40,22 @@ class EqualGradients(torch.autograd.Function):
     Parts without a gradient have none.  The gradient stays a descent direction, as each part keeps its own.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    def forward(rows: Tensor, sizes: Sequence[int]) -> Tensor:
         """The rows, (batch, sum of the sizes of the parts)."""
-        ctx.sizes = list(sizes)
         return rows.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keeps the sizes."""
+        ctx.sizes = list(inputs[1])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """The identity: only gradients are evened."""
+        return tangents[0].clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

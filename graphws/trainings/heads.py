@@ -18,7 +18,10 @@ from graphws.trainings.design import Design
 from graphws.trainings.training import Trained
 
 CLEARLY = 0.1
-"""A head counts as permuting where another's maps agree with its moved ones by so much more than its own."""
+"""Heads count as permuting where their maps agree with those of others by so much more than with their own.
+
+That is the mean over the heads that change places with one another: what one gains another may lose.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,7 @@ class HeadMatch:
         maps: (points, heads, rows, columns) attention maps of pictures.
         moved: The same of the moved pictures.
         agreement: (heads, heads) correlation of head i's maps, moved, with head j's maps of the moved pictures.
-        partner: (heads,) the head whose maps fit head i's best, one to one.
+        partner: (heads,) the head whose maps fit head i's best, one to one; itself unless others are `CLEARLY` so.
     """
 
     maps: Tensor
@@ -40,9 +43,7 @@ class HeadMatch:
     @property
     def permuting(self) -> list[int]:
         """The heads whose place another one takes, by clearly more than rounding or a tie."""
-        own = self.agreement.diagonal()
-        others = self.agreement[torch.arange(len(own)), self.partner]
-        return [head for head, more in enumerate((others - own).tolist()) if more > CLEARLY]
+        return (self.partner != torch.arange(len(self.partner))).nonzero().flatten().tolist()
 
 
 def match_heads(maps: Tensor, moved: Tensor, turn: Tensor) -> HeadMatch:
@@ -61,7 +62,20 @@ def match_heads(maps: Tensor, moved: Tensor, turn: Tensor) -> HeadMatch:
         rows.append(flat / flat.norm(dim=1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny))
     agreement = rows[0] @ rows[1].mT
     _, partner = linear_sum_assignment(agreement.numpy(), maximize=True)
-    return HeadMatch(maps, moved, agreement, torch.from_numpy(partner).long())
+    return HeadMatch(maps, moved, agreement, _clear(agreement, torch.from_numpy(partner).long()))
+
+
+def _clear(agreement: Tensor, partner: Tensor) -> Tensor:
+    """The permutation without the cycles in which heads hardly gain."""
+    found = torch.arange(len(partner))
+    gain = agreement[found, partner] - agreement.diagonal()
+    for head in range(len(partner)):
+        cycle = [head]
+        while int(partner[cycle[-1]]) != head:
+            cycle.append(int(partner[cycle[-1]]))
+        if float(gain[cycle].mean()) > CLEARLY:
+            found[head] = partner[head]
+    return found
 
 
 def attention_maps(trained: Trained, crops: Tensor) -> Tensor:

@@ -207,12 +207,55 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
         assert x.equal(theirs.weights[name]), name
 
 
+def test_one_command_runs_what_is_missing_and_writes_the_page(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished)
+    other = edited(EXPERIMENT, finished / "other.yaml", **{"name: tiny": "name: other", **HEADS})
+    before = (finished / "runs/tiny/results.json").stat().st_mtime_ns
+    result = run("results", "tiny.yaml", other.name, "--keep", tmp_path / "kept", "-o", tmp_path / "page.md")
+    assert result.exit_code == 0, result.output
+    assert (finished / "runs/tiny/results.json").stat().st_mtime_ns == before
+    page = (tmp_path / "page.md").read_text()
+    for name, figure in (("tiny", "filters"), ("other", "attention")):
+        assert f"](kept/{name}/figures/{figure}.png)" in page
+        assert f"    graphws run {name}.yaml\n" in page
+        verdict = json.loads((finished / f"runs/{name}/results.json").read_text())["verdict"]
+        assert verdict in page.replace("\\", "")
+    assert "- training: 60 steps of 16 pictures" in page
+    assert re.search(r"^- first layer: \d+ [a-z]", page, re.MULTILINE)
+    assert run("results", tmp_path / "kept/tiny", tmp_path / "kept/other", "-o", tmp_path / "page.md").exit_code == 0
+    assert (tmp_path / "page.md").read_text() == page
+
+
+def test_mistakes_of_the_one_command_are_told_before_the_work(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    result = run("results", "runs/tiny", "--scale", "small")
+    assert (result.exit_code, result.stderr) == (
+        2, "error: --set and --scale belong to specs, which are run first; runs are as they are\n"
+    )  # fmt: skip
+    result = run("results", "mirror-autoencoder", "tiny.yaml", "--scale", "small")
+    assert result.exit_code == 2
+    assert "no scale 'small'; the spec has no `scales`" in result.stderr
+    assert not Path("runs/mirror-autoencoder").exists()
+
+
+def test_the_papers_figures_have_a_small_scale() -> None:
+    for name in shipped_specs():
+        if name.startswith("mirror-") and "digits" not in name:
+            spec = load_spec(name, (), "small")
+            assert spec.title
+            assert spec.notes
+            assert (spec.scaled, spec.experiment.train.steps, spec.experiment.train.batch_size) == ("small", 4000, 512)
+
+
 def test_the_papers_experiments_are_shipped_at_their_scale() -> None:
     names = [name for name in shipped_specs() if name.startswith("mirror-")]
     assert {
         "mirror-autoencoder",
         "mirror-classifier",
         "mirror-autoencoder-gelu",
+        "mirror-classifier-gelu",
         "mirror-heads",
         "mirror-digits",
     } <= set(names)

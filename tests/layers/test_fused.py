@@ -215,12 +215,3 @@ def test_kernels_are_left_out_where_they_cannot_run() -> None:
     assert not edges.supported(x.to("meta"))
     with torch.autocast("cpu"):
         assert not edges.supported(x)
-
-
-def test_second_derivatives_are_refused() -> None:
-    graph = mlp_graph(WIDTHS)
-    flat = torch.randn(2, graph.numel, generator=generator()).requires_grad_()
-    output = DWSNet(graph, 1, layers=2, channels=2)(Weights.unflatten(graph, flat))
-    (gradient,) = torch.autograd.grad(output.sum(), flat, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()

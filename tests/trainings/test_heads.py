@@ -15,7 +15,7 @@ from graphws.graph import Monomial, Weights
 from graphws.spec import AttentionSection
 from graphws.trainings import HeadMatch, Trained, design_of, find_heads
 from graphws.trainings.analysis import heads_in_words, rho_on_heads
-from graphws.trainings.heads import attention_maps, heads_of, match_heads
+from graphws.trainings.heads import _clear, attention_maps, heads_of, match_heads
 from graphws.trainings.training import start
 from tests.trainings.cases import experiment, pictures
 
@@ -99,3 +99,11 @@ def test_words_say_who_permutes_and_whether_weights_agree() -> None:
     assert heads_in_words(match([2, 0, 1]), cycle).endswith("says the same of every head.")
     assert heads_in_words(match([1, 2, 0]), cycle).endswith("says the same of 0 of 3 heads.")
     assert heads_in_words(match([1, 0]), None) == "By their attention maps heads permute: 1 with 2 (correlation 1.00)."
+
+
+def test_an_exchange_in_which_one_head_gains_what_the_other_loses_is_none() -> None:
+    """Head 1 alone gains .13 by the exchange, both together .02."""
+    alike = torch.tensor([[0.97, 0.87, 0.0], [0.87, 0.74, 0.0], [0.0, 0.0, 1.0]])
+    assert _clear(alike, torch.tensor([1, 0, 2])).tolist() == [0, 1, 2]
+    apart = torch.tensor([[0.60, 0.87, 0.0], [0.87, 0.74, 0.0], [0.0, 0.0, 1.0]])
+    assert _clear(apart, torch.tensor([1, 0, 2])).tolist() == [1, 0, 2]

@@ -25,6 +25,7 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.identifiability import identifiability
+from graphws.actions.identifiability.adjunction import adjunction
 from graphws.actions.measures.categories import CATEGORIES, categories, negated_copies
 from graphws.actions.measures.equivariance import (
     cumulative_errors,
@@ -123,6 +124,7 @@ def find_actions(
         elements=tuple(element.to(stored.device) for element in seen.elements),
         network=picture_view(weights.to(device=stored.device)),
         identifiability=theorem,
+        adjunction=adjunction(weights, problem.placed),
         note=problem.note,
         reduction=smaller,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphws.actions.analysis.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.identifiability import IdentifiabilityReport
+from graphws.actions.identifiability.adjunction import Adjunction
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
 from graphws.actions.reduction import Reduction
@@ -41,6 +42,7 @@ class Actions:
         verdict: The conclusion.
         network: The network that the elements act on: the one given, or its picture view if it convolves.
         identifiability: Which theorem covers the network, and which of its conditions hold.
+        adjunction: Whether the group acts on parameters as theorem 4.1 asks (equations 5 and 6).
         note: What hindered the analysis: why the network was not run, where the group's move stops, or how little it
             moves the probes.
         reduction: What was taken out of the network given before the search; None where nothing was.  The elements act
@@ -62,6 +64,7 @@ class Actions:
     identifiability: IdentifiabilityReport | None = None
     note: str = ""
     reduction: Reduction | None = None
+    adjunction: Adjunction | None = None
 
     @property
     def generators(self) -> dict[str, GroupElement]:
@@ -138,6 +141,7 @@ class Actions:
             "reduced": {} if self.reduction is None else self.reduction.sizes(),
             "origin": self.origin,
             "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
+            "adjunction": None if self.adjunction is None else self.adjunction.to_dict(),
             "layers": [self._layer(layer) for layer in self.layers],
             "parameters": self._parameter_errors(),
         }

@@ -10,8 +10,8 @@ what that licenses.
 >>> from graphws.operations import mlp_graph
 >>> graph, rng = mlp_graph([2, 8, 1], activation="tanh"), torch.Generator().manual_seed(0)
 >>> report = identifiability(Weights.unflatten(graph, torch.randn(1, graph.numel, generator=rng, dtype=torch.float64)))
->>> report.theorem.name, report.holds
-('hyperbolic tangent', True)
+>>> report.theorem.name, report.holds, str(report.standing)
+('hyperbolic tangent', True, 'identifiable')
 """
 
 from graphws.actions.identifiability.bypass import bypass_constant as bypass_constant
@@ -20,4 +20,5 @@ from graphws.actions.identifiability.bypass import nonlinearity as nonlinearity
 from graphws.actions.identifiability.conditions import Condition as Condition
 from graphws.actions.identifiability.report import IdentifiabilityReport as IdentifiabilityReport
 from graphws.actions.identifiability.report import identifiability as identifiability
+from graphws.actions.identifiability.standing import Standing as Standing
 from graphws.actions.identifiability.theorems import Theorem as Theorem

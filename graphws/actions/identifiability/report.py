@@ -1,9 +1,9 @@
-"""The identifiability report: theorem, conditions, what follows, and how linear the network is."""
+"""The identifiability report: theorem, conditions, verdict, what follows, and how linear the network is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,12 +13,14 @@ from graphws.actions.computation.features import run_network, why_not_analysed
 from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
+from graphws.actions.identifiability.standing import Standing, idle_neuron, standing_of
 from graphws.actions.identifiability.theorems import UNKNOWN, Theorem, theorem_for
 from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.reduction.chain import chain_of
 from graphws.actions.reduction.constants import layer_of
+from graphws.actions.reduction.reduce import reduce
 from graphws.actions.reduction.tolerance import Choice, choose
-from graphws.errors import UsageError
+from graphws.errors import GraphwsError, UsageError
 from graphws.graph import NetworkGraph, Operation, Weights
 
 NEARLY_LINEAR = 0.02
@@ -56,11 +58,13 @@ class IdentifiabilityReport:
         theorem: The theorem or conjecture.
         conditions: Its conditions at this θ.
         layers: Figures of every hidden layer.
+        standing: Whether this θ is identifiable, or weakly so.
     """
 
     theorem: Theorem
     conditions: tuple[Condition, ...]
     layers: tuple[LayerNonlinearity, ...]
+    standing: Standing
 
     @property
     def holds(self) -> bool | None:
@@ -73,7 +77,7 @@ class IdentifiabilityReport:
         failing = sorted({c.space for c in self.conditions if not c.holds})
         bypassed = [x.space for x in self.layers if (x.negated or 0) > 0]
         linear = [x.space for x in self.layers if (x.nearly_linear or 0) > 0]
-        if self.theorem.proven and self.holds:
+        if self.theorem.proven and (self.holds or self.standing.word == "weakly identifiable"):
             text = (
                 (f"if {self.theorem.unchecked}, " if self.theorem.unchecked else "")
                 + "an exact symmetry of this function acts on every layer, by " + self.theorem.symmetries
@@ -114,7 +118,7 @@ class IdentifiabilityReport:
                 low, middle, high = x.nu
                 parts.append(f"ν from {low:.3f} over {middle:.3f} to {high:.3f}, {x.nearly_linear:.0%} nearly linear")
             lines += [f"  {x.space}, {x.activation}: {'; '.join(parts)}"] if parts else []
-        return "\n".join([*lines, f"licence: {self.licence}"])
+        return "\n".join([*lines, f"verdict: {self.standing}", f"licence: {self.licence}"])
 
 
 def identifiability(
@@ -147,7 +151,47 @@ def identifiability(
         graph, [operation for _, operation in activations], widths, any(x.bypass is not None for x in layers)
     )
     found = [] if theorem is UNKNOWN else conditions(graph, tensors, threshold)
-    return IdentifiabilityReport(theorem, tuple(found), layers)
+    holds = all(condition.holds for condition in found) if found else None
+    passing = [operation for _, operation in activations] if widths else []
+    standing = _standing(weights, theorem, holds, passing, tolerance, threshold)
+    return IdentifiabilityReport(theorem, tuple(found), layers, standing)
+
+
+def _standing(
+    weights: Weights,
+    theorem: Theorem,
+    holds: bool | None,
+    activations: Sequence[Operation],
+    tolerance: Choice,
+    threshold: float,
+) -> Standing:
+    """The verdict.
+
+    Args:
+        weights: θ.
+        theorem: What is known of its architecture.
+        holds: Whether all conditions hold; None where there are none.
+        activations: Those of an MLP; empty for other networks.
+        tolerance: What counts as zero in a reduction.
+        threshold: The same as a number.
+    """
+    if theorem.proven and holds:
+        return Standing("identifiable", f"if {theorem.unchecked}" if theorem.unchecked else "")
+    if activations and not holds:
+        idle = idle_neuron(weights, activations, threshold)
+        if idle is not None:
+            return idle
+    if not theorem.proven or holds is None:
+        return Standing("open", "no theorem says that networks of this kind are identifiable")
+    try:
+        small = reduce(weights, tolerance=tolerance)
+        inner = identifiability(small.weights, tolerance=tolerance)
+    except GraphwsError as error:
+        return Standing("open", f"the network could not be reduced: {error}")
+    if inner.standing.word != "identifiable":
+        return Standing("open", "the reduced network is not known to be identifiable")
+    found = standing_of(weights, small, threshold)
+    return replace(found, reason=f"{found.reason}; {inner.standing.reason}") if inner.standing.reason else found
 
 
 def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:

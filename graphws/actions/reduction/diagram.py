@@ -69,6 +69,16 @@ def latent_spaces(graph: NetworkGraph) -> list[str]:
     return [latent.space for latent in _layers(view)[:-1]]
 
 
+def latent_layers(graph: NetworkGraph) -> list[tuple[str, Callable[[Tensor, Parameters], Tensor]]]:
+    """f_1, …, f_L, each with the name of the value that it makes.
+
+    Raises:
+        GraphError: As `submodel_of`.
+    """
+    view = picture_graph(graph) if convolves(graph) else graph
+    return [(latent.value, _run(latent, view)) for latent in _layers(view)]
+
+
 def layer_parameters(weights: Weights) -> list[Parameters]:
     """θ_1, …, θ_L of one network, in double precision.
 

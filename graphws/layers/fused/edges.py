@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from graphws.layers.activations import ACTIVATIONS
+from graphws.layers.derivatives import alias, replayed, transformed
 from graphws.layers.features import Moments
 from graphws.layers.fused.chunks import Activated, chunk_length, parts
 from graphws.layers.fused.lanes import grouping, repeated, row_sum, summed, total, widened
@@ -49,13 +50,17 @@ class Handle:
 
 
 def supported(*tensors: Tensor) -> bool:
-    """Whether the kernels take these: on the CPU, in one of single and double precision, in eager mode, not empty."""
+    """Whether the kernels take these: on the CPU, in one of single and double precision, in eager mode, not empty.
+
+    Where functions are transformed (`graphws.layers.derivatives`) they take none.
+    """
     dtype = tensors[0].dtype
     return (
         dtype in (torch.float32, torch.float64)
         and all(x.is_cpu and x.dtype == dtype and x.numel() > 0 for x in tensors)
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
+        and not transformed()
     )
 
 
@@ -124,6 +129,41 @@ def _summary_shape(z: Tensor, kept: int) -> tuple[int, ...]:
     return ((batch, n, channels), (batch, m, channels), (batch, channels))[kept]
 
 
+def _activated(z: Tensor, scale: Tensor | None, shift: Tensor | None, activation: str) -> Tensor:
+    """a, by plain operations."""
+    return ACTIVATIONS[activation](z if scale is None or shift is None else torch.addcmul(shift, z, scale))
+
+
+def _replay_read(ctx: Any) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """What `_Read` stands for: a and its summaries."""
+    saved = ctx.saved_tensors
+    z, scale, shift = (None if x is None else alias(x) for x in saved[:3])
+    a = _activated(z, scale, shift, ctx.activation)  # type: ignore[arg-type]
+    axes = ((2,), (1,), (1, 2))
+    summaries = [None if x is None else ctx.pooling.pool(a, axes[kept]) for kept, x in enumerate(saved[3:])]
+    return [z, scale, shift, None, None, None], [a, *summaries]
+
+
+def _replay_write(ctx: Any) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """What `_Write` stands for; its first input is the handle, whose gradient is that of a."""
+    raw, scale, shift, *saved = ctx.saved_tensors
+    with torch.no_grad():
+        value = _activated(raw, scale, shift, ctx.activation)
+    a = alias(raw, value)
+    matrix = alias(saved[0])
+    left, right = (None if x is None else alias(x) for x in saved[1:3])
+    out = a @ matrix
+    if left is not None:
+        out = out + left.unsqueeze(2)
+    if right is not None:
+        out = out + right.unsqueeze(1)
+    mean = variance = None
+    if ctx.moments:
+        mean = out.mean((0, 1, 2))
+        variance = (out - mean).square().mean((0, 1, 2))
+    return [a, None, None, None, matrix, left, right, None], [out, mean, variance]
+
+
 class _Read(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -151,12 +191,12 @@ class _Read(torch.autograd.Function):
         return z, summaries[0], summaries[1], summaries[2]
 
     @staticmethod
-    @once_differentiable
+    @replayed(_replay_read)
     def backward(ctx: Any, g_handle: Tensor | None, *g_summaries: Tensor | None) -> tuple[Tensor | None, ...]:
         z, scale, shift, *summaries = ctx.saved_tensors
         channels, length = z.shape[-1], ctx.length
-        # Only `write` reads a handle, and it makes the gradient's memory for this purpose.
-        whole = torch.zeros_like(z) if g_handle is None else g_handle
+        # Only `write` reads a handle, and it makes the gradient's memory for this purpose; so does `alias`.
+        whole = torch.zeros_like(z) if g_handle is None else g_handle.contiguous()
         activated = Activated(z, scale, shift, ctx.activation, length)
         spare = torch.empty_like(activated.chunks[0])
         read = [
@@ -224,7 +264,7 @@ class _Write(torch.autograd.Function):
         return out, mean, variance
 
     @staticmethod
-    @once_differentiable
+    @replayed(_replay_write)
     def backward(ctx: Any, g_out: Tensor, g_mean: Tensor, g_variance: Tensor) -> tuple[Tensor | None, ...]:
         z, scale, shift, matrix, left, right, *saved = ctx.saved_tensors
         batch, n, m, channels = z.shape

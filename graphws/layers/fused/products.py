@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from graphws.layers.activations import POINTWISE
+from graphws.layers.derivatives import alias, replayed
 from graphws.layers.features import Moments
 from graphws.pooling import FixedPooling, fixed_pooling
 
@@ -70,6 +70,41 @@ def send(
     return out, Moments(mean, variance, out.shape[:-1].numel()) if moments else None
 
 
+def _replay_stack(ctx: Any) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """What `_Stack` stands for.  Groups that await nothing are parts of the rows, and are read from there."""
+    rows, _, *saved = ctx.saved_tensors
+    count, function = len(ctx.widths), POINTWISE[ctx.activation].function
+    inputs: list[Tensor | None] = [None, None, None]
+    groups = []
+    for k, part in enumerate(alias(rows).split_with_sizes(ctx.widths, -1)):
+        if not ctx.awaiting[k]:
+            inputs += [part, None, None]
+            groups.append(part)
+            continue
+        x, scale, shift = (None if y is None else alias(y) for y in saved[k::count])
+        assert x is not None
+        inputs += [x, scale, shift]
+        groups.append(function(x if scale is None or shift is None else torch.addcmul(shift, x, scale)))
+    whole = torch.cat(groups, -1)
+    return inputs, [whole, None if ctx.pooling is None else ctx.pooling.pool(whole, (1,))]
+
+
+def _replay_send(ctx: Any) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """What `_Send` stands for."""
+    rows, matrix = (alias(x) for x in ctx.saved_tensors[:2])
+    coarse = ctx.saved_tensors[2]
+    out = rows @ matrix
+    if coarse is not None:
+        coarse = alias(coarse)
+        out = out + coarse.view(-1, *[1] * (rows.ndim - 2), coarse.shape[-1])
+    mean = variance = None
+    if ctx.moments:
+        flat = out.flatten(0, -2)
+        mean = flat.mean(0)
+        variance = (flat - mean).square().mean(0)
+    return [rows, matrix, coarse, None], [out, mean, variance]
+
+
 class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -92,18 +127,17 @@ class _Stack(torch.autograd.Function):
         summary = None if pooling is None else pooling.summarise(rows.unsqueeze(2), 1).squeeze(1)
         ctx.activation, ctx.pooling, ctx.awaiting, ctx.widths = activation, pooling, awaiting, widths
         # Tensors that await nothing are not needed again.
-        kept = [x if waits and (scales[k] is not None or kernel.from_input) else None
-                for k, (x, waits) in enumerate(zip(tensors, awaiting, strict=True))]  # fmt: skip
+        kept = [x if waits else None for x, waits in zip(tensors, awaiting, strict=True)]
         ctx.save_for_backward(rows, summary, *kept, *scales, *shifts)
         return rows, summary
 
     @staticmethod
-    @once_differentiable
+    @replayed(_replay_stack)
     def backward(ctx: Any, g_rows: Tensor, g_summary: Tensor | None) -> tuple[Any, ...]:
         rows, summary, *saved = ctx.saved_tensors
         count, kernel = len(ctx.widths), POINTWISE[ctx.activation]
         tensors, scales, shifts = saved[:count], saved[count : 2 * count], saved[2 * count :]
-        # `send` alone reads the rows, and makes the gradient's memory for this purpose.
+        # `send` alone reads the rows, and makes the gradient's memory for this purpose; so does `alias`.
         if summary is not None and g_summary is not None:
             g_rows = g_rows.contiguous()
             seen, room = g_rows.unsqueeze(2), torch.empty_like(rows).unsqueeze(2)
@@ -149,7 +183,7 @@ class _Send(torch.autograd.Function):
         return out.view(*rows.shape[:-1], -1), mean, variance
 
     @staticmethod
-    @once_differentiable
+    @replayed(_replay_send)
     def backward(ctx: Any, g_out: Tensor, g_mean: Tensor, g_variance: Tensor) -> tuple[Tensor | None, ...]:
         rows, matrix, coarse, *saved = ctx.saved_tensors
         flat = rows.view(-1, rows.shape[-1])

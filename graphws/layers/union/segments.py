@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphws.layers.derivatives import transformed
+
 
 class Segments:
     """A partition of rows.
@@ -41,11 +43,15 @@ class Segments:
 
     def spread(self, summary: Tensor) -> Tensor:
         """(segments, channels) to (rows, channels): every row gets what its segment has."""
+        if transformed(summary):
+            return summary.index_select(0, self.ids)
         found: Tensor = _Spread.apply(summary, self)  # type: ignore[no-untyped-call]
         return found
 
     def sum(self, rows: Tensor) -> Tensor:
         """(rows, channels) to (segments, channels)."""
+        if transformed(rows):
+            return self.total(rows)
         found: Tensor = _Sum.apply(rows, self)  # type: ignore[no-untyped-call]
         return found
 
@@ -55,6 +61,8 @@ class Segments:
 
     def max(self, rows: Tensor) -> Tensor:
         """(rows, channels) to (segments, channels)."""
+        if transformed(rows):
+            return self.top(rows)
         found: Tensor = _Max.apply(rows, self)  # type: ignore[no-untyped-call]
         return found
 
@@ -64,14 +72,14 @@ class Segments:
         return self.counts.unsqueeze(1)
 
     def total(self, rows: Tensor) -> Tensor:
-        """The sum, which autograd does not look at."""
+        """The sum, by operations that autograd looks at where functions are `transformed`."""
         if _sparse(rows):
             summed: Tensor = torch.sparse.mm(self._ones(rows.dtype), rows)
             return summed
         return rows.new_zeros(self.number, rows.shape[1]).index_add_(0, self.ids, rows)
 
     def top(self, rows: Tensor) -> Tensor:
-        """The maximum, which autograd does not look at."""
+        """The maximum, by operations that autograd looks at where functions are `transformed`."""
         if _sparse(rows):
             top: Tensor = torch.sparse.mm(self._ones(rows.dtype), rows, reduce="amax")  # type: ignore[call-arg]
             return top
@@ -94,7 +102,8 @@ class Segments:
 
 
 def _sparse(rows: Tensor) -> bool:
-    return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+    usual = rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+    return usual and not transformed(rows)
 
 
 class Places:
@@ -134,16 +143,25 @@ class Places:
 
     def take(self, rows: Tensor) -> Tensor:
         """(rows, channels) to (wanted rows, channels)."""
-        found: Tensor = _Take.apply(rows, self)  # type: ignore[no-untyped-call]
-        return found
+        if transformed(rows):
+            return self.taken(rows)
+        taken: Tensor = _Take.apply(rows, self)  # type: ignore[no-untyped-call]
+        return taken
 
     def taken(self, rows: Tensor) -> Tensor:
-        """What `take` gives, which autograd does not look at."""
+        """What `take` gives, by operations that autograd looks at where functions are `transformed`."""
         found = rows.index_select(0, self.index)
         return found if self.mask is None else found.mul_(self.mask)
 
+    def give(self, rows: Tensor) -> Tensor:
+        """The adjoint of `take`: what was taken goes back and is added up."""
+        if transformed(rows):
+            return self.returned(rows)
+        given: Tensor = _Return.apply(rows, self)  # type: ignore[no-untyped-call]
+        return given
+
     def returned(self, rows: Tensor) -> Tensor:
-        """The adjoint of `taken`: what was taken goes back and is added up."""
+        """What `give` gives, by operations that autograd looks at where functions are `transformed`."""
         if self.back is not None:
             found = rows.index_select(0, self.back)
             return found if self.left is None else found.mul_(self.left)
@@ -160,7 +178,7 @@ class _Take(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Return.apply(gradient.contiguous(), context.places), None  # type: ignore[no-untyped-call]
+        return context.places.give(gradient.contiguous()), None
 
 
 class _Return(torch.autograd.Function):
@@ -171,7 +189,7 @@ class _Return(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Take.apply(gradient.contiguous(), context.places), None  # type: ignore[no-untyped-call]
+        return context.places.take(gradient.contiguous()), None
 
 
 def assemble(base: Tensor | None, parts: Sequence[tuple[Segments, Tensor]]) -> Tensor:
@@ -182,6 +200,9 @@ def assemble(base: Tensor | None, parts: Sequence[tuple[Segments, Tensor]]) -> T
         parts: One or more pairs of segments of the rows and what each segment has, (segments, channels).
     """
     segments, values = zip(*parts, strict=True)
+    if transformed():
+        spread = [one.spread(value) for one, value in parts]
+        return torch.stack(spread if base is None else [base, *spread]).sum(0)
     found: Tensor = _Assemble.apply(base, segments, *values)  # type: ignore[no-untyped-call]
     return found
 
@@ -220,8 +241,9 @@ class _Max(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         rows, top = context.saved_tensors
         segments = context.segments
-        ties = top.index_select(0, segments.ids)
-        ties = torch.eq(rows, ties, out=ties)
+        with torch.no_grad():
+            ties = top.index_select(0, segments.ids)
+            ties = torch.eq(rows, ties, out=ties)
         share = segments.spread(gradient / segments.total(ties).clamp_(min=1))
         return (share * ties if torch.is_grad_enabled() else share.mul_(ties)), None
 
