@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.align import Barrier, align, align_many, average, barrier, classification_loss
+from graphws.align import Barrier, align, align_many, average, barrier, classification_loss, halfway
 from graphws.align.objective import closeness
 from graphws.graph import GroupElement, Monomial, Weights
 from graphws.matching import Metric
@@ -157,6 +157,13 @@ def main() -> None:
             first, second, actions="permutation", generator=fresh(), restarts=2, balanced=False
         ),
         "weights, permutations and scales": lambda: align(first, second, generator=fresh(), restarts=2),
+        "weights, best mean on 2000 pictures": lambda: align(
+            first,
+            second,
+            generator=fresh(),
+            restarts=2,
+            objective=halfway(first, classification_loss(probe, y[:: len(x) // 2000])),
+        ),
         "activations on 2000 pictures": lambda: align(
             first, second, method="activations", inputs=probe, actions="permutation", generator=fresh()
         ),

@@ -5,6 +5,10 @@ scales or bases.  `align` finds the element of the graph's group that brings one
 to one shared order.  Aligned networks can be averaged, compared entry by entry, or interpolated: `barrier` measures how
 much worse the networks between two become than the two themselves.
 
+A mean of networks with batch norm keeps averaged statistics, which are no network's: `compare` and `merge_many` measure
+them anew over the data that they are given, and say so; `remeasure` does it by itself, and `repair` does the like for
+layers without such norms.
+
 >>> import torch
 >>> from graphws.align import align
 >>> from graphws.graph import Weights
@@ -18,13 +22,18 @@ True
 """
 
 from graphws.align.barrier import Barrier as Barrier
+from graphws.align.barrier import Correction as Correction
 from graphws.align.barrier import average as average
 from graphws.align.barrier import barrier as barrier
 from graphws.align.barrier import classification_loss as classification_loss
 from graphws.align.barrier import function_loss as function_loss
 from graphws.align.barrier import spread_loss as spread_loss
+from graphws.align.candidates import Candidate as Candidate
+from graphws.align.candidates import Objective as Objective
+from graphws.align.candidates import halfway as halfway
 from graphws.align.comparison import Comparison as Comparison
 from graphws.align.comparison import compare as compare
+from graphws.align.correction import Remeasured as Remeasured
 from graphws.align.many import ManyAlignment as ManyAlignment
 from graphws.align.many import align_many as align_many
 from graphws.align.merging import Merging as Merging
@@ -34,3 +43,5 @@ from graphws.align.pairwise import align as align
 from graphws.align.reference import Gathering as Gathering
 from graphws.align.reference import Reference as Reference
 from graphws.align.reference import find_reference as find_reference
+from graphws.align.repair import repair as repair
+from graphws.align.statistics import remeasure as remeasure

@@ -23,6 +23,8 @@ from graphws.operations.verify import Run
 
 Loss = Callable[[Weights], Tensor]
 """The loss of every network of a batch, (batch,)."""
+Correction = Callable[[Weights, Sequence[Weights], Sequence[float]], Weights]
+"""What is done to a mean, given the networks that it is of and the share of each: see `graphws.align.correction`."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,20 @@ class Barrier:
         )
 
 
-def barrier(first: Weights, second: Weights, loss: Loss, points: int = 11) -> Barrier:
+def barrier(
+    first: Weights, second: Weights, loss: Loss, points: int = 11, correction: Correction | None = None
+) -> Barrier:
     """The losses on the line between two networks.
+
+    Means of batch-norm statistics are the statistics of neither network nor of their mean; without a correction that
+    measures them anew (`graphws.align.Remeasured`), networks with batch norm show a barrier that is not theirs.
 
     Args:
         first: One network, a batch of one.
         second: Another of the same graph.
         loss: The loss of every network of a batch.
         points: How many points, ends included; odd, so that the average is among them.
+        correction: What is done to every network between the two; the two themselves stay as they are.
 
     Raises:
         UsageError: On an even number of points, or fewer than 3.
@@ -79,7 +87,7 @@ def barrier(first: Weights, second: Weights, loss: Loss, points: int = 11) -> Ba
         raise UsageError(f"the line needs an odd number of points, at least 3; got {points}")
     positions = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     with torch.no_grad():
-        losses = [float(loss(_between(first, second, t))[0]) for t in positions]
+        losses = [float(loss(_corrected(first, second, t, correction))[0]) for t in positions]
     return Barrier(tuple(positions), tuple(losses))
 
 
@@ -137,6 +145,11 @@ def spread_loss(networks: Sequence[Weights], inputs: Tensor, run: Run | None = N
         return (outputs(weights) - target).square().flatten(1).mean(1) / scale
 
     return loss
+
+
+def _corrected(first: Weights, second: Weights, t: float, correction: Correction | None) -> Weights:
+    there = _between(first, second, t)
+    return there if correction is None or t in (0, 1) else correction(there, [first, second], [1 - t, t])
 
 
 def _between(first: Weights, second: Weights, t: float) -> Weights:

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.align.barrier import Barrier, Loss, barrier, classification_loss, function_loss
+from graphws.align.barrier import Barrier, Loss, average, barrier, classification_loss, function_loss
+from graphws.align.candidates import halfway
+from graphws.align.correction import UNMEASURED, comparison_with_parts, correction_of, sentences
 from graphws.align.evidence import Values
 from graphws.align.pairwise import Alignment, Method, align
 from graphws.errors import VerificationError
 from graphws.graph import Weights
 from graphws.graph.group import Richness
 from graphws.operations import outputs_of
+from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 
 
@@ -27,8 +30,12 @@ class Comparison:
         alignment: The alignment.
         error: Relative change of the second network's outputs by aligning it; NaN where nothing could run it.
         loss: What the barriers measure: ``cross entropy``, ``distance``, or nothing without data.
-        before: The barrier between both networks as they came; None without data.
-        after: The barrier once they are aligned.
+        before: The barrier between both networks as they came, corrected as the other; None without data.
+        after: The barrier once they are aligned, statistics measured anew where there are some.
+        merged: The mean of both, aligned, as it should be used.
+        uncorrected: Loss of the mean as it was before it was corrected; None where nothing was.
+        notes: Sentences that go with the merged network: what was done to its statistics, and whether it is worse than
+            the networks.
     """
 
     alignment: Alignment
@@ -36,6 +43,9 @@ class Comparison:
     loss: str = ""
     before: Barrier | None = None
     after: Barrier | None = None
+    merged: Weights | None = None
+    uncorrected: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def agreement(self) -> tuple[float, float]:
@@ -57,8 +67,12 @@ class Comparison:
                 for name in self.alignment.before
             },
             "closeness": list(self.alignment.record),
+            "candidates": [c.to_dict() for c in self.alignment.candidates],
+            "kept": self.alignment.kept,
             "function_error": None if math.isnan(self.error) else self.error,
             "loss": self.loss or None,
+            "uncorrected": self.uncorrected,
+            "notes": list(self.notes),
             "barrier": {
                 name: {"height": b.height, "positions": list(b.positions), "losses": list(b.losses)}
                 for name, b in barriers.items()
@@ -81,8 +95,13 @@ def compare(
     restarts: int = 2,
     points: int = 11,
     tolerance: float = 1e-4,
+    statistics: Inputs | None = None,
+    rescale: bool = False,
 ) -> Comparison:
     """Aligns two networks and measures what that did, in float64.
+
+    Where there are data, candidates are compared by the loss of the mean.  Statistics of batch norms are measured anew
+    in every mean wherever there are inputs to do it with; the networks themselves keep theirs.
 
     Args:
         first: The network to be met, a batch of one.
@@ -97,15 +116,20 @@ def compare(
         restarts: As for `align`.
         points: Points of each line.
         tolerance: Largest relative change of the second network's outputs that counts as none.
+        statistics: Inputs over which statistics of merged networks are measured anew; ``inputs`` where None.
+        rescale: Layers without statistics are rescaled in merged networks (`repair`); needs such inputs.
 
     Raises:
         VerificationError: Where the aligned network does not compute what the second one does.
-        UsageError: As `align`.
+        UsageError: As `align`, and on rescaling without inputs.
         GraphError: As `align`.
         DataError: On labels that do not fit the points.
     """
     a, b = (weights.to(dtype=torch.float64) for weights in (first, second))
     points_in = inputs.double() if inputs is not None else None
+    correction = correction_of(a.graph, points_in if statistics is None else statistics, rescale)
+    measured = run is not None or points_in is not None
+    loss, what = _loss(a, b, points_in, labels, run) if measured else (None, "")
     found = align(
         a,
         b,
@@ -116,18 +140,25 @@ def compare(
         actions=actions,
         generator=generator,
         restarts=restarts,
+        objective=None if loss is None else halfway(a, loss, correction),
     )
-    if run is None and points_in is None:
-        return Comparison(found, math.nan)
-    loss, what = _loss(a, b, points_in, labels, run)
+    both = [a, found.aligned]
+    plain = average(Weights.cat(both))
+    merged = plain if correction is None else correction(plain, both, [0.5, 0.5])
+    notes = sentences(both, correction, statistics is not None)
+    if loss is None:
+        return Comparison(found, math.nan, merged=merged, notes=(*notes, UNMEASURED))
     outputs = outputs_on(points_in, run)
     with torch.no_grad():
         error = relative_change(outputs(b), outputs(found.aligned))
+        averaged = float(loss(plain)[0]) if correction is not None else None
     if not error <= tolerance:
         raise VerificationError(
             f"the aligned network computes something else: its outputs are off by {error:.1e} (allowed {tolerance:.0e})"
         )
-    return Comparison(found, error, what, barrier(a, b, loss, points), barrier(a, found.aligned, loss, points))
+    before, after = (barrier(a, other, loss, points, correction) for other in (b, found.aligned))
+    notes += comparison_with_parts(after.middle, (after.losses[0], after.losses[-1]), averaged)
+    return Comparison(found, error, what, before, after, merged, averaged, tuple(notes))
 
 
 def outputs_on(inputs: Tensor | None, run: Run | None) -> Run:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, Space, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching import matching_gauge
 
 _AT_REST = 1e-10
+_FREE = (Action.SCALING, Action.MONOMIAL, Action.LINEAR)
 
 
 def settled_gauge(weights: Weights) -> GroupElement:
@@ -28,6 +29,24 @@ def settled_gauge(weights: Weights) -> GroupElement:
     element = matching_gauge(weights)
     moved = element.act(weights)
     return element if _change(moved, matching_gauge(moved).act(moved)) < _AT_REST else least_norm_gauge(weights)
+
+
+def averaging_gauge(weights: Weights, settled: GroupElement | None = None) -> GroupElement:
+    """The element that moves one network to the gauge in which means are taken: least norm, from a settled gauge.
+
+    Law: as `least_norm_gauge`; spaces that this leaves alone stand in the settled gauge.
+
+    Args:
+        weights: A batch of one.
+        settled: Its `settled_gauge`, where that is known.
+    """
+    first = settled_gauge(weights) if settled is None else settled
+    return least_norm_gauge(first.act(weights)) @ first if is_free(weights.graph) else first
+
+
+def is_free(graph: NetworkGraph) -> bool:
+    """Whether some space has scales or bases that no function tells apart."""
+    return any(space.moves and space.action in _FREE for space in graph.spaces)
 
 
 def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
@@ -43,7 +62,7 @@ def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
     """
     graph = weights.graph
     element, moved = GroupElement(graph), weights
-    rich = [s for s in graph.spaces if s.moves and s.action in (Action.SCALING, Action.MONOMIAL, Action.LINEAR)]
+    rich = [s for s in graph.spaces if s.moves and s.action in _FREE]
     for _ in range(sweeps):
         before = moved
         for space in rich:
@@ -51,13 +70,16 @@ def least_norm_gauge(weights: Weights, sweeps: int = 500) -> GroupElement:
             if found is not None:
                 step = GroupElement(graph, {space.name: found})
                 element, moved = step @ element, step.act(moved)
-        if _change(before, moved) < 1e-14:
+        if _change(before, moved) < 64 * torch.finfo(weights.floating).eps:
             break
     return element
 
 
 def _change(first: Weights, second: Weights) -> float:
-    return max((float((x - second[n]).norm() / x.norm().clamp_min(1e-300)) for n, x in first.items()), default=0.0)
+    return max(
+        (float((x - second[n]).norm() / x.norm().clamp_min(torch.finfo(x.dtype).tiny)) for n, x in first.items()),
+        default=0.0,
+    )
 
 
 def _axes(weights: Weights, space: Space) -> list[tuple[int, Tensor]]:
@@ -83,7 +105,9 @@ def _scales(weights: Weights, space: Space) -> SpaceElement | None:
     for _ in range(30):
         terms = squares * torch.exp(2 * powers.unsqueeze(1) * log)
         slope, bend = powers @ terms, 2 * powers.square() @ terms
-        log = log - torch.where(both, slope / bend.clamp_min(1e-300), torch.zeros_like(log)).clamp(-1, 1)
+        log = log - torch.where(
+            both, slope / bend.clamp_min(torch.finfo(bend.dtype).tiny), torch.zeros_like(log)
+        ).clamp(-1, 1)
     twice = any(p.spaces.count(space.name) > 1 for p in weights.graph.parameters)
     log = log / 2 if twice else log  # both ends of such a tensor move at once
     return Monomial(torch.arange(len(log), device=log.device), torch.exp(log))

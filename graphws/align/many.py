@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 
-from graphws.align.least_norm_gauge import settled_gauge
+from graphws.align.least_norm_gauge import is_free, least_norm_gauge, settled_gauge
 from graphws.align.objective import closeness, restricted, standing
 from graphws.errors import GraphError
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, Weights
+from graphws.graph import GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import SpaceElement, stack
 from graphws.graph.group import Richness
 from graphws.matching import Metric, balanced_metric
@@ -52,6 +52,9 @@ def align_many(
 ) -> ManyAlignment:
     """Brings many networks to one order and gauge, that of the first.
 
+    They are matched at unit norm and averaged at least norm (`graphws.align.candidates` says why).  A mean of them
+    averages batch-norm statistics too, which then belong to no network: `graphws.align.remeasure`.
+
     Args:
         weights: A batch of networks, or batches of the same graph.
         generator: Order of the networks.
@@ -67,6 +70,7 @@ def align_many(
     gauge, fixed = in_matching_gauge(whole, actions)
     elements, record = gather(fixed, balanced_metric(fixed), generator, rounds, sweeps)
     places = torch.arange(whole.batch, device=whole.device).split(1)
+    gauge = _averaging(fixed, gauge)
     home = _single(gauge.select(places[0]).inverse() @ elements.select(places[0]).inverse())
     found = GroupElement(whole.graph, (home @ elements @ gauge).maps)
     return ManyAlignment(tuple(_single(found.select(place)) for place in places), found.act(whole), record)
@@ -79,14 +83,27 @@ def in_matching_gauge(weights: Weights, actions: Richness) -> tuple[GroupElement
     be scored.
     """
     given = matching_view(restricted(weights, actions))
-    rich = (Action.SCALING, Action.MONOMIAL, Action.LINEAR)
-    if not any(space.moves and space.action in rich for space in given.graph.spaces):
+    if not is_free(given.graph):
         return GroupElement(given.graph), given
-    single = [settled_gauge(given.select([k])).maps for k in range(given.batch)]
-    stays = standing(given).maps
-    names = [name for name in stays if any(name in maps for maps in single)]
-    gauge = GroupElement(given.graph, {name: stack([maps.get(name, stays[name]) for maps in single]) for name in names})
+    gauge = _joined(given, [settled_gauge(given.select([k])) for k in range(given.batch)])
     return gauge, gauge.act(given)
+
+
+def _averaging(settled: Weights, gauge: GroupElement) -> GroupElement:
+    """The elements that bring networks to the gauge in which means are taken, from those to the settled one."""
+    if not is_free(settled.graph):
+        return gauge
+    single = [least_norm_gauge(settled.select([k])) for k in range(settled.batch)]
+    return _joined(settled, single) @ gauge
+
+
+def _joined(weights: Weights, single: Sequence[GroupElement]) -> GroupElement:
+    """An element for each network as one for all."""
+    stays = standing(weights).maps
+    names = [name for name in stays if any(name in element.maps for element in single)]
+    return GroupElement(
+        weights.graph, {name: stack([each.maps.get(name, stays[name]) for each in single]) for name in names}
+    )
 
 
 def gather(

@@ -1,22 +1,28 @@
 """Many networks brought to one order and merged into their mean: what does the merged network lose?
 
-The figure is the loss of the mean of all networks, as they came and aligned, beside their own mean loss.
+The figure is the loss of the mean of all networks, as they came and aligned, beside their own mean loss.  With data the
+networks are aligned by the actions asked for, by permutations, and not at all, and the mean of least loss is kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graphws.align.barrier import average, classification_loss, spread_loss
+from graphws.align.barrier import Correction, average, classification_loss, spread_loss
 from graphws.align.comparison import outputs_on
-from graphws.align.many import ManyAlignment, align_many
+from graphws.align.correction import UNMEASURED, comparison_with_parts, correction_of, sentences
+from graphws.align.many import ManyAlignment, align_many, mean_closeness
 from graphws.errors import VerificationError
-from graphws.graph import Weights
+from graphws.graph import Action, GroupElement, NetworkGraph, Weights
 from graphws.graph.group import Richness
+from graphws.matching import balanced_metric
+from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 
 
@@ -32,6 +38,10 @@ class Merging:
         each: The networks' own losses.
         before: Loss of the mean of the networks as they came; None without data.
         after: Loss of the merged network.
+        candidates: The losses of all means that were tried, by what they were aligned by.
+        kept: Which of them this is; empty without data.
+        uncorrected: As of `Comparison`.
+        notes: Sentences that go with the merged network, as `Comparison` has them.
     """
 
     alignment: ManyAlignment
@@ -41,6 +51,10 @@ class Merging:
     each: tuple[float, ...] = ()
     before: float | None = None
     after: float | None = None
+    candidates: Mapping[str, float] = field(default_factory=dict)
+    kept: str = ""
+    uncorrected: float | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""
@@ -52,6 +66,10 @@ class Merging:
             "each": list(self.each),
             "mean_before": self.before,
             "mean_after": self.after,
+            "candidates": dict(self.candidates),
+            "kept": self.kept or None,
+            "uncorrected": self.uncorrected,
+            "notes": list(self.notes),
         }
 
 
@@ -64,6 +82,8 @@ def merge_many(
     run: Run | None = None,
     actions: Richness = "rich",
     tolerance: float = 1e-4,
+    statistics: Inputs | None = None,
+    rescale: bool = False,
 ) -> Merging:
     """Aligns many networks, merges them and measures what that did, in float64.
 
@@ -75,31 +95,80 @@ def merge_many(
         run: Outputs from weights, for other networks, on data of its own.
         actions: As for `align_many`.
         tolerance: Largest relative change of a network's outputs that counts as none.
+        statistics: As for `compare`.
+        rescale: As for `compare`.
 
     Raises:
         VerificationError: Where an aligned network does not compute what it did.
         GraphError: As `align_many`.
         DataError: On labels that do not fit the points.
+        UsageError: As `compare`.
     """
     exact = weights.to(dtype=torch.float64)
-    found = align_many(exact, generator=generator, actions=actions)
-    merged = average(found.aligned)
-    if inputs is None and run is None:
-        return Merging(found, merged)
     points = inputs.double() if inputs is not None else exact.flatten().new_zeros(0)
-    outputs = outputs_on(points, run)
-    ours, theirs = ([each.select([k]) for k in range(exact.batch)] for each in (exact, found.aligned))
+    own = points if inputs is not None else None
+    correction = correction_of(exact.graph, own if statistics is None else statistics, rescale)
+    ours = _each(exact)
+    found = align_many(exact, generator=generator, actions=actions)
+    if inputs is None and run is None:
+        merged = _mean(found.aligned, correction)
+        return Merging(found, merged, notes=(*sentences(ours, correction, statistics is not None), UNMEASURED))
+    outputs = outputs_on(points if inputs is not None else None, run)
+    if labels is not None:
+        loss, what = classification_loss(points, labels, run), "cross entropy"
+    else:
+        loss, what = spread_loss(ours, points, run), "distance"
+    tried: dict[str, ManyAlignment] = {actions: found}
+    if actions == "rich" and _has_more(exact.graph):
+        tried["permutation"] = align_many(exact, generator=generator, actions="permutation")
+    tried["as they came"] = _unaligned(exact)
     with torch.no_grad():
-        error = max(relative_change(outputs(a), outputs(b)) for a, b in zip(ours, theirs, strict=True))
+        each = tuple(float(loss(network)[0]) for network in ours)
+        error = max(_error(ours, _each(one.aligned), outputs) for one in tried.values())
         if not error <= tolerance:
             raise VerificationError(
                 f"an aligned network computes something else: its outputs are off by {error:.1e} (allowed "
                 f"{tolerance:.0e})"
             )
-        if labels is not None:
-            loss, what = classification_loss(points, labels, run), "cross entropy"
-        else:
-            loss, what = spread_loss(ours, points, run), "distance"
-        each = tuple(float(loss(network)[0]) for network in ours)
-        before, after = (float(loss(network)[0]) for network in (average(exact), merged))
-    return Merging(found, merged, error, what, each, before, after)
+        losses = {name: float(loss(_mean(one.aligned, correction))[0]) for name, one in tried.items()}
+        kept = min(losses, key=lambda name: math.inf if math.isnan(losses[name]) else losses[name])
+        found = tried[kept]
+        error = _error(ours, _each(found.aligned), outputs)
+        averaged = float(loss(average(found.aligned))[0]) if correction is not None else None
+    notes = (*sentences(ours, correction, statistics is not None), *comparison_with_parts(losses[kept], each, averaged))
+    return Merging(
+        found,
+        _mean(found.aligned, correction),
+        error,
+        what,
+        each,
+        losses["as they came"],
+        losses[kept],
+        losses,
+        kept,
+        averaged,
+        notes,
+    )
+
+
+def _error(networks: Sequence[Weights], aligned: Sequence[Weights], outputs: Run) -> float:
+    return max(relative_change(outputs(a), outputs(b)) for a, b in zip(networks, aligned, strict=True))
+
+
+def _each(networks: Weights) -> list[Weights]:
+    return [networks.select([k]) for k in range(networks.batch)]
+
+
+def _mean(networks: Weights, correction: Correction | None) -> Weights:
+    mean = average(networks)
+    return mean if correction is None else correction(mean, _each(networks), [1 / networks.batch] * networks.batch)
+
+
+def _has_more(graph: NetworkGraph) -> bool:
+    """Whether the rich actions are more than the permutations."""
+    return any(space.moves and space.action is not Action.PERMUTATION for space in graph.spaces)
+
+
+def _unaligned(networks: Weights) -> ManyAlignment:
+    closeness = mean_closeness(networks, balanced_metric(networks))
+    return ManyAlignment((GroupElement(networks.graph),) * networks.batch, networks, (closeness,))

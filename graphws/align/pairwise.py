@@ -12,25 +12,30 @@ Procrustes problem) on scores that say how well element i of the one answers to 
 Scales and bases are brought to one gauge first, so a ReLU network whose neurons were scaled up and down aligns exactly.
 Coordinate descent depends on where it starts, so it starts from a forward pass over the graph, from the order in which
 the networks came, and from random orders; the closest result is kept.
+
+The rich group contains the permutations, and a best match of its own need not give the better mean: permutations and no
+alignment at all are tried beside it, and `graphws.align.candidates` says which is kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from graphws.align.candidates import EQUAL, Candidate, Matching, Objective, best
 from graphws.align.evidence import Values, activation_maps, attribution_maps, with_signs
-from graphws.align.least_norm_gauge import settled_gauge
-from graphws.align.objective import check_pair, climb, closeness, restricted, standing
+from graphws.align.objective import check_pair, climb, closeness, standing
+from graphws.align.pair import Match, Pair
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
+from graphws.graph.element import SpaceElement
 from graphws.graph.group import Richness
-from graphws.matching import agreement, balanced_metric, match_forward
+from graphws.matching import agreement, match_forward
 from graphws.matching.metric import Metric
-from graphws.matching.scored_parameters import matching_view
 from graphws.operations.latents import latents
 from graphws.operations.verify import Run
 
@@ -49,6 +54,8 @@ class Alignment:
             of the result alone for the other methods.
         before: Agreement of each parameter before: 1 - ‖A - B‖² / (‖A‖² + ‖B‖²).
         after: The same after.
+        candidates: All that was tried.
+        kept: Which of them this is.
     """
 
     element: GroupElement
@@ -57,6 +64,8 @@ class Alignment:
     record: tuple[float, ...]
     before: dict[str, float]
     after: dict[str, float]
+    candidates: tuple[Candidate, ...] = ()
+    kept: int = 0
 
 
 def align(
@@ -72,8 +81,12 @@ def align(
     restarts: int = 2,
     sweeps: int = 50,
     balanced: bool = True,
+    objective: Objective | None = None,
 ) -> Alignment:
     """Brings the second network to the first.
+
+    A mean of aligned networks averages their batch-norm statistics too, which then belong to no network: measure them
+    anew (`graphws.align.remeasure`) before it is used.
 
     Laws: ``aligned`` computes what ``second`` computes; a network that is the first one moved by any element comes back
     to it, but for elements that nothing tells apart.
@@ -91,41 +104,54 @@ def align(
         restarts: Random starts of ``weights``, besides the two fixed ones; they need a generator.
         sweeps: At most so many sweeps of a descent.
         balanced: Every layer counts the same; else every number does, as in git re-basin, and wide layers decide.
+        objective: Decides between the candidates: smaller is better.  `halfway` is the loss of the mean; where
+            None, the distance of the weights decides.
 
     Raises:
         GraphError: On different graphs, batches other than one, or a space that nothing speaks about.
         UsageError: On an unknown method, or one without the inputs, run or generator that it needs.
     """
-    graph = check_pair(first, second)
-    given = [restricted(first, actions), restricted(second, actions)]
-    views = [matching_view(weights) for weights in given]
-    gauges = [settled_gauge(view) for view in views]
-    ours, theirs = (gauge.act(view) for gauge, view in zip(gauges, views, strict=True))
-    metric = balanced_metric(ours) if balanced else Metric()
-    one, other = (GroupElement(w.graph, gauge.maps).act(w) for gauge, w in zip(gauges, given, strict=True))
-    if method == "weights":
-        found, record = _by_weights(ours, theirs, metric, generator, restarts, sweeps)
-    elif method == "activations":
-        if values is None and inputs is None:
-            raise UsageError("activations are those on some data: give inputs")
-        known = activation_maps(one, other, values or _carried(inputs))
-        found = match_forward(ours, theirs, fixed=known, metric=metric)
-    elif method == "attributions":
-        if run is None or generator is None:
-            raise UsageError("attributions are those of outputs: give run and a generator")
-        known = attribution_maps(one, other, run, generator)
-        found = with_signs(ours, theirs, match_forward(ours, theirs, fixed=known, metric=metric), metric)
-    else:
+    check_pair(first, second)
+    if method not in get_args(Method):
         raise UsageError(
             f"method must be one of {', '.join(get_args(Method))}; got {method!r}" + nearest(method, get_args(Method))
         )
-    if method != "weights":
-        record = [closeness(ours, found.act(theirs), metric)]
-    element = GroupElement(graph, (gauges[0].inverse() @ found @ gauges[1]).maps)
+    pair = Pair.of(first, second, actions, balanced)
+    if method == "weights":
+        matches = _by_weights(pair, generator, restarts, sweeps)
+    elif method == "activations":
+        if values is None and inputs is None:
+            raise UsageError("activations are those on some data: give inputs")
+        known = activation_maps(*pair.given_at("unit norm"), values or _carried(inputs))
+        matches = iter([_completed(pair, "activations", known, signs=False)])
+    else:
+        if run is None or generator is None:
+            raise UsageError("attributions are those of outputs: give run and a generator")
+        known = attribution_maps(*pair.given_at("unit norm"), run, generator)
+        matches = iter([_completed(pair, "attributions", known, signs=True)])
+    tried: list[tuple[Candidate, GroupElement, Match]] = []
+    for match in _and_none(pair, matches):
+        for gauge in pair.gauges(match):
+            element = pair.element(match.element, gauge)
+            moved = element.act(second)
+            value = None if objective is None else float(objective(moved))
+            tried.append((Candidate(match.matching, gauge, pair.yardstick.distance(moved), value), element, match))
+        if tried[-1][0].distance < EQUAL:
+            break
+    candidates = tuple(candidate for candidate, _, _ in tried)
+    kept = best(candidates)
+    _, element, match = tried[kept]
     aligned = element.act(second)
     plain = Metric()
     return Alignment(
-        element, aligned, method, tuple(record), agreement(first, second, plain), agreement(first, aligned, plain)
+        element,
+        aligned,
+        method,
+        match.record,
+        agreement(first, second, plain),
+        agreement(first, aligned, plain),
+        candidates,
+        kept,
     )
 
 
@@ -135,18 +161,32 @@ def _carried(inputs: Tensor | None) -> Values:
     return lambda weights: latents(weights.graph, weights, points)
 
 
-def _by_weights(
-    first: Weights,
-    second: Weights,
-    metric: Metric,
-    generator: torch.Generator | None,
-    restarts: int,
-    sweeps: int,
-) -> tuple[GroupElement, list[float]]:
-    """The best of several descents."""
-    graph = first.graph
-    starts = [match_forward(first, second, metric=metric), standing(first)]
-    if generator is not None:
-        starts += [graph.group().random(generator, dtype=first.dtype) for _ in range(restarts)]
-    runs = [climb(first, second, start, metric, generator, sweeps) for start in starts]
-    return max(runs, key=lambda found: found[1][-1])
+def _by_weights(pair: Pair, generator: torch.Generator | None, restarts: int, sweeps: int) -> Iterator[Match]:
+    """With all actions at both gauges, then with permutations only."""
+    found = None
+    for matching in pair.matchings:
+        ours, theirs, metric = pair.at(matching)
+        starts = [match_forward(ours, theirs, metric=metric), standing(ours)]
+        if found is not None and matching == "least norm":
+            starts.append(found)
+        if generator is not None:
+            group = ours.graph.group()
+            starts += [group.random(generator, dtype=ours.dtype) for _ in range(restarts)]
+        runs = [climb(ours, theirs, start, metric, generator, sweeps) for start in starts]
+        found, record = max(runs, key=lambda run: run[1][-1])
+        yield Match(matching, found, tuple(record))
+
+
+def _completed(pair: Pair, matching: Matching, known: Mapping[str, SpaceElement], signs: bool) -> Match:
+    """What evidence says, and weights about the rest."""
+    ours, theirs, metric = pair.at("unit norm")
+    found = match_forward(ours, theirs, fixed=known, metric=metric)
+    if signs:
+        found = with_signs(ours, theirs, found, metric)
+    return Match(matching, found, (closeness(ours, found.act(theirs), metric),))
+
+
+def _and_none(pair: Pair, matches: Iterator[Match]) -> Iterator[Match]:
+    yield from matches
+    ours, theirs, metric = pair.at("permutation")
+    yield Match("none", GroupElement(ours.graph), (closeness(ours, theirs, metric),))

@@ -48,6 +48,20 @@ def align_command(
         str | None, typer.Option(help="Of the hidden layers; a state dict does not say it: relu, sine, tanh, ...")
     ] = None,
     omega: Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")] = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="A file with `inputs` over which batch-norm statistics of merged networks are measured anew; "
+            "those of --data where it is not given.",
+        ),
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Rescale the neurons of merged networks to what they carry in the networks, over the same."
+        ),
+    ] = False,
     restarts: Annotated[int, typer.Option(min=0, help="Random starts besides the two fixed ones.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the random starts and orders.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")] = None,
@@ -56,7 +70,7 @@ def align_command(
     """Align networks with the first, A: the same functions, neurons in A's order.
 
     Two are matched with one another. More are matched in turn, each with the mean of all others (MergeMany), until
-    nothing changes.
+    nothing changes. With --data permutations and no alignment are tried as well, and the mean of least loss is kept.
     """
     import torch
 
@@ -66,9 +80,12 @@ def align_command(
 
     files = Files(out, merge, json_file, report)
     _check(networks, data, method, actions, files)
+    if repair and data is None and statistics is None:
+        raise UsageError("--repair needs inputs: give --data or --statistics")
     check_files({"--merge": merge, "--json": json_file, "--report": report})
     read = read_networks(networks, activation, omega)
     given = Data() if data is None else read_data(data, read[0])
+    over = None if statistics is None else read_data(statistics, read[0], "--statistics").inputs
     generator = torch.Generator().manual_seed(seed)
     names = [path.name for path in networks]
     if len(read) == 2:
@@ -84,6 +101,8 @@ def align_command(
                 actions=actions,  # type: ignore[arg-type]
                 generator=generator,
                 restarts=restarts,
+                statistics=over,
+                rescale=repair,
             )
         show_comparison(found, read[0], names, files)
         return
@@ -95,6 +114,8 @@ def align_command(
             labels=given.labels,
             run=given.run,
             actions=actions,  # type: ignore[arg-type]
+            statistics=over,
+            rescale=repair,
         )
     show_merging(merged, read[0], names, files)
 

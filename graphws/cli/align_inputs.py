@@ -50,8 +50,8 @@ def read_networks(paths: Sequence[Path], activation: str | None, omega: float | 
     return networks
 
 
-def read_data(path: Path, weights: Weights) -> Data:
-    """The points of a file, for networks like `weights`.
+def read_data(path: Path, weights: Weights, option: str = "--data") -> Data:
+    """The points of a file that an option names, for networks like `weights`.
 
     Raises:
         DataError: Where it holds no ``inputs``, or something besides ``labels``.
@@ -65,7 +65,7 @@ def read_data(path: Path, weights: Weights) -> Data:
     graph = weights.graph
     unable = why_not_analysed(graph)
     if unable is not None:
-        raise UsageError(f"--data: {unable}; in Python, give `align` a run function")
+        raise UsageError(f"{option}: {unable}; in Python, give `align` a run function")
     tensors = read_state_dict(path)
     if "inputs" not in tensors or set(tensors) - {"inputs", "labels"}:
         raise DataError(

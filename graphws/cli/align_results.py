@@ -61,8 +61,6 @@ class Files:
 
 def show_comparison(found: Comparison, first: Weights, names: Sequence[str], files: Files) -> None:
     """Two networks: agreement of the parameters, barriers, and the files."""
-    from graphws.align import average
-    from graphws.graph import Weights
     from graphws.report.align_page import comparison_page
 
     console = output()
@@ -74,6 +72,7 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
         table(["parameter", "agreement before", "after"], [*rows, ["all", *(f"{x:.3f}" for x in found.agreement)]])
     )
     console.print()
+    _print_candidates(found)
     if found.before is not None and found.after is not None:
         console.print(f"{found.loss}, before: {found.before}", markup=False)
         console.print(f"{found.loss}, after:  {found.after}", markup=False)
@@ -81,11 +80,12 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
         console.print(f"B computes what it did: its outputs changed by {found.error:.1e}", markup=False)
     else:
         console.print(UNSEEN, markup=False)
+    _print_notes(found.notes)
     if files.out is not None:
         _save(found.alignment.aligned.to(dtype=first.dtype), files.out, "aligned")
     if files.merge is not None:
-        both = Weights.cat([first, found.alignment.aligned.to(dtype=first.dtype)])
-        _save(average(both), files.merge, "merged")
+        assert found.merged is not None
+        _save(found.merged.to(dtype=first.dtype), files.merge, "merged")
     _figures(found.to_dict(), files, lambda: comparison_page(found, names[0], names[1]))
 
 
@@ -101,9 +101,12 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
         rows += [["mean, as they came", f"{found.before:.4g}"], ["mean, aligned", f"{found.after:.4g}"]]
         console.print()
         console.print(table(["network", found.loss], rows))
+        if len(found.candidates) > 1:
+            console.print(f"kept, of the means of {', '.join(found.candidates)}: {found.kept}", markup=False)
         console.print(f"all compute what they did: outputs changed by at most {found.error:.1e}", markup=False)
     else:
         console.print(UNSEEN, markup=False)
+    _print_notes(found.notes)
     if files.out is not None:
         files.out.mkdir(exist_ok=True)
         for k, name in enumerate(names):
@@ -112,6 +115,25 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
     if files.merge is not None:
         _save(found.merged.to(dtype=first.dtype), files.merge, "merged")
     _figures(found.to_dict(), files, lambda: merging_page(found, names))
+
+
+def _print_candidates(found: Comparison) -> None:
+    """What was tried, and what was kept."""
+    alignment, objective = found.alignment, f"{found.loss} halfway" if found.loss else ""
+    if len(alignment.candidates) < 2:
+        return
+    rows = []
+    for k, candidate in enumerate(alignment.candidates):
+        row = [("* " if k == alignment.kept else "  ") + str(candidate), f"{candidate.distance:.4f}"]
+        rows.append([*row, f"{candidate.objective:.4g}"] if candidate.objective is not None else row)
+    console = output()
+    console.print(table(["tried (* kept)", "weight distance", *([objective] if objective else [])], rows))
+    console.print()
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        output().print(f"note: {note}", markup=False)
 
 
 def _save(weights: Weights, path: Path, what: str) -> None:

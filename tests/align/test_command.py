@@ -236,3 +236,91 @@ def test_the_comparison_catches_a_network_that_computes_something_else(monkeypat
         VerificationError, match=r"^the aligned network computes something else: its outputs are off by"
     ):
         compare(network(GRAPH, 1), network(GRAPH, 2), inputs=x)
+
+
+def normed(seed: int) -> nn.Module:
+    """With batch norms whose statistics differ from network to network."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10), nn.BatchNorm1d(10),
+        nn.ReLU(), nn.Linear(10, 3),
+    )  # fmt: skip
+    with torch.no_grad():
+        module(3 * torch.randn(50, 1, 6, 6))
+    return module.eval()
+
+
+@pytest.fixture
+def normed_files(tmp_path: Path) -> Path:
+    x = torch.randn(40, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    for name, seed in (("a", 0), ("b", 1), ("c", 2)):
+        save_network(convert(normed(seed), x[:2]), tmp_path / f"{name}.safetensors")
+    save_file({"inputs": x, "labels": normed(0)(x).argmax(1)}, tmp_path / "data.safetensors")
+    save_file({"inputs": x + 1}, tmp_path / "other.safetensors")
+    return tmp_path
+
+
+def statistics_gap(state: dict[str, torch.Tensor], x: torch.Tensor) -> float:
+    module = normed(0)
+    module.load_state_dict(module.state_dict() | state)
+    h = module[0](x).detach().transpose(0, 1).flatten(1)  # type: ignore[index]
+    return float((h.mean(1) - state["1.running_mean"]).abs().max() + (h.var(1) - state["1.running_var"]).abs().max())
+
+
+def test_statistics_of_the_merged_network_are_measured_anew_over_the_data(normed_files: Path) -> None:
+    a, b, merged = (normed_files / f"{name}.safetensors" for name in ("a", "b", "merged"))
+    x = load_file(normed_files / "data.safetensors")["inputs"]
+    said = "note: the statistics of 2 norms in the merged network were measured anew\n"
+    result = run("align", a, b, "--data", normed_files / "data.safetensors", "--merge", merged,
+                 "--json", normed_files / "f.json", "--report", normed_files / "r.html")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert said in result.stdout
+    assert "note: before that its loss was " in result.stdout or "note: that raised its loss" in result.stdout
+    assert statistics_gap(load_file(merged), x) < 1e-4
+    figures = json.loads((normed_files / "f.json").read_text())
+    line = figures["barrier"]["after"]["losses"]
+    assert figures["candidates"][figures["kept"]]["objective"] == pytest.approx(line[len(line) // 2])
+    assert f"* {'rich' if 'norm' in figures['candidates'][figures['kept']]['matching'] else ''}" in result.stdout
+    assert said[len("note: ") :].strip() in (normed_files / "r.html").read_text()
+    other = normed_files / "other.safetensors"
+    result = run("align", a, b, "--statistics", other, "--merge", merged)
+    assert result.exit_code == 0, result.stderr
+    assert said in result.stdout
+    assert "note: whether the merged network is worse than the networks was not measured" in result.stdout
+    assert statistics_gap(load_file(merged), x + 1) < 1e-4
+    assert statistics_gap(load_file(merged), x) > 1e-2  # control
+    result = run("align", a, b, normed_files / "c.safetensors", "--statistics", other, "--merge", merged)
+    assert result.exit_code == 0, result.stderr
+    assert said in result.stdout
+    assert statistics_gap(load_file(merged), x + 1) < 1e-4
+
+
+def test_averaged_statistics_are_not_hidden(normed_files: Path) -> None:
+    a, b, merged = (normed_files / f"{name}.safetensors" for name in ("a", "b", "merged"))
+    result = run("align", a, b, "--merge", merged)
+    assert result.exit_code == 0, result.stderr
+    said = "note: the statistics of 2 norms in the merged network are means of the networks' own, which belong to none"
+    assert said in result.stdout.replace("\n", " ")
+    assert statistics_gap(load_file(merged), load_file(normed_files / "data.safetensors")["inputs"]) > 1e-2
+
+
+def test_neurons_are_rescaled_on_demand(files: Path) -> None:
+    a, c, merged = files / "a.safetensors", files / "c.safetensors", files / "merged.safetensors"
+    relu = ("--activation", "relu")
+    data = ("--data", files / "data.safetensors")
+    plain = run("align", a, c, *relu, *data, "--merge", merged)
+    before = load_file(merged)
+    result = run("align", a, c, *relu, *data, "--repair", "--merge", merged)
+    assert (plain.exit_code, result.exit_code) == (0, 0), result.stderr
+    assert "note: the neurons of 2 layers in the merged network were rescaled" in result.stdout
+    assert "were rescaled" not in plain.stdout
+    assert not torch.equal(before["0.weight" if "0.weight" in before else "W1"],
+                           load_file(merged)["0.weight" if "0.weight" in before else "W1"])  # fmt: skip
+    refused = run("align", a, c, *relu, "--repair")
+    assert (refused.exit_code, refused.stderr.splitlines()[-1]) == (
+        2,
+        "error: --repair needs inputs: give --data or --statistics",
+    )
+    odd = run("align", a, c, *relu, "--statistics", files / "missing.safetensors")
+    assert odd.exit_code != 0
+    assert "missing.safetensors" in odd.stderr

@@ -52,12 +52,29 @@ def test_cross_entropy_of_each_and_of_the_mean() -> None:
 
     assert found.each == pytest.approx([loss(many.select([k])) for k in range(3)])
     assert found.before == pytest.approx(loss(average(many)))
-    assert found.after == pytest.approx(loss(average(align_many(many, generator=rng()).aligned)))
+    both = {name: align_many(many, generator=rng(), actions=name) for name in ("rich", "permutation")}  # type: ignore[arg-type]
+    assert found.candidates["rich"] == pytest.approx(loss(average(both["rich"].aligned)))
+    assert found.candidates["as they came"] == found.before
+    assert found.after == min(found.candidates.values()) == found.candidates[found.kept]
+    assert found.after == pytest.approx(loss(found.merged))
+
+
+def test_a_mean_worse_than_its_parts_says_so() -> None:
+    many, x = network(GRAPH, batch=3), points(GRAPH)
+    labels = forward(GRAPH, many.select([0]), x)[0].argmax(1)
+    found = merge_many(many, generator=rng(), inputs=x, labels=labels)
+    assert found.after is not None
+    assert min(found.each) < found.after < max(found.each)
+    worse = f"the merged network is worse than the best of the networks: loss {found.after:.4g} against "
+    assert found.notes == (f"{worse}{min(found.each):.4g}",)
+    assert found.to_dict()["notes"] == list(found.notes)
+    assert merge_many(copies(), generator=rng(), inputs=x).notes == ()  # control: a mean that is no worse
 
 
 def test_without_data_nothing_is_measured() -> None:
     found = merge_many(copies(), generator=rng())
     assert (found.error, found.loss, found.each, found.before, found.after) == (None, "", (), None, None)
+    assert found.notes == ("whether the merged network is worse than the networks was not measured: there are no data",)
 
 
 def test_a_wrong_alignment_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

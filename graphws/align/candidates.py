@@ -1,0 +1,131 @@
+"""Ways to bring one network to another, side by side, and which of them is kept.
+
+A match says which neuron answers to which; a *gauge* says at which scales and bases they are averaged.  The mean of
+A and g⁻¹B is the mean of gA and B in A's gauge, so only the gauge in which both stand decides what a mean computes, not
+which network is moved.  Two gauges are tried: the one in which the networks came, and that of least norm.
+
+Why least norm: at unit incoming norm a neuron that hardly fires has the same say as one that carries the function, and
+its partner's outgoing weights grow without bound to make up for it.  At least norm incoming and outgoing weights of a
+neuron balance, what is small counts little, and the straight line between two networks is the shortest between their
+orbits (Kempf and Ness): for ReLU networks the barrier there is about half of that at unit norm.
+
+Candidates are compared by an objective that the caller can check, the loss of the mean on data; without one by the
+distance of the weights, where the first network stands at least norm: there scales cannot make it small for nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphws.align.barrier import Correction, Loss, average
+from graphws.graph import GroupElement, Weights
+from graphws.matching import Metric
+from graphws.matching.scored_parameters import matching_view
+
+Objective = Callable[[Weights], float]
+"""What a candidate is worth, from the second network moved by it; smaller is better."""
+Matching = Literal["none", "permutation", "rich", "unit norm", "least norm", "activations", "attributions"]
+Gauge = Literal["as they are", "least norm"]
+EQUAL = 1e-18
+"""A squared distance, relative, at which two networks are one: no other candidate is sought."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to bring the second network to the first.
+
+    Attributes:
+        matching: Where the match comes from: ``none``; ``permutation``, by the weights as they are; ``rich``, with
+            signs; with all actions by the weights at ``unit norm`` or ``least norm``; ``activations``;
+            ``attributions``.
+        gauge: In which both are averaged.
+        distance: ‖A - B‖² / (‖A‖² + ‖B‖²) where A has least norm; 1 for unrelated networks, 0 for equal ones.
+        objective: What the caller's objective says; None without one.
+    """
+
+    matching: Matching
+    gauge: Gauge
+    distance: float
+    objective: float | None = None
+
+    def __str__(self) -> str:
+        if self.matching == "none":
+            return "as they came"
+        matched = {
+            "unit norm": "rich, matched at unit norm",
+            "least norm": "rich, matched at least norm",
+        }.get(self.matching, self.matching)
+        return matched + (", averaged at least norm" if self.gauge == "least norm" else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "matching": self.matching,
+            "gauge": self.gauge,
+            "distance": self.distance,
+            "objective": self.objective if self.objective is None or math.isfinite(self.objective) else None,
+        }
+
+
+def best(candidates: Sequence[Candidate]) -> int:
+    """Which one is kept: of least objective, then of least distance; the first of equals.
+
+    Objectives that differ by rounding count as equal, and what is not a number as infinite.
+    """
+    values = [_number(c.distance if c.objective is None else c.objective) for c in candidates]
+    least = min(values)
+    slack = 1e-9 * abs(least) + 1e-15
+    close = [k for k, value in enumerate(values) if value <= least + slack]
+    return min(close, key=lambda k: (_number(candidates[k].distance), k))
+
+
+def halfway(first: Weights, loss: Loss, correction: Correction | None = None) -> Objective:
+    """The loss of the mean of the first network and another, as an objective.
+
+    Args:
+        first: A batch of one.
+        loss: The loss of every network of a batch.
+        correction: As for `graphws.align.barrier`.
+    """
+
+    def objective(other: Weights) -> float:
+        mean = average(Weights.cat([first, other]))
+        return float(loss(mean if correction is None else correction(mean, [first, other], [0.5, 0.5]))[0])
+
+    return objective
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """How far apart two networks are, in a gauge of the first.
+
+    Attributes:
+        first: The first network.
+        gauge: Brings what matching reads of it to least norm.
+        metric: How parameters are compared there.
+    """
+
+    first: Weights
+    gauge: GroupElement
+    metric: Metric
+
+    def distance(self, second: Weights) -> float:
+        """Relative squared distance of another network, as `Candidate` has it."""
+        ours, theirs = (self._seen(weights) for weights in (self.first, second))
+        gap = size = 0.0
+        for parameter in ours.graph.parameters:
+            a, b, share = ours[parameter.name], theirs[parameter.name], self.metric.of(parameter.name)
+            gap += share * float((a - b).square().sum())
+            size += share * float(a.square().sum() + b.square().sum())
+        return gap / size if size > 0 else 0.0
+
+    def _seen(self, weights: Weights) -> Weights:
+        view = matching_view(weights)
+        return GroupElement(view.graph, self.gauge.maps).act(view)
+
+
+def _number(value: float) -> float:
+    return math.inf if math.isnan(value) else value
