@@ -227,8 +227,8 @@ class _Rewriting:
                 axis = [k for k, a in enumerate(self._old(part).axes) if a.space == stream.space][-1]
                 weight = self.tensors[part].movedim(axis + 1, -1)
                 if shift:
-                    moved = (weight @ self.tensors[shift].unsqueeze(-1).reshape(len(weight), *[1] * (weight.ndim - 3),
-                             -1, 1)).squeeze(-1) if weight.ndim > 2 else (weight * self.tensors[shift]).sum(-1)  # fmt: skip
+                    beta = self.tensors[shift].reshape(len(weight), *[1] * (weight.ndim - 2), -1)
+                    moved = (weight * beta).sum(-1)
                     own = self.tensors.get(biases[place])
                     self.tensors[biases[place]] = moved if own is None else own + moved.reshape(own.shape)
                 if scale:
@@ -262,19 +262,13 @@ class _Rewriting:
             != reading.step.operands[product.weight]
         ]  # fmt: skip
         fits = len(parts) == len(reading.weight.parts) and all(
-            self.tensors[bias][0].numel() * self.tensors[part].shape[-1 if k is None else k] == self.tensors[part][0].numel()
+            self.tensors[bias][0].numel() * self.tensors[part].shape[-1 if k is None else k]
+            == self.tensors[part][0].numel()
             for bias, part, k in zip(parts, reading.weight.parts, self._stream_axes(reading), strict=False)
         )
-        if others or not fits or any(part not in self.tensors for part in parts):
+        if others or not fits:
             raise GraphError(f"{reading.step} has no bias of its own that could take the norm's shift")
         return tuple(parts)
-
-    def _stream_axes(self, reading: Reading) -> list[int]:
-        """For each part of a weight the axis of its tensor, batch counted, that the stream labels last."""
-        return [
-            [k for k, axis in enumerate(self._old(part).axes) if axis.space == self.stream.space][-1] + 1
-            for part in reading.weight.parts
-        ]
 
     def _made_biases(self, reading: Reading) -> tuple[str, ...]:
         step, graph = reading.step, self.weights.graph
@@ -286,7 +280,9 @@ class _Rewriting:
             if name not in self.tensors:
                 old = self._old(part)
                 axes = tuple(axis for axis in self._axes(old) if axis != Axis(self.stream.space, -1))
-                self.added.setdefault(part, []).append(Parameter(name, axes, "bias", f"{old.role}.shift" * bool(old.role)))
+                self.added.setdefault(part, []).append(
+                    Parameter(name, axes, "bias", f"{old.role}.shift" * bool(old.role))
+                )
         operand = names[0]
         if weight in graph.writers:
             held = graph.writers[weight]

@@ -45,7 +45,8 @@ def head_products(weights: Weights, known: Mapping[str, SpaceElement] | None = N
 def head_worth(first: Products, second: Products, heads: str) -> Tensor:
     """How well head i of the one answers to head j of the other, (heads, heads): sums of products' cosines."""
     pairs = zip(first[heads], second[heads], strict=True)
-    return torch.stack([torch.einsum("ixy,jxy->ij", _unit(ours), _unit(theirs)) for ours, theirs in pairs]).sum(0)
+    worth: Tensor = sum(torch.einsum("ixy,jxy->ij", _unit(ours), _unit(theirs)) for ours, theirs in pairs)  # type: ignore[assignment]
+    return worth
 
 
 def _unit(products: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -71,6 +72,7 @@ class StreamMatch:
         return replace(self, element=element, aligned=element.act(self.second))
 
 
+@lru_cache(maxsize=64)
 def has_streams(graph: NetworkGraph) -> bool:
     """Whether a graph has a residual stream that orthogonal maps may move."""
     if why_not(graph) or not any("norm" in step.kind or step.kind == "rsqrt" for step in graph.operations):
@@ -115,7 +117,7 @@ def match_streams(
         _with_linear_streams(matching_view(gauge.act(each.weights)), form.streams)
         for gauge, each in zip(gauges, (form, other), strict=True)
     ]
-    search = _Search(*views, form.streams, form.centred, every_parameter_alike(views[0]))
+    search = _Search(views[0], views[1], form.streams, form.centred, every_parameter_alike(views[0]))
     found, record = search.from_start({}, sweeps)
     for _ in range(restarts if generator is not None else 0):
         start = replace(search, metric=_shaken(search.metric, generator)).from_start({}, max(1, sweeps // 10))[0]

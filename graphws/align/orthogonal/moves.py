@@ -41,6 +41,7 @@ class Rotation(Move):
         self.free = nn.Parameter(torch.zeros(n, n))
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        """The exponential of a skew matrix, twice."""
         skew = self.free - self.free.mT
         if self.centred:
             skew = skew - skew.mean(0, keepdim=True)
@@ -57,6 +58,7 @@ class Bases(Move):
         self.free = nn.Parameter(torch.zeros(parents, size, size))
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        """Exponentials, block by block, and their inverse transposes."""
         there, back = torch.matrix_exp(self.free), torch.matrix_exp(-self.free).mT
         return torch.block_diag(*there), torch.block_diag(*back)
 
@@ -69,9 +71,11 @@ class Scales(Move):
         self.free = nn.Parameter(torch.zeros(n))
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        """Diagonal matrices."""
         return torch.diag(torch.exp(self.free)), torch.diag(torch.exp(-self.free))
 
     def element(self) -> SpaceElement:
+        """The scales."""
         scale = torch.exp(self.free.detach().double())
         return Monomial(torch.arange(len(scale), device=scale.device), scale)
 
@@ -84,11 +88,13 @@ class Order(Move):
         self.free = nn.Parameter(torch.eye(n))
 
     def factors(self) -> tuple[Tensor, Tensor]:
+        """The permutation, with the derivative of its scores."""
         hard = nn.functional.one_hot(self._best(), len(self.free)).to(self.free)
         found = hard + self.free - self.free.detach()
         return found, found
 
     def element(self) -> SpaceElement:
+        """The permutation."""
         return Monomial(self._best())
 
     def _best(self) -> Tensor:
