@@ -22,8 +22,8 @@ from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 
 REWRITTEN = (
-    "both networks are met with scales and shifts of their norms folded into what reads them: each computes what it did, "
-    "and the aligned B answers to A in that form"
+    "both networks are met with scales and shifts of their norms folded into what reads them: each computes what it "
+    "did, and the aligned B answers to A in that form"
 )
 
 

@@ -261,10 +261,10 @@ class _Rewriting:
             if part in step.reads and step.kind != "stored" and step.operands.get(product.weight)
             != reading.step.operands[product.weight]
         ]  # fmt: skip
+        width = graph.extent(self.stream.space)
         fits = len(parts) == len(reading.weight.parts) and all(
-            self.tensors[bias][0].numel() * self.tensors[part].shape[-1 if k is None else k]
-            == self.tensors[part][0].numel()
-            for bias, part, k in zip(parts, reading.weight.parts, self._stream_axes(reading), strict=False)
+            bias in self.tensors and self.tensors[bias][0].numel() * width == self.tensors[part][0].numel()
+            for bias, part in zip(parts, reading.weight.parts, strict=True)
         )
         if others or not fits:
             raise GraphError(f"{reading.step} has no bias of its own that could take the norm's shift")

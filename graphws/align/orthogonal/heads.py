@@ -45,13 +45,13 @@ def head_products(weights: Weights, known: Mapping[str, SpaceElement] | None = N
 def head_worth(first: Products, second: Products, heads: str) -> Tensor:
     """How well head i of the one answers to head j of the other, (heads, heads): sums of products' cosines."""
     pairs = zip(first[heads], second[heads], strict=True)
-    worth: Tensor = sum(torch.einsum("ixy,jxy->ij", _unit(ours), _unit(theirs)) for ours, theirs in pairs)  # type: ignore[assignment]
-    return worth
+    return torch.stack([torch.einsum("ixy,jxy->ij", _unit(ours), _unit(theirs)) for ours, theirs in pairs]).sum(0)
 
 
 def _unit(products: Tensor) -> Tensor:
     """All heads of one network together have norm 1, so that a head that does much counts for much."""
-    return products / products.norm().clamp_min(torch.finfo(products.dtype).tiny)
+    found: Tensor = products / products.norm().clamp_min(torch.finfo(products.dtype).tiny)
+    return found
 
 
 def _columns(
