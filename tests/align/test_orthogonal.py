@@ -18,7 +18,7 @@ from graphws.operations import mlp_graph, outputs_of
 from graphws.operations.rms_form import rms_form
 from graphws.operations.sampling import random_weights
 from tests.align.cases import distance
-from tests.align.transformers import Encoder, ViT
+from tests.align.transformers import Encoder, Rotary, ViT
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -196,3 +196,28 @@ def test_neurons_stay_permutations() -> None:
     ups = [name for name in found.element.maps if name.endswith("up")]
     assert len(ups) == 2
     assert all(isinstance(found.element.maps[name], Monomial) for name in ups)
+
+
+def test_a_rotary_network_comes_back_and_its_queries_are_turned_by_no_matrix() -> None:
+    torch.manual_seed(0)
+    graph = convert(Rotary().eval(), torch.randn(4, 5, 3)).graph
+    first = random_weights(graph, 1, rng(1)).map(lambda t: t + 0.2 * torch.randn(t.shape, generator=rng(2)).to(t))
+    form = rms_form(first)
+    maps = dict(form.weights.graph.group().random(rng(3), actions="rich").maps)
+    (name,) = form.streams
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=rng(4), dtype=torch.float64))[0]
+    second = form.restored(GroupElement(form.weights.graph, {**maps, name: LinearMap(turn)}).act(form.weights))
+    found = match_streams(first, second)
+    x = torch.randn(20, 5, 3, generator=rng(5), dtype=torch.float64)
+    before, after = (outputs_of(w.graph, w, x) for w in (second, found.aligned))
+    assert float((before - after).abs().max()) < 1e-9
+    assert distance(found.met, found.aligned) < 1e-6
+    query = graph.parameter("q.weight")
+    inside = [axis.space for axis in query.axes if axis.space != name]
+    assert not any(isinstance(found.element.maps.get(space), LinearMap) for space in inside)
+    tensors = dict(first.tensors)
+    mixed = torch.linalg.qr(torch.randn(4, 4, generator=rng(6), dtype=torch.float64))[0]
+    for key in ("q.weight", "k.weight"):  # a map that plain attention would not feel
+        tensors[key] = torch.einsum("ij,bhjd->bhid", mixed, tensors[key].reshape(1, 2, 4, 8)).reshape(first[key].shape)
+    wrong = outputs_of(graph, Weights(graph, tensors), x)
+    assert float((wrong - outputs_of(graph, first, x)).abs().max()) > 1e-3

@@ -37,7 +37,7 @@ from graphws.operations.rms_form import RmsForm, rms_form
 
 SPREAD = 0.7
 """Standard deviation of the logarithm of the factors by which a random start weighs the parameters."""
-LEAST_GAIN = 1e-7
+LEAST_GAIN = 1e-13
 """A sweep that raises the closeness by a smaller share is the last."""
 
 
