@@ -15,7 +15,6 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -107,11 +106,13 @@ def permuted(first: State, second: State, blocks: int, heads: int, sweeps: int =
         changed = False
         for name, places in rows.items():
             groups = heads if name.startswith("heads") else None
-            score: Any = 0
+            score: Tensor | None = None
             for key, axis in places:
                 a, b = (side[key].movedim(axis, 0) for side in (first, moved))
                 n = groups or len(a)
-                score = score + a.reshape(n, -1) @ b.reshape(n, -1).T
+                part = a.reshape(n, -1) @ b.reshape(n, -1).T
+                score = part if score is None else score + part
+            assert score is not None
             best = torch.from_numpy(linear_sum_assignment(score.double().numpy(), maximize=True)[1])
             if torch.equal(best, torch.arange(len(best))):
                 continue
