@@ -108,9 +108,9 @@ def permuted(first: State, second: State, blocks: int, heads: int, sweeps: int =
             groups = heads if name.startswith("heads") else None
             score: Tensor | None = None
             for key, axis in places:
-                a, b = (side[key].movedim(axis, 0) for side in (first, moved))
-                n = groups or len(a)
-                part = a.reshape(n, -1) @ b.reshape(n, -1).T
+                ours, theirs = (side[key].movedim(axis, 0) for side in (first, moved))
+                n = groups or len(ours)
+                part = ours.reshape(n, -1) @ theirs.reshape(n, -1).T
                 score = part if score is None else score + part
             assert score is not None
             best = torch.from_numpy(linear_sum_assignment(score.double().numpy(), maximize=True)[1])
