@@ -6,8 +6,8 @@ which network is moved.  Two gauges are tried: the one in which the networks cam
 
 Why least norm: at unit incoming norm a neuron that hardly fires has the same say as one that carries the function, and
 its partner's outgoing weights grow without bound to make up for it.  At least norm incoming and outgoing weights of a
-neuron balance, what is small counts little, and the straight line between two networks is the shortest between their
-orbits (Kempf and Ness): for ReLU networks the barrier there is about half of that at unit norm.
+neuron balance and what is small counts little; and this gauge is a network's own, up to signs, permutations and
+orthogonal maps (Kempf and Ness).  For small ReLU networks the barrier there is about half of that at unit norm.
 
 Candidates are compared by an objective that the caller can check, the loss of the mean on data; without one by the
 distance of the weights, where the first network stands at least norm: there scales cannot make it small for nothing.
@@ -20,9 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
+
 from graphws.align.barrier import Correction, Loss, average
 from graphws.graph import GroupElement, Weights
-from graphws.matching import Metric
+from graphws.matching import Metric, balanced_metric
 from graphws.matching.scored_parameters import matching_view
 
 Objective = Callable[[Weights], float]
@@ -33,6 +35,9 @@ Matching = Literal[
 Gauge = Literal["as they are", "least norm"]
 EQUAL = 1e-18
 """A squared distance, relative, at which two networks are one: no other candidate is sought."""
+
+SAME = 0.01
+"""Distances that differ by less, relative, say nothing about which match is better."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,19 @@ class Candidate:
 def best(candidates: Sequence[Candidate]) -> int:
     """Which one is kept: of least objective, then of least distance; the first of equals.
 
-    Objectives that differ by rounding count as equal, and what is not a number as infinite.
+    Objectives that differ by rounding count as equal, and what is not a number as infinite.  Without objectives a match
+    by permutations is kept unless another is nearer by more than `SAME`: a match that may choose more comes nearer by
+    chance alone, and gains nothing by it.
     """
-    values = [_number(c.distance if c.objective is None else c.objective) for c in candidates]
-    least = min(values)
-    slack = 1e-9 * abs(least) + 1e-15
-    close = [k for k, value in enumerate(values) if value <= least + slack]
-    return min(close, key=lambda k: (_number(candidates[k].distance), k))
+    distances = [_number(candidate.distance) for candidate in candidates]
+    if any(candidate.objective is not None for candidate in candidates):
+        values = [math.inf if c.objective is None else _number(c.objective) for c in candidates]
+        least = min(values)
+        close = [k for k, value in enumerate(values) if value <= least + 1e-9 * abs(least) + 1e-15]
+    else:
+        close = [k for k, distance in enumerate(distances) if distance <= (1 + SAME) * min(distances)]
+        close = [k for k in close if candidates[k].matching == "permutation"] or close
+    return min(close, key=lambda k: (distances[k], k))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +150,25 @@ class Yardstick:
             gap += share * float((a - b).square().sum())
             size += share * float(a.square().sum() + b.square().sum())
         return gap / size if size > 0 else 0.0
+
+    @staticmethod
+    def of_many(networks: Weights, least: GroupElement) -> Yardstick:
+        """For a batch of networks, where the first has least norm: `least` brings each there."""
+        first = networks.select([0])
+        gauge = least.select(torch.tensor([0], device=networks.device))
+        seen = Yardstick(first, gauge, Metric())
+        return replace(seen, metric=balanced_metric(seen._seen(first)))
+
+    def spread(self, networks: Weights) -> float:
+        """Squared distance of aligned networks from their mean, relative; for two their `distance`."""
+        seen = [self._seen(networks.select([k])) for k in range(networks.batch)]
+        gap = size = 0.0
+        for parameter in seen[0].graph.parameters:
+            all_of_it = torch.cat([each[parameter.name] for each in seen])
+            share = self.metric.of(parameter.name)
+            gap += share * float((all_of_it - all_of_it.mean(0)).square().sum())
+            size += share * float(all_of_it.square().sum())
+        return gap / size * networks.batch / (networks.batch - 1) if size > 0 else 0.0
 
     def _seen(self, weights: Weights) -> Weights:
         view = matching_view(weights)

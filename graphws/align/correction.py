@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from graphws.align.repair import repair, repairable_layers
-from graphws.align.statistics import other_buffers, remeasure, running_norms, stored_buffers
+from graphws.align.statistics import other_buffers, remeasure, running_norms, stored_buffers, unknown_norms
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import why_not
@@ -47,7 +47,7 @@ def sentences(networks: Sequence[Weights], correction: Remeasured | None, asked:
     """
     graph = networks[0].graph
     runs = not why_not(graph)
-    norms = running_norms(graph) if runs else {}
+    norms, unknown = (running_norms(graph), unknown_norms(graph)) if runs else ({}, 0)
     said = []
     if norms and correction is None:
         said.append(
@@ -56,8 +56,13 @@ def sentences(networks: Sequence[Weights], correction: Remeasured | None, asked:
         )
     elif norms:
         said.append(f"the statistics of {_count(len(norms), 'norm')} in the merged network were measured anew")
-    elif asked:
+    elif asked and not unknown:
         said.append("no norm of these networks is known to hold statistics: none were measured anew")
+    if unknown:
+        said.append(
+            f"the statistics of {_count(unknown, 'norm')} are stored together with other numbers: they are averaged as "
+            "they are"
+        )
     if correction is not None and correction.rescale and runs:
         said.append(
             f"the neurons of {_count(len(repairable_layers(graph)), 'layer')} in the merged network were rescaled to "

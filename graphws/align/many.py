@@ -8,15 +8,16 @@ and they add up to its product with the others' sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
+from graphws.align.candidates import EQUAL, Candidate, Gauge, Matching, Objective, Yardstick, best
 from graphws.align.least_norm_gauge import is_free, least_norm_gauge, settled_gauge
 from graphws.align.objective import closeness, restricted, standing
 from graphws.errors import GraphError
-from graphws.graph import GroupElement, LinearMap, Monomial, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import SpaceElement, stack
 from graphws.graph.group import Richness
 from graphws.matching import Metric, balanced_metric
@@ -35,11 +36,15 @@ class ManyAlignment:
         elements: One for each network; the first is the identity but for rounding.
         aligned: All networks, moved to the order and gauge of the first.
         record: Mean closeness of the pairs at the start and after every round; it never falls.
+        candidates: All that was tried; distances are those from the mean, 1 for unrelated networks.
+        kept: Which of them this is.
     """
 
     elements: tuple[GroupElement, ...]
     aligned: Weights
     record: tuple[float, ...]
+    candidates: tuple[Candidate, ...] = ()
+    kept: int = 0
 
 
 def align_many(
@@ -49,11 +54,12 @@ def align_many(
     actions: Richness = "rich",
     rounds: int = 20,
     sweeps: int = 20,
+    objective: Objective | None = None,
 ) -> ManyAlignment:
     """Brings many networks to one order and gauge, that of the first.
 
-    They are matched at unit norm and averaged at least norm (`graphws.align.candidates` says why).  A mean of them
-    averages batch-norm statistics too, which then belong to no network: `graphws.align.remeasure`.
+    As for two, several ways are tried, and the better is kept (`graphws.align.candidates`).  A mean of them averages
+    batch-norm statistics too, which then belong to no network: `graphws.align.remeasure`.
 
     Args:
         weights: A batch of networks, or batches of the same graph.
@@ -61,19 +67,85 @@ def align_many(
         actions: The rich actions of the graph, or its permutations only.
         rounds: At most so many rounds over all networks.
         sweeps: At most so many sweeps each time that a network is matched.
+        objective: Decides between the candidates, from all networks aligned: smaller is better; the distance of their
+            weights from the mean where None.
 
     Raises:
         GraphError: On fewer than two networks.
         WeightsError: On batches of different graphs.
     """
     whole = weights if isinstance(weights, Weights) else Weights.cat(list(weights))
+    tried: list[tuple[Candidate, ManyAlignment]] = []
+    yardstick: Yardstick | None = None
+    for way in _ways(whole, actions, generator, rounds, sweeps):
+        found = _at_home(whole, way)
+        yardstick = yardstick or Yardstick.of_many(whole, way.least)
+        distance = yardstick.spread(found.aligned)
+        value = None if objective is None else float(objective(found.aligned))
+        tried.append((Candidate(way.matching, way.gauge, distance, value), found))
+        if distance < EQUAL:
+            break
+    candidates = tuple(candidate for candidate, _ in tried)
+    kept = best(candidates)
+    return replace(tried[kept][1], candidates=candidates, kept=kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """One way to align many networks.
+
+    Attributes:
+        matching: As `Candidate` has it.
+        gauge: As `Candidate` has it.
+        elements: One for each network; None for no alignment.
+        standing: Brings each network to the gauge in which they are averaged.
+        least: Brings each to least norm.
+        record: As `ManyAlignment` has it.
+    """
+
+    matching: Matching
+    gauge: Gauge
+    elements: GroupElement | None
+    standing: GroupElement
+    least: GroupElement
+    record: tuple[float, ...]
+
+
+def _ways(whole: Weights, actions: Richness, generator: torch.Generator, rounds: int, sweeps: int) -> Iterator[_Way]:
+    """With all actions at both gauges, with permutations only, and not at all; the ways that differ on the graph."""
+    given = matching_view(restricted(whole, actions))
+    plain = all(not space.moves or space.action is Action.PERMUTATION for space in given.graph.spaces)
+    free, here = is_free(given.graph), GroupElement(given.graph)
     gauge, fixed = in_matching_gauge(whole, actions)
-    elements, record = gather(fixed, balanced_metric(fixed), generator, rounds, sweeps)
+    least = _averaging(fixed, gauge)
+
+    def gathered(networks: Weights) -> tuple[GroupElement, tuple[float, ...]]:
+        elements, record = gather(networks, balanced_metric(networks), generator, rounds, sweeps)
+        return GroupElement(given.graph, elements.maps), record
+
+    if free:
+        for matching, networks in (("unit norm", fixed), ("least norm", least.act(given))):
+            elements, record = gathered(networks)
+            yield _Way(matching, "least norm", elements, least, least, record)  # type: ignore[arg-type]
+    elif not plain:
+        elements, record = gathered(fixed)
+        yield _Way("rich", "as they are", elements, here, least, record)
+    elements, record = gathered(restricted(given, "permutation"))
+    if free:
+        yield _Way("permutation", "least norm", elements, least, least, record)
+    yield _Way("permutation", "as they are", elements, here, least, record)
+    yield _Way("none", "as they are", None, here, least, record[:1])
+
+
+def _at_home(whole: Weights, way: _Way) -> ManyAlignment:
+    """The networks in the order of the first, averaged in a gauge and seen in that of the first."""
+    if way.elements is None:
+        return ManyAlignment((GroupElement(whole.graph),) * whole.batch, whole, way.record)
     places = torch.arange(whole.batch, device=whole.device).split(1)
-    gauge = _averaging(fixed, gauge)
+    elements, gauge = way.elements, way.standing
     home = _single(gauge.select(places[0]).inverse() @ elements.select(places[0]).inverse())
     found = GroupElement(whole.graph, (home @ elements @ gauge).maps)
-    return ManyAlignment(tuple(_single(found.select(place)) for place in places), found.act(whole), record)
+    return ManyAlignment(tuple(_single(found.select(place)) for place in places), found.act(whole), way.record)
 
 
 def in_matching_gauge(weights: Weights, actions: Richness) -> tuple[GroupElement, Weights]:

@@ -1,14 +1,13 @@
 """Many networks brought to one order and merged into their mean: what does the merged network lose?
 
 The figure is the loss of the mean of all networks, as they came and aligned, beside their own mean loss.  With data the
-networks are aligned by the actions asked for, by permutations, and not at all, and the mean of least loss is kept.
+networks are aligned in several ways (`graphws.align.candidates`), and the mean of least loss is kept.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,11 +16,10 @@ from torch import Tensor
 from graphws.align.barrier import Correction, average, classification_loss, spread_loss
 from graphws.align.comparison import outputs_on
 from graphws.align.correction import UNMEASURED, comparison_with_parts, correction_of, sentences
-from graphws.align.many import ManyAlignment, align_many, mean_closeness
+from graphws.align.many import ManyAlignment, align_many
 from graphws.errors import VerificationError
-from graphws.graph import Action, GroupElement, NetworkGraph, Weights
+from graphws.graph import Weights
 from graphws.graph.group import Richness
-from graphws.matching import balanced_metric
 from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 
@@ -38,8 +36,6 @@ class Merging:
         each: The networks' own losses.
         before: Loss of the mean of the networks as they came; None without data.
         after: Loss of the merged network.
-        candidates: The losses of all means that were tried, by what they were aligned by.
-        kept: Which of them this is; empty without data.
         uncorrected: As of `Comparison`.
         notes: Sentences that go with the merged network, as `Comparison` has them.
     """
@@ -51,8 +47,6 @@ class Merging:
     each: tuple[float, ...] = ()
     before: float | None = None
     after: float | None = None
-    candidates: Mapping[str, float] = field(default_factory=dict)
-    kept: str = ""
     uncorrected: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -66,8 +60,8 @@ class Merging:
             "each": list(self.each),
             "mean_before": self.before,
             "mean_after": self.after,
-            "candidates": dict(self.candidates),
-            "kept": self.kept or None,
+            "candidates": [candidate.to_dict() for candidate in self.alignment.candidates],
+            "kept": self.alignment.kept,
             "uncorrected": self.uncorrected,
             "notes": list(self.notes),
         }
@@ -109,8 +103,8 @@ def merge_many(
     own = points if inputs is not None else None
     correction = correction_of(exact.graph, own if statistics is None else statistics, rescale)
     ours = _each(exact)
-    found = align_many(exact, generator=generator, actions=actions)
     if inputs is None and run is None:
+        found = align_many(exact, generator=generator, actions=actions)
         merged = _mean(found.aligned, correction)
         return Merging(found, merged, notes=(*sentences(ours, correction, statistics is not None), UNMEASURED))
     outputs = outputs_on(points if inputs is not None else None, run)
@@ -118,37 +112,26 @@ def merge_many(
         loss, what = classification_loss(points, labels, run), "cross entropy"
     else:
         loss, what = spread_loss(ours, points, run), "distance"
-    tried: dict[str, ManyAlignment] = {actions: found}
-    if actions == "rich" and _has_more(exact.graph):
-        tried["permutation"] = align_many(exact, generator=generator, actions="permutation")
-    tried["as they came"] = _unaligned(exact)
+
+    def objective(aligned: Weights) -> float:
+        return float(loss(_mean(aligned, correction))[0])
+
     with torch.no_grad():
-        each = tuple(float(loss(network)[0]) for network in ours)
-        error = max(_error(ours, _each(one.aligned), outputs) for one in tried.values())
+        found = align_many(exact, generator=generator, actions=actions, objective=objective)
+        error = _error(ours, _each(found.aligned), outputs)
         if not error <= tolerance:
             raise VerificationError(
                 f"an aligned network computes something else: its outputs are off by {error:.1e} (allowed "
                 f"{tolerance:.0e})"
             )
-        losses = {name: float(loss(_mean(one.aligned, correction))[0]) for name, one in tried.items()}
-        kept = min(losses, key=lambda name: math.inf if math.isnan(losses[name]) else losses[name])
-        found = tried[kept]
-        error = _error(ours, _each(found.aligned), outputs)
+        each = tuple(float(loss(network)[0]) for network in ours)
+        before, after = objective(exact), objective(found.aligned)
         averaged = float(loss(average(found.aligned))[0]) if correction is not None else None
-    notes = (*sentences(ours, correction, statistics is not None), *comparison_with_parts(losses[kept], each, averaged))
-    return Merging(
-        found,
-        _mean(found.aligned, correction),
-        error,
-        what,
-        each,
-        losses["as they came"],
-        losses[kept],
-        losses,
-        kept,
-        averaged,
-        notes,
+    notes = (
+        *sentences(ours, correction, statistics is not None),
+        *comparison_with_parts(after, each, averaged),
     )
+    return Merging(found, _mean(found.aligned, correction), error, what, each, before, after, averaged, notes)
 
 
 def _error(networks: Sequence[Weights], aligned: Sequence[Weights], outputs: Run) -> float:
@@ -162,13 +145,3 @@ def _each(networks: Weights) -> list[Weights]:
 def _mean(networks: Weights, correction: Correction | None) -> Weights:
     mean = average(networks)
     return mean if correction is None else correction(mean, _each(networks), [1 / networks.batch] * networks.batch)
-
-
-def _has_more(graph: NetworkGraph) -> bool:
-    """Whether the rich actions are more than the permutations."""
-    return any(space.moves and space.action is not Action.PERMUTATION for space in graph.spaces)
-
-
-def _unaligned(networks: Weights) -> ManyAlignment:
-    closeness = mean_closeness(networks, balanced_metric(networks))
-    return ManyAlignment((GroupElement(networks.graph),) * networks.batch, networks, (closeness,))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from graphws.align.statistics import Norm, running_norms, settle, walk_through, write_statistics
-from graphws.align.stored_entries import StoredEntries, batched, single
+from graphws.align.stored_entries import StoredEntries, batched, readers, reading, single
 from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.operations.labels import labels
 from graphws.operations.plan import steps_to
@@ -66,13 +66,9 @@ class Layer:
 def repairable_layers(graph: NetworkGraph) -> Mapping[Operation, Layer]:
     """The layers that `repair` rescales, by their operations."""
     steps = steps_to(graph, frozenset(graph.outputs), frozenset(graph.inputs))
-    readers: dict[str, list[Operation]] = {}
-    for step in steps:
-        for name in step.operation.reads:
-            readers.setdefault(name, []).append(step.operation)
     found = {}
     for step in steps:
-        layer = _layer(graph, step.operation, readers)
+        layer = _layer(graph, step.operation)
         if layer is not None:
             found[step.operation] = layer
     return found
@@ -151,7 +147,7 @@ def _rescaled(
     return batched(graph, tensors)
 
 
-def _layer(graph: NetworkGraph, operation: Operation, readers: Mapping[str, Sequence[Operation]]) -> Layer | None:
+def _layer(graph: NetworkGraph, operation: Operation) -> Layer | None:
     """The layer of an operation that multiplies by a stored weight, and adds a stored bias or nothing."""
     named = operation.operands
     weight, bias = named.get("weight"), named.get("bias")
@@ -159,9 +155,9 @@ def _layer(graph: NetworkGraph, operation: Operation, readers: Mapping[str, Sequ
     if part not in ("linear", "conv", "convtranspose") or not isinstance(weight, str):
         return None
     norms, value = running_norms(graph), operation.outputs[0]
-    if any(each in norms for each in readers.get(value, ())) or value in graph.outputs:
+    if any(each in norms for each in reading(graph).get(value, ())) or value in graph.outputs:
         return None
-    if any(len(readers.get(name, ())) != 1 for name in (weight, *([bias] if bias else []))):
+    if any(len(readers(graph, name)) != 1 for name in (weight, *([bias] if bias else []))):
         return None
     weights = StoredEntries.of(graph, weight)
     biases = StoredEntries.of(graph, bias) if isinstance(bias, str) else None

@@ -24,7 +24,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from graphws.align.stored_entries import StoredEntries, batched, single
+from graphws.align.stored_entries import StoredEntries, batched, readers, single
 from graphws.errors import DataError
 from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.operations.plan import Context, Environment, Step, constants_on, steps_to, walk
@@ -77,6 +77,11 @@ def running_norms(graph: NetworkGraph) -> Mapping[Operation, Norm]:
         if norm is not None:
             found[step.operation] = norm
     return found
+
+
+def unknown_norms(graph: NetworkGraph) -> int:
+    """How many norms hold statistics that are no parameters of their own, so that they cannot be measured anew."""
+    return sum(_statistics(step) is not None and step not in running_norms(graph) for step in graph.operations)
 
 
 def other_buffers(graph: NetworkGraph) -> list[str]:
@@ -166,16 +171,28 @@ def _remeasured(weights: Weights, inputs: Inputs) -> Weights:
 
 
 def _norm(graph: NetworkGraph, operation: Operation) -> Norm | None:
+    roles = _statistics(operation)
+    reads = next(iter(operation.operands.values()))
+    if roles is None or not isinstance(reads, str) or not all(_own(graph, *each) for each in roles.items()):
+        return None
+    means, variances = (StoredEntries.of(graph, roles[role]) for role in ("mean", "variance"))
+    if means is None or variances is None:
+        return None
+    return Norm(reads, roles["mean"], roles["variance"], operation.kind == "instance_norm", means, variances)
+
+
+def _statistics(operation: Operation) -> dict[str, str] | None:
+    """The operands of an operation that hold statistics, by what they are; None where it holds none."""
     part = operation.row.part
     if part.name != "norm":
         return None
-    named = operation.operands
-    roles = {part.word(operand): name for operand, name in named.items() if isinstance(name, str)}
-    mean, variance = roles.get("mean"), roles.get("variance")
-    reads = next(iter(named.values()))
-    if not mean or not variance or not isinstance(reads, str) or mean == variance:
-        return None
-    means, variances = StoredEntries.of(graph, mean), StoredEntries.of(graph, variance)
-    if means is None or variances is None:
-        return None
-    return Norm(reads, mean, variance, operation.kind == "instance_norm", means, variances)
+    named = {part.word(operand): name for operand, name in operation.operands.items() if isinstance(name, str)}
+    found = {role: named[role] for role in ("mean", "variance") if named.get(role)}
+    return found if len(found) == 2 else None
+
+
+def _own(graph: NetworkGraph, role: str, operand: str) -> bool:
+    """Whether what an operand holds is read as such statistics only: some files store equal tensors once for all."""
+    return all(
+        each.row.part.name == "norm" and each.row.part.word(name) == role for each, name in readers(graph, operand)
+    )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
-from graphws.graph import NetworkGraph, Weights
+from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.operations.plan import Context, constants_on, execute
 
 
@@ -73,22 +74,48 @@ def batched(graph: NetworkGraph, tensors: Mapping[str, Tensor]) -> Weights:
     return Weights(graph, {parameter.name: tensors[parameter.name].unsqueeze(0) for parameter in graph.parameters})
 
 
-def _sources(graph: NetworkGraph, operand: str) -> list[str] | None:
-    """The parameters that an operand is computed from; None where inputs or constants of other numbers are too."""
-    parameters = {parameter.name for parameter in graph.parameters}
-    found, waiting, seen = [], [operand], set()
+def readers(graph: NetworkGraph, operand: str) -> list[tuple[Operation, str]]:
+    """Every operation that reads an operand or what it is arranged from, with the names of its operands that do.
+
+    What is arranged from entries and read elsewhere too, as tied weights are, has more than one.
+    """
+    inside = _closure(graph, operand)
+    found = []
+    for operation in dict.fromkeys(each for name in inside for each in reading(graph).get(name, ())):
+        if not inside & set(operation.outputs):
+            for own, names in operation.operands.items():
+                if inside & set(names if isinstance(names, list) else [names]):
+                    found.append((operation, own))
+    return found
+
+
+@lru_cache(maxsize=64)
+def reading(graph: NetworkGraph) -> Mapping[str, tuple[Operation, ...]]:
+    """The operations that read each name."""
+    found: dict[str, list[Operation]] = {}
+    for operation in graph.operations:
+        for name in operation.reads:
+            found.setdefault(name, []).append(operation)
+    return {name: tuple(operations) for name, operations in found.items()}
+
+
+def _closure(graph: NetworkGraph, operand: str) -> set[str]:
+    """The names that an operand is computed from, itself included."""
+    waiting, seen = [operand], set()
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name in parameters:
-            found.append(name)
-        elif name in graph.writers:
-            waiting += graph.writers[name].reads
-        elif name in graph.inputs:
-            return None
-    return sorted(found)
+        if name not in seen:
+            seen.add(name)
+            waiting += graph.writers[name].reads if name in graph.writers else ()
+    return seen
+
+
+def _sources(graph: NetworkGraph, operand: str) -> list[str] | None:
+    """The parameters that an operand is computed from; None where inputs of the network are among what it reads."""
+    names = _closure(graph, operand)
+    if names & set(graph.inputs):
+        return None
+    return sorted(names & {parameter.name for parameter in graph.parameters})
 
 
 def _sent(graph: NetworkGraph, operand: str, first: Mapping[str, int], numbers: Tensor) -> Tensor | None:

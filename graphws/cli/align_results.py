@@ -12,7 +12,7 @@ from graphws.cli.console import output, table
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
-    from graphws.align import Comparison, Merging
+    from graphws.align import Alignment, Comparison, ManyAlignment, Merging
     from graphws.graph import Weights
 
 UNSEEN = "outputs were not compared: give --data; aligning is exact by the graph's symmetry"
@@ -72,7 +72,7 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
         table(["parameter", "agreement before", "after"], [*rows, ["all", *(f"{x:.3f}" for x in found.agreement)]])
     )
     console.print()
-    _print_candidates(found)
+    _print_candidates(found.alignment, found.loss and f"{found.loss} halfway")
     if found.before is not None and found.after is not None:
         console.print(f"{found.loss}, before: {found.before}", markup=False)
         console.print(f"{found.loss}, after:  {found.after}", markup=False)
@@ -96,13 +96,12 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
     console, record = output(), found.alignment.record
     console.print(f"mean closeness of two networks: {record[0]:.4g} at the start, {record[-1]:.4g} after "
                   f"{len(record) - 1} round{'' if len(record) == 2 else 's'}", markup=False)  # fmt: skip
+    console.print()
+    _print_candidates(found.alignment, found.loss and f"{found.loss} of the mean")
     if found.before is not None and found.after is not None:
         rows = [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
         rows += [["mean, as they came", f"{found.before:.4g}"], ["mean, aligned", f"{found.after:.4g}"]]
-        console.print()
         console.print(table(["network", found.loss], rows))
-        if len(found.candidates) > 1:
-            console.print(f"kept, of the means of {', '.join(found.candidates)}: {found.kept}", markup=False)
         console.print(f"all compute what they did: outputs changed by at most {found.error:.1e}", markup=False)
     else:
         console.print(UNSEEN, markup=False)
@@ -117,9 +116,8 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
     _figures(found.to_dict(), files, lambda: merging_page(found, names))
 
 
-def _print_candidates(found: Comparison) -> None:
+def _print_candidates(alignment: Alignment | ManyAlignment, objective: str) -> None:
     """What was tried, and what was kept."""
-    alignment, objective = found.alignment, f"{found.loss} halfway" if found.loss else ""
     if len(alignment.candidates) < 2:
         return
     rows = []

@@ -48,7 +48,7 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
             pictures=pictures,
             facts={
                 "matched by": found.alignment.method,
-                **_tried(found),
+                **_tried(found, "halfway"),
                 f"change of the outputs of {second}": changed,
                 "agreement": "1 - ‖A - B‖² / (‖A‖² + ‖B‖²): 1 for equal parameters, about 0 for unrelated ones",
             },
@@ -79,10 +79,7 @@ def merging_page(found: Merging, names: Sequence[str]) -> str:
         rows = [["mean, aligned", f"{found.after:.4g}"], ["mean, as they came", f"{found.before:.4g}"]]
         rows += [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
         facts["largest change of a network's outputs"] = f"{found.error:.1e}"
-    if found.candidates:
-        facts["kept"] = f"{found.kept}, of the means of {', '.join(found.candidates)}"
-    if found.notes:
-        facts["merged network"] = "; ".join(found.notes)
+    facts |= _tried(found, "of the mean")
     picture = Picture("Mean closeness of two networks, round by round; it never falls.", png(draw_record(record)))
     return html(
         Page(
@@ -95,14 +92,14 @@ def merging_page(found: Merging, names: Sequence[str]) -> str:
     )
 
 
-def _tried(found: Comparison) -> dict[str, str]:
+def _tried(found: Comparison | Merging, where: str) -> dict[str, str]:
     """What was tried and kept, and what is said of the merged network."""
     candidates = found.alignment.candidates
     said = {}
     if len(candidates) > 1:
         figures = [
             f"{candidate}: " + (f"distance {candidate.distance:.4f}" if candidate.objective is None else
-                                f"{found.loss} halfway {candidate.objective:.4g}")
+                                f"{found.loss} {where} {candidate.objective:.4g}")
             for candidate in candidates
         ]  # fmt: skip
         said = {"kept": str(candidates[found.alignment.kept]), "tried": "; ".join(figures)}

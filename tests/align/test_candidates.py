@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,7 +78,10 @@ def test_the_best_by_an_objective_is_kept_and_all_compute_what_they_did(name: st
 
 def test_without_an_objective_the_nearest_is_kept() -> None:
     found = align(network(RELU, 1), network(RELU, 2), generator=rng())
-    assert found.candidates[found.kept].distance == min(candidate.distance for candidate in found.candidates)
+    assert found.candidates[found.kept].distance < 1.01 * min(candidate.distance for candidate in found.candidates)
+    signed = align(network(MLPS["deep tanh"], 1), network(MLPS["deep tanh"], 2), generator=rng())
+    assert signed.candidates[signed.kept].distance == min(candidate.distance for candidate in signed.candidates)
+    assert signed.candidates[signed.kept].matching == "rich"  # nearer by more than chance
     assert all(candidate.objective is None for candidate in found.candidates)
 
 
@@ -139,6 +143,10 @@ def test_what_is_kept_of_equals_and_of_what_is_no_number() -> None:
     assert best([one(0.5, math.nan), one(0.2, math.inf), one(0.9, 7.0)]) == 2
     assert best([one(0.5, 1.0), one(0.2, 1.0 + 1e-12), one(0.9, 1.0)]) == 1
     assert best([one(0.3), one(0.3)]) == 0
+    rich = Candidate("least norm", "least norm", 0.5)
+    assert best([rich, one(0.504), one(0.503), one(0.6)]) == 2  # no nearer than chance would bring it
+    assert best([rich, one(0.51)]) == 0
+    assert best([replace(rich, objective=1.0), one(0.5, 1.1)]) == 0
     assert one(0.5, math.nan).to_dict()["objective"] is None
 
 

@@ -58,6 +58,36 @@ def test_permutations_only() -> None:
     assert all(graph.group().contains(element, "permutation") for element in found.elements)
 
 
+def test_several_ways_are_tried_and_the_better_is_kept() -> None:
+    graph = MLPS["relu"]
+    many, x = network(graph, batch=3), points(graph)
+    seen: list[Weights] = []
+
+    def objective(aligned: Weights) -> float:
+        seen.append(aligned)
+        return float(forward(graph, aligned.map(lambda t: t.mean(0, keepdim=True)), x).square().mean())
+
+    found = align_many(many, generator=rng(), objective=objective)
+    assert [str(candidate) for candidate in found.candidates] == [
+        "rich, matched at unit norm, averaged at least norm",
+        "rich, matched at least norm, averaged at least norm",
+        "permutation, averaged at least norm",
+        "permutation",
+        "as they came",
+    ]
+    values = [candidate.objective for candidate in found.candidates]
+    assert values[found.kept] == min(value for value in values if value is not None)
+    assert torch.equal(found.aligned.flatten(), seen[found.kept].flatten())
+    outputs = forward(graph, many, x)
+    for aligned in seen:
+        torch.testing.assert_close(forward(graph, aligned, x), outputs)
+    nearest = align_many(many, generator=rng())
+    distances = [candidate.distance for candidate in nearest.candidates]
+    assert distances[nearest.kept] <= 1.01 * min(distances)
+    (first,) = align_many([network(graph)] * 2, generator=rng()).candidates
+    assert first.distance < 1e-20
+
+
 def test_errors() -> None:
     with pytest.raises(GraphError, match=r"^there is nothing to align: got 1 network, at least 2 are needed$"):
         align_many(network(MLPS["relu"]), generator=rng())

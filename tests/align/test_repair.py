@@ -29,6 +29,18 @@ class Tied(nn.Module):
         return out
 
 
+class Transposed(nn.Module):
+    """A weight that is read once more, turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.leave = nn.Linear(8, 6), nn.Linear(8, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.leave(self.b((self.a(x).tanh() @ self.a.weight).tanh()).relu())
+        return out
+
+
 def convolutions() -> nn.Module:
     layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2), nn.GELU(), nn.ConvTranspose2d(6, 5, 2)]
     return nn.Sequential(*layers, nn.Tanh(), nn.Flatten(), nn.Linear(125, 3))
@@ -53,6 +65,7 @@ MODULES = {
     "perceptron": (perceptron, ["0", "2"]),
     "layered": (layered, ["0", "3"]),
     "tied": (Tied, ["a"]),
+    "transposed": (Transposed, ["b"]),
 }
 
 
@@ -117,7 +130,11 @@ def test_neurons_have_the_mean_and_spread_that_they_have_in_the_parts(name: str,
             wanted = share * both[0][layer][k] + (1 - share) * both[1][layer][k]
             torch.testing.assert_close(seen[layer][k], wanted, rtol=1e-9, atol=1e-9)
         assert float((before[layer][1] - wanted).abs().max()) > 1e-3  # control
-    last = [key for key in made[0].state_dict() if key.startswith(("leave", "7", "6") if name != "tied" else "leave")]
+    last = [
+        key
+        for key in made[0].state_dict()
+        if key.startswith(("leave", "7", "6") if name not in ("tied", "transposed") else "leave")
+    ]
     for key in last:
         assert torch.equal(repaired.to_state_dict()[key], mixed.to_state_dict()[key])
 

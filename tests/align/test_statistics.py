@@ -276,6 +276,26 @@ def test_an_operand_that_is_computed_is_not_taken_for_stored_entries() -> None:
     assert StoredEntries.of(graph, "x0") is None
 
 
+def test_statistics_that_are_stored_with_a_scale_are_left_alone() -> None:
+    """Files that store equal tensors once: a norm's bias is its mean, and its scale its variance."""
+    made, x = module("perceptron"), points("perceptron")
+    weights = weights_of(made, x)
+    assert len(running_norms(weights.graph)) == 1
+    steps = tuple(
+        replace(
+            step, inputs=tuple({"1.running_mean": "1.bias", "1.running_var": "1.weight"}.get(n, n) for n in step.inputs)
+        )
+        for step in weights.graph.operations
+    )
+    graph = replace(weights.graph, operations=steps)
+    shared = Weights(graph, weights.tensors)
+    assert not running_norms(graph)
+    assert remeasure(shared, x) is shared
+    said = "the statistics of 1 norm are stored together with other numbers: they are averaged as they are"
+    assert said in compare(shared, shared, inputs=x, statistics=x, generator=rng()).notes
+    assert said not in compare(weights, weights, inputs=x, statistics=x, generator=rng()).notes
+
+
 def test_other_stored_numbers_that_differ_are_named() -> None:
     class Frozen(nn.Module):
         """Statistics that no norm holds."""
