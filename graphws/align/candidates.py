@@ -29,7 +29,9 @@ from graphws.matching.scored_parameters import matching_view
 
 Objective = Callable[[Weights], float]
 """What a candidate is worth, from the second network moved by it; smaller is better."""
-Matching = Literal["none", "permutation", "rich", "unit norm", "least norm", "activations", "attributions"]
+Matching = Literal[
+    "none", "permutation", "rich", "unit norm", "least norm", "activations", "attributions", "streams", "refined"
+]
 Gauge = Literal["as they are", "least norm"]
 EQUAL = 1e-18
 """A squared distance, relative, at which two networks are one: no other candidate is sought."""
@@ -45,7 +47,8 @@ class Candidate:
     Attributes:
         matching: Where the match comes from: ``none``; ``permutation``, by the weights as they are; ``rich``, with
             signs; with all actions by the weights at ``unit norm`` or ``least norm``; ``activations``;
-            ``attributions``.
+            ``attributions``; ``streams``, with orthogonal maps of residual streams; ``refined``, from there by
+            gradient.
         gauge: In which both are averaged.
         distance: ‖A - B‖² / (‖A‖² + ‖B‖²) where A has least norm; 1 for unrelated networks, 0 for equal ones.
         objective: What the caller's objective says; None without one.
@@ -62,6 +65,8 @@ class Candidate:
         matched = {
             "unit norm": "rich, matched at unit norm",
             "least norm": "rich, matched at least norm",
+            "streams": "orthogonal streams",
+            "refined": "orthogonal streams, refined",
         }.get(self.matching, self.matching)
         return matched + (", averaged at least norm" if self.gauge == "least norm" else "")
 
@@ -93,7 +98,25 @@ def best(candidates: Sequence[Candidate]) -> int:
     return min(close, key=lambda k: (distances[k], k))
 
 
-def halfway(first: Weights, loss: Loss, correction: Correction | None = None) -> Objective:
+@dataclass(frozen=True, eq=False)
+class Halfway:
+    """The loss of the mean of the first network and another, as an objective; see `halfway`."""
+
+    first: Weights
+    loss: Loss
+    correction: Correction | None = None
+
+    def __call__(self, other: Weights) -> float:
+        """The loss of the mean with another network."""
+        mean, both = average(Weights.cat([self.first, other])), [self.first, other]
+        return float(self.loss(mean if self.correction is None else self.correction(mean, both, [0.5, 0.5]))[0])
+
+    def meeting(self, first: Weights) -> Halfway:
+        """The same for the first network in another form."""
+        return replace(self, first=first)
+
+
+def halfway(first: Weights, loss: Loss, correction: Correction | None = None) -> Halfway:
     """The loss of the mean of the first network and another, as an objective.
 
     Args:
@@ -101,12 +124,7 @@ def halfway(first: Weights, loss: Loss, correction: Correction | None = None) ->
         loss: The loss of every network of a batch.
         correction: As for `graphws.align.barrier`.
     """
-
-    def objective(other: Weights) -> float:
-        mean = average(Weights.cat([first, other]))
-        return float(loss(mean if correction is None else correction(mean, [first, other], [0.5, 0.5]))[0])
-
-    return objective
+    return Halfway(first, loss, correction)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,11 @@ from graphws.operations import outputs_of
 from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 
+REWRITTEN = (
+    "both networks are met with scales and shifts of their norms folded into what reads them: each computes what it "
+    "did, and the aligned B answers to A in that form"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -97,6 +102,7 @@ def compare(
     tolerance: float = 1e-4,
     statistics: Inputs | None = None,
     rescale: bool = False,
+    refine: tuple[Tensor, Tensor | None] | None = None,
 ) -> Comparison:
     """Aligns two networks and measures what that did, in float64.
 
@@ -118,6 +124,7 @@ def compare(
         tolerance: Largest relative change of the second network's outputs that counts as none.
         statistics: Inputs over which statistics of merged networks are measured anew; ``inputs`` where None.
         rescale: Layers without statistics are rescaled in merged networks (`repair`); needs such inputs.
+        refine: As for `align`.
 
     Raises:
         VerificationError: Where the aligned network does not compute what the second one does.
@@ -141,22 +148,27 @@ def compare(
         generator=generator,
         restarts=restarts,
         objective=None if loss is None else halfway(a, loss, correction),
+        refine=refine,
     )
-    both = [a, found.aligned]
+    met = a if found.met is None else found.met
+    both = [met, found.aligned]
     plain = average(Weights.cat(both))
     merged = plain if correction is None else correction(plain, both, [0.5, 0.5])
     notes = sentences(both, correction, statistics is not None)
+    if found.met is not None:
+        notes = [*notes, REWRITTEN]
     if loss is None:
         return Comparison(found, math.nan, merged=merged, notes=(*notes, UNMEASURED))
     outputs = outputs_on(points_in, run)
     with torch.no_grad():
-        error = relative_change(outputs(b), outputs(found.aligned))
+        moved = [relative_change(outputs(x), outputs(y)) for x, y in ((b, found.aligned), (a, met))]
+        error = max(moved)
         averaged = float(loss(plain)[0]) if correction is not None else None
     if not error <= tolerance:
         raise VerificationError(
             f"the aligned network computes something else: its outputs are off by {error:.1e} (allowed {tolerance:.0e})"
         )
-    before, after = (barrier(a, other, loss, points, correction) for other in (b, found.aligned))
+    before, after = (barrier(*ends, loss, points, correction) for ends in ((a, b), (met, found.aligned)))
     notes += comparison_with_parts(after.middle, (after.losses[0], after.losses[-1]), averaged)
     return Comparison(found, error, what, before, after, merged, averaged, tuple(notes))
 

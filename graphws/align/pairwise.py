@@ -20,15 +20,17 @@ alignment at all are tried beside it, and `graphws.align.candidates` says which 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from graphws.align.candidates import EQUAL, Candidate, Matching, Objective, best
+from graphws.align.candidates import EQUAL, Candidate, Halfway, Matching, Objective, best
 from graphws.align.evidence import Values, activation_maps, attribution_maps, with_signs
 from graphws.align.objective import check_pair, climb, closeness, standing
+from graphws.align.orthogonal.candidates import Tried, stream_candidates
+from graphws.align.orthogonal.matching import StreamMatch
 from graphws.align.pair import Match, Pair
 from graphws.errors import UsageError, nearest
 from graphws.graph import GroupElement, Weights
@@ -56,6 +58,10 @@ class Alignment:
         after: The same after.
         candidates: All that was tried.
         kept: Which of them this is.
+        met: The first network as the second one answers to it, where that is another form than it came in: the same
+            function on the same graph, scales and shifts of norms folded into what reads them.
+        streams: How residual streams were brought together, where that was kept; ``element`` then acts on networks in
+            RMS form (`graphws.operations.rms_form`), orthogonal on streams.
     """
 
     element: GroupElement
@@ -66,6 +72,8 @@ class Alignment:
     after: dict[str, float]
     candidates: tuple[Candidate, ...] = ()
     kept: int = 0
+    met: Weights | None = None
+    streams: StreamMatch | None = None
 
 
 def align(
@@ -82,6 +90,7 @@ def align(
     sweeps: int = 50,
     balanced: bool = True,
     objective: Objective | None = None,
+    refine: tuple[Tensor, Tensor | None] | None = None,
 ) -> Alignment:
     """Brings the second network to the first.
 
@@ -90,6 +99,11 @@ def align(
 
     Laws: ``aligned`` computes what ``second`` computes; a network that is the first one moved by any element comes back
     to it, but for elements that nothing tells apart.
+
+    Where norms read a residual stream (transformers), orthogonal maps of it are tried beside all else, as
+    `graphws.align.orthogonal` describes.  Then both networks are met in another form of the same functions:
+    ``Alignment.met`` is the first in it.  An ``objective`` that is no `halfway` knows the first network as it came
+    only, and streams are not tried under it.
 
     Args:
         first: The network to be met, a batch of one.
@@ -106,6 +120,8 @@ def align(
         balanced: Every layer counts the same; else every number does, as in git re-basin, and wide layers decide.
         objective: Decides between the candidates: smaller is better.  `halfway` is the loss of the mean; where
             None, the distance of the weights decides.
+        refine: Points, and their classes or None: from the match of streams on, the element is learned by gradient so
+            that the network halfway has a small loss there.  Points for learning, not those of a measurement.
 
     Raises:
         GraphError: On different graphs, batches other than one, or a space that nothing speaks about.
@@ -143,7 +159,7 @@ def align(
     _, element, match = tried[kept]
     aligned = element.act(second)
     plain = Metric()
-    return Alignment(
+    found = Alignment(
         element,
         aligned,
         method,
@@ -152,6 +168,43 @@ def align(
         agreement(first, aligned, plain),
         candidates,
         kept,
+    )
+    if method != "weights" or actions != "rich" or (objective is not None and not isinstance(objective, Halfway)):
+        tries = []
+    else:
+        tries = stream_candidates(first, second, found.aligned, objective, refine, generator, restarts)
+    if refine is not None and not tries:
+        raise UsageError("refine: this graph has no residual stream that orthogonal maps may move, or is not run")
+    if candidates[kept].distance < EQUAL or not tries:
+        return found
+    return _better(found, [first, second], tries)
+
+
+def _better(found: Alignment, networks: list[Weights], tries: list[Tried]) -> Alignment:
+    """The alignment of streams, where it is better than what was found without."""
+    candidates = (*found.candidates, *(tried.candidate for tried in tries))
+    number = found.candidates[found.kept]
+    kept = None
+    for tried in tries:
+        mine = tried.candidate
+        better = mine.distance < tried.rival if mine.objective is None or number.objective is None else (
+            mine.objective < number.objective
+        )  # fmt: skip
+        if better or (kept is not None and mine.matching == "refined" and mine.objective is None):
+            kept, number = tried, mine
+    if kept is None:
+        return replace(found, candidates=candidates)
+    return Alignment(
+        kept.match.element,
+        kept.aligned,
+        found.method,
+        kept.match.record,
+        agreement(networks[0], networks[1], Metric()),
+        agreement(kept.met, kept.aligned, Metric()),
+        candidates,
+        candidates.index(kept.candidate),
+        kept.met,
+        kept.match,
     )
 
 

@@ -62,6 +62,14 @@ def align_command(
             "--repair", help="Rescale the neurons of merged networks to what they carry in the networks, over the same."
         ),
     ] = False,
+    refine: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="A file with `inputs` and, if there are, `labels`, to learn on: two transformers are brought closer "
+            "by gradient, so that their mean has a small loss there. Take other points than those of --data.",
+        ),
+    ] = None,
     restarts: Annotated[int, typer.Option(min=0, help="Random starts besides the two fixed ones.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the random starts and orders.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")] = None,
@@ -80,12 +88,15 @@ def align_command(
 
     files = Files(out, merge, json_file, report)
     _check(networks, data, method, actions, files)
+    if refine is not None and (len(networks) > 2 or method != "weights" or actions != "rich"):
+        raise UsageError("--refine is for two networks, matched by their weights with rich actions")
     if repair and data is None and statistics is None:
         raise UsageError("--repair needs inputs: give --data or --statistics")
     check_files({"--merge": merge, "--json": json_file, "--report": report})
     read = read_networks(networks, activation, omega)
     given = Data() if data is None else read_data(data, read[0])
     over = None if statistics is None else read_data(statistics, read[0], "--statistics").inputs
+    learned = None if refine is None else read_data(refine, read[0], "--refine")
     generator = torch.Generator().manual_seed(seed)
     names = [path.name for path in networks]
     if len(read) == 2:
@@ -103,6 +114,7 @@ def align_command(
                 restarts=restarts,
                 statistics=over,
                 rescale=repair,
+                refine=None if learned is None or learned.inputs is None else (learned.inputs, learned.labels),
             )
         show_comparison(found, read[0], names, files)
         return

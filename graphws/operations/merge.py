@@ -62,7 +62,7 @@ def merge_qk(weights: Weights) -> Weights:
         GraphError: Where there is nothing to merge.
     """
     rewrite = Rewrite(weights)
-    for pair in _pairs(weights.graph):
+    for pair in head_pairs(weights.graph):
         if pair.other(pair.into[0]).power < 0 and pair.other(pair.out[0]).power < 0:
             _merge_queries(rewrite, pair)
     if not rewrite.gone:
@@ -87,7 +87,7 @@ def merge_vo(weights: Weights) -> Weights:
         GraphError: Where there is nothing to merge.
     """
     rewrite = Rewrite(weights)
-    for pair in _pairs(weights.graph):
+    for pair in head_pairs(weights.graph):
         if pair.other(pair.into[0]).power < 0 <= pair.other(pair.out[0]).power:
             _merge_values(rewrite, pair)
     if not rewrite.gone:
@@ -96,7 +96,7 @@ def merge_vo(weights: Weights) -> Weights:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class HeadPair:
     """A linear space inside heads and the parameters on its two sides: weights of two axes, biases of one."""
 
     graph: NetworkGraph
@@ -139,7 +139,7 @@ class _Pair:
         return tensor.repeat_interleave(self.graph.extent(heads.space) // tensor.shape[1], dim=1)
 
 
-def _pairs(graph: NetworkGraph) -> Iterator[_Pair]:
+def head_pairs(graph: NetworkGraph) -> Iterator[HeadPair]:
     """Spaces whose parameters are all weights or biases, with one weight at least on either side."""
     for space in graph.spaces:
         if not (space.moves and space.parent and space.action is Action.LINEAR):
@@ -157,10 +157,10 @@ def _pairs(graph: NetworkGraph) -> Iterator[_Pair]:
                 hosts |= {parameter.spaces[host]} if host is not None else set()
         into, out, into_bias, out_bias = map(tuple, sides.values())
         if plain and into and out and len(hosts) <= 1:
-            yield _Pair(graph, space, into, out, into_bias, out_bias)
+            yield HeadPair(graph, space, into, out, into_bias, out_bias)
 
 
-def _merge_queries(rewrite: Rewrite, pair: _Pair) -> None:
+def _merge_queries(rewrite: Rewrite, pair: HeadPair) -> None:
     """Q and K of one space of heads to A, u, w and c."""
     key, key_bias = pair.out[0], pair.out_bias[0] if pair.out_bias else None
     steps = [_score_steps(rewrite, query, key) for query in pair.into]
@@ -212,7 +212,7 @@ def _score_steps(rewrite: Rewrite, query: Parameter, key: Parameter) -> tuple[Op
     return ask, look, scores
 
 
-def _merge_values(rewrite: Rewrite, pair: _Pair) -> None:
+def _merge_values(rewrite: Rewrite, pair: HeadPair) -> None:
     """V and O of one space of heads to M; what their biases write goes into the bias of O, or into c."""
     value, bias = pair.into[0], pair.into_bias[0] if pair.into_bias else None
     steps = [_output_steps(rewrite, value, out) for out in pair.out]
