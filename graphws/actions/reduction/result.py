@@ -31,6 +31,8 @@ class Reduction:
         tolerances: For each rule, what counts as zero.
         change: How much the outputs moved, relative to their spread.
         allowed: How much they might have.
+        refused: Why the network's own code does not run with these weights, though their graph does; empty where it
+            runs, or was not given.
     """
 
     source: NetworkGraph
@@ -41,6 +43,7 @@ class Reduction:
     tolerances: Mapping[str, Tolerance]
     change: float
     allowed: float
+    refused: str = ""
 
     @property
     def removed(self) -> int:
@@ -71,7 +74,7 @@ class Reduction:
             batch: Number of axes that stand before the parameter's own.
         """
         for k, axis in enumerate(parameter.axes):
-            matrix = self._embedding(axis.space, axis.power)
+            matrix = None if axis.inner else self._embedding(axis.space, axis.power)
             if matrix is not None:
                 moved = torch.tensordot(tensor, matrix.to(tensor.dtype), dims=([k + batch], [1]))
                 tensor = torch.movedim(moved, -1, k + batch)

@@ -46,12 +46,13 @@ class Place:
 
 
 def places(graph: NetworkGraph, root: str) -> list[Place]:
-    """Every axis that the set `root`, or a space nested in it, labels."""
+    """Every axis that the set `root`, or a space nested in it, labels; those along which one parent's children stand
+    keep their length when parents go, and are left out."""
     return [
         Place(parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root))
         for parameter in graph.parameters
         for k, axis in enumerate(parameter.axes)
-        if graph.lineage(axis.space)[0].name == root
+        if not axis.inner and graph.lineage(axis.space)[0].name == root
     ]
 
 
