@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from graphws.actions.computation.features import is_reached
 from graphws.actions.reduction.worlds import Worlds
 from graphws.errors import GraphError
 from graphws.operations.plan import Step
@@ -69,7 +70,7 @@ class _Changes:
     def _follow(self, step: Step) -> None:
         graph, outputs = self.worlds.graph, step.operation.outputs
         found = [self.worlds.run(step, k, self.new[k]) for k in range(WORLDS)]
-        if not any(graph.sources(name) & set(graph.inputs) for name in outputs):  # made of weights alone
+        if not any(is_reached(graph, name) for name in outputs):  # made of weights alone
             for k, values in enumerate(found):
                 self.new[k].update(zip(outputs, values, strict=False))
             return
@@ -106,8 +107,8 @@ class _Changes:
 
     def _why(self, name: str) -> Stays:
         """Why a change of a value is another one for other inputs."""
-        step = self.worlds.graph.writers[name]
-        moved = [read for read in step.reads if read in self.new[0] and read not in self.worlds.graph.named]
+        graph = self.worlds.graph
+        moved = [read for read in graph.writers[name].reads if read in self.new[0] and is_reached(graph, read)]
         uneven = next((read for read in moved if not _even(self._shift(read))), None)
         if uneven is not None:
             return Stays(
@@ -136,7 +137,7 @@ class _Changes:
         graph, operation = self.worlds.graph, step.operation
         known = self.worlds.known[0]
         shifts = [-change for change in changes if change is not None]
-        shifts += [self._shift(read) for read in operation.numbers if read in self.new[0] and read not in graph.named]
+        shifts += [self._shift(read) for read in operation.numbers if read in self.new[0] and is_reached(graph, read)]
         own = {parameter.name for parameter in graph.parameters}
         for read in operation.numbers:
             if read in own and read not in self.edits and len(graph.readers(read)) == 1:

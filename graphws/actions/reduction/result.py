@@ -12,6 +12,7 @@ from torch import Tensor
 from graphws.actions.pictures.joined_axes import convolves, picture_graph
 from graphws.actions.reduction.lift import lift_blocks, lift_neurons
 from graphws.actions.reduction.maps import SpaceMap
+from graphws.actions.reduction.reading import reading
 from graphws.actions.reduction.tolerance import Tolerance
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, NetworkGraph, Parameter, Weights
@@ -74,7 +75,8 @@ class Reduction:
             batch: Number of axes that stand before the parameter's own.
         """
         for k, axis in enumerate(parameter.axes):
-            matrix = None if axis.inner else self._embedding(axis.space, axis.power)
+            reads = axis.power < 0 or (parameter.name, k) in reading(self.source)
+            matrix = None if axis.inner else self._embedding(axis.space, axis.power, reads)
             if matrix is not None:
                 moved = torch.tensordot(tensor, matrix.to(tensor.dtype), dims=([k + batch], [1]))
                 tensor = torch.movedim(moved, -1, k + batch)
@@ -89,12 +91,12 @@ class Reduction:
             return None
         return found if found.basis is not None else found.widened(space, self.source.extent(space) // found.size)
 
-    def _embedding(self, space: str, power: int) -> Tensor | None:
+    def _embedding(self, space: str, power: int, reads: bool) -> Tensor | None:
         """The matrix (before, after) that β applies to an axis; None for the identity."""
         found = self._found(space)
         if found is None or found.basis is not None:
             return None if found is None else found.basis
-        if power < 0:
+        if reads:
             return found.alpha_star.mT
         matrix = found.before
         return torch.where(matrix != 0, matrix**power, 0.0)
