@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphws.actions.reduction.contributions import Stays, absorbed
 from graphws.actions.reduction.maps import Step
+from graphws.actions.reduction.reading import shown
 from graphws.actions.reduction.rules import inactive_figures, typical
 from graphws.actions.reduction.slices import Place, Tensors, places, put, slices
 from graphws.actions.reduction.worlds import Worlds
@@ -121,7 +122,7 @@ def _values(worlds: Worlds, labels: Labels, space: str, where: list[Place]) -> l
         columns = slices({place.parameter: worlds.known[0][place.parameter]}, place, elements)
         idle = ~columns.any(1)
         for names in _exits(graph, place.parameter):
-            for name, axis in (_shown(graph, labels, name, space) for name in names):
+            for name, axis in (shown(graph, labels, name, space) for name in names):
                 if axis is None:
                     return None
                 value = worlds.known[0][name].double()
@@ -145,19 +146,6 @@ def _exits(graph: NetworkGraph, parameter: str) -> list[list[str]]:
         else:
             made |= set(operation.outputs)
     return found
-
-
-def _shown(graph: NetworkGraph, labels: Labels, value: str, space: str) -> tuple[str, int | None]:
-    """The value, or the one that it is a rearrangement of, and its axis along which a set's elements, or families of
-    them, stand; None where there is no such axis."""
-    while True:
-        for k, axis in enumerate(labels.get(value, ())):
-            if axis is not None and graph.lineage(axis.space)[0].name == space:
-                return value, k
-        writer = graph.writers.get(value)
-        if writer is None or writer.row.axes != "moves" or len(writer.reads) != 1:
-            return value, None
-        value = writer.reads[0]
 
 
 def shifted(tensors: Tensors, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -74,10 +74,10 @@ def _reads(graph: NetworkGraph, known: Labels, values: Mapping[str, Tensor], par
     edited = values[parameter].clone()
     edited.narrow(axis, 0, size).zero_()
     for operation, changed in _meetings(graph, values, parameter, edited):
-        carried = [_place(graph, known, read, root) for read in operation.reads if is_reached(graph, read)]
+        carried = [shown(graph, known, read, root)[1] for read in operation.reads if is_reached(graph, read)]
         if all(place is None for place in carried):
             return False
-        place = _place(graph, known, operation.outputs[0], root)
+        place = shown(graph, known, operation.outputs[0], root)[1] if operation.outputs[0] in known else None
         if place is None:
             return True
         change = (changed[0] - values[operation.outputs[0]]).movedim(place, 0).reshape(elements, -1)
@@ -101,7 +101,14 @@ def _meetings(
                 moved |= set(operation.outputs)
 
 
-def _place(graph: NetworkGraph, known: Labels, value: str, root: str) -> int | None:
-    """The axis of a value along which the elements of a set stand."""
-    axes = known.get(value, ())
-    return next((k for k, a in enumerate(axes) if a is not None and graph.lineage(a.space)[0].name == root), None)
+def shown(graph: NetworkGraph, labels: Labels, value: str, space: str) -> tuple[str, int | None]:
+    """The value, or the one that it is a rearrangement of, and its axis along which a set's elements, or families of
+    them, stand; None where there is no such axis."""
+    while True:
+        for k, axis in enumerate(labels.get(value, ())):
+            if axis is not None and graph.lineage(axis.space)[0].name == space:
+                return value, k
+        writer = graph.writers.get(value)
+        if writer is None or writer.row.axes != "moves" or len(writer.reads) != 1:
+            return value, None
+        value = writer.reads[0]

@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from graphws.actions.reduction.alike import alike
 from graphws.actions.reduction.contributions import absorbed
 from graphws.actions.reduction.edit import merged, remove
 from graphws.actions.reduction.heads import heads_of, redundant_heads
@@ -223,7 +224,11 @@ class _Work:
     def _duplicates(self, name: str) -> None:
         space = self.graph.space(name)
         distances = Distances(self.tensors, places(self.graph, name), space.size, space.action)
-        self._take(name, duplicates(distances, space.size, self._limit("duplicate", name)))
+        limit = self._limit("duplicate", name)
+        self._take(name, duplicates(distances, space.size, limit))
+        worlds = self.worlds(self._limit("inactive", name))
+        if worlds is not None:
+            self._take(name, alike(worlds, self.labels, name, limit))
 
     def _take(self, name: str, steps: dict[int, Step], tensors: dict[str, Tensor] | None = None) -> None:
         """Removes elements of a space, as many as the outputs allow; a space keeps at least one."""

@@ -25,8 +25,10 @@ from graphws.operations.sampling import random_inputs
 
 SIZES = (1.0, 30.0, 1e4)
 """Sizes of the numbers that stand for what varies; each in two worlds, of either sign."""
-POINTS = 2
-"""Length of the batch."""
+POINTS, FEW = 16, 2
+"""Length of the batch, where a point has few numbers and where it has many."""
+MANY = 1024
+"""More numbers than this in a point are many."""
 EQUAL = 1e-12
 """How far entries may differ, relative to their own size, and be called the same."""
 
@@ -50,9 +52,11 @@ class Worlds:
 
     def __init__(self, graph: NetworkGraph, tensors: Tensors) -> None:
         self.graph, self._rng = graph, torch.Generator().manual_seed(0)
-        self.context = Context(POINTS, torch.float64, torch.device("cpu"))
+        one = random_inputs(graph, 1, self._rng)
+        points = POINTS if sum(x.numel() for x in one.values()) <= MANY else FEW
+        self.context = Context(points, torch.float64, torch.device("cpu"))
         self.steps = steps_to(graph, frozenset(graph.outputs), frozenset(graph.inputs))
-        first = constants_on(graph, self.context) | dict(tensors) | random_inputs(graph, POINTS, self._rng)
+        first = constants_on(graph, self.context) | dict(tensors) | random_inputs(graph, points, self._rng)
         self.known: list[Environment] = [dict(first) for _ in range(2 * len(SIZES))]
         self.varies: dict[str, Tensor] = {}
         for name in graph.inputs:
