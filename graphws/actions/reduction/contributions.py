@@ -145,9 +145,7 @@ class _Changes:
                     for fitted in _fitted(shift, known[read].shape):
                         yield read, known[read] + fitted
 
-    def _undone(
-        self, step: Step, world: int, before: tuple[Tensor, ...], parameter: str, tensor: Tensor
-    ) -> bool:
+    def _undone(self, step: Step, world: int, before: tuple[Tensor, ...], parameter: str, tensor: Tensor) -> bool:
         found = self.worlds.run(step, world, self.new[world] | {parameter: tensor})
         for old, value in zip(before, found, strict=True):
             size = old.abs().nan_to_num(0.0, 0.0, 0.0).max()

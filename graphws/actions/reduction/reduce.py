@@ -21,7 +21,7 @@ from graphws.actions.reduction.heads import heads_of, redundant_heads
 from graphws.actions.reduction.maps import Removal, SpaceMap, Step
 from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.quiet import cleaned, quiet, shifted, without
-from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
+from graphws.actions.reduction.rank import block_diagonal, completed, own_places, project, rank_table, spans
 from graphws.actions.reduction.refit import Kept, refitted
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive
@@ -273,9 +273,14 @@ class _Work:
             tensors = {**tensors, **shifted(tensors, before, rest)}
         zeroed = merged(self.graph, tensors, name, steps)
         graph, made = remove(self.graph, zeroed, name, steps)
+        return self._accepted(zeroed, graph, made, Kept(elements, tuple(j for j in range(elements) if j not in steps)))
+
+    def _accepted(
+        self, zeroed: dict[str, Tensor], graph: NetworkGraph, made: dict[str, Tensor], kept: Kept
+    ) -> tuple[NetworkGraph, dict[str, Tensor]]:
+        """A smaller network, its operations refitted where need be; `GraphError` where it computes something else."""
         refusal = self.witnesses.refusal(self._weights(graph, made), self.allowed)
         if refusal and self.witnesses.from_graph:
-            kept = Kept(elements, tuple(j for j in range(elements) if j not in steps))
             try:
                 operations = refitted(self.graph, zeroed, graph, made, kept)
             except GraphError as error:
@@ -308,15 +313,15 @@ class _Work:
         for written in (True, False):
             span = spans(self.graph, self.tensors, name, written, self._limit("rank", name))
             if span is None:
+                self._uneven(name, written)
                 continue
+            size, whole = self.graph.space(name).size, completed(span)
             try:
                 graph, made = project(self.graph, self.tensors, name, span)
+                zeroed = project(self.graph, self.tensors, name, whole)[1]
+                graph, made = self._accepted(zeroed, graph, made, Kept(size, tuple(range(span.bases.shape[2]))))
             except GraphError as error:
-                self.left_alone[name] = f"the network does not run with fewer dimensions ({error})"
-                continue
-            refusal = self.witnesses.refusal(self._weights(graph, made), self.allowed)
-            if refusal:
-                self.left_alone[name] = f"in fewer dimensions: {refusal}"
+                self.left_alone[name] = f"in fewer dimensions: {error}"
                 continue
             old = self.maps[name]
             basis = torch.eye(old.size, dtype=torch.float64) if old.basis is None else old.basis
@@ -325,6 +330,18 @@ class _Work:
             basis = basis @ block_diagonal(span.bases)
             self.maps[name] = replace(old, keep=None, basis=basis, removals=removals)
             self.graph, self.tensors = graph, made
+
+    def _uneven(self, name: str, written: bool) -> None:
+        """Says where some parents use fewer dimensions than the others."""
+        table = rank_table(self.graph, self.tensors, name, written)
+        idle = (table <= self._limit("rank", name)).sum(1) if len(table) else table
+        parents = [k for k, count in enumerate(idle.tolist()) if count]
+        if parents:
+            size = self.graph.space(name).size
+            self.left_alone[name] = (
+                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {size - int(idle[idle > 0].min())} of {size} "
+                "dimensions, but the others need all, and all are equally wide"
+            )
 
     def result(self) -> Reduction:
         """The outcome, compared with the original once more in the type that it is stored in."""

@@ -80,20 +80,39 @@ def refitted(
     context = Context(POINTS, torch.float64, torch.device("cpu"))
     known = constants_on(large, context) | dict(tensors) | inputs
     here = constants_on(small, context) | dict(smaller) | inputs
+    steps = steps_to(large, frozenset(large.outputs), frozenset(large.inputs))
+    for step in steps:
+        known.update(zip(step.operation.outputs, step.run(known, context), strict=False))
+    made = [small.writers[step.operation.outputs[0]] for step in steps]
     fitting: dict[Operation, Operation] = {}
-    for step in steps_to(large, frozenset(large.outputs), frozenset(large.inputs)):
-        wanted = step.run(known, context)
-        known.update(zip(step.operation.outputs, wanted, strict=False))
-        made = small.writers[step.operation.outputs[0]]
-        for operation in _variants(made, kept):
-            results = _results(operation, here, context)
-            if results is not None and len(results) == len(wanted) and all(_agree(x, y, kept) for x, y in zip(wanted, results, strict=True)):
-                fitting[made] = operation
-                here.update(zip(operation.outputs, results, strict=False))
-                break
-        else:
-            raise GraphError(f"operation {made} does something else with fewer of them")
+    open_steps: list[tuple[int, Iterator[Operation]]] = []
+    at, tried, stuck = 0, 0, -1
+    while at < len(steps):  # forward, and back to the last step that another number would do for as well
+        if not open_steps or open_steps[-1][0] != at:
+            open_steps.append((at, _fitting(made[at], known, here, kept, context)))
+        operation = next(open_steps[-1][1], None)
+        if operation is not None:
+            fitting[made[at]], at = operation, at + 1
+            continue
+        stuck, tried = max(stuck, at), tried + 1
+        open_steps.pop()
+        if not open_steps or tried > MOST:
+            raise GraphError(f"operation {made[stuck]} does something else with fewer of them")
+        at = open_steps[-1][0]
     return tuple(fitting.get(operation, operation) for operation in small.operations)
+
+
+def _fitting(
+    made: Operation, known: dict[str, Tensor], here: dict[str, Tensor], kept: Kept, context: Context
+) -> Iterator[Operation]:
+    """The operations that write what is wanted, one after the other; the values of the last are in `here`."""
+    wanted = [known[name] for name in made.outputs]
+    for operation in _variants(made, known, kept):
+        results = _results(operation, here, context)
+        if results is not None and len(results) >= len(wanted):
+            if all(_agree(x, y, kept) for x, y in zip(wanted, results, strict=False)):
+                here.update(zip(operation.outputs, results, strict=False))
+                yield operation
 
 
 def _results(operation: Operation, known: dict[str, Tensor], context: Context) -> tuple[Tensor, ...] | None:
@@ -104,10 +123,13 @@ def _results(operation: Operation, known: dict[str, Tensor], context: Context) -
         return None
 
 
-def _variants(operation: Operation, kept: Kept) -> Iterator[Operation]:
+def _variants(operation: Operation, known: dict[str, Tensor], kept: Kept) -> Iterator[Operation]:
     """The operation with some of its whole numbers scaled down with the set, fewest first."""
     yield operation
     fields = operation.row.attributes
+    if "scale" in fields and "query" in operation.operands and operation.attribute("scale") is None:
+        scale = known[operation.operands["query"]].shape[-1] ** -0.5  # it is made of the number of dimensions
+        yield replace(operation, attributes={**dict(operation.attributes), "scale": scale})  # type: ignore[arg-type]
     slots: list[tuple[str, int, object]] = []
     for name, value in operation.attributes:
         if fields[name].type in _WHOLE:

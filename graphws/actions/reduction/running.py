@@ -72,8 +72,8 @@ class Outputs:
 class Witnesses:
     """What says whether a smaller network computes the same: its graph, its own code, or both.
 
-    The graph decides where it runs.  The network's own code may not run with fewer elements although the graph does: it
-    is asked no more then, and `refused` tells why.
+    The graph decides where it runs.  The network's own code may not run with fewer elements, or compute something else
+    with them, although the graph does the same as before: it is asked no more then, and `refused` tells why.
 
     Args:
         weights: The network before.
@@ -137,7 +137,6 @@ class Witnesses:
                 line = "" if change <= allowed else f"without them the outputs change by {change:.1e}"
                 if not line:
                     continue
-                return line
             if k < binding or not self.from_graph:
                 return line
             self.refused = line
@@ -161,7 +160,9 @@ class Witnesses:
 def narrows(graph: NetworkGraph) -> bool:
     """Whether a graph computes a part in a smaller type than double, whatever the type of its weights."""
     names = {str(dtype).removeprefix("torch.") for dtype in SMALLER}
-    return any(operation.kind == "cast" and dict(operation.attributes).get("dtype") in names for operation in graph.operations)
+    return any(
+        operation.kind == "cast" and dict(operation.attributes).get("dtype") in names for operation in graph.operations
+    )
 
 
 def runner(weights: Weights, inputs: Inputs | None, generator: torch.Generator | None) -> Run:

@@ -54,7 +54,9 @@ def places(graph: NetworkGraph, root: str) -> list[Place]:
     keep their length when parents go, and are left out."""
     reads = reading(graph)
     return [
-        Place(parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root), (parameter.name, k) in reads)
+        Place(
+            parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root), (parameter.name, k) in reads
+        )
         for parameter in graph.parameters
         for k, axis in enumerate(parameter.axes)
         if not axis.inner and graph.lineage(axis.space)[0].name == root
