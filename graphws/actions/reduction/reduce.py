@@ -8,7 +8,7 @@ where they moved too far, smaller parts of the proposal are tried, and what fail
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from dataclasses import replace
 
 import torch
@@ -18,10 +18,11 @@ from graphws.actions.reduction.alike import alike
 from graphws.actions.reduction.contributions import absorbed
 from graphws.actions.reduction.edit import merged, remove
 from graphws.actions.reduction.heads import heads_of, redundant_heads
-from graphws.actions.reduction.maps import Removal, SpaceMap, Step
+from graphws.actions.reduction.following import follow, follow_rank
+from graphws.actions.reduction.maps import SpaceMap, Step
 from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.quiet import cleaned, quiet, shifted, without
-from graphws.actions.reduction.rank import block_diagonal, completed, own_places, project, rank_table, spans
+from graphws.actions.reduction.rank import completed, own_places, project, rank_table, spans
 from graphws.actions.reduction.refit import Kept, refitted
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive
@@ -106,10 +107,8 @@ class _Work:
         self.labels: Labels = {}
         self._worlds: tuple[dict[str, Tensor], float, Worlds | None] | None = None
         if witnesses.from_graph:
-            try:
+            with contextlib.suppress(GraphError):  # shapes that only the inputs show
                 self.labels = labels(self.graph)
-            except GraphError:  # shapes that only the inputs show
-                pass
         witnesses.steady(self._weights(self.graph, self.tensors), self.allowed)
 
     def _power(self, space: str) -> int:
@@ -255,7 +254,7 @@ class _Work:
         if refusal:
             self.left_alone[name] = f"{len(steps) - len(accepted)} redundant elements had to stay: {refusal}"
         if result is not None:
-            self._follow(name, accepted)
+            follow(self.maps, self.graph, name, accepted)
             self.graph, self.tensors = result
 
     def _without(
@@ -291,23 +290,6 @@ class _Work:
             raise GraphError(refusal)
         return graph, made
 
-    def _follow(self, name: str, steps: dict[int, Step]) -> None:
-        """The maps of a space, and of the linear spaces inside it, after elements went."""
-        size = self.graph.space(name).size
-        keep = torch.tensor([j for j in range(size) if j not in steps])
-        if any(child.parent == name and child.name in self.maps for child in self.graph.spaces):
-            # a copied head's values are zeroed as those of any head that goes, so it is no copy in the maps
-            steps = {j: replace(step, reason="head" if step.reason == "duplicate" else step.reason)
-                     for j, step in steps.items()}  # fmt: skip
-        self.maps[name] = self.maps[name].without(steps)
-        for child in self.graph.spaces:
-            if child.parent == name and child.name in self.maps:
-                found = self.maps[child.name]
-                basis = torch.eye(found.size, dtype=torch.float64) if found.basis is None else found.basis
-                columns = basis.reshape(found.size, size, -1)[:, keep].flatten(1)
-                gone = tuple(Removal(-1, "head", s.figure) for s in steps.values() for _ in range(child.size))
-                self.maps[child.name] = replace(found, keep=None, basis=columns, removals=found.removals + gone)
-
     def _rank(self, name: str) -> None:
         """Shrinks a linear space to the span of what is written into it, then of what is read from it."""
         for written in (True, False):
@@ -323,12 +305,7 @@ class _Work:
             except GraphError as error:
                 self.left_alone[name] = f"in fewer dimensions: {error}"
                 continue
-            old = self.maps[name]
-            basis = torch.eye(old.size, dtype=torch.float64) if old.basis is None else old.basis
-            gone = basis.shape[1] - span.bases.shape[0] * span.bases.shape[2]
-            removals = old.removals + tuple(Removal(-1, "rank", span.figure) for _ in range(gone))
-            basis = basis @ block_diagonal(span.bases)
-            self.maps[name] = replace(old, keep=None, basis=basis, removals=removals)
+            follow_rank(self.maps, name, span)
             self.graph, self.tensors = graph, made
 
     def _uneven(self, name: str, written: bool) -> None:
@@ -338,9 +315,10 @@ class _Work:
         parents = [k for k, count in enumerate(idle.tolist()) if count]
         if parents:
             size = self.graph.space(name).size
+            most = size - int(idle[idle > 0].min())
             self.left_alone[name] = (
-                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {size - int(idle[idle > 0].min())} of {size} "
-                "dimensions, but the others need all, and all are equally wide"
+                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {most} of {size} dimensions, "
+                "but others need all, and all are equally wide"
             )
 
     def result(self) -> Reduction:

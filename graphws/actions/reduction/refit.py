@@ -109,10 +109,11 @@ def _fitting(
     wanted = [known[name] for name in made.outputs]
     for operation in _variants(made, known, kept):
         results = _results(operation, here, context)
-        if results is not None and len(results) >= len(wanted):
-            if all(_agree(x, y, kept) for x, y in zip(wanted, results, strict=False)):
-                here.update(zip(operation.outputs, results, strict=False))
-                yield operation
+        if results is None or len(results) < len(wanted):
+            continue
+        if all(_agree(x, y, kept) for x, y in zip(wanted, results, strict=False)):
+            here.update(zip(operation.outputs, results, strict=False))
+            yield operation
 
 
 def _results(operation: Operation, known: dict[str, Tensor], context: Context) -> tuple[Tensor, ...] | None:
@@ -130,7 +131,7 @@ def _variants(operation: Operation, known: dict[str, Tensor], kept: Kept) -> Ite
     if "scale" in fields and "query" in operation.operands and operation.attribute("scale") is None:
         scale = known[operation.operands["query"]].shape[-1] ** -0.5  # it is made of the number of dimensions
         yield replace(operation, attributes={**dict(operation.attributes), "scale": scale})  # type: ignore[arg-type]
-    slots: list[tuple[str, int, object]] = []
+    slots: list[tuple[str, int, int | str]] = []
     for name, value in operation.attributes:
         if fields[name].type in _WHOLE:
             parts = value if isinstance(value, tuple) else (value,)
@@ -144,15 +145,15 @@ def _variants(operation: Operation, known: dict[str, Tensor], kept: Kept) -> Ite
             yield replace(operation, attributes=_with(operation, chosen))  # type: ignore[arg-type]
 
 
-def _with(operation: Operation, chosen: Sequence[tuple[str, int, object]]) -> dict[str, Attribute]:
+def _with(operation: Operation, chosen: Sequence[tuple[str, int, int | str]]) -> dict[str, Attribute]:
     made: dict[str, Attribute] = dict(operation.attributes)
     for name, k, less in chosen:
         value = made[name]
-        made[name] = (*value[:k], less, *value[k + 1 :]) if isinstance(value, tuple) else less  # type: ignore[assignment]
+        made[name] = (*value[:k], less, *value[k + 1 :]) if isinstance(value, tuple) else less
     return made
 
 
-def _scaled(part: object, kept: Kept) -> object | None:
+def _scaled(part: object, kept: Kept) -> int | str | None:
     """A number, or the factor of a size, times the share of the set that stayed; None where that is no number."""
     count = len(kept.keep)
     if isinstance(part, str) and (match := _SIZE.fullmatch(part)):

@@ -85,7 +85,8 @@ class Worlds:
             name in self.varies and not self.known[0][name].is_floating_point() for name in operation.numbers
         )
         results = [step.run(world, self.context) for world in self.known]
-        for name, *found in zip(operation.outputs, *results, strict=False):
+        for place, name in enumerate(operation.outputs):
+            found = [result[place] for result in results]
             if len({x.shape for x in found}) > 1:
                 raise GraphError(f"the shape of {name!r} depends on the inputs")
             self._keep(name, found, torch.ones_like(found[0], dtype=torch.bool) if everything else _differ(found))
