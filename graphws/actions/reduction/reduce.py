@@ -17,8 +17,8 @@ from torch import Tensor
 from graphws.actions.reduction.alike import alike
 from graphws.actions.reduction.contributions import absorbed
 from graphws.actions.reduction.edit import merged, remove
-from graphws.actions.reduction.heads import heads_of, redundant_heads
 from graphws.actions.reduction.following import follow, follow_rank
+from graphws.actions.reduction.heads import heads_of, redundant_heads
 from graphws.actions.reduction.maps import SpaceMap, Step
 from graphws.actions.reduction.nearness import RULES, figures
 from graphws.actions.reduction.quiet import cleaned, quiet, shifted, without
@@ -317,8 +317,8 @@ class _Work:
             size = self.graph.space(name).size
             most = size - int(idle[idle > 0].min())
             self.left_alone[name] = (
-                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {most} of {size} dimensions, "
-                "but others need all, and all are equally wide"
+                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {most} of {size} "
+                "dimensions, but others need all, and all are equally wide"
             )
 
     def result(self) -> Reduction:
