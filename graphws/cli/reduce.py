@@ -12,7 +12,6 @@ from graphws.cli.console import output, table
 from graphws.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
-
     from graphws.actions.reduction import Reduction
     from graphws.actions.reduction.running import Run
     from graphws.actions.reduction.tolerance import Choice

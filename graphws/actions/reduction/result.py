@@ -154,6 +154,8 @@ class Reduction:
                 what = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
                 lines.append(f"{name}: {found.size} -> {found.reduced} ({what})")
         lines += [f"{name}: left alone, {why}" for name, why in self.left_alone.items()]
+        if self.refused:
+            lines.append(f"the network's own code does not take these weights, their graph does: {self.refused}")
         used = ", ".join(f"{rule} {tolerance}" for rule, tolerance in self.tolerances.items())
         numbers = f"{self.source.numel:,} -> {self.graph.numel:,} numbers"
         lines.append(f"{numbers}; outputs change by {self.change:.1e} (allowed {self.allowed:.1e}); tolerance: {used}")

@@ -20,7 +20,7 @@ from graphws.operations.verify import relative_change, scale_of
 Run = Callable[[Weights], Tensor]
 POINTS = 256
 """Random inputs on which outputs are compared where none are given."""
-MANY = 1 << 18
+MANY = 1 << 16
 """Numbers that random inputs hold at most, where a point has many."""
 LEAST = 16
 """Points that there are at least."""
