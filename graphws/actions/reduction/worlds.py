@@ -76,9 +76,9 @@ class Worlds:
     def _follow(self, step: Step) -> None:
         operation = step.operation
         if self.fixed(operation.numbers):
-            for name, found in zip(operation.outputs, step.run(self.known[0], self.context), strict=False):
+            for name, value in zip(operation.outputs, step.run(self.known[0], self.context), strict=False):
                 for world in self.known:
-                    world[name] = found
+                    world[name] = value
             return
         # arbitrary whole numbers and truth values cannot be drawn, so all that reads some varies
         everything = any(
