@@ -120,7 +120,7 @@ class _Work:
             if not space.moves and space.parent is None:
                 self.left_alone[space.name] = "the group does not move it"
             elif space.parent is not None and space.action is not Action.LINEAR:
-                self.left_alone[space.name] = "its elements are nested and have an action that is not linear"
+                self.left_alone[space.name] = "its elements are nested, and go with their parents only"
             return False
         for place in places(self.graph, space.name):
             parameter = self.graph.parameter(place.parameter)
