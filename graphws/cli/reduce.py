@@ -12,12 +12,11 @@ from graphws.cli.console import output, table
 from graphws.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
-    import torch
-
     from graphws.actions.reduction import Reduction
     from graphws.actions.reduction.running import Run
     from graphws.actions.reduction.tolerance import Choice
     from graphws.checkpoints.conversion import Conversion
+    from graphws.operations.runner import Inputs
 
 _SUFFIX = ".safetensors"
 
@@ -64,7 +63,12 @@ def reduce_command(
     for name, space in reduced.maps.items():
         reasons = [removal.reason for removal in space.removals]
         counts = ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
-        rows.append([name, str(space.size), str(space.reduced), counts or reduced.left_alone.get(name, "")])
+        said = [part for part in (counts, reduced.left_alone.get(name, "")) if part]
+        rows.append([name, str(space.size), str(space.reduced), "; ".join(said)])
+    for name, why in reduced.left_alone.items():
+        if name not in reduced.maps and reduced.source.space(name).moves:
+            size = str(reduced.source.extent(name))
+            rows.append([name, size, size, why])
     console.print(table(["space", "before", "after", "removed"], rows))
     console.print()
     used = ", ".join(f"{rule} {value}" for rule, value in reduced.tolerances.items())
@@ -73,24 +77,26 @@ def reduce_command(
     console.print(f"smaller checkpoint: {out}, {made.verdict}", markup=False)
 
 
-def _compared(path: Path, found: Conversion, shape: str | None) -> tuple[torch.Tensor | None, Run | None]:
+def _compared(path: Path, found: Conversion, shape: str | None) -> tuple[Inputs | None, Run | None]:
     """The inputs on which networks like the one found are compared, or its own code where its graph does not run."""
     import torch
 
-    from graphws.actions.computation.features import why_not_analysed
-    from graphws.actions.pictures.joined_axes import picture_view
     from graphws.actions.reduction.running import POINTS, runner
+    from graphws.operations import why_not
 
     assert found.weights is not None
-    why = why_not_analysed(picture_view(found.weights).graph)
-    if why is not None and found.run is not None:
+    why = why_not(found.graph)
+    if why and found.run is not None:
         if shape is not None:
             raise UsageError(f"{path.name}: runs on its own example inputs: --input-shape is not used")
         return None, found.run
-    if why is not None:
+    if why:
         raise UsageError(f"{path.name}: nothing can be compared before and after: {why}")
     given, _ = found.inputs
-    inputs = given[0] if len(given) == 1 and isinstance(given[0], torch.Tensor) else None
+    tensors = [x for x in given if isinstance(x, torch.Tensor)]
+    inputs: Inputs | None = tensors if tensors and len(tensors) == len(given) == len(found.graph.inputs) else None
+    if shape is not None and len(found.graph.inputs) > 1:
+        raise UsageError(f"{path.name}: reads {len(found.graph.inputs)} inputs: --input-shape is for one")
     if shape is not None:
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randn(POINTS, *read_shape(shape), generator=generator, dtype=torch.float64)

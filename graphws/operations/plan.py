@@ -128,10 +128,15 @@ def steps_to(graph: NetworkGraph, wanted: frozenset[str], given: frozenset[str])
     for name, reader in last.items():
         if name not in keep:
             forget.setdefault(id(reader), []).append(name)
-    return tuple(_step(operation, forget.get(id(operation), ())) for operation in reversed(chosen))
+    return tuple(step_of(operation, forget.get(id(operation), ())) for operation in reversed(chosen))
 
 
-def _step(operation: Operation, forget: Iterable[str]) -> Step:
+def step_of(operation: Operation, forget: Iterable[str] = ()) -> Step:
+    """One operation, ready to run.
+
+    Raises:
+        GraphError: Where it cannot be run.
+    """
     row = operation.row
     if row.function is None:
         what = operation.attribute("name", "") or operation.kind

@@ -206,9 +206,10 @@ def test_channels_of_a_convolution():
 
 
 def test_channels_with_other_statistics_are_no_copies():
-    """Equal kernels behind a batch norm: a running variance of its own makes another function."""
+    """Equal kernels behind a batch norm: a running variance of its own makes another function, if there is a shift."""
     module, x = pictures()
     with torch.no_grad():
+        module.norm.bias.normal_()
         for tensor in (module.one.weight, module.one.bias, module.norm.weight, module.norm.bias):
             tensor[5] = tensor[1]
         module.norm.running_mean[5] = module.norm.running_mean[1]

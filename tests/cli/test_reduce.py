@@ -142,6 +142,44 @@ def test_reduce_runs_an_onnx_file_from_its_graph(tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_reduce_says_why_channels_stay(tmp_path: Path) -> None:
+    """A channel that a batch norm silences goes; one that it makes constant stays before padding, with a reason."""
+    torch.manual_seed(0)
+    middle = nn.Conv2d(6, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    module = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), *middle).double().eval()
+    with torch.no_grad():
+        module[1].weight[1:3] = 0.0
+        module[1].bias[1:3] = torch.tensor([-0.2, 0.3])
+    x = torch.randn(4, 1, 8, 8, dtype=torch.float64)
+    source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
+    save_network(convert(module, x), source)
+    result = run("reduce", source, "-o", out)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "1 silent" in said
+    assert "at the border" in said
+    small = load_graph_file(out)
+    assert small.weights is not None
+    torch.testing.assert_close(forward(small.graph, small.weights, x)[0], module(x))
+
+
+def test_reduce_heads_of_an_encoder_layer(tmp_path: Path) -> None:
+    """The class cannot hold three heads; the file can."""
+    torch.manual_seed(0)
+    module = nn.TransformerEncoderLayer(8, 4, 12, 0.0, batch_first=True).double().eval()
+    with torch.no_grad():
+        module.self_attn.out_proj.weight[:, 2:4] = 0.0
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    source, out = tmp_path / "large.safetensors", tmp_path / "small.safetensors"
+    save_network(convert(module, x), source)
+    result = run("reduce", source, "-o", out)
+    assert result.exit_code == 0, result.output
+    small = load_graph_file(out, effort=math.inf)
+    assert small.verified
+    assert small.weights is not None
+    torch.testing.assert_close(forward(small.graph, small.weights, x)[0], module(x))
+
+
 def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
     result = run("reduce", checkpoint, "--activation", "tanh", "-o", tmp_path / "small.pt")

@@ -78,7 +78,8 @@ def _neurons(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, T
 
 def _apart(graph: NetworkGraph, space: Space) -> bool:
     """Whether some parameter keeps what belongs to an element on two axes, so that it is no slice."""
-    return any(graph.parameter(place.parameter).axes[place.axis].inner for place in places(graph, space.name))
+    axes = [axis for parameter in graph.parameters for axis in parameter.axes if axis.inner]
+    return any(graph.lineage(axis.space)[0].name == space.name for axis in axes)
 
 
 def _rank(graph: NetworkGraph, tensors: Tensors, space: Space) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """Reduction: a smaller network with the same function (paper I, remark 5.2).
 
-A neuron that nothing reads, that never changes, or that copies another one does not take part in what a network
-computes, but it does hide the network's symmetry: its weights may be anything.  `reduce` takes such neurons, channels,
-heads and dimensions out, folds constants into biases, and says how the small network sits in the large one.
+A neuron that nothing reads, that never changes, or whose value is that of another one does not take part in what a
+network computes, but it does hide the network's symmetry: its weights may be anything.  `reduce` takes such neurons,
+channels, heads and dimensions out, folds constants into biases, and says how the small network sits in the large one.
 
 >>> import torch
 >>> from graphws.actions.reduction import reduce

@@ -1,8 +1,8 @@
-"""Neurons that always have the same value: their column, times that value, belongs into the next bias.
+"""The layer of a space, where it is as simple as in an MLP, and how far its neurons are from constant.
 
-A neuron whose weights are zero has the value σ(b), whatever its bias b and whatever the input.  Where σ(b) = 0 it is
-silent; elsewhere what reads it must have a bias that takes the constant over.  To see that, the computation must be
-known: one linear map writes the space, at most one activation follows, and linear maps with biases read the result.
+One linear map writes such a space, at most one activation follows, and linear maps with biases read the result.  A
+neuron whose weights are zero then has the value σ(b), whatever its bias b and whatever the input: the norm of its row
+says how far it is from that.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import torch
 
-from graphws.actions.reduction.edit import Folding
-from graphws.actions.reduction.maps import Step
 from graphws.actions.reduction.rules import typical
 from graphws.actions.reduction.slices import Tensors
 from graphws.graph import NetworkGraph, Operation
@@ -33,11 +31,6 @@ class Layer:
     bias: str | None
     activation: Operation | None
     readers: dict[str, str | None]
-
-    def value(self, bias: torch.Tensor) -> torch.Tensor:
-        """σ(b)."""
-        found: torch.Tensor = bias if self.activation is None else self.activation(bias)
-        return found
 
 
 def layer_of(graph: NetworkGraph, space: str) -> Layer | None:
@@ -80,23 +73,3 @@ def constant_figures(layer: Layer, tensors: Tensors) -> torch.Tensor:
     norms = tensors[layer.weight].flatten(1).norm(dim=1)
     figures: torch.Tensor = norms / typical(norms)
     return figures
-
-
-def constants(layer: Layer, tensors: Tensors, tolerance: float) -> tuple[dict[int, Step], Folding, int]:
-    """The constant neurons of a layer, where their constants go, and how many have nowhere to go.
-
-    Returns:
-        tuple: Steps; for each reader its bias; the number of constant neurons that must stay.
-    """
-    figures = constant_figures(layer, tensors)
-    bias = tensors[layer.bias] if layer.bias is not None else torch.zeros_like(figures)
-    values = layer.value(bias)
-    folding = {name: bias for name, bias in layer.readers.items() if bias is not None}
-    steps, stuck = {}, 0
-    for j in (figures <= tolerance).nonzero().flatten().tolist():
-        if len(folding) == len(layer.readers) or float(values[j]) == 0:
-            value = float(values[j])
-            steps[j] = Step("constant" if value else "silent", float(figures[j]), value=value)
-        else:
-            stuck += 1
-    return steps, folding, stuck

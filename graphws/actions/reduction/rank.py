@@ -103,6 +103,14 @@ def _relative(values: Tensor, size: int) -> Tensor:
     return values / values.max().clamp_min(torch.finfo(values.dtype).tiny)
 
 
+def completed(span: Span) -> Span:
+    """The same coordinates and further ones, as many as there were: in those, the space keeps its size."""
+    rest = span.bases.shape[1] - span.bases.shape[2]
+    bases = torch.linalg.qr(span.bases, mode="complete").Q[:, :, span.bases.shape[2] :]
+    idle = torch.zeros(len(bases), rest, dtype=torch.bool)
+    return Span(torch.cat([span.bases, bases], 2), torch.cat([span.used, idle], 1), span.figure)
+
+
 def project(graph: NetworkGraph, tensors: Tensors, space: str, span: Span) -> tuple[NetworkGraph, dict[str, Tensor]]:
     """The graph and the parameters with the space in new coordinates, zero in those that a parent does not use.
 

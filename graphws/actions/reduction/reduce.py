@@ -8,36 +8,44 @@ where they moved too far, smaller parts of the proposal are tried, and what fail
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from graphws.actions.reduction.constants import constants, layer_of
-from graphws.actions.reduction.edit import Folding, remove
+from graphws.actions.reduction.alike import alike
+from graphws.actions.reduction.contributions import absorbed
+from graphws.actions.reduction.edit import merged, remove
+from graphws.actions.reduction.following import follow, follow_rank
 from graphws.actions.reduction.heads import heads_of, redundant_heads
-from graphws.actions.reduction.maps import Removal, SpaceMap, Step
+from graphws.actions.reduction.maps import SpaceMap, Step
 from graphws.actions.reduction.nearness import RULES, figures
-from graphws.actions.reduction.rank import block_diagonal, own_places, project, spans
+from graphws.actions.reduction.quiet import cleaned, quiet, shifted, without
+from graphws.actions.reduction.rank import completed, own_places, project, rank_table, spans
+from graphws.actions.reduction.refit import Kept, refitted
 from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import Distances, duplicates, inactive
-from graphws.actions.reduction.running import Outputs, Run, comparer
+from graphws.actions.reduction.running import Run, Witnesses, narrows
 from graphws.actions.reduction.slices import places
-from graphws.actions.reduction.tolerance import Choice, Tolerance, choose
-from graphws.errors import DataError, GraphwsError, UsageError, VerificationError
+from graphws.actions.reduction.tolerance import Choice, Tolerance, check_choice, choose
+from graphws.actions.reduction.worlds import Worlds
+from graphws.errors import GraphError, GraphwsError, UsageError, VerificationError
 from graphws.graph import Action, NetworkGraph, Space, Weights
+from graphws.operations.labels import Labels, labels
+from graphws.operations.runner import Inputs
 
 SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""
 MOST = 0.3
 """The most that outputs may move where nothing else is said."""
+NARROW = 1e-6
+"""How far outputs may move at least where a part is computed in a smaller type."""
 
 
 def reduce(
     weights: Weights,
-    inputs: Tensor | None = None,
+    inputs: Inputs | None = None,
     *,
     run: Run | None = None,
     tolerance: Choice = "dtype",
@@ -51,9 +59,10 @@ def reduce(
 
     Args:
         weights: One network (a batch of one).
-        inputs: Points on which outputs are compared; random ones where None.  Where only exact redundancy goes, outputs
+        inputs: Inputs on which outputs are compared; random ones where None.  Where only exact redundancy goes, outputs
             are compared on some of them negated, larger, smaller and at zero, too.
-        run: Computes outputs from weights, also from weights of fewer neurons, for a network that its graph cannot run.
+        run: Computes outputs from weights, also from weights of fewer neurons: the network's own code.  It has the say
+            where the graph does not run by itself; else it may refuse, and the result then runs from its graph only.
         tolerance: What counts as zero: ``dtype``, ``gap`` or a number; see `graphws.actions.reduction.tolerance`.
         allowed: Largest relative change of the outputs; where None, `SLACK` times the tolerance, at most `MOST`.
         generator: Source of the random points; seeded with 0 where None.
@@ -66,27 +75,20 @@ def reduce(
     if weights.batch != 1:
         raise UsageError(f"one network is reduced at a time: got a batch of {weights.batch}; use weights.select([0])")
     weights.check_finite()
-    if run is None:
-        outputs = comparer(weights, inputs, generator, other_sizes=tolerance == "dtype")
-    else:
-        outputs = partial(_on_own_inputs, run)
-    work = _Work(weights, outputs, tolerance, allowed)
+    check_choice(tolerance)
+    precise = Weights(weights.graph, {name: x.detach().cpu().double() for name, x in weights.items()})
+    witnesses = Witnesses(precise, inputs, run, generator, other_sizes=tolerance == "dtype")
+    work = _Work(weights, witnesses, tolerance, allowed)
     while work.round():
         pass
     return work.result()
 
 
-def _on_own_inputs(run: Run, weights: Weights) -> Outputs:
-    return Outputs((run(weights),))
-
-
 class _Work:
     """A reduction under way: the network as it is now, and how it came about."""
 
-    def __init__(
-        self, weights: Weights, outputs: Callable[[Weights], Outputs], choice: Choice, allowed: float | None
-    ) -> None:
-        self.source, self.outputs = weights, outputs
+    def __init__(self, weights: Weights, witnesses: Witnesses, choice: Choice, allowed: float | None) -> None:
+        self.source, self.witnesses = weights, witnesses
         self.graph = weights.graph
         self.tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
         self.left_alone: dict[str, str] = {}
@@ -102,16 +104,12 @@ class _Work:
         self.seen: dict[tuple[str, str], tuple[dict[str, Tensor], Tensor]] = {}
         self.tolerances = {rule: self._choose(rule, self._subjects(rule)) for rule in RULES}
         self.allowed = self._slack()
-        self.reference = self._outputs(self.graph, self.tensors)
-        if not bool(self.reference.sets[0].isfinite().all()):
-            raise DataError(
-                "the network gives NaN or infinity on these inputs, so nothing can be compared: give others"
-            )
-        again = self._outputs(self.graph, self.tensors)
-        if not self.reference.change(again) <= self.allowed:
-            raise VerificationError(
-                "the network gives other outputs each time it runs, so nothing can be compared: put it in eval mode"
-            )
+        self.labels: Labels = {}
+        self._worlds: tuple[dict[str, Tensor], float, Worlds | None] | None = None
+        if witnesses.from_graph:
+            with contextlib.suppress(GraphError):  # shapes that only the inputs show
+                self.labels = labels(self.graph)
+        witnesses.steady(self._weights(self.graph, self.tensors), self.allowed)
 
     def _power(self, space: str) -> int:
         return max([1, *(-place.power for place in places(self.graph, space))])
@@ -122,7 +120,7 @@ class _Work:
             if not space.moves and space.parent is None:
                 self.left_alone[space.name] = "the group does not move it"
             elif space.parent is not None and space.action is not Action.LINEAR:
-                self.left_alone[space.name] = "its elements are nested and have an action that is not linear"
+                self.left_alone[space.name] = "its elements are nested, and go with their parents only"
             return False
         for place in places(self.graph, space.name):
             parameter = self.graph.parameter(place.parameter)
@@ -174,12 +172,25 @@ class _Work:
     def _slack(self) -> float:
         """How far outputs may move."""
         largest = max(tolerance.value for tolerance in self.tolerances.values())
-        return min(SLACK * largest, MOST) if self.given is None else self.given
+        floor = NARROW if narrows(self.graph) else 0.0
+        return max(floor, min(SLACK * largest, MOST)) if self.given is None else self.given
 
-    def _outputs(self, graph: NetworkGraph, tensors: dict[str, Tensor]) -> Outputs:
-        with torch.no_grad():
-            found = self.outputs(Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()}))
-        return Outputs(tuple(x.double() for x in found.sets))
+    @staticmethod
+    def _weights(graph: NetworkGraph, tensors: dict[str, Tensor]) -> Weights:
+        return Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})
+
+    def worlds(self, limit: float) -> Worlds | None:
+        """What the network as it is now computes for any input; None where its graph cannot tell."""
+        if not self.witnesses.from_graph:
+            return None
+        if self._worlds is None or self._worlds[0] is not self.tensors or self._worlds[1] != limit:
+            made: Worlds | None
+            try:
+                made = Worlds(self.graph, cleaned(self.graph, self.tensors, self.spaces, limit))
+            except GraphError:
+                made = None
+            self._worlds = self.tensors, limit, made
+        return self._worlds[2]
 
     def round(self) -> bool:
         """Every rule once; whether anything went."""
@@ -192,114 +203,123 @@ class _Work:
         for heads in heads_of(self.graph):
             steps, tensors = redundant_heads(self.graph, self.tensors, heads, self._limit("head", heads.space))
             if len(steps) < self.graph.space(heads.space).size:
-                self._take(heads.space, steps, {}, tensors)
+                self._take(heads.space, steps, tensors)
         for name in self.linear:
             self._rank(name)
         return self.graph != before
 
     def _inactive(self, name: str) -> None:
         limit = self._limit("inactive", name)
-        layer = layer_of(self.graph, name)
-        if layer is not None:
-            steps, folding, stuck = constants(layer, self.tensors, limit)
-            if stuck:
-                self.left_alone[name] = f"{stuck} constant elements are read without a bias to fold them into"
-            self._take(name, steps, folding)
-        space = self.graph.space(name)
-        steps = inactive(self.tensors, places(self.graph, name), space.size, limit)
-        if layer is not None:  # a zero row with a zero bias is a constant, dealt with above
-            steps = {j: step for j, step in steps.items() if step.reason == "unread"}
-        self._take(name, steps, {})
+        worlds = self.worlds(limit)
+        if worlds is None:
+            space = self.graph.space(name)
+            self._take(name, inactive(self.tensors, places(self.graph, name), space.size, limit))
+            return
+        steps, why = quiet(worlds, self.labels, name, limit)
+        if why:
+            self.left_alone[name] = why
+        self._take(name, steps)
 
     def _duplicates(self, name: str) -> None:
         space = self.graph.space(name)
         distances = Distances(self.tensors, places(self.graph, name), space.size, space.action)
-        self._take(name, duplicates(distances, space.size, self._limit("duplicate", name)), {})
+        limit = self._limit("duplicate", name)
+        self._take(name, duplicates(distances, space.size, limit))
+        worlds = self.worlds(self._limit("inactive", name))
+        if worlds is not None:
+            self._take(name, alike(worlds, self.labels, name, limit))
 
-    def _take(
-        self, name: str, steps: dict[int, Step], folding: Folding, tensors: dict[str, Tensor] | None = None
-    ) -> None:
+    def _take(self, name: str, steps: dict[int, Step], tensors: dict[str, Tensor] | None = None) -> None:
         """Removes elements of a space, as many as the outputs allow; a space keeps at least one."""
         elements = self.graph.space(name).size
         if len(steps) == elements:
             steps = dict(sorted(steps.items())[1:])
         accepted: dict[int, Step] = {}
+        result: tuple[NetworkGraph, dict[str, Tensor]] | None = None
         waiting = [steps] if steps else []
         whole = tensors is not None
         refusal = ""
         while waiting:
             part = waiting.pop()
             trial = accepted | part
-            refusal_here = self._refuse(name, trial, folding, tensors)
-            if not refusal_here:
+            try:
+                result = self._without(name, trial, tensors or self.tensors)
                 accepted = trial
-            elif len(part) == 1 or whole:
-                refusal = refusal_here
-            else:
-                half = sorted(part.items())
-                waiting += [dict(half[len(half) // 2 :]), dict(half[: len(half) // 2])]
+            except GraphwsError as error:
+                if len(part) == 1 or whole:
+                    refusal = str(error)
+                else:
+                    half = sorted(part.items())
+                    waiting += [dict(half[len(half) // 2 :]), dict(half[: len(half) // 2])]
         if refusal:
             self.left_alone[name] = f"{len(steps) - len(accepted)} redundant elements had to stay: {refusal}"
-        if accepted:
-            graph, self.tensors = remove(self.graph, tensors or self.tensors, name, accepted, folding)
-            self._follow(name, accepted)
-            self.graph = graph
+        if result is not None:
+            follow(self.maps, self.graph, name, accepted)
+            self.graph, self.tensors = result
 
-    def _refuse(self, name: str, steps: dict[int, Step], folding: Folding, tensors: dict[str, Tensor] | None) -> str:
-        """Why these elements may not be removed; empty where they may."""
-        try:
-            graph, made = remove(self.graph, tensors or self.tensors, name, steps, folding)
-            outputs = self._outputs(graph, made)
-        except GraphwsError as error:
-            return str(error)
-        except (RuntimeError, ValueError, IndexError) as error:
-            line = next(iter(str(error).splitlines()), type(error).__name__)
-            return f"the network does not run with fewer of them ({line})"
-        if outputs.sets[0].shape != self.reference.sets[0].shape:
-            return f"the outputs have another shape then, {tuple(outputs.sets[0].shape)}"
-        change = self.reference.change(outputs)
-        return "" if change <= self.allowed else f"without them the outputs change by {change:.1e}"
+    def _without(
+        self, name: str, steps: dict[int, Step], tensors: dict[str, Tensor]
+    ) -> tuple[NetworkGraph, dict[str, Tensor]]:
+        """The network without some elements; `GraphwsError` where it computes something else."""
+        elements = self.graph.space(name).size
+        worlds = self.worlds(self._limit("inactive", name))
+        gone = [j for j, step in steps.items() if step.reason in ("silent", "constant")]
+        if worlds is not None and gone:
+            before = worlds.known[0]
+            edits = without(before, places(self.graph, name), elements, gone)
+            folded = absorbed(worlds, edits)
+            rest = {key: x for key, x in folded.items() if key not in edits}
+            tensors = {**tensors, **shifted(tensors, before, rest)}
+        zeroed = merged(self.graph, tensors, name, steps)
+        graph, made = remove(self.graph, zeroed, name, steps)
+        return self._accepted(zeroed, graph, made, Kept(elements, tuple(j for j in range(elements) if j not in steps)))
 
-    def _follow(self, name: str, steps: dict[int, Step]) -> None:
-        """The maps of a space, and of the linear spaces inside it, after elements went."""
-        size = self.graph.space(name).size
-        keep = torch.tensor([j for j in range(size) if j not in steps])
-        if any(child.parent == name and child.name in self.maps for child in self.graph.spaces):
-            # a copied head's values are zeroed as those of any head that goes, so it is no copy in the maps
-            steps = {j: replace(step, reason="head" if step.reason == "duplicate" else step.reason)
-                     for j, step in steps.items()}  # fmt: skip
-        self.maps[name] = self.maps[name].without(steps)
-        for child in self.graph.spaces:
-            if child.parent == name and child.name in self.maps:
-                found = self.maps[child.name]
-                basis = torch.eye(found.size, dtype=torch.float64) if found.basis is None else found.basis
-                columns = basis.reshape(found.size, size, -1)[:, keep].flatten(1)
-                gone = tuple(Removal(-1, "head", s.figure) for s in steps.values() for _ in range(child.size))
-                self.maps[child.name] = replace(found, keep=None, basis=columns, removals=found.removals + gone)
+    def _accepted(
+        self, zeroed: dict[str, Tensor], graph: NetworkGraph, made: dict[str, Tensor], kept: Kept
+    ) -> tuple[NetworkGraph, dict[str, Tensor]]:
+        """A smaller network, its operations refitted where need be; `GraphError` where it computes something else."""
+        refusal = self.witnesses.refusal(self._weights(graph, made), self.allowed)
+        if refusal and self.witnesses.from_graph:
+            try:
+                operations = refitted(self.graph, zeroed, graph, made, kept)
+            except GraphError as error:
+                raise GraphError(f"{refusal} ({error})") from None
+            graph = replace(graph, operations=operations)
+            refusal = self.witnesses.refusal(self._weights(graph, made), self.allowed)
+        if refusal:
+            raise GraphError(refusal)
+        return graph, made
 
     def _rank(self, name: str) -> None:
         """Shrinks a linear space to the span of what is written into it, then of what is read from it."""
         for written in (True, False):
             span = spans(self.graph, self.tensors, name, written, self._limit("rank", name))
             if span is None:
+                self._uneven(name, written)
                 continue
+            size, whole = self.graph.space(name).size, completed(span)
             try:
                 graph, made = project(self.graph, self.tensors, name, span)
-                change = self.reference.change(self._outputs(graph, made))
-            except (GraphwsError, RuntimeError, ValueError, IndexError) as error:
-                line = next(iter(str(error).splitlines()), type(error).__name__)
-                self.left_alone[name] = f"the network does not run with fewer dimensions ({line})"
+                zeroed = project(self.graph, self.tensors, name, whole)[1]
+                graph, made = self._accepted(zeroed, graph, made, Kept(size, tuple(range(span.bases.shape[2]))))
+            except GraphError as error:
+                self.left_alone[name] = f"in fewer dimensions: {error}"
                 continue
-            if not change <= self.allowed:
-                self.left_alone[name] = f"in fewer dimensions the outputs change by {change:.1e}"
-                continue
-            old = self.maps[name]
-            basis = torch.eye(old.size, dtype=torch.float64) if old.basis is None else old.basis
-            gone = basis.shape[1] - span.bases.shape[0] * span.bases.shape[2]
-            removals = old.removals + tuple(Removal(-1, "rank", span.figure) for _ in range(gone))
-            basis = basis @ block_diagonal(span.bases)
-            self.maps[name] = replace(old, keep=None, basis=basis, removals=removals)
+            follow_rank(self.maps, name, span)
             self.graph, self.tensors = graph, made
+
+    def _uneven(self, name: str, written: bool) -> None:
+        """Says where some parents use fewer dimensions than the others."""
+        table = rank_table(self.graph, self.tensors, name, written)
+        idle = (table <= self._limit("rank", name)).sum(1) if len(table) else table
+        parents = [k for k, count in enumerate(idle.tolist()) if count]
+        if parents:
+            size = self.graph.space(name).size
+            most = size - int(idle[idle > 0].min())
+            self.left_alone[name] = (
+                f"parents {', '.join(map(str, parents))} of {len(table)} need no more than {most} of {size} "
+                "dimensions, but others need all, and all are equally wide"
+            )
 
     def result(self) -> Reduction:
         """The outcome, compared with the original once more in the type that it is stored in."""
@@ -308,7 +328,7 @@ class _Work:
             for name, x in self.tensors.items()
         }
         rounded = {name: x[0].cpu().double() for name, x in stored.items()}
-        change = self.reference.change(self._outputs(self.graph, rounded))
+        change = self.witnesses.change(self._weights(self.graph, rounded))
         if not change <= self.allowed:
             raise VerificationError(
                 f"the reduced network's outputs differ by {change:.1e} (allowed {self.allowed:.1e}): "
@@ -316,5 +336,6 @@ class _Work:
             )
         weights = Weights(self.graph, stored)
         return Reduction(
-            self.source.graph, self.graph, weights, self.maps, self.left_alone, self.tolerances, change, self.allowed
-        )
+            self.source.graph, self.graph, weights, self.maps, self.left_alone, self.tolerances, change, self.allowed,
+            self.witnesses.refused,
+        )  # fmt: skip

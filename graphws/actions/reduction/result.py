@@ -12,6 +12,7 @@ from torch import Tensor
 from graphws.actions.pictures.joined_axes import convolves, picture_graph
 from graphws.actions.reduction.lift import lift_blocks, lift_neurons
 from graphws.actions.reduction.maps import SpaceMap
+from graphws.actions.reduction.reading import reading
 from graphws.actions.reduction.tolerance import Tolerance
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, NetworkGraph, Parameter, Weights
@@ -31,6 +32,8 @@ class Reduction:
         tolerances: For each rule, what counts as zero.
         change: How much the outputs moved, relative to their spread.
         allowed: How much they might have.
+        refused: Why the network's own code does not run with these weights, though their graph does; empty where it
+            runs, or was not given.
     """
 
     source: NetworkGraph
@@ -41,6 +44,7 @@ class Reduction:
     tolerances: Mapping[str, Tolerance]
     change: float
     allowed: float
+    refused: str = ""
 
     @property
     def removed(self) -> int:
@@ -71,7 +75,8 @@ class Reduction:
             batch: Number of axes that stand before the parameter's own.
         """
         for k, axis in enumerate(parameter.axes):
-            matrix = self._embedding(axis.space, axis.power)
+            reads = axis.power < 0 or (parameter.name, k) in reading(self.source)
+            matrix = None if axis.inner else self._embedding(axis.space, axis.power, reads)
             if matrix is not None:
                 moved = torch.tensordot(tensor, matrix.to(tensor.dtype), dims=([k + batch], [1]))
                 tensor = torch.movedim(moved, -1, k + batch)
@@ -86,12 +91,12 @@ class Reduction:
             return None
         return found if found.basis is not None else found.widened(space, self.source.extent(space) // found.size)
 
-    def _embedding(self, space: str, power: int) -> Tensor | None:
+    def _embedding(self, space: str, power: int, reads: bool) -> Tensor | None:
         """The matrix (before, after) that β applies to an axis; None for the identity."""
         found = self._found(space)
         if found is None or found.basis is not None:
             return None if found is None else found.basis
-        if power < 0:
+        if reads:
             return found.alpha_star.mT
         matrix = found.before
         return torch.where(matrix != 0, matrix**power, 0.0)
@@ -149,6 +154,8 @@ class Reduction:
                 what = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
                 lines.append(f"{name}: {found.size} -> {found.reduced} ({what})")
         lines += [f"{name}: left alone, {why}" for name, why in self.left_alone.items()]
+        if self.refused:
+            lines.append(f"the network's own code does not take these weights, their graph does: {self.refused}")
         used = ", ".join(f"{rule} {tolerance}" for rule, tolerance in self.tolerances.items())
         numbers = f"{self.source.numel:,} -> {self.graph.numel:,} numbers"
         lines.append(f"{numbers}; outputs change by {self.change:.1e} (allowed {self.allowed:.1e}); tolerance: {used}")

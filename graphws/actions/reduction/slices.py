@@ -2,7 +2,8 @@
 
 An element of a set (a neuron, a channel, a head) owns one slice of every axis that the set labels.  Slices of axes of
 power p ≥ 0 are *written*: they make the element's value (rows, biases, norm parameters).  Slices of axes of power p < 0
-are *read*: they use it (columns of the next weight).  An axis of a child space belongs to its root: an element of the
+are *read*: they use it (columns of the next weight), and so are some of power 0
+(`graphws.actions.reduction.reading`).  An axis of a child space belongs to its root: an element of the
 root owns the whole family of its children.  The keys of a head have a negative power, because they undo what a matrix
 does to its queries, but nothing of the head leaves through them: they are written.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.actions.reduction.reading import reading
 from graphws.graph import Action, NetworkGraph, Parameter
 
 Tensors = Mapping[str, Tensor]
@@ -31,6 +33,7 @@ class Place:
         power: How the axis follows the action.
         space: The space that labels it: the set itself, or one nested in it.
         inside: Whether nothing leaves the element through it, though its power is negative (keys of a head).
+        reads: Whether it uses the element's value, though its power is 0.
     """
 
     parameter: str
@@ -38,20 +41,25 @@ class Place:
     power: int
     space: str
     inside: bool = False
+    reads: bool = False
 
     @property
     def written(self) -> bool:
         """Whether its slices make the element's value, rather than use it."""
-        return self.power >= 0 or self.inside
+        return (self.power >= 0 and not self.reads) or self.inside
 
 
 def places(graph: NetworkGraph, root: str) -> list[Place]:
-    """Every axis that the set `root`, or a space nested in it, labels."""
+    """Every axis that the set `root`, or a space nested in it, labels; those along which one parent's children stand
+    keep their length when parents go, and are left out."""
+    reads = reading(graph)
     return [
-        Place(parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root))
+        Place(
+            parameter.name, k, axis.power, axis.space, _inside(graph, parameter, k, root), (parameter.name, k) in reads
+        )
         for parameter in graph.parameters
         for k, axis in enumerate(parameter.axes)
-        if graph.lineage(axis.space)[0].name == root
+        if not axis.inner and graph.lineage(axis.space)[0].name == root
     ]
 
 
