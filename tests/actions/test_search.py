@@ -9,7 +9,8 @@ from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.equivariance import layer_errors, weight_errors
 from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
-from graphws.actions.search.projection import homomorphism, linear_defect, newton
+from graphws.actions.search.almost_homomorphisms import linear_defect, newton
+from graphws.actions.search.projection import homomorphism
 from graphws.actions.search.search import Candidate, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
 from graphws.graph import GroupElement, LinearMap, Monomial, Weights

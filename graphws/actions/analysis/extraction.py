@@ -39,8 +39,8 @@ from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.probes import check_moved
 from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.problem import Problem, pose, read_probes
+from graphws.actions.search.almost_homomorphisms import linear_defect
 from graphws.actions.search.linear_action import linear_errors
-from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
 from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, find_null_figures, matched
 from graphws.actions.verdict.reached_layers import given_ends, layers_among_steps, layers_behind, reads_of_layers
@@ -132,7 +132,9 @@ def _defect(problem: Problem, best: Candidate, space: str) -> float:
     """How far ρ on a space is from a homomorphism."""
     table, elements = problem.table, [maps[space] for maps in best.maps]
     if any(isinstance(element, LinearMap) for element in elements):
-        return linear_defect([element.matrix() for element in elements], table)
+        parent = problem.graph.space(space).parent
+        parents = 1 if parent is None else problem.graph.extent(parent)
+        return linear_defect([element.matrix() for element in elements], table, parents)
     pairs = [(g, h) for g in range(problem.order) for h in range(problem.order)]
     wrong = [not same_map(compose(elements[g], elements[h]), elements[int(table[g, h])]) for g, h in pairs]
     return sum(wrong) / len(wrong)

@@ -20,7 +20,7 @@ from graphws.actions.computation.latent_values import LatentValue, centred_norm,
 from graphws.actions.measures.equivariance import apply_features
 from graphws.actions.measures.reach import reach_of_values
 from graphws.actions.problem import Problem
-from graphws.actions.search.projection import linear_defect, newton
+from graphws.actions.search.almost_homomorphisms import linear_defect, newton
 
 KEPT = 0.9999
 """Share of a latent value's variance that the fitted directions hold."""
