@@ -14,8 +14,8 @@ from torch import Tensor
 
 from graphws.matching import nearest_orthogonal
 
-_SQUARES = 1e-7
-"""The defect below which one more step leaves rounding only: a step squares it."""
+_SQUARES = 1e-6
+"""The defect below which two steps leave rounding only: a step squares it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +60,20 @@ class _Blocks:
         """The same parents with other blocks."""
         return _Blocks(blocks, self.origin, self.table)
 
-    def step(self, *, orthogonal: bool) -> _Blocks:
-        """mean_h N_gh N_h⁻¹ for each g, and where they shall stay orthogonal the nearest such."""
-        inverse = self.blocks.mT if orthogonal else torch.linalg.pinv(self.blocks)
+    def means(self, inverse: Tensor) -> Tensor:
+        """mean_h N_gh N_h⁻¹ for each g, from the blocks' inverses."""
         back, rows = self.origin.argsort(1), torch.arange(len(self.table), device=self.table.device)
-        new = []
+        found = []
         for products in self.table:
             places = back.gather(1, self.origin[products])
-            new.append((self.blocks[products] @ inverse[rows.unsqueeze(1), places]).mean(0))
-        found = torch.stack(new)
-        return self.with_blocks(nearest_orthogonal(found) if orthogonal else found)
+            first, second = self.blocks[products], inverse[rows.unsqueeze(1), places]
+            found.append(torch.matmul(_beside(first), _beside(second.mT).mT) / len(rows))
+        return torch.stack(found)
+
+    def mean_defect(self, means: Tensor) -> float:
+        """The defect of orthogonal blocks, a root mean square over h, from means: ‖N_g N_h - N_gh‖² is 2 n - 2 <…>."""
+        kept = (self.blocks * means).flatten(1).sum(1) / (self.blocks.shape[1] * self.blocks.shape[2])
+        return float((2 - 2 * kept).clamp_min(0).max().sqrt())
 
     def defect(self) -> float:
         """The largest ‖N_g N_h - N_gh‖ / ‖N_gh‖."""
@@ -94,17 +98,39 @@ def newton(
         parents: How many parents the space is nested in, which the matrices move as wholes.
     """
     current = _Blocks.of(matrices, table, parents)
+    found = _orthogonal(current, rounds) if orthogonal else _invertible(current, rounds)
+    return found.matrices()
+
+
+def _invertible(current: _Blocks, rounds: int) -> _Blocks:
     defect = current.defect()
     for _ in range(rounds):
-        last = defect < _SQUARES
-        new = current.step(orthogonal=orthogonal)
+        new = current.with_blocks(current.means(torch.linalg.pinv(current.blocks)))
         improved = new.defect()
         if not improved < defect:
             break
         current, defect = new, improved
-        if last:
+    return current
+
+
+def _orthogonal(current: _Blocks, rounds: int) -> _Blocks:
+    means = current.means(current.blocks.mT)
+    defect = current.mean_defect(means)
+    for _ in range(rounds):
+        new = current.with_blocks(nearest_orthogonal(means))
+        if defect < _SQUARES:  # too small for the difference of two numbers near 1: what is left now is its square
+            return new.with_blocks(nearest_orthogonal(new.means(new.blocks.mT)))
+        means = new.means(new.blocks.mT)
+        improved = new.mean_defect(means)
+        if not improved < defect:
             break
-    return current.matrices()
+        current, defect = new, improved
+    return current
+
+
+def _beside(blocks: Tensor) -> Tensor:
+    """(elements, parents, d, d) blocks as (parents, d, elements · d): side by side, so that a product adds them up."""
+    return blocks.permute(1, 2, 0, 3).flatten(2)
 
 
 def linear_defect(matrices: Sequence[Tensor], table: Tensor, parents: int = 1) -> float:
