@@ -128,7 +128,8 @@ def _show(result: Actions, rates: list[LieFigures]) -> None:
         theorem = result.identifiability.theorem
         status = "proven" if theorem.proven else "not proven"
         console.print(f"Theory: {theorem.name}, {status}; {result.identifiability.licence}.", markup=False)
-    for line in (taken_out(result), result.note, *(rate.text for rate in rates)):
+    owns = (f"{own}." for own in result.hidden_by_streams)
+    for line in (taken_out(result), result.note, *owns, *(rate.text for rate in rates)):
         if line:
             console.print(line, markup=False)
     console.print()

@@ -37,6 +37,7 @@ from graphws.actions.measures.equivariance import (
 )
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.probes import check_moved
+from graphws.actions.measures.streams import own_actions
 from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.problem import Problem, pose, read_probes
 from graphws.actions.search.almost_homomorphisms import linear_defect
@@ -236,4 +237,5 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
         probes,
         verdict,
         dict(rivals.end_to_end),
+        streams=own_actions(problem, best, {layer.space: layer.matched for layer in layers}),
     )
