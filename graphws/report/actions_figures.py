@@ -65,7 +65,7 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
 
 
 def draw_streams(owns: Sequence[OwnAction]) -> Figure:
-    """How many elements of its stream each weight matches by its own action, all writers match together, and chance does."""
+    """What each weight matches of its stream by its own action, beside all writers together and chance."""
     figure = Figure(figsize=(7.0, 1.2 + 0.3 * len(owns)), layout="constrained")
     axes, places = figure.subplots(), np.arange(len(owns))
     axes.barh(places, [own.matched / own.size for own in owns], 0.7, color=COLOURS["mirrored"], label="its own action")

@@ -77,8 +77,8 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
     if actions.streams:
         pictures.append(
             Picture(
-                "What each weight on a space that several write matches by its own action, beside the one action of the "
-                "space, and beside chance: the same weight with its other numbers in random orders.",
+                "What each weight on a space that several write matches by its own action, beside what the one action "
+                "of the space matches in all of them, and beside chance: the same weight, its other numbers shuffled.",
                 png(draw_streams(actions.streams)),
             )
         )

@@ -2,8 +2,8 @@
 
 One ρ acts on all of a stream, and one layer that does not follow hides what another does by itself.  So for every
 weight with an axis on the stream the action is solved for again from this weight alone, with the maps of its other axes
-as they were found.  What it matches is compared with chance: the same weight, its other axes' numbers in a random order and
-with random signs, has the same lengths and angles and no reason to know the group.
+as they were found.  What it matches is compared with chance: the same weight, its other axes' numbers in a random order
+and with random signs, has the same lengths and angles and no reason to know the group.
 """
 
 from __future__ import annotations

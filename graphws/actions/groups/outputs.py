@@ -1,0 +1,122 @@
+"""A group on outputs, output by output: one map of each output's features, and whether its positions move.
+
+A network may have several outputs, as a detector has classes and boxes, and an output may lie on another grid than the
+inputs do, as behind strides.  A group acts on all outputs side by side, in the graph's order, each of them flattened;
+or on the features of each alone, and then positions follow the inputs'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from graphws.actions.computation.features import features_of, run_network, why_not_followed
+from graphws.actions.groups.ends import end_space, numbers_of
+from graphws.actions.groups.symmetry import DataSymmetry, is_identity
+from graphws.errors import UsageError
+from graphws.graph import LinearMap, Monomial, NetworkGraph
+from graphws.graph.element import SpaceElement
+from graphws.operations.sampling import random_weights
+
+
+@dataclass(frozen=True, eq=False)
+class OutputPart:
+    """What a group does to one output.
+
+    Attributes:
+        value: The output's name; empty where the graph does not run.
+        space: The space of its features; empty where none labels them, and the group leaves it alone.
+        positions: Sizes of the axes of its positions.
+        elements: The map of each element of the group, of its features or of all that it holds.
+    """
+
+    value: str
+    space: str
+    positions: tuple[int, ...]
+    elements: tuple[SpaceElement, ...]
+
+
+def output_parts(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> list[OutputPart]:
+    """The parts of a group's action on outputs.
+
+    Args:
+        graph: The graph.
+        symmetry: The group.
+        shape: Shape of one input as the network reads it.
+
+    Raises:
+        UsageError: Where sizes do not fit, outputs are mixed, or what no space labels is not left alone.
+    """
+    if why_not_followed(graph) is not None:
+        return [OutputPart("", end_space(graph, None, reads=False).name, (), symmetry.output)]
+    features = features_of(graph)
+    positions = output_positions(graph, shape)
+    if len(graph.outputs) == 1:
+        name = graph.outputs[0]
+        space = features[name].space if name in features else ""
+        return [_checked(OutputPart(name, space, positions[name], symmetry.output), "outputs belong")]
+    alone = {name: numbers_of(graph, name) for name in graph.outputs}
+    whole = {
+        name: count * (torch.Size(positions[name]).numel() if name in features else 1) for name, count in alone.items()
+    }
+    counts = next((each for each in (alone, whole) if sum(each.values()) == size), None)
+    if counts is None:
+        has = ", ".join(f"{name}: {count}" for name, count in alone.items())
+        raise UsageError(f"the group acts on {size} outputs, the network writes {sum(alone.values())} ({has})")
+    found, start = [], 0
+    for name, count in counts.items():
+        parts = tuple(_part(element, start, count) for element in symmetry.output)
+        space = features[name].space if name in features else ""
+        found.append(_checked(OutputPart(name, space, positions[name], parts), f"output {name} belongs"))
+        start += count
+    return found
+
+
+def output_positions(graph: NetworkGraph, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The sizes of the axes of positions of every output that has features, for inputs of a shape; none for others."""
+    if all(_stated(graph, name) for name in (*graph.inputs, *graph.outputs)):
+        value = graph.value(graph.inputs[0])
+        assert value is not None
+        if tuple(value.shape[1:]) == shape:
+            return {name: _without_features(graph, name) for name in graph.outputs}
+    x = torch.zeros(1, *shape, dtype=torch.float64)
+    values = run_network(graph, random_weights(graph, 1, torch.Generator().manual_seed(0)), x, graph.outputs)
+    features = features_of(graph)
+    return {name: tuple(v.shape[2:-1]) if name in features else () for name, v in values.items()}
+
+
+def _stated(graph: NetworkGraph, name: str) -> bool:
+    value = graph.value(name)
+    return value is not None and all(isinstance(n, int) for n in value.shape[1:])
+
+
+def _without_features(graph: NetworkGraph, name: str) -> tuple[int, ...]:
+    features, value = features_of(graph).get(name), graph.value(name)
+    if features is None or value is None:
+        return ()
+    return tuple(int(n) for k, n in enumerate(value.shape) if k not in (0, features.axis))
+
+
+def _checked(part: OutputPart, which: str) -> OutputPart:
+    """The part; what no space labels, such as what several layers write side by side, can only be left alone."""
+    if not part.space and not all(is_identity(element) for element in part.elements):
+        raise UsageError(
+            f"the network's {which} to no one space: a group can only leave them alone (output: invariant)"
+        )
+    return part
+
+
+def _part(element: SpaceElement, start: int, count: int) -> SpaceElement:
+    """A diagonal block of a map."""
+    rows = slice(start, start + count)
+    refused = UsageError("the group mixes the network's outputs with one another: it must act on each by itself")
+    if isinstance(element, LinearMap):
+        block = element.weight[rows, rows]
+        if float(element.weight[rows].abs().sum() - block.abs().sum()) > 1e-9:
+            raise refused
+        return LinearMap(block)
+    perm = element.perm[rows] - start
+    if bool(((perm < 0) | (perm >= count)).any()):
+        raise refused
+    return Monomial(perm, None if element.scale is None else element.scale[rows])
