@@ -1,4 +1,4 @@
-"""Outputs on another grid than the inputs, and several of them: exact where planted, not beside, said where it stops."""
+"""Outputs on another grid than the inputs, and several of them."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ def test_same_says_what_the_shape_says():
     assert by_shape.verdict.outcome == "exact action"
     with pytest.raises(UsageError, match=r"the network writes 3 \(per pixel\) on a grid 5 x 5"):
         found(network("map", MIRROR), MIRROR, 9, {"shape": [3, 4, 4]}, probes=True)
+
+
+def test_decoys_move_the_pixels_of_outputs_too():
+    seen = found(network("map", MIRROR), MIRROR, 9, "same", probes=True)
+    assert list(seen.decoy_end_to_end)
+    assert min(seen.decoy_end_to_end.values()) > 0.1
+    assert all("taps" not in name for layer in seen.layers for name in layer.rivals)
 
 
 @pytest.mark.parametrize("broken", ["first", "second"])

@@ -133,7 +133,7 @@ def find_actions(
 
 
 def _on_other_grid(weights: Weights, shape: tuple[int, ...]) -> dict[str, list[int]] | None:
-    """The shape of the output where pictures go in and come out on another grid or with other channels; None elsewhere."""
+    """The shape of an output of pictures on another grid, or of other channels, than the inputs; None elsewhere."""
     graph = picture_view(weights).graph if weights.batch == 1 else weights.graph
     if not convolves(graph) or why_not_followed(graph) is not None or len(graph.outputs) != 1 or len(shape) != 3:
         return None

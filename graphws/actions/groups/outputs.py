@@ -7,12 +7,16 @@ or on the features of each alone, and then positions follow the inputs'.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from graphws.actions.computation.features import features_of, run_network, why_not_followed
 from graphws.actions.groups.ends import end_space, numbers_of
+from graphws.actions.groups.grid_moves import GridMove
+from graphws.actions.groups.picture_layout import outputs_by_channel, picture_map
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph
@@ -56,6 +60,7 @@ def output_parts(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, 
         name = graph.outputs[0]
         space = features[name].space if name in features else ""
         return [_checked(OutputPart(name, space, positions[name], symmetry.output), "outputs belong")]
+    size = symmetry.output[0].size
     alone = {name: numbers_of(graph, name) for name in graph.outputs}
     whole = {
         name: count * (torch.Size(positions[name]).numel() if name in features else 1) for name, count in alone.items()
@@ -71,6 +76,50 @@ def output_parts(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, 
         found.append(_checked(OutputPart(name, space, positions[name], parts), f"output {name} belongs"))
         start += count
     return found
+
+
+def following(
+    graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...], moves: Sequence[GridMove]
+) -> tuple[SpaceElement, ...]:
+    """A group's action on outputs with their pixels moved in another way, where it moves pixels of outputs.
+
+    Args:
+        graph: The graph of a network that convolves.
+        symmetry: The group.
+        shape: Shape of one input.
+        moves: The other move of each element.
+    """
+    parts = output_parts(graph, symmetry, shape)
+    first = all(not part.space or features_of(graph)[part.value].axis == 1 for part in parts if part.value)
+    whole = [part for part in parts if part.space and part.elements[0].size > graph.extent(part.space)]
+    if not whole or not first or any(isinstance(element, LinearMap) for element in symmetry.output):
+        return symmetry.output
+    found: list[SpaceElement] = []
+    for g, move in enumerate(moves):
+        perms, scales, start = list[Tensor](), list[Tensor](), 0
+        for part in parts:
+            perm, scale = _moved(graph, part, g, move) if part in whole else _plain(part.elements[g])
+            perms.append(perm + start)
+            scales.append(scale)
+            start += len(perm)
+        signs = torch.cat(scales)
+        found.append(Monomial(torch.cat(perms), None if bool((signs == 1).all()) else signs))
+    return tuple(found)
+
+
+def _moved(graph: NetworkGraph, part: OutputPart, g: int, move: GridMove) -> tuple[Tensor, Tensor]:
+    """The places and scales of an output's numbers, its channels mapped as before and its pixels by another move."""
+    there: tuple[int, int] = (1, *part.positions)[-2:]  # type: ignore[assignment]
+    channels = graph.extent(part.space)
+    perm, scale = _plain(picture_map(outputs_by_channel(graph, part.elements[g], there, part.value), channels)[1])
+    outer = move.on_pixels(*there).perm
+    return (perm.unsqueeze(1) * len(outer) + outer).flatten(), scale.repeat_interleave(len(outer))
+
+
+def _plain(element: SpaceElement) -> tuple[Tensor, Tensor]:
+    assert isinstance(element, Monomial)
+    ones = torch.ones(element.size, dtype=torch.float64)
+    return element.perm, ones if element.scale is None else element.scale.double()
 
 
 def output_positions(graph: NetworkGraph, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
