@@ -30,7 +30,7 @@ def nearest_orthogonal(scores: Tensor) -> Tensor:
         return found
     try:
         left, _, right = torch.linalg.svd(scores)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         left, right = _decomposed(scores)
     return torch.matmul(left, right)
 

@@ -140,7 +140,10 @@ def _on_other_grid(weights: Weights, shape: tuple[int, ...]) -> dict[str, list[i
     features = features_of(graph).get(graph.outputs[0])
     if features is None or features.axis != 1:
         return None
-    sizes = output_positions(graph, shape)[graph.outputs[0]]
+    try:
+        sizes = output_positions(graph, shape)[graph.outputs[0]]
+    except UsageError:  # which is said where inputs are looked at
+        return None
     whole = [graph.extent(features.space), *sizes]
     return {"shape": whole} if len(sizes) == 2 and whole != list(shape) else None
 

@@ -18,7 +18,7 @@ from graphws.actions.groups.ends import end_space, numbers_of
 from graphws.actions.groups.grid_moves import GridMove
 from graphws.actions.groups.picture_layout import outputs_by_channel, picture_map
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
-from graphws.errors import UsageError
+from graphws.errors import GraphError, UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement
 from graphws.operations.sampling import random_weights
@@ -123,14 +123,21 @@ def _plain(element: SpaceElement) -> tuple[Tensor, Tensor]:
 
 
 def output_positions(graph: NetworkGraph, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The sizes of the axes of positions of every output that has features, for inputs of a shape; none for others."""
+    """The sizes of the axes of positions of every output that has features, for inputs of a shape; none for others.
+
+    Raises:
+        UsageError: Where the network does not run on these.
+    """
     if all(_stated(graph, name) for name in (*graph.inputs, *graph.outputs)):
         value = graph.value(graph.inputs[0])
         assert value is not None
         if tuple(value.shape[1:]) == shape:
             return {name: _without_features(graph, name) for name in graph.outputs}
     x = torch.zeros(1, *shape, dtype=torch.float64)
-    values = run_network(graph, random_weights(graph, 1, torch.Generator().manual_seed(0)), x, graph.outputs)
+    try:
+        values = run_network(graph, random_weights(graph, 1, torch.Generator().manual_seed(0)), x, graph.outputs)
+    except GraphError as error:
+        raise UsageError(f"the network does not run on inputs {shape}: {error}") from error
     features = features_of(graph)
     return {name: tuple(v.shape[2:-1]) if name in features else () for name, v in values.items()}
 

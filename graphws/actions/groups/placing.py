@@ -239,8 +239,8 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
     if len(graph.inputs) != 1 or graph.inputs[0] not in features_of(graph):
         raise UsageError(f"no space labels the features of the network's inputs{why_no_end(graph)}")
-    parts = output_parts(graph, symmetry, shape)
     layout = picture_layout(graph, shape, graph.inputs[0])
+    parts = output_parts(graph, symmetry, shape)
     read = features_of(graph)[graph.inputs[0]].space
     grid, maps, moves = layout.grid, [], []
     joined = grids(graph)
