@@ -15,7 +15,7 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, run_network, why_not_analysed
+from graphws.actions.computation.features import features_of, run_network, why_not_followed
 from graphws.actions.computation.latent_values import LatentValue, covariances, latent_values
 from graphws.actions.groups.placing import Placed, place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
@@ -164,7 +164,7 @@ def pose(
     metrics = {"weights": balanced_metric(view)}
     drawn = _random_inputs(graph, placed.shape)
     posed = partial(Problem, moved, view, gauge, placed, fixed, metrics, random_inputs=drawn)
-    unable = why_not_analysed(graph)
+    unable = why_not_followed(graph)
     if unable is not None:
         probes = None if data is None else _checked(data, placed)
         outputs = () if module is None or probes is None else _outputs_of(module, given, placed, _second_half(probes))

@@ -132,7 +132,8 @@ def _show(result: Actions, rates: list[LieFigures]) -> None:
         console.print(f"{which}: {result.identifiability.standing}.", markup=False)
     if result.adjunction is not None:
         console.print(str(result.adjunction), markup=False)
-    for line in (taken_out(result), result.note, *(rate.text for rate in rates)):
+    owns = (f"{own}." for own in result.hidden_by_streams)
+    for line in (taken_out(result), result.note, *owns, *(rate.text for rate in rates)):
         if line:
             console.print(line, markup=False)
     console.print()

@@ -138,6 +138,8 @@ class LinearMap:
 
     def compose(self, other: LinearMap) -> LinearMap:
         """self after other."""
+        if self._families is not None and other.weight.ndim == 2:
+            return LinearMap(self.apply(other.weight.unsqueeze(0), 1, 1).squeeze(0))
         return LinearMap(self.weight @ other.weight)
 
     def inverse(self) -> LinearMap:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from graphws.actions.measures.categories import CATEGORIES
 from graphws.actions.measures.layer_errors import LayerFigures
+from graphws.actions.measures.streams import OwnAction
 from graphws.graph import Monomial
 
 COLOURS = {
@@ -58,6 +59,22 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
     axes.set_xlim(-0.5, len(layers) - 0.5)
     axes.set(ylabel="relative error", title="How far each layer is from equivariant")
     axes.grid(axis="y", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def draw_streams(owns: Sequence[OwnAction]) -> Figure:
+    """What each weight matches of its stream by its own action, beside all writers together and chance."""
+    figure = Figure(figsize=(7.0, 1.2 + 0.3 * len(owns)), layout="constrained")
+    axes, places = figure.subplots(), np.arange(len(owns))
+    axes.barh(places, [own.matched / own.size for own in owns], 0.7, color=COLOURS["mirrored"], label="its own action")
+    shared = [own.all_matched / own.size for own in owns]
+    axes.barh(places, shared, 0.35, color=COLOURS["self-symmetric"], label="all that is written, together")
+    axes.plot([own.chance / own.size for own in owns], places, "|", color="0.3", ms=12, label="chance")
+    axes.set_yticks(places, [f"{own.parameter} {'→' if own.writes else '←'} {own.space}" for own in owns])
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="share matched", title="Each weight on a shared space, by itself")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

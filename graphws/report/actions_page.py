@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from graphws.actions.analysis.result import Actions
 from graphws.actions.lie import LieFigures
 from graphws.graph import Monomial
-from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
+from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters, draw_streams
 from graphws.report.figures import png
 from graphws.report.page import Page, Picture, Table, html
 
@@ -74,6 +74,14 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
                 png(draw_categories(actions.layers, generator)),
             )
         )
+    if actions.streams:
+        pictures.append(
+            Picture(
+                "What each weight on a space that several write matches by its own action, beside what the one action "
+                "of the space matches in all of them, and beside chance: the same weight, its other numbers shuffled.",
+                png(draw_streams(actions.streams)),
+            )
+        )
     filters = _filters(actions, shape, generator)
     if filters is not None:
         pictures.append(filters)
@@ -87,6 +95,7 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
         "found by": actions.origin,
         **_theory(actions),
         "orbits of neurons": _orbits(actions),
+        **{f"own action of {own.parameter} on {own.space}": str(own) for own in actions.hidden_by_streams},
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
         "decoys": "the least error, and the largest share carried, of groups that the network has no reason to know",
         "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",

@@ -309,3 +309,38 @@ def test_errors():
     with pytest.raises(UsageError) as error:
         identifiability(Weights(bare, two.select([0]).tensors), normal(5, 2))
     assert str(error.value) == ("probes cannot be used: the graph holds no operations")
+
+
+@pytest.mark.parametrize(
+    ("last", "proven"),
+    [
+        (nn.Identity(), True),
+        (nn.Unflatten(-1, (2, 2)), True),
+        (nn.Softmax(-1), False),
+        (nn.LogSoftmax(-1), False),
+        (nn.LayerNorm(4), False),
+        (nn.Sigmoid(), False),
+    ],
+)
+def test_nothing_is_proven_behind_steps_that_no_theorem_is_about(last, proven):
+    """A softmax forgets what all logits share: adding a row to all of the last layer's leaves the function."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4), last).double()
+    x = torch.randn(7, 5, dtype=torch.float64)
+    weights = convert(network, x[:2]).weights
+    report = identifiability(weights, x)
+    assert report.theorem.name == "hyperbolic tangent"
+    assert report.theorem.proven == proven
+    assert proven == ("begin and end in a linear map" not in report.theorem.remark)
+    if isinstance(last, nn.Softmax):
+        before = network(x)
+        with torch.no_grad():
+            network[2].weight += torch.randn(6, dtype=torch.float64)
+        assert torch.allclose(network(x), before)
+
+
+def test_steps_before_the_first_layer_are_named():
+    network = nn.Sequential(nn.Softmax(-1), nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 4))
+    report = identifiability(convert(network, torch.randn(2, 5)).weights)
+    assert not report.theorem.proven
+    assert report.theorem.remark.endswith("this one also has softmax")

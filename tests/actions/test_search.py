@@ -9,12 +9,13 @@ from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.equivariance import layer_errors, weight_errors
 from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
-from graphws.actions.search.projection import homomorphism, linear_defect, newton
+from graphws.actions.search.almost_homomorphisms import linear_defect, newton
+from graphws.actions.search.projection import homomorphism
 from graphws.actions.search.search import Candidate, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
 from graphws.graph import GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import compose
-from graphws.matching import Score, families
+from graphws.matching import Score, families, nearest_orthogonal
 from graphws.matching.match import same_map
 from graphws.operations import forward, mlp_graph
 from tests.actions.planting import Case, attention, linear_gap, pictures, rng, violation
@@ -237,3 +238,60 @@ def test_a_refinement_that_only_fits_noise_is_left(monkeypatch: pytest.MonkeyPat
     assert not alike(here, on)
     errors.append(max(weight_errors(nothing, on.maps).values()))
     assert errors[1] > 0.98 * errors[0]
+
+
+def _nested(parents: int, size: int, noise: float, seed: int = 0) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Orthogonal matrices of blocks, nearly a homomorphism of Z4: it turns the parents and a basis inside of each."""
+    drawn = rng(seed)
+    table = torch.tensor([[(g + h) % 4 for h in range(4)] for g in range(4)])
+    bases = torch.linalg.qr(torch.randn(parents, size, size, generator=drawn, dtype=torch.float64))[0]
+    found = []
+    for g in range(4):
+        whole = torch.zeros(parents, size, parents, size, dtype=torch.float64)
+        for i in range(parents):
+            j = (i + g) % 4 + 4 * (i // 4)
+            gap = noise * torch.randn(size, size, generator=drawn, dtype=torch.float64) if g else 0.0
+            left, _, right = torch.linalg.svd(bases[i] @ bases[j].mT + gap)
+            whole[i, :, j] = left @ right
+        found.append(whole.reshape(parents * size, parents * size))
+    return found, table
+
+
+def test_newton_by_blocks_does_what_it_does_on_whole_matrices():
+    noisy, table = _nested(8, 3, 0.05)
+    whole, by_blocks = newton(noisy, table, orthogonal=True), newton(noisy, table, orthogonal=True, parents=8)
+    assert linear_defect(noisy, table, 8) == pytest.approx(linear_defect(noisy, table), rel=1e-9)
+    assert linear_defect(noisy, table, 8) > 0.01
+    for a, b in zip(whole, by_blocks, strict=True):
+        assert torch.allclose(a, b, atol=1e-9)
+        assert torch.equal(a.abs() > 1e-9, b.abs() > 1e-9)
+    assert max(linear_defect(by_blocks, table), linear_defect(whole, table)) < 1e-13
+
+
+def test_newton_takes_matrices_that_are_no_blocks_as_wholes():
+    noisy, table = _nested(8, 3, 0.05)
+    turn = torch.linalg.qr(torch.randn(24, 24, generator=rng(3), dtype=torch.float64))[0]
+    mixed = [turn @ matrix @ turn.mT for matrix in noisy]
+    for a, b in zip(newton(mixed, table, orthogonal=True), newton(noisy, table, orthogonal=True), strict=True):
+        assert torch.allclose(a, turn @ b @ turn.mT, atol=1e-9)
+    for a, b in zip(
+        newton(mixed, table, orthogonal=True, parents=8), newton(mixed, table, orthogonal=True), strict=True
+    ):
+        assert torch.allclose(a, b, atol=1e-9)
+
+
+def test_what_is_no_homomorphism_has_a_defect():
+    noisy, table = _nested(8, 3, 0.0)
+    assert linear_defect(noisy, table, 8) < 1e-13
+    wrong = [noisy[0], noisy[2], noisy[1], noisy[3]]
+    assert linear_defect(wrong, table, 8) > 0.5
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-9, 0.02, 0.2, 3.0])
+def test_the_nearest_orthogonal_matrix_is_the_polar_factor(gap: float):
+    turned = torch.linalg.qr(torch.randn(4, 6, 6, generator=rng(1), dtype=torch.float64))[0]
+    scores = turned + gap * torch.randn(4, 6, 6, generator=rng(2), dtype=torch.float64)
+    left, _, right = torch.linalg.svd(scores)
+    found = nearest_orthogonal(scores)
+    assert torch.allclose(found, left @ right, atol=1e-11)
+    assert torch.allclose(found.mT @ found, torch.eye(6, dtype=torch.float64), atol=1e-13)

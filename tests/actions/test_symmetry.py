@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.groups.naming import named_symmetry
-from graphws.actions.groups.symmetry import DataSymmetry, close
+from graphws.actions.groups.symmetry import DataSymmetry, close, is_identity
 from graphws.actions.groups.symmetry_file import read_symmetry
 from graphws.errors import UsageError
 from graphws.graph import LinearMap, Monomial
@@ -352,3 +352,12 @@ def test_a_file_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UsageError) as error:
         read_symmetry(str(file))
     assert str(error.value) == f"{file}: larger than 12 bytes"
+
+
+def test_an_identity_is_told_without_a_matrix():
+    """Of pictures of 3 x 512 x 512 a matrix would take terabytes."""
+    places = torch.arange(3 << 18)
+    assert is_identity(Monomial(places))
+    assert is_identity(Monomial(places, torch.ones(len(places))))
+    assert not is_identity(Monomial(places.flip(0)))
+    assert not is_identity(Monomial(places, -torch.ones(len(places))))

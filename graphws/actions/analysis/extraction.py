@@ -20,8 +20,10 @@ from torch import Tensor
 
 from graphws.actions.analysis.reduced_network import reduced_network
 from graphws.actions.analysis.result import Actions
-from graphws.actions.groups.ends import output_size
+from graphws.actions.computation.features import features_of, why_not_followed
+from graphws.actions.groups.ends import numbers_of, output_size
 from graphws.actions.groups.naming import named_symmetry
+from graphws.actions.groups.outputs import output_positions
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.identifiability import identifiability
@@ -38,10 +40,11 @@ from graphws.actions.measures.equivariance import (
 )
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.probes import check_moved
-from graphws.actions.pictures.joined_axes import picture_view
+from graphws.actions.measures.streams import own_actions
+from graphws.actions.pictures.joined_axes import convolves, picture_view
 from graphws.actions.problem import Problem, pose, read_probes
+from graphws.actions.search.almost_homomorphisms import linear_defect
 from graphws.actions.search.linear_action import linear_errors
-from graphws.actions.search.projection import linear_defect
 from graphws.actions.search.search import Candidate, search
 from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, find_null_figures, matched
 from graphws.actions.verdict.reached_layers import given_ends, layers_among_steps, layers_behind, reads_of_layers
@@ -99,7 +102,8 @@ def find_actions(
     shape = tuple(int(n) for n in input_shape)
     rng = generator or torch.Generator().manual_seed(0)
     if not isinstance(group, DataSymmetry):
-        group = named_symmetry(group, shape, output, outputs=output_size(weights.graph))
+        acting = _on_other_grid(weights, shape) if output == "same" else None
+        group = named_symmetry(group, shape, acting or output, outputs=output_size(weights.graph))
     if data is not None:
         check_moved(group, data)
     smaller = None
@@ -130,11 +134,35 @@ def find_actions(
     )
 
 
+def _on_other_grid(weights: Weights, shape: tuple[int, ...]) -> dict[str, list[int]] | None:
+    """The shape of an output of pictures on another grid, or of other channels, than the inputs; None elsewhere."""
+    graph = picture_view(weights).graph if weights.batch == 1 else weights.graph
+    if not convolves(graph) or why_not_followed(graph) is not None or len(graph.outputs) != 1 or len(shape) != 3:
+        return None
+    features = features_of(graph).get(graph.outputs[0])
+    if features is None or features.axis != 1:
+        return None
+    try:
+        sizes = output_positions(graph, shape)[graph.outputs[0]]
+    except UsageError:  # which is said where inputs are looked at
+        return None
+    whole = [graph.extent(features.space), *sizes]
+    return {"shape": whole} if len(sizes) == 2 and whole != list(shape) else None
+
+
+def _extent(graph: NetworkGraph, space: str) -> int:
+    """Elements of a space, or numbers of an output that no space labels and that goes by its own name."""
+    named = {each.name for each in graph.spaces}
+    return graph.extent(space) if space in named else numbers_of(graph, space)
+
+
 def _defect(problem: Problem, best: Candidate, space: str) -> float:
     """How far ρ on a space is from a homomorphism."""
     table, elements = problem.table, [maps[space] for maps in best.maps]
     if any(isinstance(element, LinearMap) for element in elements):
-        return linear_defect([element.matrix() for element in elements], table)
+        parent = problem.graph.space(space).parent
+        parents = 1 if parent is None else problem.graph.extent(parent)
+        return linear_defect([element.matrix() for element in elements], table, parents)
     pairs = [(g, h) for g in range(problem.order) for h in range(problem.order)]
     wrong = [not same_map(compose(elements[g], elements[h]), elements[int(table[g, h])]) for g, h in pairs]
     return sum(wrong) / len(wrong)
@@ -160,7 +188,7 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
     for space, error in errors.items():
         family = roots.get(space)
         kinds: dict[str, Tensor] = {}
-        share, needed, unmatched, defect, negated, size = 1.0, 1.0, 0.0, 0.0, 0.0, graph.extent(space)
+        share, needed, unmatched, defect, negated, size = 1.0, 1.0, 0.0, 0.0, 0.0, _extent(graph, space)
         if family is not None:
             size = graph.space(family.root).size
             alone = best.unmatched[family.root]
@@ -236,4 +264,5 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
         probes,
         verdict,
         dict(rivals.end_to_end),
+        streams=own_actions(problem, best, {layer.space: layer.matched for layer in layers}),
     )

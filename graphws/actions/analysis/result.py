@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphws.actions.identifiability import IdentifiabilityReport
 from graphws.actions.identifiability.adjunction import Adjunction
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
+from graphws.actions.measures.streams import OwnAction
 from graphws.actions.reduction import Reduction
 from graphws.actions.verdict.verdict import Verdict
 from graphws.errors import UsageError
@@ -47,6 +48,7 @@ class Actions:
             moves the probes.
         reduction: What was taken out of the network given before the search; None where nothing was.  The elements act
             on the reduced network, and ``reduction.lift(element)`` on the one given.
+        streams: The own action of every weight on a space that several write, as a residual stream.
     """
 
     group: str
@@ -65,6 +67,7 @@ class Actions:
     note: str = ""
     reduction: Reduction | None = None
     adjunction: Adjunction | None = None
+    streams: tuple[OwnAction, ...] = ()
 
     @property
     def generators(self) -> dict[str, GroupElement]:
@@ -143,6 +146,7 @@ class Actions:
             "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
             "adjunction": None if self.adjunction is None else self.adjunction.to_dict(),
             "layers": [self._layer(layer) for layer in self.layers],
+            "streams": [_finite(asdict(own)) for own in self.streams],
             "parameters": self._parameter_errors(),
         }
 
@@ -201,8 +205,13 @@ class Actions:
         """JSON text, indented; numbers that are not finite become null."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
+    @property
+    def hidden_by_streams(self) -> tuple[OwnAction, ...]:
+        """The weights that match more by themselves than all that write their stream do together, and than chance."""
+        return tuple(own for own in self.streams if own.matched > max(own.all_matched, own.chance))
+
     def __str__(self) -> str:
-        return self.verdict.text
+        return "\n".join([self.verdict.text, *(f"{own}." for own in self.hidden_by_streams)])
 
 
 def map_to_dict(element: SpaceElement | None) -> dict[str, Any] | None:

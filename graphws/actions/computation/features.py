@@ -108,6 +108,16 @@ def why_not_analysed(graph: NetworkGraph) -> str | None:
     return None
 
 
+def why_not_followed(graph: NetworkGraph) -> str | None:
+    """Why a graph cannot be run for a search of actions, which follows any number of outputs; None where it can."""
+    reason = why_not(graph)
+    if reason:
+        return reason
+    if len(graph.inputs) != 1 or not graph.outputs:
+        return f"it has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs: an analysis follows one input"
+    return None
+
+
 def turned(graph: NetworkGraph, name: str, value: Tensor) -> Tensor:
     """A value (1, points, …) with its features last, if it has some."""
     features = features_of(graph).get(name)

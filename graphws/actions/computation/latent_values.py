@@ -180,6 +180,6 @@ def covariances(graph: NetworkGraph, *runs: Mapping[str, Tensor]) -> dict[str, T
 
 def centred_norm(value: Tensor) -> Tensor:
     """‖h - mean‖, the mean over points and positions."""
-    rows = value.flatten(0, -2)
+    rows = (value if value.is_floating_point() else value.double()).flatten(0, -2)
     norm: Tensor = (rows - rows.mean(0)).norm()
-    return norm.clamp_min(torch.finfo(value.dtype).tiny)
+    return norm.clamp_min(torch.finfo(rows.dtype).tiny)

@@ -155,8 +155,12 @@ def _explained(
     grid: GridMove | None,
     sizes: Sequence[tuple[int, int]],
 ) -> PositionMove | None:
-    if value.shape != wanted.shape or not value.is_floating_point():
+    if value.shape != wanted.shape:
         return None
+    if not value.is_floating_point():
+        if not bool((value != value.flatten()[0]).any()):  # numbers that are all one tell no move from another
+            return None
+        value, wanted = value.double(), wanted.double()
     if features is not None and features.space in maps:
         value = maps[features.space].apply(value, value.ndim - 1, features.power)
     if features is not None:

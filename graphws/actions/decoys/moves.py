@@ -17,8 +17,9 @@ from collections.abc import Sequence
 import torch
 
 from graphws.actions.decoys.shuffled import overlap, same_action
-from graphws.actions.groups.grid_moves import SQUARE
+from graphws.actions.groups.grid_moves import SQUARE, grid_move
 from graphws.actions.groups.moves import channel_permutation
+from graphws.actions.groups.outputs import following
 from graphws.actions.groups.picture_layout import picture_layout, picture_map
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
@@ -64,8 +65,15 @@ def picture_decoys(
         if places & known or overlap([inputs[0], *earlier], inputs[1:]) == 1:
             continue
         name = ", ".join(f"{key} as {move}" for key, move in zip(keys, tried[number], strict=True))
+        outputs = symmetry.output
+        if not same:
+            turns = [grid_move(picture_map(element, channels)[0], layout.grid) for element in inputs]
+            try:
+                outputs = following(graph, symmetry, tuple(shape), turns)
+            except UsageError:  # outputs on a grid on which the decoy does not act
+                continue
         inputs = tuple(layout.as_given(element) for element in inputs)
-        outputs = inputs if same else symmetry.output
+        outputs = inputs if same else outputs
         decoy = DataSymmetry(name, symmetry.words, symmetry.table, symmetry.generators, inputs, outputs)
         if _fits(graph, decoy, shape):
             found.append(decoy)

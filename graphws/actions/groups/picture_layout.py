@@ -61,12 +61,15 @@ def picture_layout(graph: NetworkGraph, shape: tuple[int, ...], end: str) -> Pic
     return PictureLayout(channels, (1, *rest)[-2:], order)  # type: ignore[arg-type]
 
 
-def outputs_by_channel(graph: NetworkGraph, output: SpaceElement, grid: tuple[int, int]) -> SpaceElement:
+def outputs_by_channel(
+    graph: NetworkGraph, output: SpaceElement, grid: tuple[int, int], value: str | None = None
+) -> SpaceElement:
     """A map of output pictures, which may have their channels last, as one of (channels, rows, columns)."""
-    features = features_of(graph)[graph.outputs[0]]
+    end = value or graph.outputs[0]
+    features = features_of(graph)[end]
     sides = list(grid[1:] if on_lines(graph) else grid)
     sides.insert(features.axis - 1, graph.extent(features.space))
-    return picture_layout(graph, tuple(sides), graph.outputs[0]).by_channel(output)
+    return picture_layout(graph, tuple(sides), end).by_channel(output)
 
 
 def picture_map(element: SpaceElement, channels: int) -> tuple[Tensor, SpaceElement]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import features_of, is_reached, run_network, why_not_analysed
+from graphws.actions.computation.features import features_of, is_reached, run_network, why_not_followed
 from graphws.actions.computation.position_moves import (
     AxisMove,
     Moves,
@@ -26,6 +26,7 @@ from graphws.actions.computation.position_moves import (
 from graphws.actions.groups.ends import end_space, patch_side, why_no_end
 from graphws.actions.groups.factors import factor, reordered
 from graphws.actions.groups.grid_moves import GridMove, grid_move
+from graphws.actions.groups.outputs import OutputPart, output_parts
 from graphws.actions.groups.picture_layout import outputs_by_channel, picture_layout, picture_map
 from graphws.actions.groups.symmetry import DataSymmetry, is_identity
 from graphws.actions.pictures.joined_axes import TAPS, convolves, grids
@@ -98,7 +99,7 @@ def position_axes(graph: NetworkGraph) -> int:
 
 def _with_moves(graph: NetworkGraph, placed: Placed) -> Placed:
     """The moves of values, with every free space moved that counts positions."""
-    if why_not_analysed(graph) is not None:
+    if why_not_followed(graph) is not None:
         return placed
     found, stopped = _measured(graph, placed), ""
     if any(move is None for each in found for move in each.values()):
@@ -107,18 +108,17 @@ def _with_moves(graph: NetworkGraph, placed: Placed) -> Placed:
         if _broken(again) < _broken(found):
             placed, found = wider, again
         stopped = broken_at(graph, found)
-    out = graph.outputs[0]
-    stated = (_stated_move(graph, placed, g) for g in range(placed.symmetry.order))
+    parts = output_parts(graph, placed.symmetry, placed.shape)
     found = tuple(
-        {**each, out: move} if each.get(out) is None else each for each, move in zip(found, stated, strict=True)
+        {**each, **{p.value: _stated_move(graph, placed, g, p) for p in parts if each.get(p.value) is None}}
+        for g, each in enumerate(found)
     )
     return replace(placed, moves=found, stopped=stopped)
 
 
-def _stated_move(graph: NetworkGraph, placed: Placed, g: int) -> PositionMove:
-    """How the group says that the positions of outputs move, where no move gets through to them."""
-    features = features_of(graph).get(graph.outputs[0])
-    if features is None or placed.symmetry.output[g].size == graph.extent(features.space):
+def _stated_move(graph: NetworkGraph, placed: Placed, g: int, part: OutputPart) -> PositionMove:
+    """How the group says that the positions of an output move, where no move gets through to it."""
+    if not part.space or part.elements[g].size == graph.extent(part.space):
         return PositionMove()
     if placed.grids and placed.grids[g].grid[0] > 1:
         return PositionMove(grid=placed.grids[g])
@@ -172,21 +172,28 @@ def _feature_maps(graph: NetworkGraph, placed: Placed) -> set[tuple[int, int]]:
 def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
     size = symmetry.input[0].size
     read = end_space(graph, size, reads=True)
-    _check_outputs(graph, symmetry)
-    written = end_space(graph, symmetry.output[0].size, reads=False)
-    maps: list[dict[str, SpaceElement]] = [
-        {read.name: a, written.name: b} for a, b in zip(symmetry.input, symmetry.output, strict=True)
-    ]
+    parts = output_parts(graph, symmetry, (size,))
+    maps: list[dict[str, SpaceElement]] = [{read.name: element} for element in symmetry.input]
+    for part in parts:
+        if len(parts) == 1 and part.space:
+            written = end_space(graph, symmetry.output[0].size, reads=False).name
+        elif part.space and part.elements[0].size == graph.extent(part.space):
+            written = part.space
+        elif part.space:
+            has = graph.extent(part.space)
+            raise UsageError(f"the group acts on {part.elements[0].size} numbers of an output of {has}")
+        else:
+            continue
+        for g, element in enumerate(part.elements):
+            _set(maps[g], written, element)
     return Placed(symmetry, tuple(maps), None, (size,))
 
 
-def _check_outputs(graph: NetworkGraph, symmetry: DataSymmetry) -> None:
-    """Outputs that no one space labels, such as those of several layers side by side, can only be left alone."""
-    unlabelled = why_not_analysed(graph) is None and graph.outputs[0] not in features_of(graph)
-    if unlabelled and not all(is_identity(element) for element in symmetry.output):
-        raise UsageError(
-            "the network's outputs belong to no one space: a group can only leave them alone (output: invariant)"
-        )
+def _set(maps: dict[str, SpaceElement], space: str, element: SpaceElement) -> None:
+    """Adds a map of an output's space; the outputs and inputs that share one must be moved alike."""
+    if space in maps and not torch.equal(maps[space].matrix(), element.matrix()):
+        raise UsageError(f"the group moves the features of {space!r} in two ways, at two ends of the network")
+    maps[space] = element
 
 
 def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -> Placed:
@@ -214,13 +221,13 @@ def _place_tokens(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int,
         for space in graph.spaces:
             if space.role == "token" and not space.moves and graph.extent(space.name) == tokens:
                 maps[-1][space.name] = Monomial(tau)
-    _place_outputs(graph, symmetry, maps, moved, order, tokens)
+    _place_outputs(graph, symmetry, maps, moved, order, tokens, shape)
     return Placed(symmetry, tuple(maps), tuple(moved), shape)
 
 
 def _token_space(graph: NetworkGraph, shape: tuple[int, ...], patch: int | None) -> Space | None:
     """The space of the features of tokens; None where they are read as parts of something else, such as pairs."""
-    runs = why_not_analysed(graph) is None
+    runs = why_not_followed(graph) is None
     if runs and patch is None and graph.inputs[0] not in features_of(graph):
         value = graph.value(graph.inputs[0])
         if value is not None and len(shape) == 2 and shape[-1] == value.shape[-1]:
@@ -232,29 +239,38 @@ def _place_pictures(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[in
     """The group as maps of channels, taps and pixels: each element moves pictures and maps their channels."""
     if len(graph.inputs) != 1 or graph.inputs[0] not in features_of(graph):
         raise UsageError(f"no space labels the features of the network's inputs{why_no_end(graph)}")
-    _check_outputs(graph, symmetry)
     layout = picture_layout(graph, shape, graph.inputs[0])
-    read, written = features_of(graph)[graph.inputs[0]].space, end_space(graph, None, reads=False).name
+    parts = output_parts(graph, symmetry, shape)
+    read = features_of(graph)[graph.inputs[0]].space
     grid, maps, moves = layout.grid, [], []
     joined = grids(graph)
-    for element, output in zip(symmetry.input, symmetry.output, strict=True):
+    for g, element in enumerate(symmetry.input):
         pixels, colours = picture_map(layout.by_channel(element), layout.channels)
         move = grid_move(pixels, grid)
         found: dict[str, SpaceElement] = {read: colours}
         for name, size in joined.items():
             found[name] = move.on_taps(*size) if graph.space(name).role == TAPS else move.on_pixels(*size)
-        if output.size == graph.extent(written):
-            found[written] = output
-        elif output.size == graph.extent(written) * grid[0] * grid[1]:
-            outer, found[written] = picture_map(outputs_by_channel(graph, output, grid), graph.extent(written))
-            if grid_move(outer, grid) != move:
-                raise UsageError("the group moves the pixels of outputs in another way than those of inputs")
-        else:
-            has = graph.extent(written)
-            raise UsageError(f"the group acts on {output.size} outputs, the network writes {has} (per pixel)")
+        for part in parts:
+            if part.space:
+                _set(found, part.space, _on_channels(graph, part, g, move, grid))
         maps.append(found)
         moves.append(move)
     return Placed(symmetry, tuple(maps), None, shape, tuple(moves))
+
+
+def _on_channels(graph: NetworkGraph, part: OutputPart, g: int, move: GridMove, grid: tuple[int, int]) -> SpaceElement:
+    """What an element does to the channels of an output, which may lie on another grid than the inputs."""
+    output, channels = part.elements[g], graph.extent(part.space)
+    if output.size == channels:
+        return output
+    there: tuple[int, int] = (1, *part.positions)[-2:] if part.positions else grid  # type: ignore[assignment]
+    if output.size != channels * there[0] * there[1]:
+        on = f" on a grid {there[0]} x {there[1]}" if part.positions else ""
+        raise UsageError(f"the group acts on {output.size} outputs, the network writes {channels} (per pixel){on}")
+    outer, psi = picture_map(outputs_by_channel(graph, output, there, part.value or None), channels)
+    if not torch.equal(outer, move.on_pixels(*there).perm):
+        raise UsageError("the group moves the pixels of outputs in another way than those of inputs")
+    return psi
 
 
 def _place_outputs(
@@ -264,21 +280,24 @@ def _place_outputs(
     moved: list[Tensor],
     order: Tensor,
     tokens: int,
+    shape: tuple[int, ...],
 ) -> None:
     """Adds the map of the output space: all of an output, or its features where outputs are tokens."""
-    _check_outputs(graph, symmetry)
-    written = end_space(graph, None, reads=False)
-    size, features = symmetry.output[0].size, graph.extent(written.name)
-    for g, element in enumerate(symmetry.output):
-        if size == features:
-            maps[g][written.name] = element
-        elif size == tokens * features:
-            tau, psi = factor(reordered(element, order) if size == len(order) else element, tokens, features)
-            if not torch.equal(tau, moved[g]):
-                raise UsageError("the group permutes output tokens in another way than input tokens")
-            maps[g][written.name] = psi
-        else:
-            raise UsageError(f"the group acts on {size} outputs, the network writes {features} (per token)")
+    for part in output_parts(graph, symmetry, shape):
+        if not part.space:
+            continue
+        features = graph.extent(part.space)
+        for g, element in enumerate(part.elements):
+            if element.size == features:
+                _set(maps[g], part.space, element)
+            elif element.size == tokens * features:
+                whole = reordered(element, order) if element.size == len(order) else element
+                tau, psi = factor(whole, tokens, features)
+                if not torch.equal(tau, moved[g]):
+                    raise UsageError("the group permutes output tokens in another way than input tokens")
+                _set(maps[g], part.space, psi)
+            else:
+                raise UsageError(f"the group acts on {element.size} outputs, the network writes {features} (per token)")
 
 
 def _patch_order(order: Tensor, shape: tuple[int, ...], patch: int) -> Tensor:

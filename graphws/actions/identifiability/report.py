@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.actions.computation.features import run_network, why_not_analysed
+from graphws.actions.computation.features import run_network, why_not_followed
 from graphws.actions.computation.latent_values import latent_values
 from graphws.actions.identifiability.bypass import bypass_constant, negated_share, nonlinearity
 from graphws.actions.identifiability.conditions import Condition, conditions
@@ -196,8 +196,10 @@ def _standing(
 
 def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
     """The activation of every space that has one, as far as the steps say it."""
-    if why_not_analysed(graph) is None:
-        made = [(latent.space, latent.activation) for latent in latent_values(graph)[:-1]]
+    if why_not_followed(graph) is None:
+        made = [
+            (latent.space, latent.activation) for latent in latent_values(graph) if latent.value not in graph.outputs
+        ]
     else:
         simple = [(space.name, layer_of(graph, space.name)) for space in graph.spaces if space.moves]
         made = [(name, layer.activation) for name, layer in simple if layer is not None]
@@ -207,7 +209,7 @@ def _activations(graph: NetworkGraph) -> list[tuple[str, Operation]]:
 def _values(graph: NetworkGraph, tensors: Mapping[str, Tensor], probe: Tensor | None) -> Mapping[str, Tensor] | None:
     if probe is None:
         return None
-    why = why_not_analysed(graph)
+    why = why_not_followed(graph)
     if why is not None:
         raise UsageError(f"probes cannot be used: {why}")
     weights = Weights(graph, {name: x.unsqueeze(0) for name, x in tensors.items()})

@@ -9,8 +9,9 @@ I's conjecture 5.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from graphws.actions.identifiability.ends import last_step, steps_at_ends
 from graphws.actions.pictures.joined_axes import convolves
 from graphws.graph import Action, NetworkGraph, Operation
 from graphws.operations import action_of
@@ -133,6 +134,24 @@ def theorem_for(
         widths: Of the hidden layers; empty where the graph is no MLP.
         bypassing: Whether some activation has σ(x) - σ(-x) proportional to x, and is not odd.
     """
+    found = _of_layers(graph, activations, widths, bypassing)
+    if not found.proven:
+        return found
+    if widths:
+        others = steps_at_ends(graph, activations)
+    else:  # attention
+        last = last_step(graph)
+        others = [] if last is None or last.kind == "linear" else [last.kind]
+    if not others:
+        return found
+    remark = f"the theorem is about networks that begin and end in a linear map, this one also has {', '.join(others)}"
+    return replace(found, proven=False, remark=f"{found.remark}; {remark}" if found.remark else remark)
+
+
+def _of_layers(
+    graph: NetworkGraph, activations: Sequence[Operation], widths: Sequence[int], bypassing: bool
+) -> Theorem:
+    """What is known about the layers, whatever comes before and behind them."""
     kinds = {operation.kind for operation in activations}
     heads = [space.size for space in graph.spaces if space.role in ("head", "heads")]
     if heads and not widths:

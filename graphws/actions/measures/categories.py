@@ -82,10 +82,20 @@ def _cosine(
     scale = (sums[1] * sums[2]).clamp_min(0).sqrt()
     tiny = torch.finfo(scale.dtype).tiny
     reaches = [bounded(float(r)) ** 2 for r in sums[3] / sums[1].clamp_min(tiny)]
-    cosine = sums[0] / scale.clamp_min(tiny)
-    beside = 1 - (1 - cosine) / torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
-    cosine = torch.where(beside < 1 - _HALF**2, beside, cosine)
+    squared = torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
+    cosine = measured_from_reach(sums[0] / scale.clamp_min(tiny), squared)
     return torch.where(scale > 0, cosine, torch.zeros_like(scale)), bool(sums[1].any())
+
+
+def measured_from_reach(cosine: Tensor, squared: Tensor | float) -> Tensor:
+    """Cosines of which those that are more than half as far from 1 as unrelated weights are measured from these.
+
+    Args:
+        cosine: The cosines.
+        squared: r², how far the group moves what is read.
+    """
+    beside = 1 - (1 - cosine) / squared
+    return torch.where(beside < 1 - _HALF**2, beside, cosine)
 
 
 def negated_copies(problem: Problem, space: str) -> Tensor:

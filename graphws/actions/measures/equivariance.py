@@ -103,7 +103,7 @@ def layer_errors(problem: Problem, maps: Sequence[Maps], *, held: bool = False) 
             got = recompute(latent, problem.weights, source, problem.points(held=held))
             wanted = apply_features(problem, g, latent, base, maps[g])
             reach = reach_of_values((runs[0][name], source(name)) for name in latent.starts)
-            found.append(float((got - wanted).norm() / centred_norm(base)) / reach)
+            found.append(float(distance(got, wanted) / centred_norm(base)) / reach)
         errors[latent.space] = max(errors.get(latent.space, 0.0), largest(found))
     return errors
 
@@ -126,7 +126,7 @@ def cumulative_errors(problem: Problem, maps: Sequence[Maps]) -> dict[str, float
         base = problem.held[0][latent.value]
         for g in range(1, problem.order):
             wanted = apply_features(problem, g, latent, base, maps[g])
-            gap = float((problem.held[g][latent.value] - wanted).norm() / centred_norm(base)) / problem.reaches[g]
+            gap = float(distance(problem.held[g][latent.value], wanted) / centred_norm(base)) / problem.reaches[g]
             errors[latent.space] = largest([errors.get(latent.space, 0.0), gap])
     return errors
 
@@ -137,7 +137,7 @@ def end_to_end_error(problem: Problem) -> float | None:
         return _error_of_outputs(problem, problem.outputs, problem.reaches)
     if not problem.held or not problem.layers:
         return None
-    return _error_of_runs(problem, [run[problem.layers[-1].value] for run in problem.held], problem.reaches)
+    return _error_of_runs(problem, problem.held, problem.reaches)
 
 
 def error_on_random_inputs(problem: Problem) -> float | None:
@@ -146,21 +146,31 @@ def error_on_random_inputs(problem: Problem) -> float | None:
     if problem.random_outputs:
         error = _error_of_outputs(problem, problem.random_outputs, reaches)
     elif problem.layers:
-        out, symmetry = problem.layers[-1].value, problem.placed.symmetry
-        runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), [out])[out] for g in range(problem.order)]
+        names, symmetry = problem.graph.outputs, problem.placed.symmetry
+        runs = [problem.run(symmetry.on_inputs(g, problem.random_inputs), names) for g in range(problem.order)]
         error = _error_of_runs(problem, runs, reaches)
     else:
         return None
     return error if math.isfinite(error) else None
 
 
-def _error_of_runs(problem: Problem, runs: Sequence[Tensor], reaches: Sequence[float]) -> float:
-    """From the values of the output on inputs that each element has moved."""
-    out, found = problem.layers[-1], [0.0]
-    for g in range(1, problem.order):
-        gap = (runs[g] - apply_features(problem, g, out, runs[0], problem.fixed[g])).norm()
-        found.append(float(gap / centred_norm(runs[0])) / reaches[g])
+def _error_of_runs(problem: Problem, runs: Sequence[Mapping[str, Tensor]], reaches: Sequence[float]) -> float:
+    """From the values of the outputs on inputs that each element has moved; of several outputs the largest error."""
+    found = [0.0]
+    for out in (latent for latent in problem.layers if latent.value in problem.graph.outputs):
+        base = runs[0][out.value]
+        for g in range(1, problem.order):
+            gap = distance(runs[g][out.value], apply_features(problem, g, out, base, problem.fixed[g]))
+            found.append(float(gap / centred_norm(base)) / reaches[g])
     return largest(found)
+
+
+def distance(first: Tensor, second: Tensor) -> Tensor:
+    """‖a - b‖, of whole numbers and truth values too."""
+    if not first.is_floating_point():
+        first, second = first.double(), second.double()
+    gap: Tensor = (first - second).norm()
+    return gap
 
 
 def _error_of_outputs(problem: Problem, given: Sequence[Tensor], reaches: Sequence[float]) -> float:
@@ -186,13 +196,19 @@ def is_constant(problem: Problem) -> bool:
     elif not problem.layers:
         return False
     elif problem.runs:
-        outputs = torch.cat([run[problem.layers[-1].value] for run in (*problem.runs, *problem.held)], 1)
+        outputs = torch.cat([_side_by_side(problem, run) for run in (*problem.runs, *problem.held)], 1)
     else:
-        outputs = problem.run(problem.random_inputs)[problem.graph.outputs[0]]
+        outputs = _side_by_side(problem, problem.run(problem.random_inputs))
     size = float(outputs.abs().max())
     if size == 0 or not math.isfinite(size):
         return size == 0
     return float(centred_norm(outputs / size)) <= _CONSTANT * float((outputs / size).norm())
+
+
+def _side_by_side(problem: Problem, run: Mapping[str, Tensor]) -> Tensor:
+    """All outputs of a run; one of them where there is no other, several as (1, points, numbers)."""
+    values = [run[name].to(problem.weights.floating) for name in problem.graph.outputs]
+    return values[0] if len(values) == 1 else torch.cat([value.flatten(2) for value in values], 2)
 
 
 def moved_value(problem: Problem, runs: Sequence[Mapping[str, Tensor]], name: str, g: int, maps: Maps) -> Tensor:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from graphws.actions.computation.latent_values import LatentValue, centred_norm, recompute
-from graphws.actions.measures.equivariance import apply_features
+from graphws.actions.measures.equivariance import apply_features, distance
 from graphws.actions.measures.reach import reach_of_values
 from graphws.actions.problem import Problem
-from graphws.actions.search.projection import linear_defect, newton
+from graphws.actions.search.almost_homomorphisms import linear_defect, newton
 
 KEPT = 0.9999
 """Share of a latent value's variance that the fitted directions hold."""
@@ -82,7 +82,7 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
     """The layer errors with fitted linear actions on hidden latent values, and the defects of the fits, by space."""
     if not problem.runs:
         return {}, {}
-    fitted = {w.value: fit_linear_action(problem, w) for w in problem.layers[:-1]}
+    fitted = {w.value: fit_linear_action(problem, w) for w in problem.layers if w.value not in problem.graph.outputs}
     errors: dict[str, float] = {}
     for latent in problem.layers:
         base = problem.held[0][latent.value]
@@ -100,7 +100,7 @@ def linear_errors(problem: Problem) -> tuple[dict[str, float], dict[str, float]]
             else:
                 wanted = apply_features(problem, g, latent, base, problem.fixed[g])
             reach = reach_of_values((problem.held[0][name], source(name)) for name in latent.starts)
-            worst = max(worst, float((got - wanted).norm() / centred_norm(base)) / reach)
+            worst = max(worst, float(distance(got, wanted) / centred_norm(base)) / reach)
         errors[latent.space] = max(errors.get(latent.space, 0.0), worst)
     return errors, _defects(problem.layers, fitted)
 

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphws.actions.search.almost_homomorphisms import newton
 from graphws.graph import Action, LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement, compose
-from graphws.matching import Family, Score, assign_family, nearest_orthogonal
+from graphws.matching import Family, Score, assign_family
 from graphws.matching.assignment import FamilySolver, best_permutation, placed_blocks, signs_of
 
 Maps = dict[str, SpaceElement]
@@ -156,43 +157,11 @@ def homomorphism(
     maps = [_with_identity(graph, family, k, unmatched) for k in maps]
     for name in family.spaces:
         if isinstance(maps[1][name], LinearMap):
-            corrected = newton([k[name].matrix() for k in maps], table, orthogonal=True)
+            parent = graph.space(name).parent
+            parents = 1 if parent is None else graph.extent(parent)
+            corrected = newton([k[name].matrix() for k in maps], table, orthogonal=True, parents=parents)
             maps = [{**k, name: LinearMap(c)} for k, c in zip(maps, corrected, strict=True)]
     return maps, unmatched
-
-
-def newton(matrices: Sequence[Tensor], table: Tensor, *, orthogonal: bool = False, rounds: int = 12) -> list[Tensor]:
-    """An almost-homomorphism made one: N_g <- mean_h N_gh N_h⁻¹, as long as the defect falls.
-
-    Args:
-        matrices: N_g for each element of the group, invertible.
-        table: The group's multiplication table, 0 the identity.
-        orthogonal: Whether the matrices are orthogonal and shall stay so.
-        rounds: At most so many steps.
-    """
-    current, m = [matrix.clone() for matrix in matrices], len(table)
-    defect = linear_defect(current, table)
-    for _ in range(rounds):
-        inverses = [matrix.mT if orthogonal else torch.linalg.pinv(matrix) for matrix in current]
-        new = [torch.stack([current[int(table[g, h])] @ inverses[h] for h in range(m)]).mean(0) for g in range(m)]
-        if orthogonal:
-            new = [nearest_orthogonal(matrix) for matrix in new]
-        improved = linear_defect(new, table)
-        if not improved < defect:
-            break
-        current, defect = new, improved
-    return current
-
-
-def linear_defect(matrices: Sequence[Tensor], table: Tensor) -> float:
-    """The largest ‖N_g N_h - N_gh‖ / ‖N_gh‖."""
-    m = len(table)
-    gaps = [
-        float((matrices[g] @ matrices[h] - matrices[int(table[g, h])]).norm() / matrices[int(table[g, h])].norm())
-        for g in range(m)
-        for h in range(m)
-    ]
-    return max(gaps)
 
 
 def _votes(maps: Sequence[Maps], g: int, table: Tensor, inverse: Sequence[int]) -> dict[str, Tensor]:
