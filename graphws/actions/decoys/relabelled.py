@@ -8,8 +8,9 @@ of ρ, the action found and these decoys are exchangeable, and the rank of its e
     p = (1 + number of decoys with an error as small) / (1 + number of decoys).
 
 So a layer in the middle is judged on what comes in, as a decoy of the whole network cannot: that one may leave the
-middle as it is, without any error there.  Two limits: a space of few elements has few relabellings, so its p-value
-stays large; and a space that ρ leaves as it is has none.
+middle as it is, without any error there.  Behind a layer that breaks the symmetry it is the outputs that say how a
+layer must act, so the *backward* null relabels what a layer writes, and solves for what it reads.  Two limits: a space
+of few elements has few relabellings, so its p-value stays large; and a space that ρ leaves as it is has none.
 
 The error is that of weights, weighed by probes where there are any, and neuron by neuron by what is read of it:
 (Σ_i s_i (1 - cos_i))^½, cos_i being the cosine of neuron i with its image (`measures.categories.similarity`) and s_i
@@ -19,13 +20,13 @@ its share of what readers get (`measures.needs`).  It is 0 for exact layers, σ 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from graphws.actions.groups.symmetry import is_identity
 from graphws.actions.measures.categories import similarity
+from graphws.actions.measures.layer_errors import Relabelled
 from graphws.actions.measures.needs import needed_shares
 from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.search.search import Candidate
@@ -33,81 +34,70 @@ from graphws.graph import LinearMap, Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement, compose
 from graphws.matching import Family, Metric, assign_family, families, family_scores
 
-RELABELLINGS = 39
-"""Decoys of each layer; the smallest p-value is 1/40."""
-
-
-@dataclass(frozen=True)
-class Relabelled:
-    """A layer's error beside those of relabelled decoys.
-
-    Attributes:
-        error: That of the action found, in weights; the largest over generators.
-        decoys: The decoys' errors, in order; fewer than `RELABELLINGS` where there are not so many.
-    """
-
-    error: float
-    decoys: tuple[float, ...]
-
-    @property
-    def least(self) -> float:
-        """The smallest error of a decoy."""
-        return self.decoys[0]
-
-    @property
-    def p_value(self) -> float:
-        """The share of decoys, the action found among them, whose error is as small."""
-        return (1 + sum(decoy <= self.error for decoy in self.decoys)) / (1 + len(self.decoys))
+RELABELLINGS = 19
+"""Decoys of each layer; the smallest p-value is 1/20."""
 
 
 def relabelled_errors(
-    problem: Problem, best: Candidate, *, generator: torch.Generator, count: int = RELABELLINGS
+    problem: Problem, best: Candidate, spaces: Sequence[str], *, generator: torch.Generator, backward: bool = False
 ) -> dict[str, Relabelled]:
-    """The evidence for each layer, by the space that it writes; none for layers that read nothing that is moved.
+    """The evidence for some layers, by the spaces that they write; none for one whose null has nothing to relabel.
 
     Args:
         problem: The problem.
         best: The action found.
+        spaces: The layers.
         generator: Source of the relabellings.
-        count: At most so many decoys a layer.
+        backward: Whether what a layer writes is relabelled, and what it reads solved for.
     """
     graph, found = problem.view.graph, dict[str, Relabelled]()
-    roots = {name for family in families(graph) for name in family.spaces}
-    given = {a.space for p in graph.parameters for a in p.axes if a.power > 0} - roots
-    for family in (*families(graph), *(Family(name, (name,)) for name in sorted(given))):
-        evidence = _evidence(problem, best, family, family.root in roots, generator, count)
+    known = {name: family for family in families(graph) for name in family.spaces}
+    names = {space.name for space in graph.spaces}
+    for space in spaces:
+        if space in found or space not in names:
+            continue
+        family = known.get(space, Family(space, (space,)))
+        evidence = _evidence(problem, best, family, known, generator, backward)
         if evidence is not None:
-            found.update(dict.fromkeys(family.spaces, evidence))
+            found.update({name: evidence for name in family.spaces if name in spaces})
     return found
 
 
 def _evidence(
-    problem: Problem, best: Candidate, family: Family, solved: bool, generator: torch.Generator, count: int
+    problem: Problem,
+    best: Candidate,
+    family: Family,
+    known: Mapping[str, Family],
+    generator: torch.Generator,
+    backward: bool,
 ) -> Relabelled | None:
-    """The evidence for what writes one family, which is solved for anew or given."""
+    """The evidence for what writes one family."""
     graph, metric = problem.view.graph, problem.metrics.get("probes", problem.metrics["weights"])
     read = _read_by(graph, family)
-    moving = [name for name in read if any(name in maps and not is_identity(maps[name]) for maps in best.maps)]
+    moving = [name for name in (family.spaces if backward else read) if _is_moved(best, name)]
     if not moving:
         return None
+    sought = list(dict.fromkeys(known[name] for name in read if name in known)) if backward else [family]
+    sought = [each for each in sought if each.root in known]
     shares = needed_shares(problem, family, problem.moments)
-    picked = list(problem.placed.symmetry.generators.values())
-    chosen = [best.maps[g] for g in picked]
-    errors: list[float] = []
-    known = [_print(chosen, moving)]
-    for _ in range(2 * count):
-        if len(errors) == count:
+    chosen = [best.maps[g] for g in problem.placed.symmetry.generators.values()]
+    marks, errors = [_print(chosen, moving)], list[float]()
+    for _ in range(2 * RELABELLINGS):
+        if len(errors) == RELABELLINGS:
             break
         orders = _relabelling(graph, moving, generator)
         images = [{**maps, **_conjugated(maps, orders)} for maps in chosen]
         mark = _print(images, moving)
-        if any(torch.equal(mark, other) for other in known):
+        if any(torch.equal(mark, other) for other in marks):
             continue
-        known.append(mark)
-        if solved:
-            images = [{**maps, **_solved(problem, family, maps, metric)} for maps in images]
+        marks.append(mark)
+        images = [{**maps, **_solved(problem, sought, family if backward else None, maps, metric)} for maps in images]
         errors.append(_error(problem, family, images, shares, metric))
-    return Relabelled(_error(problem, family, chosen, shares, metric), tuple(sorted(errors))) if errors else None
+    return Relabelled(_error(problem, family, chosen, shares, metric), tuple(sorted(errors)))
+
+
+def _is_moved(best: Candidate, space: str) -> bool:
+    return any(space in maps and not is_identity(maps[space]) for maps in best.maps)
 
 
 def _error(problem: Problem, family: Family, images: Sequence[Maps], shares: Tensor, metric: Metric) -> float:
@@ -116,14 +106,23 @@ def _error(problem: Problem, family: Family, images: Sequence[Maps], shares: Ten
     return max(max(gap, 0.0) ** 0.5 for gap in gaps)
 
 
-def _solved(problem: Problem, family: Family, maps: Maps, metric: Metric) -> Maps:
-    """The best map of a family, from what writes it; without the homomorphism, so decoys do at least as well."""
-    known = {name: element for name, element in maps.items() if name not in family.spaces}
-    scores = family_scores(problem.view, problem.view, family, known, metric=metric, side="in")
-    if not scores:
-        return {}
-    device = problem.weights.device
-    return {name: on_device(found, device) for name, found in assign_family(problem.graph, family, scores).items()}
+def _solved(problem: Problem, sought: Sequence[Family], writer: Family | None, maps: Maps, metric: Metric) -> Maps:
+    """The best maps of some families from what writes them, or from the weights by which another one reads them.
+
+    No homomorphism is asked for, so decoys do at least as well as they could.
+    """
+    graph, found = problem.view.graph, Maps()
+    for family in sought:
+        known = {name: element for name, element in maps.items() if name not in family.spaces}
+        if writer is not None:
+            here = {name for name in known if name in writer.spaces or not graph.lineage(name)[0].moves}
+            known = {name: element for name, element in known.items() if name in here}
+        side: str = "in" if writer is None else "out"
+        scores = family_scores(problem.view, problem.view, family, known, metric=metric, side=side)  # type: ignore[arg-type]
+        if scores:
+            solved = assign_family(problem.graph, family, scores)
+            found |= {name: on_device(element, problem.weights.device) for name, element in solved.items()}
+    return found
 
 
 def _read_by(graph: NetworkGraph, family: Family) -> list[str]:
@@ -136,15 +135,19 @@ def _read_by(graph: NetworkGraph, family: Family) -> list[str]:
 
 
 def _relabelling(graph: NetworkGraph, spaces: Sequence[str], generator: torch.Generator) -> Maps:
-    """A random relabelling of some spaces: nested elements follow their parents, free spaces are shuffled."""
-    drawn = graph.group().random(generator).maps
+    """A random relabelling of some spaces: nested elements follow their parents, bases are turned within them."""
+    drawn: Mapping[str, SpaceElement] = {}
+    if any(graph.space(name).parent is not None for name in spaces):
+        drawn = graph.group().random(generator).maps
     orders: Maps = {}
     for name in spaces:
         extent = graph.extent(name)
-        if graph.lineage(name)[0].moves and name in drawn:
-            orders[name] = drawn[name]
-        else:
-            orders[name] = Monomial(torch.randperm(extent, generator=generator))
+        order = drawn.get(name) or Monomial(torch.randperm(extent, generator=generator))
+        if graph.space(name).moves and graph.space(name).action.value == "linear":
+            turns = torch.randn(extent // graph.space(name).size, *[graph.space(name).size] * 2, generator=generator)
+            blocks = torch.linalg.qr(turns.double())[0]
+            order = compose(order, LinearMap(torch.block_diag(*blocks)))
+        orders[name] = order
     return orders
 
 
@@ -164,11 +167,8 @@ def _print(images: Sequence[Maps], spaces: Sequence[str]) -> Tensor:
     """Numbers that tell maps of some spaces apart."""
     parts = []
     for maps in images:
-        for name in spaces:
-            here = maps.get(name)
-            if here is None:
-                continue
-            point = torch.arange(1, here.size + 1, dtype=torch.float64)
+        for here in (maps[name] for name in spaces if name in maps):
+            point = torch.arange(1, here.size + 1, dtype=torch.float64).sqrt()
             moved = on_device(here, torch.device("cpu")).apply(point.unsqueeze(0), 1, 1)
             parts.append((moved.flatten() * 1e6).round())
     return torch.cat(parts)

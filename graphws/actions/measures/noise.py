@@ -1,9 +1,9 @@
 """What noise alone would do: how far a perfect action is from equivariant once its weights are a little off.
 
-A function amplifies what is wrong in its weights, layer after layer: noise of 10 % that leaves every neuron in its place
-may change the outputs of a deep network by their whole spread.  So errors on inputs are read beside those of a *perfect*
-action with as much noise.  The weights are averaged over the group, θ̄ = mean_g ρ(g) θ, which the action leaves alone
-exactly; what is left, θ - θ̄, comes back with random signs, number by number:
+A function amplifies what is wrong in its weights, layer after layer: noise of 10 % that leaves every neuron in its
+place may change the outputs of a deep network by half of their spread.  So errors on inputs are read beside those of a
+*perfect* action with as much noise.  The weights are averaged over the group, θ̄ = mean_g ρ(g) θ, which the action
+leaves alone exactly; what is left, θ - θ̄, comes back with random signs, number by number:
 
     θ' = θ̄ + (m / (m - 1))^½ s ⊙ (θ - θ̄),   s = ±1 at random,
 
