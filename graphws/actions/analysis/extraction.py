@@ -11,7 +11,7 @@ no action found
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -151,8 +151,8 @@ def _noise(
     """What noise alone would do; measured where something is neither exact nor unrelated."""
     if all(layer.k_error <= EXACT for layer in layers):
         return NoiseFigures(perfect=0.0)
-    seen = [layer.relabelled for layer in layers if layer.relabelled is not None and layer.k_error > EXACT]
-    if not any(evidence.error <= HALF * evidence.least for evidence in seen):
+    seen = [each for layer in layers if layer.k_error > EXACT for each in (layer.relabelled, layer.backward)]
+    if not any(evidence is not None and evidence.error <= HALF * evidence.least for evidence in seen):
         return NoiseFigures()
     return noise_figures(problem, best.maps, generator=generator)
 
@@ -161,11 +161,12 @@ def _with_backward(
     problem: Problem,
     best: Candidate,
     layers: Sequence[LayerFigures],
-    ends: Sequence[LayerFigures],
+    moving: Container[str],
     links: Links,
     generator: torch.Generator,
 ) -> list[LayerFigures]:
     """The layers with backward evidence, for those that the inputs do not explain, where outputs are moved."""
+    ends = [layer for layer in layers if layer.space not in moving]
     moved = {end.space for end in ends} & set(links.given)
     linked = good_layers(layers, ends, links)
     open_layers = [layer.space for layer in layers if layer.space not in linked]
@@ -241,10 +242,9 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int,
         problem.placed.stopped,
         layers_among_steps(problem),
     )
+    layers = _with_backward(problem, best, layers, roots, links, generator)
     noise = _noise(problem, best, layers, generator)
     layers = [replace(layer, noise=noise.layers.get(layer.space)) for layer in layers]
-    ends = [layer for layer in layers if layer.space not in roots]
-    layers = _with_backward(problem, best, layers, ends, links, generator)
     ends = [layer for layer in layers if layer.space not in roots]
     hidden = [layer for layer in layers if layer.space in roots]
     figures = WholeFigures(whole, on_random, list(rivals.end_to_end.values()), noise, is_constant(problem))

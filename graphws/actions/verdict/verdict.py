@@ -215,8 +215,8 @@ def judge(
         behind=frozenset(links.behind),
         through=links.through,
         against=against,
-        on_probes=whole.on_probes,
-        on_random=whole.on_random,
+        on_probes=None if whole.constant else whole.on_probes,
+        on_random=None if whole.constant else whole.on_random,
         expected=whole.expected,
     )
     outcome: Outcome = "no action found"

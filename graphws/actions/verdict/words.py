@@ -66,7 +66,7 @@ def in_words(found: Findings, outcome: str) -> str:
         worst = max(layer.k_error for layer in found.hidden)
         return (
             f"Exact action: {found.group} acts on every layer by the intertwiners of its activation "
-            f"(largest error {worst:.1e}){_beside_decoys(found)}.{_trivially(found)}{_whole(found)}"
+            f"(largest error {worst:.1e}){_beside_decoys(found)}.{_whole(found)}{_trivially(found)}"
         )
     if outcome == "action found":
         worst = max(layer.k_error for layer in found.hidden)
@@ -74,7 +74,7 @@ def in_words(found: Findings, outcome: str) -> str:
         return (
             f"Action found: {found.group} acts on every layer by the intertwiners of its activation, approximately "
             f"(largest error {worst:.2g}{_evidence(found)}){_beside_decoys(found)}."
-            f"{_trivially(found)}{_whole(found)}{unseen}"
+            f"{_whole(found)}{unseen}{_trivially(found)}"
         )
     whys = "; ".join(_why(layer, found) for layer in found.every if layer.space not in found.good)
     if outcome == "action in part":
@@ -82,7 +82,7 @@ def in_words(found: Findings, outcome: str) -> str:
         rest = f" Not identified on {whys}." if whys else ""
         return (
             f"Action in part: {found.group} acts {where(found)}. Identified on {listed(parts)}.{rest}"
-            f"{_trivially(found)}{_whole(found)}"
+            f"{_whole(found)}{_trivially(found)}"
         )
     linear = [layer.space for layer in found.hidden if found.outcomes[layer.space] == "linear only"]
     bypass = f" A linear action explains {listed(linear)}, but none by neurons was identified." if linear else ""
