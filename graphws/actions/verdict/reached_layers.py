@@ -93,6 +93,13 @@ def given_ends(problem: Problem) -> set[str]:
     return set(problem.graph.inputs) | given
 
 
+def moved_outputs(problem: Problem) -> bool:
+    """Whether the group moves outputs, so that they say something about the layers before them."""
+    features = features_of(problem.graph)
+    ends = {features[name].space for name in problem.graph.outputs if name in features} & set(problem.placed.maps[0])
+    return any(not is_identity(maps[space]) for maps in problem.placed.maps for space in ends)
+
+
 def layers_behind(problem: Problem) -> set[str]:
     """The layers none of whose values the group's move of positions reaches, whatever their weights say."""
     features = features_of(problem.graph)

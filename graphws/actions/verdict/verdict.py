@@ -18,9 +18,9 @@ moves.  So a symmetry that one layer breaks holds *up to* that layer, and again 
 
 What reads the inputs (or writes outputs that explain what is before them) must also do better than other groups on
 pictures: smooth filters match their mirror image better than shuffled pixels, and just as well turned upside down.  So
-its K-error is below 0.15 and at most half of every decoy's (by weight errors, where decoys act on weights alone), or
-matched neurons carry three times as much as under any decoy, and no decoy leaves a smaller error (fewer than four match
-by chance, and count only with an error below 0.3).  Without decoys it must be below 0.15.
+its K-error is at most half of every decoy's (by weight errors, where decoys act on weights alone), or matched neurons
+carry three times as much as under any decoy, and no decoy leaves a smaller error (fewer than four match by chance, and
+count only with an error below 0.3).  Without decoys it must be below 0.15.
 
 A space of few elements has too few relabellings for a p-value of 0.05.  Then layers below 0.15, and at most half of
 each decoy, are found where every layer is found or as small.
@@ -174,7 +174,7 @@ def _beats_decoys(layer: LayerFigures) -> bool:
     beside = layer.weight_error if rival.weights else layer.k_error
     enough = layer.matched * layer.size >= FEW or layer.k_error <= EQUIVARIANT
     many = enough and layer.carried >= TIMES * rival.carried and beside <= rival.k_error
-    return many or (layer.k_error <= SMALL and beside <= HALF * rival.k_error)
+    return many or beside <= HALF * rival.k_error
 
 
 def judge(
