@@ -34,8 +34,13 @@ MOST_FILTERS = 256
 """Filters that are drawn at most."""
 
 
-def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
-    """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good."""
+def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -> Figure:
+    """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good.
+
+    Args:
+        layers: The layers.
+        breaks_at: Those that the symmetry breaks at, each behind a line.
+    """
     figure = Figure(figsize=(max(5.0, 1.5 + 1.3 * len(layers)), 3.4), layout="constrained")
     axes = figure.subplots()
     marks = [(place, mark) for place, layer in enumerate(layers) for mark in _marks(layer)]
@@ -56,6 +61,13 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
         axes.set_ylim(0, None)
     axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
     axes.set_xlim(-0.5, len(layers) - 0.5)
+    for place, layer in enumerate(layers):
+        if layer.space in breaks_at:
+            axes.axvline(place - 0.5, color="#c0392b", lw=1.2, ls="--")
+            axes.annotate(
+                "breaks here", (place - 0.46, 0.99), xycoords=("data", "axes fraction"), color="#c0392b",
+                fontsize=9, va="top",
+            )  # fmt: skip
     axes.set(ylabel="relative error", title="How far each layer is from equivariant")
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -74,6 +86,10 @@ def _marks(layer: LayerFigures) -> list[_Mark]:
     """What stands above a layer's name."""
     label = "decoys, by weights" if layer.best_rival and layer.best_rival.weights else "decoys"
     marks = [_Mark(rival.k_error, label, "0.65", "-") for rival in layer.rivals.values()]
+    if layer.relabelled is not None and layer.relabelled.decoys:
+        marks.append(_Mark(layer.relabelled.least, "relabelled, in weights", "0.45", "_"))
+    if layer.noise is not None:
+        marks.append(_Mark(layer.noise, "perfect but for noise", "#e9a49b", "o"))
     marks.append(_Mark(layer.k_error, "by neurons (K-error)", "#c0392b", "o"))
     if layer.gl_error is not None:
         marks.append(_Mark(layer.gl_error, "by a matrix (GL-error)", "#2c6fbb", "D"))

@@ -85,8 +85,9 @@ def test_at_an_end_other_groups_are_rivals_too() -> None:
         at_end = layer("a", error, 2.0, rival=rival)
         assert fit_of(at_end, at_end=True) == fit
         assert fit_of(at_end) == "found"
-    few = replace(layer("a", 0.4, 2.0, rival=CLOSE), size=3)
+    few = replace(layer("a", 0.4, 2.0, rival=DecoyFigures(0.7, 0.1, 0.1)), size=3)
     assert fit_of(few, at_end=True) is None  # three neurons match by chance
+    assert fit_of(replace(few, size=4), at_end=True) == "found"
     in_weights = replace(layer("a", 0.1, 2.0, rival=DecoyFigures(0.5, 0.9, 0.9, weights=True)), weight_error=0.3)
     assert fit_of(in_weights, at_end=True) is None  # decoys of weights are read beside weight errors
 

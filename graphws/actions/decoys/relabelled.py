@@ -75,7 +75,7 @@ def _evidence(
     graph, metric = problem.view.graph, problem.metrics.get("probes", problem.metrics["weights"])
     read = _read_by(graph, family)
     moving = [name for name in (family.spaces if backward else read) if _is_moved(best, name)]
-    if not moving:
+    if not moving or not read:
         return None
     sought = list(dict.fromkeys(known[name] for name in read if name in known)) if backward else [family]
     sought = [each for each in sought if each.root in known]

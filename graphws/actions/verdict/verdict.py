@@ -75,6 +75,7 @@ class Verdict:
         ends: The same of layers whose action is given, as that of the outputs is.
         breaks_at: The layers that do not follow although what they read does; none where all do.
         trivial: The layers that have the action and in which no element moves.
+        by_outputs: The layers that have it because what reads them says so, and not what they read.
     """
 
     outcome: Outcome
@@ -83,6 +84,7 @@ class Verdict:
     ends: Mapping[str, LayerOutcome] = field(default_factory=dict)
     breaks_at: tuple[str, ...] = ()
     trivial: tuple[str, ...] = ()
+    by_outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def judge(
         outcomes=outcomes,
         good=frozenset(good),
         fitting=frozenset(space for space, fit in fits.items() if fit),
-        breaks_at=() if against else _breaks(every, good, links),
+        breaks_at=() if against else _breaks(every, fits, good, links),
+        by_outputs=frozenset(good - reached_layers(_ahead(every, links, fits), links.reads, links.given, ())),
         behind=frozenset(links.behind),
         through=links.through,
         against=against,
@@ -232,6 +235,7 @@ def judge(
         {layer.space: outcomes[layer.space] for layer in ends},
         found.breaks_at,
         found.trivial,
+        tuple(x.space for x in every if x.space in found.by_outputs),
     )
 
 
@@ -247,13 +251,19 @@ def good_layers(every: Sequence[LayerFigures], ends: Sequence[LayerFigures], lin
 
     Those that read nothing, as a learned query, are linked to nothing: they count beside others only.
     """
-    fits = _counted(every, links)
     given = {end.space for end in ends}
+    fits = _counted(every, links)
     away = {space for space in given if fits.get(space) is None}
-    ahead = {space for space, fit in fits.items() if fit and not away & set(links.among.get(space, ()))}
+    ahead = _ahead(every, links, fits)
     back = {x.space for x in every if fit_of(x, at_end=x.space in given, backward=True) in ("exact", "found")}
     good = reached_layers(ahead, links.reads, links.given, back) - set(links.behind)
     return good if any(links.reads.get(space) for space in good - away) else set()
+
+
+def _ahead(every: Sequence[LayerFigures], links: Links, fits: Mapping[str, Fit | None]) -> set[str]:
+    """The layers that fit what they read, and whose steps hold no other layer that does not."""
+    away = {layer.space for layer in every if layer.action == "given" and not fits[layer.space]}
+    return {space for space, fit in fits.items() if fit and not away & set(links.among.get(space, ()))}
 
 
 def _outcome(layer: LayerFigures, fits: Mapping[str, Fit | None], good: Collection[str]) -> LayerOutcome:
@@ -262,12 +272,16 @@ def _outcome(layer: LayerFigures, fits: Mapping[str, Fit | None], good: Collecti
     return "linear only" if layer.gl_error is not None and layer.gl_error <= SMALL else "none"
 
 
-def _breaks(every: Sequence[LayerFigures], good: Collection[str], links: Links) -> tuple[str, ...]:
+def _breaks(
+    every: Sequence[LayerFigures], fits: Mapping[str, Fit | None], good: Collection[str], links: Links
+) -> tuple[str, ...]:
     """The layers that are not good although all that they read is, or is given."""
     layers = {layer.space for layer in every}
-    known = (set(good) | set(links.given)) - (layers - set(good))
+    alone = {space for space, fit in fits.items() if fit and not links.reads.get(space)}
+    known = (set(good) | set(links.given) | alone) - (layers - set(good) - alone)
     reads = {space: set(links.reads.get(space, ())) & (layers | set(links.given)) - {space} for space in layers}
-    return tuple(x.space for x in every if x.space not in good and reads[x.space] <= known)
+    open_layers = [x.space for x in every if x.space not in good and not fits[x.space]]
+    return tuple(space for space in open_layers if reads[space] <= known)
 
 
 def _against(whole: WholeFigures, exact: bool, through: str) -> str:

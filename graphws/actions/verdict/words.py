@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphws.actions.measures.layer_errors import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures, Relabelled
 
 _EXACT = 1e-6
 _HALF = 0.5
@@ -24,6 +24,7 @@ class Findings:
         good: Layers that fit and are linked to an end.
         fitting: Layers that fit what they read, linked or not.
         breaks_at: Layers that do not follow although what they read does.
+        by_outputs: Good layers that outputs explain, and not what they read.
         behind: Layers whose values the group's move of positions does not reach.
         through: The step that it does not get through.
         against: Why the whole speaks against an action; empty where it does not.
@@ -40,6 +41,7 @@ class Findings:
     good: frozenset[str]
     fitting: frozenset[str]
     breaks_at: tuple[str, ...]
+    by_outputs: frozenset[str]
     behind: frozenset[str]
     through: str
     against: str
@@ -78,7 +80,11 @@ def in_words(found: Findings, outcome: str) -> str:
         )
     whys = "; ".join(_why(layer, found) for layer in found.every if layer.space not in found.good)
     if outcome == "action in part":
-        parts = [f"{layer.space} ({_by_what(layer)})" for layer in found.hidden if layer.space in found.good]
+        parts = [
+            f"{layer.space} ({_by_what(layer, layer.space in found.by_outputs)})"
+            for layer in found.hidden
+            if layer.space in found.good
+        ]
         rest = f" Not identified on {whys}." if whys else ""
         return (
             f"Action in part: {found.group} acts {where(found)}. Identified on {listed(parts)}.{rest}"
@@ -189,9 +195,9 @@ def _nothing(found: Findings) -> str:
     return f"on no layer does {found.group} match neurons better than decoys do"
 
 
-def _by_what(layer: LayerFigures) -> str:
+def _by_what(layer: LayerFigures, by_outputs: bool) -> str:
     """The figures that speak for a layer."""
-    parts = [f"error {layer.k_error:.2g}", _beside(layer)]
+    parts = [f"error {layer.k_error:.2g}", _beside(layer.backward if by_outputs else layer.relabelled)]
     if layer.action not in ("linear", "given"):
         parts.append(f"matched neurons carry {layer.carried:.0%} of what it hands on")
     if layer.trivial:
@@ -199,9 +205,8 @@ def _by_what(layer: LayerFigures) -> str:
     return ("by a matrix; " if layer.action == "linear" else "") + ", ".join(filter(None, parts))
 
 
-def _beside(layer: LayerFigures) -> str:
+def _beside(evidence: Relabelled | None) -> str:
     """A layer's weights beside those of relabelled decoys."""
-    evidence = layer.backward or layer.relabelled
     if evidence is None or not evidence.decoys:
         return ""
     return f"in weights {evidence.error:.2g} beside {evidence.least:.2g} of decoys, p = {evidence.p_value:.2g}"
@@ -212,12 +217,12 @@ def _against(layer: LayerFigures) -> str:
     parts = [f"error {layer.k_error:.2g}"]
     if layer.noise is not None:
         parts[0] += f" where noise would make {layer.noise:.2g}"
-    evidence = layer.backward or layer.relabelled
+    evidence = layer.relabelled
     if evidence is None:
         return parts[0]
     if not evidence.decoys:
         return f"{parts[0]}, and what it reads cannot be relabelled"
-    parts.append(_beside(layer))
+    parts.append(_beside(evidence))
     rival = layer.best_rival
     if evidence.error <= _HALF * evidence.least and rival is not None:
         parts.append(f"decoy groups at best {rival.k_error:.2g}")
