@@ -30,6 +30,8 @@ COLOURS = {
 """One colour a category, as in paper I's figure 2."""
 ROUNDING = 1e-12
 """An error that counts as 0 in figures."""
+LONG = 12
+"""Letters of a layer's name above which the names below an axis are turned."""
 MOST_FILTERS = 256
 """Filters that are drawn at most."""
 
@@ -59,7 +61,9 @@ def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -
         axes.text(-0.02, floor, "0", transform=axes.get_yaxis_transform(), ha="right", va="center")
     else:
         axes.set_ylim(0, None)
-    axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    longest = max((len(layer.space) for layer in layers), default=0)
+    turned = {"rotation": 25, "ha": "right"} if longest > LONG else {}
+    axes.set_xticks(range(len(layers)), [layer.space for layer in layers], **turned)
     axes.set_xlim(-0.5, len(layers) - 0.5)
     for place, layer in enumerate(layers):
         if layer.space in breaks_at:
@@ -87,7 +91,8 @@ def _marks(layer: LayerFigures) -> list[_Mark]:
     label = "decoys, by weights" if layer.best_rival and layer.best_rival.weights else "decoys"
     marks = [_Mark(rival.k_error, label, "0.65", "-") for rival in layer.rivals.values()]
     if layer.relabelled is not None and layer.relabelled.decoys:
-        marks.append(_Mark(layer.relabelled.least, "relabelled, in weights", "0.45", "_"))
+        marks.append(_Mark(layer.relabelled.least, "in weights, relabelled", "0.35", "_"))
+        marks.append(_Mark(layer.relabelled.error, "in weights", "0.2", "x"))
     if layer.noise is not None:
         marks.append(_Mark(layer.noise, "perfect but for noise", "#e9a49b", "o"))
     marks.append(_Mark(layer.k_error, "by neurons (K-error)", "#c0392b", "o"))

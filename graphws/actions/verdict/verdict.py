@@ -5,7 +5,7 @@ A layer's action counts as
 * *exact*, where its K-error is below 1e-6;
 * *found*, where its error is at most half of the smallest that relabelled decoys reach
   (`graphws.actions.decoys.relabelled`), with a p-value of at most 0.05, and what it is on probes is what noise makes of
-  a perfect action: at most 1.5 times that (`graphws.actions.measures.noise`), or at most 0.15;
+  a perfect action: at most twice that (`graphws.actions.measures.noise`), or at most 0.15;
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise.
 
@@ -60,8 +60,10 @@ SEEN, FOLLOWS = 1e-5, 1e-3
 """The largest end-to-end errors of an exact action, and of a function that follows its weights' exact action."""
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
 HALF, TIMES, FEW = 0.5, 3.0, 4
-LEVEL, NOISE = 0.05, 1.5
-"""The largest p-value of a layer, and how far above a perfect action with as much noise its error may lie."""
+LEVEL, TWICE, NOISE = 0.05, 2.0, 1.5
+"""The largest p-value of a layer; how many times the error of a perfect action with as much noise a layer's may be, and
+the function's, in which single layers average out.
+"""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def fit_of(layer: LayerFigures, *, at_end: bool = False, backward: bool = False)
         return "exact"
     if evidence is None:  # nothing that it reads is moved
         return "found" if not backward and layer.k_error <= SMALL else None
-    expected = layer.noise is None or layer.k_error <= max(SMALL, NOISE * layer.noise)
+    expected = layer.noise is None or layer.k_error <= max(SMALL, TWICE * layer.noise)
     if not expected or (at_end and not _beats_decoys(layer)) or not evidence.error <= HALF * evidence.least:
         return None
     if evidence.p_value <= LEVEL:
