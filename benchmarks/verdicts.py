@@ -70,7 +70,7 @@ def table_random(networks: int) -> None:
         found = find_actions(weights, group, (1, side, side), output, data=data, decoys=decoys)
         outcomes[found.verdict.outcome] += 1
         layers += len(found.layers)
-        claimed += sum(o in ("exact", "found") for o in (found.verdict.layers | found.verdict.ends).values())
+        claimed += sum(o in ("exact", "found") for o in {**found.verdict.layers, **found.verdict.ends}.values())
         evidence = found.layers[0].relabelled
         if evidence is not None and len(evidence.decoys) == RELABELLINGS:
             first.append(evidence.p_value <= LEVEL)
@@ -135,7 +135,7 @@ def table_broken(networks: int) -> None:
         network = Weights(graph, {**weights.tensors, f"W{at}": drawn})
         data = draw.normal(60, 1, 6, 6) if draw.one(True, False) else None
         found = find_actions(network, symmetry, (1, 6, 6), data=data, decoys=2).verdict
-        every = list((found.layers | found.ends).values())
+        every = list({**found.layers, **found.ends}.values())
         before.update(every[: at - 1])
         behind.update(every[at - 1 :])
     print(f"{count} planted networks of 3 layers with one layer drawn at random, σ = 0 or .03: layers before it")

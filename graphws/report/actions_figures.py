@@ -62,8 +62,9 @@ def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -
     else:
         axes.set_ylim(0, None)
     longest = max((len(layer.space) for layer in layers), default=0)
-    turned = {"rotation": 25, "ha": "right"} if longest > LONG else {}
-    axes.set_xticks(range(len(layers)), [layer.space for layer in layers], **turned)
+    axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    if longest > LONG:
+        axes.tick_params(axis="x", labelrotation=20, labelsize=8)
     axes.set_xlim(-0.5, len(layers) - 0.5)
     for place, layer in enumerate(layers):
         if layer.space in breaks_at:

@@ -15,6 +15,7 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.measures.needs import needed_shares
 from graphws.actions.measures.noise import noise_figures
+from graphws.actions.pictures.joined_axes import picture_view
 from graphws.actions.planted.networks import Planted, plant
 from graphws.actions.problem import Problem, pose
 from graphws.actions.search.search import Candidate, search
@@ -50,12 +51,14 @@ def replaced(weights: Weights, at: int, seed: int = 0) -> Weights:
     return Weights(weights.graph, {**weights.tensors, f"W{at}": drawn})
 
 
-def by_hand(rows: Tensor, order: Tensor, shares: Tensor) -> float:
-    """The least (Σ s_i (1 - cos(w_i, ± w_p(i) k)))^½ over permutations p and signs, k being a permutation of columns."""
-    unit = torch.nn.functional.normalize(rows, dim=1)
-    cosines = (unit @ unit[:, order].mT).abs()
-    p = linear_sum_assignment(cosines.numpy(), maximize=True)[1]
-    return float((shares * (1 - cosines[torch.arange(len(p)), torch.as_tensor(p)])).sum()) ** 0.5
+def by_hand(rows: Tensor, bias: Tensor, order: Tensor, shares: Tensor) -> float:
+    """(Σ s_i (1 - cos(w_i, ± w_p(i) k)))^½ under the best permutation p and signs; k permutes columns."""
+    products = (rows @ rows[:, order].mT + bias.outer(bias)).abs()
+    p = torch.as_tensor(linear_sum_assignment(products.numpy(), maximize=True)[1])
+    signs = (rows @ rows[:, order].mT + bias.outer(bias)).sign()[torch.arange(len(p)), p]
+    images = signs.unsqueeze(1) * rows[p][:, order]
+    cosines = torch.cosine_similarity(rows, images)
+    return float((shares * (1 - cosines)).sum()) ** 0.5
 
 
 def test_errors_under_relabellings_are_those_of_the_definition() -> None:
@@ -65,15 +68,17 @@ def test_errors_under_relabellings_are_those_of_the_definition() -> None:
     problem, best = posed(noisy)
     found = relabelled_errors(problem, best, ["hidden1", "output"], generator=rng(2))
     mirror = torch.arange(36).reshape(6, 6).flip(1).flatten()
-    rows, shares = problem.view["W1"][0], needed_shares(problem, families(problem.graph)[0], problem.moments)
-    assert found["hidden1"].error == pytest.approx(by_hand(rows, mirror, shares))
+    rows, bias = problem.view["W1"][0], problem.view["b1"][0]
+    shares = needed_shares(problem, families(problem.graph)[0], problem.moments)
+    assert found["hidden1"].error == pytest.approx(by_hand(rows, bias, mirror, shares))
     draw, errors = rng(2), []
     for _ in range(RELABELLINGS):
         order = torch.randperm(36, generator=draw)
         shuffle = Monomial(order)
         conjugate = shuffle.compose(Monomial(mirror)).compose(shuffle.inverse())
-        errors.append(by_hand(rows, conjugate.perm, shares))
-    torch.testing.assert_close(torch.tensor(found["hidden1"].decoys), torch.tensor(sorted(errors)))
+        errors.append(by_hand(rows, bias, conjugate.perm, shares))
+    # a conjugate is its own inverse, so a cycle and its inverse are equally good maps, and may differ in shares
+    torch.testing.assert_close(torch.tensor(found["hidden1"].decoys), torch.tensor(sorted(errors)), rtol=1e-3, atol=0)
     assert found["hidden1"].error < 0.2 < 0.5 < found["hidden1"].least
     assert found["output"].p_value == 1 / (1 + RELABELLINGS)
 
@@ -86,7 +91,7 @@ def test_p_values_of_layers_that_know_nothing_are_spread_evenly() -> None:
         problem, best = posed(weights)
         values.append(relabelled_errors(problem, best, ["hidden1"], generator=rng(seed))["hidden1"].p_value)
     assert sum(value <= 0.05 for value in values) <= 6
-    assert 0.4 < sum(values) / len(values)
+    assert sum(values) / len(values) > 0.4
 
 
 def test_few_elements_have_few_relabellings() -> None:
@@ -167,8 +172,9 @@ def test_behind_the_break_outputs_say_how_layers_act() -> None:
 
 
 def test_noise_that_explains_an_error_and_what_does_not() -> None:
-    """Errors of a noisy planted network are those that the noise makes; of a bias that is shifted they are larger."""
-    case = planted([36, 20, 20, 20, 36], "relu", seed=2)
+    """Errors of a noisy planted network are those that the noise makes; one bias that is shifted is no noise."""
+    graph = mlp_graph([36, 24, 24, 24, 36], "relu")
+    case = plant(graph, place(graph, named_symmetry("mirror", SHAPE), SHAPE), rng(2), rich=False)
     data = probes(200)
     problem, best = posed(case.noisy(0.1, rng(1)), data=data)
     figures = noise_figures(problem, best.maps, generator=rng())
@@ -182,7 +188,7 @@ def test_noise_that_explains_an_error_and_what_does_not() -> None:
         assert figures.layers[layer.space] == pytest.approx(layer.k_error, rel=0.4)
     moved = case.actions[1]["hidden1"]
     assert isinstance(moved, Monomial)
-    one = int((moved.perm != torch.arange(20)).nonzero()[0])
+    one = int((moved.perm != torch.arange(24)).nonzero()[0])
     bias = case.weights["b1"].clone()
     bias[0, one] += 40 * case.weights["W1"][0, one].norm()
     off = Weights(case.weights.graph, {**case.weights.tensors, "b1": bias})
@@ -215,13 +221,22 @@ def test_turns_of_a_convolutional_network_in_noise(data: bool) -> None:
     network = convert(net, torch.randn(2, 1, 8, 8).double())
     assert network.weights is not None
     symmetry = named_symmetry("rotations:4", (1, 8, 8), "invariant", outputs=10)
-    graph = network.weights.graph
-    from graphws.actions.pictures.joined_axes import picture_view
-
     view = picture_view(network.weights).graph
-    case = plant(view, place(view, symmetry, (1, 8, 8)), rng(1))
-    assert set(view.named) == set(graph.named) or view is not graph
+    case = plant(view, place(view, symmetry, (1, 8, 8)), rng(1), rich=False)
     pictures = torch.randn(40, 1, 8, 8, generator=rng(2), dtype=torch.float64)
     found = find_actions(case.noisy(0.1, rng(3)), symmetry, (1, 8, 8), data=pictures if data else None, decoys=2)
-    assert min(layer.matched for layer in found.layers) > 0.8
     assert found.verdict.outcome == "action found"
+    assert set(found.verdict.layers.values()) == {"found"}
+    assert min(layer.matched for layer in found.layers) == 1
+
+
+def test_noise_that_drowns_the_function_leaves_no_action() -> None:
+    """Sines of high frequency: the weights have the mirror up to 10 %, and nothing is left of it in the function."""
+    graph = mlp_graph([36, 24, 24, 36], "sine")
+    case = plant(graph, place(graph, named_symmetry("mirror", SHAPE), SHAPE), rng(2))
+    found = find_actions(case.noisy(0.1, rng(1)), "mirror", SHAPE, decoys=2)
+    assert found.on_random_inputs is not None
+    assert found.on_random_inputs > 1.2
+    assert found.verdict.outcome == "no action found"
+    assert "the weights have much of the symmetry, the function is not." in found.verdict.text
+    assert " A perfect action with as much noise would change it by 1." in found.verdict.text

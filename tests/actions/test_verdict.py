@@ -193,6 +193,7 @@ def test_exact_is_what_was_seen() -> None:
         (0.7, (1.4,), NoiseFigures({}, 0.4, 0.4, 1e-9), "no action found"),
         (0.7, (1.4,), NoiseFigures({}, 0.7, 0.7, 0.5), "no action found"),  # the perfect one is not equivariant at all
         (0.7, (0.6,), NoiseFigures({}, 0.7, 0.7, 1e-9), "no action found"),
+        (1.1, (1.4,), NoiseFigures({}, 1.1, 1.1, 1e-9), "no action found"),  # nothing is left of it in the function
     ],
 )
 def test_the_function_is_read_beside_decoys_and_noise(
@@ -201,7 +202,7 @@ def test_the_function_is_read_beside_decoys_and_noise(
     found = judged([0.1] * 4, whole=WholeFigures(error, None, decoys, noise))
     assert found.outcome == outcome
     expected = f" A perfect action with as much noise would change it by {noise.end_to_end}."
-    assert (expected in found.text) == (outcome == "action found" and noise.end_to_end is not None)
+    assert (expected in found.text) == (noise.perfect == 1e-9)
 
 
 def test_a_layer_that_only_a_matrix_explains() -> None:

@@ -103,7 +103,8 @@ def _is_moved(best: Candidate, space: str) -> bool:
 def _error(problem: Problem, family: Family, images: Sequence[Maps], shares: Tensor, metric: Metric) -> float:
     """(Σ_i s_i (1 - cos_i))^½, the largest over generators."""
     gaps = [float((shares * (1 - similarity(problem, family, maps, metric).cpu())).sum()) for maps in images]
-    return max(max(gap, 0.0) ** 0.5 for gap in gaps)
+    largest: float = max(0.0, *gaps) ** 0.5
+    return largest
 
 
 def _solved(problem: Problem, sought: Sequence[Family], writer: Family | None, maps: Maps, metric: Metric) -> Maps:

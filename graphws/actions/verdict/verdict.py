@@ -32,8 +32,8 @@ An action is one of all layers and of the function:
   network whose weights are left alone changes by 1e-3 at most (rounding, through many layers), or the group does not
   get through it, and it has none;
 * it is *found* where the function changes by at most 0.3 of its spread (an unrelated one has √2), by at most half of
-  what it does under any decoy and 0.5, or by at most 1.5 times what noise makes of a perfect action; and by less than
-  under any decoy;
+  what it does under any decoy and 0.5, or by at most 1.5 times what noise makes of a perfect action, and 1; and by less
+  than under any decoy;
 * it is one *in part* where some layers have it and others do not, with the layers at which it breaks.
 
 A network whose outputs never change gets none: every group leaves them alone.
@@ -60,9 +60,10 @@ SEEN, FOLLOWS = 1e-5, 1e-3
 """The largest end-to-end errors of an exact action, and of a function that follows its weights' exact action."""
 EQUIVARIANT, CALIBRATED = 0.3, 0.5
 HALF, TIMES, FEW = 0.5, 3.0, 4
-LEVEL, TWICE, NOISE = 0.05, 2.0, 1.5
+LEVEL, TWICE, NOISE, DROWNED = 0.05, 2.0, 1.5, 1.0
 """The largest p-value of a layer; how many times the error of a perfect action with as much noise a layer's may be, and
-the function's, in which single layers average out.
+the function's, in which single layers average out; and the error at which outputs have a correlation of one half with
+where the group would have them.
 """
 
 
@@ -297,7 +298,7 @@ def _against(whole: WholeFigures, exact: bool, through: str) -> str:
         if whole.on_probes is not None and error >= rival:
             return f"its function changes by {error:.1%} of its spread, no less than under a decoy ({rival:.1%})"
         calibrated = error <= min(CALIBRATED, HALF * rival) and (bool(whole.decoys) or whole.on_probes is None)
-        noisy = whole.expected is not None and error <= NOISE * whole.expected
+        noisy = whole.expected is not None and error <= min(DROWNED, NOISE * whole.expected)
         if error <= EQUIVARIANT or calibrated or noisy:
             return ""
     why = f"; the group's move does not get through {through}" if through else ""

@@ -249,7 +249,7 @@ def _whole(found: Findings) -> str:
     """By how much the function changes, in sentences."""
     expected = ""
     decisive = found.on_random if found.on_probes is None else found.on_probes
-    if found.expected is not None and decisive is not None and decisive > _EXACT and found.good:
+    if found.expected is not None and decisive is not None and decisive > _EXACT and (found.good or found.against):
         expected = f" A perfect action with as much noise would change it by {found.expected:.2g}."
     if found.on_probes is not None:
         drawn = "" if found.on_random is None else f" On random inputs it changes by {found.on_random:.2g}."
