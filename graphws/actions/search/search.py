@@ -84,7 +84,7 @@ def search(problem: Problem, *, generator: torch.Generator, sweeps: int = 30) ->
     best = min(candidates, key=lambda candidate: _cost(found[id(candidate)]))
     if max(found[id(best)].values(), default=0.0) <= _BROKEN or not moved_outputs(problem):
         return best
-    joined = [best, *_joined(problem, best, start_backward(problem))]
+    joined = [best, *_joined(problem, best, start_backward(problem, best))]
     return min(joined, key=lambda candidate: _cost(linked_errors(problem, candidate, *links)))
 
 
@@ -126,15 +126,24 @@ def _joined(problem: Problem, ahead: Candidate, back: Candidate) -> list[Candida
     return found
 
 
-def start_backward(problem: Problem) -> Candidate:
-    """One pass against the graph, each family from what reads it, down from the outputs."""
+def start_backward(problem: Problem, ahead: Candidate) -> Candidate:
+    """One pass against the graph, each family from what reads it, down from the outputs.
+
+    Args:
+        problem: What is looked for.
+        ahead: What is taken for families that nothing solved so far says anything about.
+    """
     metric = problem.metrics.get("probes", problem.metrics["weights"])
-    order = solving_order(problem.view.graph)
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
-    for family in reversed(order):
+    for family in reversed(solving_order(problem.view.graph)):
         scores = _scores(problem, family, known, metric, side="out")
-        _solve(problem, family, scores, known, unmatched)
+        if all(scores[1:]):
+            _solve(problem, family, scores, known, unmatched)
+            continue
+        unmatched[family.root] = ahead.unmatched[family.root]
+        for here, theirs in zip(known, ahead.maps, strict=True):
+            here.update({name: theirs[name] for name in family.spaces})
     return Candidate("backward", tuple(known), unmatched)
 
 
