@@ -152,7 +152,7 @@ def _noise(
     if all(layer.k_error <= EXACT for layer in layers):
         return NoiseFigures(perfect=0.0)
     seen = [each for layer in layers if layer.k_error > EXACT for each in (layer.relabelled, layer.backward)]
-    if not any(evidence is not None and evidence.error <= HALF * evidence.least for evidence in seen):
+    if not any(evidence is not None and evidence.error**2 <= HALF * evidence.least**2 for evidence in seen):
         return NoiseFigures()
     return noise_figures(problem, best.maps, generator=generator)
 

@@ -3,14 +3,15 @@
 A layer's action counts as
 
 * *exact*, where its K-error is below 1e-6;
-* *found*, where its error is at most half of the smallest that relabelled decoys reach
+* *found*, where its squared error is at most half of the smallest that relabelled decoys reach
   (`graphws.actions.decoys.relabelled`), with a p-value of at most 0.05, and what it is on probes is what noise makes of
   a perfect action: at most twice that (`graphws.actions.measures.noise`), or at most 0.15;
 * *linear only*, where neither holds but a linear action explains it (GL-error below 0.15);
 * *none* otherwise.
 
-No cosine and no error is large or small by itself: half of the decoys' error says that at least three quarters of what
-the layer hands on follows, and noise of a tenth may well change the outputs of a deep network by their whole spread.
+No cosine and no error is large or small by itself: half of the squared error of decoys, .5 to .8, says that about three
+quarters of what the layer hands on follow, and noise of a tenth may well change the outputs of a deep network by half
+of their spread.
 
 A layer counts only where a chain of such layers links it to an end (`graphws.actions.verdict.reached_layers`): it is
 judged forward, by what it reads, from the inputs on; and backward, by what it writes, down from outputs that the group
@@ -20,10 +21,11 @@ What reads the inputs (or writes outputs that explain what is before them) must 
 pictures: smooth filters match their mirror image better than shuffled pixels, and just as well turned upside down.  So
 its K-error is at most half of every decoy's (by weight errors, where decoys act on weights alone), or matched neurons
 carry three times as much as under any decoy, and no decoy leaves a smaller error (fewer than four match by chance, and
-count only with an error below 0.3).  Without decoys it must be below 0.15.
+count only with an error below 0.3).  Without decoys it must be below 0.15.  There the decoys calibrate errors on probes,
+in place of noise.
 
-A space of few elements has too few relabellings for a p-value of 0.05.  Then layers below 0.15, and at most half of
-each decoy, are found where every layer is found or as small.
+A space of few elements has too few relabellings for a p-value of 0.05.  Then layers below 0.15, and as far below each
+decoy, are found where every layer is found or as small.
 
 An action is one of all layers and of the function:
 
@@ -164,7 +166,7 @@ def fit_of(layer: LayerFigures, *, at_end: bool = False, backward: bool = False)
     if evidence is None:  # nothing that it reads is moved
         return "found" if not backward and layer.k_error <= SMALL else None
     expected = layer.noise is None or layer.k_error <= max(SMALL, TWICE * layer.noise)
-    if not expected or (at_end and not _beats_decoys(layer)) or not evidence.error <= HALF * evidence.least:
+    if not (_beats_decoys(layer) if at_end else expected) or not evidence.error**2 <= HALF * evidence.least**2:
         return None
     if evidence.p_value <= LEVEL:
         return "found"

@@ -224,7 +224,7 @@ def _against(layer: LayerFigures) -> str:
         return f"{parts[0]}, and what it reads cannot be relabelled"
     parts.append(_beside(evidence))
     rival = layer.best_rival
-    if evidence.error <= _HALF * evidence.least and rival is not None:
+    if evidence.error**2 <= _HALF * evidence.least**2 and rival is not None:
         parts.append(f"decoy groups at best {rival.k_error:.2g}")
     return ", ".join(parts)
 
