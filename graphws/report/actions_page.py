@@ -126,7 +126,7 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
         "orbits of neurons": _orbits(actions),
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
         "relabelled": "the error in weights (by what is read of each neuron, and by probes where there are any), and "
-        f"its least when what the layer reads is relabelled at random, {RELABELLINGS} times; half of its square is evidence",
+        f"its least under {RELABELLINGS} random relabellings of what the layer reads; half of its square is evidence",
         "p": "the share of those relabellings, the action found among them, whose error is as small",
         "noise": "the K-error of a perfect action with as much noise in its weights",
         "why nothing stronger can be said": weakest(actions),

@@ -138,7 +138,7 @@ def test_exact_and_approximate_layers_side_by_side() -> None:
 
 def test_backward_evidence_is_needed_down_from_outputs() -> None:
     """A map that was sought so that the outputs' layer fits, fits it; that says nothing."""
-    selected = [evidence(0.9, 0.8), evidence(0.9, 0.8), evidence(0.1, 0.8), evidence(0.5, 0.8)]
+    selected = [evidence(0.9, 0.8), evidence(0.9, 0.8), evidence(0.1, 0.8), evidence(0.6, 0.8)]
     layers = [layer(s, e, rival=CLOSE, backward=b) for s, e, b in zip("abc", (0.9, 0.9, 0.1), selected, strict=False)]
     end = layer("output", 0.1, rival=CLOSE, backward=selected[-1])
     assert judge("mirror", layers, [end], MOVED).outcome == "no action found"

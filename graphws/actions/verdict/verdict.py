@@ -21,8 +21,8 @@ What reads the inputs (or writes outputs that explain what is before them) must 
 pictures: smooth filters match their mirror image better than shuffled pixels, and just as well turned upside down.  So
 its K-error is at most half of every decoy's (by weight errors, where decoys act on weights alone), or matched neurons
 carry three times as much as under any decoy, and no decoy leaves a smaller error (fewer than four match by chance, and
-count only with an error below 0.3).  Without decoys it must be below 0.15.  There the decoys calibrate errors on probes,
-in place of noise.
+count only with an error below 0.3).  Without decoys it must be below 0.15.  There decoys calibrate errors on probes, in
+place of noise.
 
 A space of few elements has too few relabellings for a p-value of 0.05.  Then layers below 0.15, and as far below each
 decoy, are found where every layer is found or as small.
