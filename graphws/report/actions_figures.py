@@ -31,12 +31,19 @@ COLOURS = {
 """One colour a category, as in paper I's figure 2."""
 ROUNDING = 1e-12
 """An error that counts as 0 in figures."""
+LONG = 12
+"""Letters of a layer's name above which the names below an axis are turned."""
 MOST_FILTERS = 256
 """Filters that are drawn at most."""
 
 
-def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
-    """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good."""
+def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -> Figure:
+    """The K-error of every layer, its GL-error, and where the decoys lie; small and well below the decoys is good.
+
+    Args:
+        layers: The layers.
+        breaks_at: Those that the symmetry breaks at, each behind a line.
+    """
     figure = Figure(figsize=(max(5.0, 1.5 + 1.3 * len(layers)), 3.4), layout="constrained")
     axes = figure.subplots()
     marks = [(place, mark) for place, layer in enumerate(layers) for mark in _marks(layer)]
@@ -55,8 +62,18 @@ def draw_errors(layers: Sequence[LayerFigures]) -> Figure:
         axes.text(-0.02, floor, "0", transform=axes.get_yaxis_transform(), ha="right", va="center")
     else:
         axes.set_ylim(0, None)
+    longest = max((len(layer.space) for layer in layers), default=0)
     axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    if longest > LONG:
+        axes.tick_params(axis="x", labelrotation=20, labelsize=8)
     axes.set_xlim(-0.5, len(layers) - 0.5)
+    for place, layer in enumerate(layers):
+        if layer.space in breaks_at:
+            axes.axvline(place - 0.5, color="#c0392b", lw=1.2, ls="--")
+            axes.annotate(
+                "breaks here", (place - 0.46, 0.99), xycoords=("data", "axes fraction"), color="#c0392b",
+                fontsize=9, va="top",
+            )  # fmt: skip
     axes.set(ylabel="relative error", title="How far each layer is from equivariant")
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -91,6 +108,11 @@ def _marks(layer: LayerFigures) -> list[_Mark]:
     """What stands above a layer's name."""
     label = "decoys, by weights" if layer.best_rival and layer.best_rival.weights else "decoys"
     marks = [_Mark(rival.k_error, label, "0.65", "-") for rival in layer.rivals.values()]
+    if layer.relabelled is not None and layer.relabelled.decoys:
+        marks.append(_Mark(layer.relabelled.least, "in weights, relabelled", "0.35", "_"))
+        marks.append(_Mark(layer.relabelled.error, "in weights", "0.2", "x"))
+    if layer.noise is not None:
+        marks.append(_Mark(layer.noise, "perfect but for noise", "#e9a49b", "o"))
     marks.append(_Mark(layer.k_error, "by neurons (K-error)", "#c0392b", "o"))
     if layer.gl_error is not None:
         marks.append(_Mark(layer.gl_error, "by a matrix (GL-error)", "#2c6fbb", "D"))

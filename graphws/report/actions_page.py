@@ -6,14 +6,17 @@ import math
 from collections.abc import Sequence
 
 from graphws.actions.analysis.result import Actions
+from graphws.actions.decoys.relabelled import RELABELLINGS
 from graphws.actions.lie import LieFigures
+from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.graph import Monomial
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters, draw_streams
 from graphws.report.figures import png
 from graphws.report.page import Page, Picture, Table, html
 
 COLUMNS = (
-    "layer", "size", "action", "outcome", "K-error", "decoys", "matched", "carried", "decoys", "GL-error", "ν", "defect"
+    "layer", "size", "action", "outcome", "K-error", "noise", "decoys", "relabelled", "p", "matched",
+    "carried", "decoys", "GL-error", "ν", "defect",
 )  # fmt: skip
 
 
@@ -22,15 +25,19 @@ def actions_table(actions: Actions) -> list[list[str]]:
     rows = []
     for layer in actions.layers:
         rival = layer.best_rival
+        evidence = layer.backward if layer.space in actions.verdict.by_outputs else layer.relabelled
         hidden = bool(layer.kinds)
         rows.append(
             [
                 layer.space,
                 str(layer.size),
                 layer.action,
-                actions.verdict.layers.get(layer.space, "-"),
+                outcome_of(actions, layer),
                 _figure(layer.k_error),
+                _figure(layer.noise),
                 _figure(rival.k_error if rival else None) + (" (weights)" if rival and rival.weights else ""),
+                f"{evidence.error:.2f} : {evidence.least:.2f}" if evidence and evidence.decoys else "-",
+                f"{evidence.p_value:.2g}" if evidence else "-",
                 f"{layer.matched:.0%}" if hidden else "-",
                 f"{layer.carried:.0%}" if hidden else "-",
                 f"{rival.carried:.0%}" if rival and hidden else "-",
@@ -40,6 +47,34 @@ def actions_table(actions: Actions) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def outcome_of(actions: Actions, layer: LayerFigures) -> str:
+    """The outcome of a layer: whether the symmetry breaks there, and whether it moves no neuron."""
+    verdict = actions.verdict
+    found = {**verdict.layers, **verdict.ends}.get(layer.space, "-")
+    if layer.space in verdict.breaks_at:
+        return "breaks here" if found == "none" else f"breaks here, {found}"
+    return f"{found}, trivial" if layer.space in verdict.trivial else found
+
+
+def weakest(actions: Actions) -> str:
+    """What keeps the analysis from saying more of the layers that it could not decide on, in a sentence."""
+    few = [x for x in actions.layers if x.relabelled is not None and len(x.relabelled.decoys) < RELABELLINGS]
+    parts = []
+    if few:
+        least = {x.space: 1 / (1 + len(x.relabelled.decoys)) for x in few if x.relabelled is not None}
+        each = ", ".join(f"{p:.2g} on {space}" for space, p in least.items())
+        parts.append(f"What these layers read can be relabelled in few ways, so no p-value is below {each}")
+    verdict = actions.verdict
+    behind = [space for space, found in verdict.layers.items() if found not in ("exact", "found")]
+    behind = [space for space in behind if space not in verdict.breaks_at]
+    if verdict.breaks_at and behind:
+        parts.append(
+            f"Behind {', '.join(verdict.breaks_at)} nothing says how the group should act on {', '.join(behind)}: maps "
+            "that fit there would be a property of these layers alone"
+        )
+    return ". ".join(parts) + "." if parts else "-"
 
 
 def taken_out(actions: Actions) -> str:
@@ -63,8 +98,10 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
     pictures = [
         Picture(
             "Layer errors beside those of decoy groups. A dot far below every grey line is evidence; a dot among them "
-            "is not. A diamond far below its dot: the layer carries an action by matrices, not by neurons.",
-            png(draw_errors(actions.layers)),
+            "is not. A pale dot is what a perfect action has with as much noise: what lies near it is explained by "
+            "noise. A diamond far below its dot: the layer carries an action by matrices, not by neurons. Where a line "
+            "is drawn the symmetry breaks: what the layer reads follows, what it writes does not.",
+            png(draw_errors(actions.layers, actions.verdict.breaks_at)),
         )
     ]
     if any(layer.kinds for layer in actions.layers):
@@ -97,6 +134,11 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
         "orbits of neurons": _orbits(actions),
         **{f"own action of {own.parameter} on {own.space}": str(own) for own in actions.hidden_by_streams},
         "K-error": "relative error of the layer under the action found, held-out probes (weights where there are none)",
+        "relabelled": "the error in weights (by what is read of each neuron, and by probes where there are any), and "
+        f"its least under {RELABELLINGS} random relabellings of what the layer reads; half of its square is evidence",
+        "p": "the share of those relabellings, the action found among them, whose error is as small",
+        "noise": "the K-error of a perfect action with as much noise in its weights",
+        "why nothing stronger can be said": weakest(actions),
         "decoys": "the least error, and the largest share carried, of groups that the network has no reason to know",
         "matched": "share of neurons whose incoming weights have a cosine of at least 0.9 with their image",
         "carried": "share of what readers of the layer get (of its variance) that the matched neurons bring",

@@ -91,7 +91,7 @@ def figures_of(
     found["errors"] = (
         "Layer errors beside those of decoys. A dot far below every grey line is evidence; a diamond far below its "
         "dot: the layer carries an action by a matrix, not by neurons.",
-        draw_errors(actions.layers),
+        draw_errors(actions.layers, actions.verdict.breaks_at),
     )
     found["training"] = ("The training.", draw_training(trained.history, design.experiment.train.steps // 2))
     return found

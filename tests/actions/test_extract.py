@@ -18,10 +18,8 @@ from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.symmetry import close
 from graphws.actions.measures.categories import CATEGORIES, negated_copies
 from graphws.actions.measures.equivariance import end_to_end_error, linearity
-from graphws.actions.measures.layer_errors import DecoyFigures, LayerFigures
 from graphws.actions.problem import pose
 from graphws.actions.search.linear_action import fit_linear_action, linear_errors
-from graphws.actions.verdict.verdict import judge, judge_layer, judge_together
 from graphws.checkpoints.conversion import Conversion
 from graphws.converting import load_graph_file
 from graphws.errors import UsageError
@@ -177,108 +175,6 @@ def test_negated_copies_are_seen() -> None:
     bent = Weights(weights.graph, {**weights.tensors, "W1": pair})
     problem = pose(bent, named_symmetry("mirror", SHAPE), SHAPE)
     assert negated_copies(problem, "hidden1").nonzero().flatten().tolist() == [0, 1]
-
-
-def figures(k: float, matched: float, rival: DecoyFigures | None = None, gl: float | None = None) -> LayerFigures:
-    return LayerFigures(
-        "h",
-        10,
-        "signed",
-        k,
-        k,
-        None,
-        gl,
-        None,
-        None,
-        None,
-        0.0,
-        matched,
-        matched,
-        0.0,
-        0.0,
-        {},
-        {},
-        {"d": rival} if rival else {},
-    )
-
-
-def test_outcomes_of_layers() -> None:
-    assert judge_layer(figures(1e-9, 1.0)) == "exact"
-    assert judge_layer(figures(1e-9, 1.0, DecoyFigures(1e-9, 1.0, 1.0))) == "none"
-    assert judge_layer(figures(0.0, 0.0, DecoyFigures(0.0, 1.0, 1.0))) == "none"
-    assert judge_layer(figures(0.1, 0.8, DecoyFigures(0.5, 0.8, 0.8))) == "found"
-    assert judge_layer(figures(0.1, 0.7, DecoyFigures(0.5, 0.2, 0.2))) == "none"  # what it needs is not matched
-    assert judge_layer(figures(0.1, 0.8, DecoyFigures(0.15, 0.8, 0.8))) == "none"
-    assert judge_layer(figures(0.4, 0.8, DecoyFigures(0.8, 0.1, 0.1))) == "found"
-    small = LayerFigures(**{**figures(0.4, 1.0, DecoyFigures(0.8, 0.1, 0.1)).__dict__, "size": 3})
-    assert judge_layer(small) == "none"  # three neurons match by chance
-    assert judge_layer(LayerFigures(**{**small.__dict__, "k_error": 0.28})) == "found"
-    assert judge_layer(figures(0.4, 0.8, DecoyFigures(0.8, 0.5, 0.5))) == "none"
-    assert judge_layer(figures(0.4, 0.8, DecoyFigures(0.8, 0.5, 0.5), gl=0.05)) == "linear only"
-
-
-def test_layers_are_judged_together() -> None:
-    """A decoy that leaves the middle in place has no error there: its largest error is what counts."""
-    middle, end = figures(0.0, 1.0, DecoyFigures(0.0, 1.0, 1.0)), figures(0.0, 1.0, DecoyFigures(1.2, 0.0, 0.0))
-    assert judge_layer(middle) == "none"
-    assert judge_together([middle, end]) == "exact"
-    assert judge("mirror", [middle], None, ends=[end], on_random=0.0).outcome == "exact action"
-    assert judge("mirror", [middle], None, ends=[end]).outcome == "action found"  # not seen end to end
-    assert judge_together([middle]) is None  # a tie
-    assert judge("mirror", [middle], None).outcome == "no action found"
-    assert judge_together([middle, figures(0.1, 0.8, DecoyFigures(0.3, 0.1, 0.1))]) == "found"
-    assert judge_together([middle, figures(0.1, 0.8, DecoyFigures(0.15, 0.1, 0.1))]) is None
-    assert judge_together([middle, figures(0.4, 0.8, DecoyFigures(1.2, 0.1, 0.1))]) is None
-    assert judge_together([figures(0.0, 1.0)]) is None  # no decoys
-    poor = LayerFigures(**{**figures(0.28, 0.4, DecoyFigures(0.9, 0.3, 0.3)).__dict__, "space": "poor"})
-    mixed = judge("mirror", [middle, poor], None, ends=[end])
-    assert mixed.layers == {"h": "found", "poor": "none"}  # it is not carried by the others
-    assert mixed.outcome == "action in part"
-
-
-def test_verdicts_in_words() -> None:
-    alone = judge("mirror", [figures(1e-9, 1.0)], None, on_random=1e-9).text
-    assert alone == (
-        "Exact action: mirror acts on every layer by the intertwiners of its activation (largest error 1.0e-09); there "
-        "is no decoy to compare with. End to end, on random inputs, the function changes by 1e-09 of its spread."
-    )
-    exact = figures(1e-9, 1.0, DecoyFigures(0.5, 0.1, 0.1))
-    assert judge("mirror", [exact], None, on_random=1e-9).text.startswith(
-        "Exact action: mirror acts on every layer by the intertwiners of its activation (largest error 1.0e-09). "
-    )
-    unseen = judge("mirror", [exact], None)
-    assert unseen.outcome == "action found"
-    assert unseen.text.endswith(" Nothing was seen end to end, so it is not called exact.")
-    assert judge("mirror", [exact], 1e-9, on_random=0.2).outcome == "action found"  # exact on those probes alone
-    assert judge("mirror", [exact], 1e-9, on_random=0.2).text.endswith(
-        "End to end the function changes by 1e-09 of its spread. On random inputs it changes by 0.2."
-    )
-    assert judge("mirror", [exact], None, on_random=1e-4).outcome == "action found"
-    assert judge("mirror", [exact], None, on_random=0.2).text == (
-        "No action found: the weights are symmetric, the function is not. Its outputs are 20% of their spread from "
-        "where the group would have them. End to end, on random inputs, the function changes by 0.2 of its spread."
-    )
-    good, bad = figures(0.4, 0.8, DecoyFigures(0.8, 0.1, 0.1)), figures(0.6, 0.3, DecoyFigures(0.7, 0.3, 0.3), gl=0.05)
-    part = judge("mirror", [good], 0.02)
-    assert part.outcome == "action found"
-    both = judge("mirror", [good, LayerFigures(**{**bad.__dict__, "space": "deep"})], 0.02)
-    assert both.text == (
-        "Action in part: mirror acts on h (matched neurons carry 80% of what it hands on, decoys at most 10%; "
-        "error 0.4). Not identified on deep: it carries a linear action (GL-error 0.05), not one by neurons, matched "
-        "neurons carry 30% of what it hands on. "
-        "End to end the function changes by 0.02 of its spread."
-    )
-    away = judge("mirror", [good], 0.5)
-    assert away.text == (
-        "No action found: its function changes by 50% of its spread under the group, so it is not equivariant."
-    )
-    assert judge("mirror", [good], 0.45, [0.95]).outcome == "action found"  # calibrated by a decoy
-    assert judge("mirror", [good], 0.45, [0.85]).outcome == "no action found"
-    assert judge("mirror", [good], 0.55, [1.4]).outcome == "no action found"
-    level = judge("mirror", [good], 0.1, [0.05])
-    assert level.text == (
-        "No action found: its function changes by 10.0% of its spread, no less than under a decoy (5.0%)."
-    )
 
 
 def test_a_graph_without_weights_is_refused() -> None:

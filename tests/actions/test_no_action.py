@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,10 +14,8 @@ from graphws.actions.computation.latent_values import covariances
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.placing import place
 from graphws.actions.groups.symmetry import DataSymmetry, close
-from graphws.actions.measures.layer_errors import DecoyFigures, LayerFigures
 from graphws.actions.planted.networks import plant
 from graphws.actions.verdict.reached_layers import reached_layers
-from graphws.actions.verdict.verdict import Links, judge, judge_layer, judge_together
 from graphws.converting import convert
 from graphws.errors import DataError, UsageError
 from graphws.graph import Monomial, Weights
@@ -160,8 +157,10 @@ def test_an_action_that_stops_before_the_outputs_is_one_in_part(decoys: int) -> 
     found = find_actions(cut, "mirror", SHAPE, decoys=decoys)
     assert found.verdict.outcome == "action in part"
     assert found.verdict.layers == {"hidden1": "exact"}
-    assert " Not identified on output: error " in found.verdict.text
-    assert find_actions(cut, "mirror", SHAPE, data=probes(), decoys=decoys).verdict.outcome == "no action found"
+    assert " acts exactly up to hidden1, and breaks at output. " in found.verdict.text
+    assert found.verdict.breaks_at == ("output",)
+    seen = find_actions(cut, "mirror", SHAPE, data=probes(), decoys=decoys)
+    assert (seen.verdict.outcome, seen.verdict.layers) == ("action in part", {"hidden1": "exact"})
 
 
 def test_more_symmetry_than_the_group_is_said() -> None:
@@ -174,27 +173,6 @@ def test_more_symmetry_than_the_group_is_said() -> None:
         )
         assert found.verdict.outcome == "exact action"
         assert "; flip acts as exactly, so the network has more symmetry than this group." in found.verdict.text
-
-
-def layer(space: str, k: float, rival: float, matched: float = 1.0) -> LayerFigures:
-    none = (None,) * 5
-    rivals = {"d": DecoyFigures(rival, 0.9, 0.9)}
-    return LayerFigures(space, 10, "set", k, k, *none, 0.0, matched, matched, 0.0, 0.0, {}, {}, rivals)
-
-
-@pytest.mark.parametrize(("rival", "outcome"), [(1e-8, "none"), (0.9e-5, "found"), (1.1e-5, "exact"), (0.5, "exact")])
-def test_an_exact_layer_needs_a_decoy_that_is_worse(rival: float, outcome: str) -> None:
-    exact = layer("a", 1e-8, rival)
-    assert judge_layer(exact) == outcome
-    assert judge_together([exact]) == (None if outcome == "none" else outcome)
-    assert judge("mirror", [exact], None).layers == {"a": outcome}
-
-
-@pytest.mark.parametrize(("decoy", "outcome"), [(0.29, "found"), (0.31, "none")])
-def test_three_times_as_many_neurons_are_matched_as_under_a_decoy(decoy: float, outcome: str) -> None:
-    many = replace(layer("a", 0.4, 0.4, 0.9), rivals={"d": DecoyFigures(0.4, decoy, decoy)})
-    assert judge_layer(many) == outcome
-    assert judge("mirror", [many], None).layers == {"a": outcome}
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -228,59 +206,6 @@ def test_covariances_are_those_of_all_runs() -> None:
     for space, value in (("input", "x0"), ("hidden1", "x1")):
         rows = torch.cat([run[value][0] if run[value].ndim == 3 else run[value] for run in runs])
         torch.testing.assert_close(found[space], torch.cov(rows.mT, correction=0))
-
-
-def test_what_hangs_on_nothing_is_told() -> None:
-    reads = {"a": {"input"}, "b": {"a"}, "c": {"b"}, "output": {"c"}}
-    first, middle, last = layer("a", 0.9, 0.9), layer("b", 0.01, 0.5), layer("c", 0.01, 0.5)
-    away, near = (replace(layer("output", *each), action="given") for each in ((0.9, 0.9), (0.05, 0.8)))
-    alone = judge("mirror", [first, middle, last], None, ends=[away], links=Links(reads, {"input", "output"}))
-    assert alone.outcome == "no action found"
-    assert alone.text == (
-        "No action found: maps fit on b and c alone, which nothing links to what mirror does to inputs or outputs."
-    )
-    behind = judge("mirror", [first, middle, last], None, ends=[near], links=Links(reads, {"input", "output"}))
-    assert behind.layers == {"a": "none", "b": "found", "c": "found"}
-    fixed = judge("mirror", [first, middle, last], None, ends=[near], links=Links(reads, {"input"}))
-    assert fixed.outcome == "no action found"  # outputs that stay are explained by the identity
-    gap = [layer("a", 0.01, 0.5), layer("b", 0.9, 0.9), layer("c", 0.01, 0.5)]
-    part = judge("mirror", gap, None, ends=[away], links=Links(reads, {"input", "output"}))
-    assert part.layers == {"a": "found", "b": "none", "c": "none"}
-    assert part.text == (
-        "Action in part: mirror acts on a (matched neurons carry 100% of what it hands on; error 0.01, decoys at least "
-        "0.5). Not identified on b: error 0.9, no better than decoys or too large, matched neurons carry 100% of what "
-        "it hands on; c: error 0.01, but nothing links it to what the group does to inputs or outputs, matched neurons "
-        "carry 100% of what it hands on; output: error 0.9, no better than decoys or too large."
-    )
-
-
-def test_what_follows_a_layer_that_was_found() -> None:
-    """A decoy that has no action on the first layer says nothing against the second one, however well it does there."""
-    reads, given = {"a": {"input"}, "b": {"a"}, "output": {"b"}}, {"input"}
-    end = layer("output", 0.0, 0.0)
-    behind = judge(
-        "mirror", [layer("a", 0.4, 0.9, 1.0), layer("b", 0.1, 0.0)], None, ends=[end], links=Links(reads, given)
-    )
-    assert behind.layers == {"a": "none", "b": "none"}  # matched, but so is the decoy's
-    first = layer("a", 0.14, 0.9)
-    cases = [(0.1, 0.0, "found"), (0.2, 0.0, "none")]
-    for error, rival, outcome in cases:
-        second = judge("mirror", [first, layer("b", error, rival)], None, ends=[end], links=Links(reads, given))
-        assert second.layers == {"a": "found", "b": outcome}
-    near = judge(
-        "mirror", [layer("a", 0.14, 0.29), layer("b", 0.149, 0.0)], None, ends=[end], links=Links(reads, given)
-    )
-    assert near.layers == {"a": "found", "b": "none"}  # 2 · 0.149 is not below 0.29
-
-
-def test_matrices_are_not_called_neurons() -> None:
-    linear = [replace(x, action="linear") for x in (layer("a", 0.1, 0.9), layer("b", 0.6, 0.9), layer("c", 0.1, 0.15))]
-    text = judge("mirror", [linear[0], replace(linear[1], gl_error=0.01), linear[2]], None).text
-    assert text == (
-        "Action in part: mirror acts on a (by a matrix; error 0.1, decoys at least 0.9). Not identified on b: a matrix "
-        "explains it on probes (GL-error 0.01), but none that its weights agree with; "
-        "c: error 0.1, no better than decoys or too large."
-    )
 
 
 def test_chains_of_layers() -> None:

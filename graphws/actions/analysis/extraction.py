@@ -11,7 +11,7 @@ no action found
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from graphws.actions.analysis.reduced_network import reduced_network
 from graphws.actions.analysis.result import Actions
 from graphws.actions.computation.features import features_of, why_not_followed
+from graphws.actions.decoys.relabelled import relabelled_errors
 from graphws.actions.groups.ends import numbers_of, output_size
 from graphws.actions.groups.naming import named_symmetry
 from graphws.actions.groups.outputs import output_positions
@@ -39,6 +40,7 @@ from graphws.actions.measures.equivariance import (
     weight_errors,
 )
 from graphws.actions.measures.layer_errors import LayerFigures
+from graphws.actions.measures.noise import NoiseFigures, noise_figures
 from graphws.actions.measures.probes import check_moved
 from graphws.actions.measures.streams import own_actions
 from graphws.actions.pictures.joined_axes import convolves, picture_view
@@ -48,7 +50,7 @@ from graphws.actions.search.linear_action import linear_errors
 from graphws.actions.search.search import Candidate, search
 from graphws.actions.verdict.null_figures import NullFigures, carried, cosine, find_null_figures, matched
 from graphws.actions.verdict.reached_layers import given_ends, layers_among_steps, layers_behind, reads_of_layers
-from graphws.actions.verdict.verdict import Links, judge
+from graphws.actions.verdict.verdict import EXACT, HALF, Links, WholeFigures, good_layers, judge
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import DataError, UsageError
 from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
@@ -122,7 +124,7 @@ def find_actions(
     probes = None if data is None or not used else read_probes(data, problem.placed.shape)
     # in its own type, which says what counts as zero
     theorem = identifiability(stored, None if probes is None or not problem.runs else probes.cpu())
-    seen = _report(problem, best, rivals, 0 if probes is None else len(probes))
+    seen = _report(problem, best, rivals, 0 if probes is None else len(probes), rng)
     return replace(
         seen,
         elements=tuple(element.to(stored.device) for element in seen.elements),
@@ -168,13 +170,43 @@ def _defect(problem: Problem, best: Candidate, space: str) -> float:
     return sum(wrong) / len(wrong)
 
 
-def _is_trivial(graph: NetworkGraph, best: Candidate) -> bool:
-    """Whether every hidden space is left as it is."""
-    hidden = [space.name for space in graph.spaces if space.moves]
-    return all(is_identity(maps[name]) for maps in best.maps for name in hidden if name in maps)
+def _is_trivial(best: Candidate, spaces: Sequence[str]) -> bool:
+    """Whether every element of some spaces stays where it is."""
+    return all(is_identity(maps[name]) for maps in best.maps for name in spaces if name in maps)
 
 
-def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int) -> Actions:
+def _noise(
+    problem: Problem, best: Candidate, layers: Sequence[LayerFigures], generator: torch.Generator
+) -> NoiseFigures:
+    """What noise alone would do; measured where something is neither exact nor unrelated."""
+    if all(layer.k_error <= EXACT for layer in layers):
+        return NoiseFigures(perfect=0.0)
+    seen = [each for layer in layers if layer.k_error > EXACT for each in (layer.relabelled, layer.backward)]
+    if not any(evidence is not None and evidence.error**2 <= HALF * evidence.least**2 for evidence in seen):
+        return NoiseFigures()
+    return noise_figures(problem, best.maps, generator=generator)
+
+
+def _with_backward(
+    problem: Problem,
+    best: Candidate,
+    layers: Sequence[LayerFigures],
+    moving: Container[str],
+    links: Links,
+    generator: torch.Generator,
+) -> list[LayerFigures]:
+    """The layers with backward evidence, for those that the inputs do not explain, where outputs are moved."""
+    ends = [layer for layer in layers if layer.space not in moving]
+    moved = {end.space for end in ends} & set(links.given)
+    linked = good_layers(layers, ends, links)
+    open_layers = [layer.space for layer in layers if layer.space not in linked]
+    if not moved or not open_layers:
+        return list(layers)
+    found = relabelled_errors(problem, best, open_layers, generator=generator, backward=True)
+    return [replace(layer, backward=found.get(layer.space)) for layer in layers]
+
+
+def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int, generator: torch.Generator) -> Actions:
     """The figures of every layer, and the verdict."""
     graph = problem.graph
     in_weights = weight_errors(problem, best.maps)
@@ -184,7 +216,8 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
     nus = linearity(problem) if problem.runs else {}
     roots = {name: family for family in families(graph) for name in family.spaces}
     generators = problem.placed.symmetry.generators
-    layers = []
+    relabelled = relabelled_errors(problem, best, list(errors), generator=generator)
+    layers: list[LayerFigures] = []
     for space, error in errors.items():
         family = roots.get(space)
         kinds: dict[str, Tensor] = {}
@@ -226,31 +259,26 @@ def _report(problem: Problem, best: Candidate, rivals: NullFigures, probes: int)
                 },
                 kinds=kinds,
                 rivals={name: figures[space] for name, figures in rivals.figures.items() if space in figures},
+                relabelled=relabelled.get(space),
+                trivial=family is not None and _is_trivial(best, family.spaces),
             )
         )
     whole, on_random = end_to_end_error(problem), error_on_random_inputs(problem)
-    hidden = [layer for layer in layers if layer.space in roots]
-    hidden = [layer for layer in hidden if graph.extent(layer.space) > 1] or hidden  # one element goes nowhere
-    ends = [layer for layer in layers if layer.space not in roots]
     symmetry = problem.placed.symmetry
-    verdict = judge(
-        symmetry.name,
-        hidden,
-        whole,
-        list(rivals.end_to_end.values()),
-        ends,
-        links=Links(
-            reads_of_layers(problem),
-            given_ends(problem),
-            layers_behind(problem),
-            problem.placed.stopped,
-            layers_among_steps(problem),
-        ),
-        constant=is_constant(problem),
-        on_random=on_random,
+    links = Links(
+        reads_of_layers(problem),
+        given_ends(problem),
+        layers_behind(problem),
+        problem.placed.stopped,
+        layers_among_steps(problem),
     )
-    if verdict.outcome != "no action found" and _is_trivial(graph, best):
-        verdict = replace(verdict, text=f"{verdict.text} It is the trivial one: it moves no neuron.")
+    layers = _with_backward(problem, best, layers, roots, links, generator)
+    noise = _noise(problem, best, layers, generator)
+    layers = [replace(layer, noise=noise.layers.get(layer.space)) for layer in layers]
+    ends = [layer for layer in layers if layer.space not in roots]
+    hidden = [layer for layer in layers if layer.space in roots]
+    figures = WholeFigures(whole, on_random, list(rivals.end_to_end.values()), noise, is_constant(problem))
+    verdict = judge(symmetry.name, hidden, ends, links, figures)
     elements = tuple(problem.original(maps) for maps in best.maps)
     return Actions(
         symmetry.name,

@@ -15,7 +15,7 @@ from torch import Tensor
 from graphws.actions.analysis.quotient import Orbits, mark_orbits, orbits_of, quotient
 from graphws.actions.identifiability import IdentifiabilityReport
 from graphws.actions.identifiability.adjunction import Adjunction
-from graphws.actions.measures.layer_errors import LayerFigures
+from graphws.actions.measures.layer_errors import LayerFigures, Relabelled
 from graphws.actions.measures.residuals import mark_residuals, parameter_errors, residuals
 from graphws.actions.measures.streams import OwnAction
 from graphws.actions.reduction import Reduction
@@ -134,6 +134,8 @@ class Actions:
         return {
             "verdict": self.verdict.text,
             "outcome": self.verdict.outcome,
+            "breaks_at": list(self.verdict.breaks_at),
+            "trivial_on": list(self.verdict.trivial),
             "group": self.group,
             "elements": list(self.words),
             "end_to_end": _number(self.end_to_end),
@@ -156,7 +158,9 @@ class Actions:
             "space": layer.space,
             "size": layer.size,
             "action": layer.action,
-            "outcome": self.verdict.layers.get(layer.space, ""),
+            "outcome": ({**self.verdict.layers, **self.verdict.ends}).get(layer.space, ""),
+            "breaks": layer.space in self.verdict.breaks_at,
+            "trivial": layer.trivial,
             "k_error": _number(layer.k_error),
             "weight_error": _number(layer.weight_error),
             "cumulative_error": _number(layer.cumulative),
@@ -176,6 +180,9 @@ class Actions:
             "decoy_k_error": _number(rival.k_error) if rival else None,
             "decoy_matched": _number(rival.matched) if rival else None,
             "decoy_carried": _number(rival.carried) if rival else None,
+            "noise_error": _number(layer.noise),
+            "relabelled": _relabelled(layer.relabelled),
+            "relabelled_backward": _relabelled(layer.backward),
             "decoys_act_on": None if rival is None else "weights" if rival.weights else "inputs",
             "decoys": {
                 name: {"k_error": _number(r.k_error), "matched": _number(r.matched), "carried": _number(r.carried)}
@@ -212,6 +219,18 @@ class Actions:
 
     def __str__(self) -> str:
         return "\n".join([self.verdict.text, *(f"{own}." for own in self.hidden_by_streams)])
+
+
+def _relabelled(evidence: Relabelled | None) -> dict[str, Any] | None:
+    """A layer's weights beside relabelled decoys."""
+    if evidence is None:
+        return None
+    return {
+        "error": _number(evidence.error),
+        "least_of_decoys": _number(evidence.least),
+        "decoys": len(evidence.decoys),
+        "p_value": _number(evidence.p_value),
+    }
 
 
 def map_to_dict(element: SpaceElement | None) -> dict[str, Any] | None:

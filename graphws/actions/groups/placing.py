@@ -91,10 +91,23 @@ def place(graph: NetworkGraph, symmetry: DataSymmetry, shape: tuple[int, ...]) -
 def position_axes(graph: NetworkGraph) -> int:
     """How many axes of positions one input of the graph has: 0 for features alone, 1 for tokens, 2 for pictures.
 
-    Of a graph that does not say which shape its input has, and of one that does not run: 0.
+    Of a graph that does not say which shape its input has, of one that does not run, and where every axis but that of
+    the features has one element: 0.
     """
     value = graph.value(graph.inputs[0]) if len(graph.inputs) == 1 else None
-    return 0 if value is None else max(0, len(value.shape) - 2)
+    return 0 if value is None or _one_row(graph) is not None else max(0, len(value.shape) - 2)
+
+
+def _one_row(graph: NetworkGraph) -> tuple[int, ...] | None:
+    """The shape of one input that is a row of features with axes of one element around it; None where it is not."""
+    name = graph.inputs[0]
+    value = graph.value(name)
+    if value is None or len(value.shape) < 3 or why_not_followed(graph) is not None:
+        return None
+    features, sizes = features_of(graph).get(name), tuple(n for n in value.shape[1:] if isinstance(n, int))
+    if features is None or len(sizes) + 1 != len(value.shape):
+        return None
+    return sizes if all(n == 1 for k, n in enumerate(sizes, 1) if k != features.axis) else None
 
 
 def _with_moves(graph: NetworkGraph, placed: Placed) -> Placed:
@@ -186,7 +199,7 @@ def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
             continue
         for g, element in enumerate(part.elements):
             _set(maps[g], written, element)
-    return Placed(symmetry, tuple(maps), None, (size,))
+    return Placed(symmetry, tuple(maps), None, _one_row(graph) or (size,))
 
 
 def _set(maps: dict[str, SpaceElement], space: str, element: SpaceElement) -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.measures.equivariance import stays_inside
-from graphws.actions.measures.reach import bounded, squared_reach
+from graphws.actions.measures.reach import bounded_squares, squared_reach
 from graphws.actions.problem import Maps, Problem
 from graphws.graph import LinearMap, Monomial, Parameter
 from graphws.matching import Family, Metric
@@ -81,8 +81,7 @@ def _cosine(
             total += factor * product.movedim(place + 1, 0).reshape(root.size, -1).sum(1)
     scale = (sums[1] * sums[2]).clamp_min(0).sqrt()
     tiny = torch.finfo(scale.dtype).tiny
-    reaches = [bounded(float(r)) ** 2 for r in sums[3] / sums[1].clamp_min(tiny)]
-    squared = torch.tensor(reaches, dtype=scale.dtype, device=scale.device)
+    squared = bounded_squares(sums[3] / sums[1].clamp_min(tiny))
     cosine = measured_from_reach(sums[0] / scale.clamp_min(tiny), squared)
     return torch.where(scale > 0, cosine, torch.zeros_like(scale)), bool(sums[1].any())
 

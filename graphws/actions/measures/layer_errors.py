@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,29 @@ class DecoyFigures:
     matched: float
     carried: float
     weights: bool = False
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """A layer's error in weights beside those of relabelled decoys; see `graphws.actions.decoys.relabelled`.
+
+    Attributes:
+        error: That of the action found; the largest over generators.
+        decoys: The decoys' errors, the smallest first; fewer than `RELABELLINGS`, or none, where there are not so many.
+    """
+
+    error: float
+    decoys: tuple[float, ...]
+
+    @property
+    def least(self) -> float:
+        """The smallest error of a decoy; infinite without any."""
+        return self.decoys[0] if self.decoys else math.inf
+
+    @property
+    def p_value(self) -> float:
+        """The share of decoys, the action found among them, whose error is as small."""
+        return (1 + sum(decoy <= self.error for decoy in self.decoys)) / (1 + len(self.decoys))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +74,12 @@ class LayerFigures:
         kinds: For each generator the category of every element, an index into
             `graphws.actions.measures.categories.CATEGORIES`.
         rivals: The decoys' figures.
+        relabelled: The layer's error beside those under relabellings of what it reads; None where it reads nothing
+            that is moved.
+        backward: The same for a layer that outputs explain, under relabellings of what it writes; None where the inputs
+            explain it.
+        noise: The layer error of a perfect action with as much noise; None without probes.
+        trivial: Whether every element stays where it is, under every element of the group.
     """
 
     space: str
@@ -70,6 +100,10 @@ class LayerFigures:
     categories: Mapping[str, Mapping[str, int]]
     kinds: Mapping[str, Tensor]
     rivals: Mapping[str, DecoyFigures]
+    relabelled: Relabelled | None = None
+    backward: Relabelled | None = None
+    noise: float | None = None
+    trivial: bool = False
 
     @property
     def unexplained(self) -> float:

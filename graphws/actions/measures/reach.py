@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from graphws.actions.computation.latent_values import centred_norm
-from graphws.graph import Parameter
+from graphws.graph import Monomial, Parameter
 from graphws.graph.element import SpaceElement
 
 _STAYS = 1e-6
@@ -49,8 +49,20 @@ def bounded(squared: float) -> float:
     return 1.0 if squared <= _STAYS**2 else min(1.0, squared**0.5)
 
 
+def bounded_squares(squared: Tensor) -> Tensor:
+    """The squares of reaches, as `bounded` leaves them."""
+    return torch.where(squared <= _STAYS**2, torch.ones_like(squared), squared.clamp(max=1.0))
+
+
 def _trace_share(element: SpaceElement, moment: Tensor | None) -> float:
     """tr(ρ Σ) / tr(Σ)."""
+    if isinstance(element, Monomial) and element.batch is None:
+        rows = torch.arange(element.size, device=element.perm.device)
+        scale = torch.ones(element.size) if element.scale is None else element.scale
+        table = None if moment is None else moment.to(element.perm.device)
+        picked = (element.perm == rows).double() if table is None else table[element.perm, rows].double()
+        total = float(element.size if table is None else table.trace())
+        return float((scale.to(picked) * picked).sum()) / total if total > 0 else 1.0
     table = torch.eye(element.size, dtype=torch.float64) if moment is None else moment.double().cpu()
     whole = float(table.trace())
     return float((element.matrix().double().cpu() * table.mT).sum()) / whole if whole > 0 else 1.0

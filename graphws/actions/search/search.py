@@ -1,15 +1,20 @@
-"""The search for latent actions: three starts, each kept and refined, and the best by the worst layer.
+"""The search for latent actions: three starts, each kept and refined, and the best from the ends on.
 
 Matching a network with its own transformed copy has two traps.  Both sides share the network's noise, so the identity
 is rewarded by σ² tr(k); hence no start from the identity, and σ̂² tr(k) is taken off the scores in the refinement.  And
-a sum over layers can be gamed by making the middle layers exactly 0; hence selection by the *largest* layer error.
+a sum over layers can be gamed by making the middle layers exactly 0; so a layer counts with the largest error on the
+way to it from an end, from the inputs or from outputs that the group moves (`graphws.actions.verdict.reached_layers`).
+What is compared is their geometric mean: where one layer breaks a symmetry, exact layers before it are worth more than
+a compromise on all.
 
 Starts: a pass from the inputs on the weights; the same weighted by what reaches each layer; the covariance of
-activations at x and at g·x.  Without probes only the first is there.
+activations at x and at g·x.  Without probes only the first is there.  Where the best of them breaks and the outputs
+move, a pass from the outputs back comes on top, joined to it at every place.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,11 +25,15 @@ from graphws.actions.computation.features import features_of
 from graphws.actions.measures.equivariance import errors_of_layers, layer_of_parameter
 from graphws.actions.problem import Maps, Problem, on_device
 from graphws.actions.search.projection import homomorphism
+from graphws.actions.verdict.reached_layers import given_ends, moved_outputs, reached_layers, reads_of_layers
 from graphws.errors import UsageError
 from graphws.graph import Action, LinearMap
 from graphws.matching import Family, Metric, Score, families, family_scores, solving_order
 from graphws.matching.match import same_map
+from graphws.matching.scores import Side
 
+_EXACT, _BROKEN = 1e-6, 0.3
+"""Errors of layers below which all are alike, and above which a pass from the outputs back is tried."""
 _STEP = 0.01
 """Share of the noise that a matrix may still move by when the refinement has converged."""
 _GAIN = 1e-3
@@ -70,13 +79,72 @@ def search(problem: Problem, *, generator: torch.Generator, sweeps: int = 30) ->
     for start in starts:
         for metric in problem.metrics:
             candidates.append(refine(problem, start, metric, generator=generator, sweeps=sweeps))
-    return min(candidates, key=lambda candidate: _cost(problem, candidate))
+    links = reads_of_layers(problem), given_ends(problem)
+    found = {id(candidate): linked_errors(problem, candidate, *links) for candidate in candidates}
+    best = min(candidates, key=lambda candidate: _cost(found[id(candidate)]))
+    if max(found[id(best)].values(), default=0.0) <= _BROKEN or not moved_outputs(problem):
+        return best
+    joined = [best, *_joined(problem, best, start_backward(problem, best))]
+    return min(joined, key=lambda candidate: _cost(linked_errors(problem, candidate, *links)))
 
 
-def _cost(problem: Problem, candidate: Candidate) -> tuple[float, float]:
-    """The largest layer error, and where it is the same to three digits the sum; on probes where there are any."""
-    errors = list(errors_of_layers(problem, candidate.maps).values())
-    return float(f"{max(errors):.2e}"), sum(errors)
+def linked_errors(
+    problem: Problem, candidate: Candidate, reads: Mapping[str, set[str]], given: set[str]
+) -> dict[str, float]:
+    """The least that the largest error of layers must be for each to be linked to an end; on probes if there are any.
+
+    One that is linked to none in any way counts with the largest error of all.
+    """
+    errors = errors_of_layers(problem, candidate.maps)
+    linked: dict[str, float] = {}
+    for level in sorted(set(errors.values())):
+        good = {space for space, error in errors.items() if error <= level}
+        for space in reached_layers(good, reads, given) - set(linked):
+            linked[space] = level
+    return {space: linked.get(space, max(errors.values())) for space in errors}
+
+
+def _cost(linked: Mapping[str, float]) -> tuple[float, float]:
+    """The mean logarithm, to two decimals, and the sum; below `_EXACT` all errors are alike."""
+    logs = [math.log(max(error, _EXACT)) for error in linked.values()]
+    return round(sum(logs) / len(logs), 2), sum(linked.values())
+
+
+def _joined(problem: Problem, ahead: Candidate, back: Candidate) -> list[Candidate]:
+    """For every place in the order of solving one candidate before it, and the other behind."""
+    order = solving_order(problem.view.graph)
+    found = []
+    for cut in range(len(order)):
+        later = {name for family in order[cut:] for name in family.spaces}
+        maps = tuple(
+            {name: (theirs if name in later else ours)[name] for name in ours}
+            for ours, theirs in zip(ahead.maps, back.maps, strict=True)
+        )
+        roots = {family.root for family in order[cut:]}
+        unmatched = {name: (back if name in roots else ahead).unmatched[name] for name in ahead.unmatched}
+        found.append(Candidate(f"{ahead.name}; {back.name} from {order[cut].root} on", maps, unmatched))
+    return found
+
+
+def start_backward(problem: Problem, ahead: Candidate) -> Candidate:
+    """One pass against the graph, each family from what reads it, down from the outputs.
+
+    Args:
+        problem: What is looked for.
+        ahead: What is taken for families that nothing solved so far says anything about.
+    """
+    metric = problem.metrics.get("probes", problem.metrics["weights"])
+    known = [dict(maps) for maps in problem.fixed]
+    unmatched: dict[str, Tensor] = {}
+    for family in reversed(solving_order(problem.view.graph)):
+        scores = _scores(problem, family, known, metric, side="out")
+        if all(scores[1:]):
+            _solve(problem, family, scores, known, unmatched)
+            continue
+        unmatched[family.root] = ahead.unmatched[family.root]
+        for here, theirs in zip(known, ahead.maps, strict=True):
+            here.update({name: theirs[name] for name in family.spaces})
+    return Candidate("backward", tuple(known), unmatched)
 
 
 def start_forward(problem: Problem, metric: str) -> Candidate:
@@ -84,7 +152,7 @@ def start_forward(problem: Problem, metric: str) -> Candidate:
     known = [dict(maps) for maps in problem.fixed]
     unmatched: dict[str, Tensor] = {}
     for family in solving_order(problem.view.graph):
-        scores = _scores(problem, family, known, problem.metrics[metric], forward=True)
+        scores = _scores(problem, family, known, problem.metrics[metric], side="in")
         _solve(problem, family, scores, known, unmatched)
     return Candidate(f"forward, {metric}", tuple(known), unmatched)
 
@@ -117,7 +185,7 @@ def start_activations(problem: Problem) -> Candidate:
                 product = here.mT @ there
                 scores[g][name] = Score(product, torch.zeros_like(product))
         if not any(scores):
-            scores = _scores(problem, family, known, problem.metrics["probes"], forward=True)
+            scores = _scores(problem, family, known, problem.metrics["probes"], side="in")
         _solve(problem, family, scores, known, unmatched)
     return Candidate("activations", tuple(known), unmatched)
 
@@ -138,7 +206,7 @@ def refine(
         for index in torch.randperm(len(open_families), generator=generator).tolist():
             family = open_families[index]
             noise = _noise(problem, known, family)
-            scores = _scores(problem, family, known, problem.metrics[metric], forward=False, noise=noise)
+            scores = _scores(problem, family, known, problem.metrics[metric], noise=noise)
             before = [{name: maps[name] for name in family.spaces} for maps in known]
             gained -= _worth(scores, known)
             _solve(problem, family, scores, known, unmatched)
@@ -157,15 +225,19 @@ def _scores(
     known: Sequence[Maps],
     metric: Metric,
     *,
-    forward: bool,
+    side: Side = "both",
     noise: dict[str, float] | None = None,
 ) -> list[dict[str, Score]]:
-    """For each element of the group the scores of a family of the network against its own image."""
+    """For each element of the group the scores of a family of the network against its own image.
+
+    From one side alone the family's own maps are not known yet; where that side says nothing, both count.
+    """
     found: list[dict[str, Score]] = [{}]
     for g in range(1, problem.order):
-        maps = {name: element for name, element in known[g].items() if not (forward and name in family.spaces)}
+        alone = side != "both"
+        maps = {name: element for name, element in known[g].items() if not (alone and name in family.spaces)}
         here = problem.view
-        scores = family_scores(here, here, family, maps, metric=metric, side="in" if forward else "both", noise=noise)
+        scores = family_scores(here, here, family, maps, metric=metric, side=side, noise=noise)
         if not scores:
             scores = family_scores(here, here, family, maps, metric=metric, noise=noise)
         found.append(scores)

@@ -4,7 +4,8 @@ A layer alone says that a map of what it reads and a map of what it writes fit t
 such pairs are always there: the identity on both, or any relabelling that its weights happen to allow.  That they are
 what a group on data does, only the ends can say, where the group's own maps are given.  So a layer whose maps fit
 counts where it reads the inputs, or something that counts; or where what reads it counts, down from outputs that the
-group moves.  (Outputs that it leaves alone are explained by the identity, and say nothing.)
+group moves.  (Outputs that it leaves alone are explained by the identity, and say nothing.)  The two are judged apart:
+from what it reads on, a layer's own map is sought; down from what it writes, the map of what it reads is.
 
 >>> reads = {"hidden1": {"input"}, "hidden2": {"hidden1"}, "hidden3": {"hidden2"}, "output": {"hidden3"}}
 >>> sorted(reached_layers({"hidden1", "hidden3"}, reads, {"input"}))
@@ -23,18 +24,25 @@ from graphws.actions.measures.equivariance import layer_of_parameter
 from graphws.actions.problem import Problem
 
 
-def reached_layers(good: Collection[str], reads: Mapping[str, Collection[str]], given: Collection[str]) -> set[str]:
-    """The layers among `good` that are linked to an end by layers of `good`.
+def reached_layers(
+    good: Collection[str],
+    reads: Mapping[str, Collection[str]],
+    given: Collection[str],
+    back: Collection[str] | None = None,
+) -> set[str]:
+    """The layers that are linked to an end by layers whose maps fit.
 
     Args:
-        good: Layers whose maps fit, by the spaces that they write; outputs among them.
+        good: Layers whose maps fit from what they read on, by the spaces that they write; outputs among them.
         reads: What each layer reads; one that reads nothing, as a learned query, is linked.
         given: Spaces whose maps are given and say something: the inputs, and outputs that the group moves.
+        back: Layers whose maps fit down from what they write; `good` where None.
     """
-    known, found = set(given), {layer for layer in good if layer in given}
+    down = set(good if back is None else back)
+    known, found = set(given), {layer for layer in down if layer in given}
     while True:
         ahead = {layer for layer in good if not reads.get(layer) or known & set(reads[layer])}
-        behind = {read for layer in good if layer in known for read in reads.get(layer, ())} & set(good)
+        behind = {read for layer in down if layer in known for read in reads.get(layer, ())} & down
         new = (ahead | behind) - found
         if not new:
             return found
@@ -83,6 +91,13 @@ def given_ends(problem: Problem) -> set[str]:
         features = features_of(problem.graph)
         given &= {features[name].space for name in (*problem.graph.inputs, *problem.graph.outputs) if name in features}
     return set(problem.graph.inputs) | given
+
+
+def moved_outputs(problem: Problem) -> bool:
+    """Whether the group moves outputs, so that they say something about the layers before them."""
+    features = features_of(problem.graph)
+    ends = {features[name].space for name in problem.graph.outputs if name in features} & set(problem.placed.maps[0])
+    return any(not is_identity(maps[space]) for maps in problem.placed.maps for space in ends)
 
 
 def layers_behind(problem: Problem) -> set[str]:
