@@ -162,5 +162,6 @@ def _labels(graph: NetworkGraph, name: str, axes: int) -> list[tuple[int, Axis]]
 
 def _gap(one: Tensor, other: Tensor) -> float:
     """‖one - other‖ relative to the larger of the two."""
+    one, other = one.double(), other.double()  # places that a network chooses are whole numbers
     scale = max(float(one.norm()), float(other.norm()))
     return float((one - other).norm()) / scale if scale > 0 else 0.0
