@@ -122,9 +122,7 @@ class RotaryPairs:
             GraphError: On another shape.
         """
         if factors.shape != (self.heads, len(self.first)):
-            raise GraphError(
-                f"{tuple(factors.shape)} numbers for {self.heads} heads with {len(self.first)} pairs each"
-            )
+            raise GraphError(f"{tuple(factors.shape)} numbers for {self.heads} heads with {len(self.first)} pairs each")
         tensors = dict(weights.tensors)
         for side, each in ((self.queries, factors), (self.keys, 1 / factors.conj())):
             wide = each.repeat_interleave(side.heads // self.heads, 0).unsqueeze(-1).to(weights.device)

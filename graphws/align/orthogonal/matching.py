@@ -7,8 +7,8 @@ gauge, in which the matrices that are left to find are orthogonal.  Then, space 
 * heads are paired by their invariant products, then every head gets the orthogonal maps between its dimensions;
 * all other spaces are assignment problems, as for any network.
 
-Where rotary positions leave no matrix between queries and keys, these say nothing at first; then they are turned, pair by
-pair, to where they fit best (`graphws.align.orthogonal.turning`), and the descent goes on with them, in turn.
+Where rotary positions leave no matrix between queries and keys, these say nothing at first; then they are turned, pair
+by pair, to where they fit best (`graphws.align.orthogonal.turning`), and the descent goes on with them, in turn.
 
 Every parameter counts the same, a bias as much as a matrix: what writes the stream first, and what reads it last, is
 known in both networks neuron by neuron, and a stream is found from there inwards.  A forward pass over the graph makes
@@ -167,9 +167,7 @@ def _with_turns(
         back = match.element.inverse().act(turned(match.aligned, layers, turns))
         names = {name for pairs in layers for name in pairs.names}
         second = Weights(back.graph, {n: back[n] if n in names else x for n, x in match.second.items()})
-        search = replace(
-            search, second=_with_linear_streams(matching_view(gauges[1].act(second)), match.form.streams)
-        )
+        search = replace(search, second=_with_linear_streams(matching_view(gauges[1].act(second)), match.form.streams))
         maps, record = search.from_start(maps, sweeps)
         match = replace(_joined(match.form, maps, second, gauges, record), turned=layers)
         gain = math.inf if best is None else match.record[-1] - best.record[-1]
