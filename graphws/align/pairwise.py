@@ -194,7 +194,7 @@ def _streams(
             raise UsageError("refine: takes method 'weights', rich actions, and as objective none or `halfway`")
         return [], ()
     try:
-        return stream_candidates(*networks, found.aligned, objective, refine, generator, restarts), ()
+        return stream_candidates(networks[0], networks[1], found.aligned, objective, refine, generator, restarts), ()
     except GraphError as error:
         if refine is not None:
             raise UsageError(f"refine: {error}") from error

@@ -136,7 +136,8 @@ class RotaryPairs:
     def _complex(self, weights: Weights, side: Side, importance: Callable[[str], float]) -> Tensor:
         rows = torch.cat([importance(name) ** 0.5 * side.rows(weights, name) for name in side.names], -1)[0]
         found = torch.complex(rows[:, self.first], rows[:, self.second])
-        return found.unflatten(0, (self.heads, -1)).transpose(1, 2).flatten(2)
+        by_head: Tensor = found.unflatten(0, (self.heads, -1)).transpose(1, 2).flatten(2)
+        return by_head
 
 
 @lru_cache(maxsize=64)
