@@ -154,7 +154,7 @@ def compare(
     both = [met, found.aligned]
     plain = average(Weights.cat(both))
     merged = plain if correction is None else correction(plain, both, [0.5, 0.5])
-    notes = sentences(both, correction, statistics is not None)
+    notes = [*sentences(both, correction, statistics is not None), *found.notes]
     if found.met is not None:
         notes = [*notes, REWRITTEN]
     if loss is None:

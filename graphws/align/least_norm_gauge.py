@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space, Weights
+from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Parameter, Space, Weights
 from graphws.graph.element import SpaceElement
 from graphws.matching import matching_gauge
 
@@ -89,8 +89,20 @@ def _axes(weights: Weights, space: Space) -> list[tuple[int, Tensor]]:
         for k, axis in enumerate(parameter.axes):
             if axis.space == space.name and axis.power:
                 tensor = weights[parameter.name]
-                found.append((axis.power, tensor.movedim(k + 1, 1).reshape(tensor.shape[k + 1], -1)))
+                rows = _inside(weights, parameter, k) if axis.inner else tensor.movedim(k + 1, 1)
+                found.append((axis.power, rows.reshape(rows.shape[1], -1)))
     return found
+
+
+def _inside(weights: Weights, parameter: Parameter, k: int) -> Tensor:
+    """A tensor with an inner axis as (1, all children, everything else): parents and children come to one axis."""
+    graph = weights.graph
+    space, host = graph.space(parameter.axes[k].space), graph.host(parameter, k)
+    assert host is not None
+    assert space.parent is not None
+    apart = weights[parameter.name].movedim((host + 1, k + 1), (1, 2))
+    split = apart.unflatten(1, (graph.extent(space.parent), -1)).transpose(2, 3)
+    return split.flatten(1, 2)
 
 
 def _scales(weights: Weights, space: Space) -> SpaceElement | None:

@@ -29,10 +29,10 @@ from torch import Tensor
 from graphws.align.candidates import EQUAL, Candidate, Halfway, Matching, Objective, best
 from graphws.align.evidence import Values, activation_maps, attribution_maps, with_signs
 from graphws.align.objective import check_pair, climb, closeness, standing
-from graphws.align.orthogonal.candidates import Tried, stream_candidates
+from graphws.align.orthogonal.candidates import Tried, has_residual, stream_candidates
 from graphws.align.orthogonal.matching import StreamMatch
 from graphws.align.pair import Match, Pair
-from graphws.errors import UsageError, nearest
+from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import GroupElement, Weights
 from graphws.graph.element import SpaceElement
 from graphws.graph.group import Richness
@@ -62,6 +62,7 @@ class Alignment:
             function on the same graph, scales and shifts of norms folded into what reads them.
         streams: How residual streams were brought together, where that was kept; ``element`` then acts on networks in
             RMS form (`graphws.operations.rms_form`), orthogonal on streams.
+        notes: Why the maps of a residual stream were not tried, where there is one.
     """
 
     element: GroupElement
@@ -74,6 +75,7 @@ class Alignment:
     kept: int = 0
     met: Weights | None = None
     streams: StreamMatch | None = None
+    notes: tuple[str, ...] = ()
 
 
 def align(
@@ -169,15 +171,35 @@ def align(
         candidates,
         kept,
     )
-    if method != "weights" or actions != "rich" or (objective is not None and not isinstance(objective, Halfway)):
-        tries = []
-    else:
-        tries = stream_candidates(first, second, found.aligned, objective, refine, generator, restarts)
-    if refine is not None and not tries:
-        raise UsageError("refine: this graph has no residual stream that orthogonal maps may move, or is not run")
+    tries, notes = _streams(found, [first, second], actions, objective, refine, generator, restarts)
+    found = replace(found, notes=notes)
     if candidates[kept].distance < EQUAL or not tries:
         return found
     return _better(found, [first, second], tries)
+
+
+def _streams(
+    found: Alignment,
+    networks: list[Weights],
+    actions: Richness,
+    objective: Objective | None,
+    refine: tuple[Tensor, Tensor | None] | None,
+    generator: torch.Generator | None,
+    restarts: int,
+) -> tuple[list[Tried], tuple[str, ...]]:
+    """What matches of streams come to, or why there is none: an error where one was asked for."""
+    unfit = found.method != "weights" or actions != "rich"
+    if unfit or (objective is not None and not isinstance(objective, Halfway)):
+        if refine is not None:
+            raise UsageError("refine: takes method 'weights', rich actions, and as objective none or `halfway`")
+        return [], ()
+    try:
+        return stream_candidates(networks[0], networks[1], found.aligned, objective, refine, generator, restarts), ()
+    except GraphError as error:
+        if refine is not None:
+            raise UsageError(f"refine: {error}") from error
+        told = has_residual(networks[0].graph)
+        return [], (f"no orthogonal map of the residual stream was tried: {error}",) * told
 
 
 def _better(found: Alignment, networks: list[Weights], tries: list[Tried]) -> Alignment:

@@ -132,7 +132,11 @@ def rms_form(weights: Weights) -> RmsForm:
 def _is_normed(graph: NetworkGraph, space: str) -> bool:
     """Whether a norm has a scale of this space."""
     names = {p.name for p in graph.parameters if p.spaces == (space,)}
-    return any(step.kind in ("layer_norm", "rms_norm", "mul") and names & set(step.reads) for step in graph.operations)
+    kinds = ("layer_norm", "rms_norm", "mul")
+    return any(
+        (step.kind in kinds and names & set(step.reads)) or (step.kind == "add" and set(step.reads) <= names)
+        for step in graph.operations
+    )
 
 
 @dataclass

@@ -320,6 +320,8 @@ class _Tracer:
     def _add(self, operation: Operation) -> None:
         """Sums of the stream; a parameter added to what a norm has scaled is its shift."""
         names = operation.reads
+        if len(names) == 1 and self._vector(names[0]):
+            raise GraphError(f"{operation} makes a scale of {names[0]!r} and a number, which is not folded")
         alone = [name for name in names if name in self.flows and self.flows[name].role == "normed"]
         if len(names) == 2 and len(alone) == 1 and operation.kind == "add" and not operation.attributes:
             norm = self.stream.norms[self.flows[alone[0]].norm]

@@ -25,11 +25,24 @@ def stream() -> NetworkGraph:
     return NetworkGraph(spaces, tuple(Parameter(n, a) for n, a in axes.items()))  # type: ignore[arg-type]
 
 
+def grouped() -> NetworkGraph:
+    """Two groups of heads, each of two that ask one head of values: outputs hold values inside those that ask."""
+    spaces = (
+        Space("x", 6, "free"),
+        Space("g", 2),
+        Space("h", 2, "nested", "g"),
+        Space("k", 3, "nested", "g", action=Action.LINEAR),
+        Space("y", 5, "free"),
+    )
+    axes = {"V": "k x*", "O": "y h* ~k*"}
+    return NetworkGraph(spaces, tuple(Parameter(n, a) for n, a in axes.items()))  # type: ignore[arg-type]
+
+
 def norms(weights: Weights) -> torch.Tensor:
     return torch.stack([x.norm() for _, x in weights.items()])
 
 
-@pytest.mark.parametrize("graph", [stream(), MLPS["relu"], MLPS["mixed"], LINEAR, MLPS["powers"]])
+@pytest.mark.parametrize("graph", [stream(), grouped(), MLPS["relu"], MLPS["mixed"], LINEAR, MLPS["powers"]])
 def test_networks_of_one_orbit_come_to_one_gauge(graph: NetworkGraph) -> None:
     first = network(graph)
     second = graph.group().random(torch.Generator().manual_seed(1), actions="rich").act(first)
@@ -40,8 +53,8 @@ def test_networks_of_one_orbit_come_to_one_gauge(graph: NetworkGraph) -> None:
     assert distance(ours, least_norm_gauge(ours).act(ours)) < 1e-7
 
 
-def test_no_other_gauge_has_less_norm() -> None:
-    graph = stream()
+@pytest.mark.parametrize("graph", [stream(), grouped()])
+def test_no_other_gauge_has_less_norm(graph: NetworkGraph) -> None:
     least = least_norm_gauge(network(graph)).act(network(graph))
     for seed in range(20):
         element = graph.group().random(torch.Generator().manual_seed(seed), actions="rich")

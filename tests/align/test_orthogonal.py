@@ -198,7 +198,7 @@ def test_neurons_stay_permutations() -> None:
     assert all(isinstance(found.element.maps[name], Monomial) for name in ups)
 
 
-def test_a_rotary_network_comes_back_and_its_queries_are_turned_by_no_matrix() -> None:
+def test_a_rotary_network_comes_back_and_its_queries_are_mixed_by_no_matrix() -> None:
     torch.manual_seed(0)
     graph = convert(Rotary().eval(), torch.randn(4, 5, 3)).graph
     first = random_weights(graph, 1, rng(1)).map(lambda t: t + 0.2 * torch.randn(t.shape, generator=rng(2)).to(t))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -131,3 +133,39 @@ def test_a_form_with_biases_of_its_own_has_no_way_back() -> None:
     form = rms_form(weights_of(Net(bias=False), torch.randn(4, 3))[0])
     with pytest.raises(GraphError, match=r"the network has no place for 'up.weight~shift'"):
         form.restored(form.weights)
+
+
+class Scaled(Net):
+    """A block whose output has a scale of its own (LayerScale)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        out: Tensor = self.head(self.last(x + self.gamma * self.down(torch.tanh(self.up(self.norm(x))))))
+        return out
+
+
+class OnePlus(nn.Module):
+    """A root mean square norm whose scale is 1 + w."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * (1.0 + self.weight)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [(Scaled, "adds something else to the stream"), (lambda: Net(norm=OnePlus), "a number, which is not folded")],
+)
+def test_scales_that_are_not_folded_stay_with_the_reason(net: Callable[[], nn.Module], reason: str) -> None:
+    weights, inputs = weights_of(net(), torch.randn(4, 3))
+    form = rms_form(weights)
+    assert form.streams == ()
+    assert reason in form.kept["embed"]
+    assert change(weights, form.weights, inputs) == 0.0

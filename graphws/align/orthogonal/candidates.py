@@ -11,7 +11,8 @@ from graphws.align.candidates import Candidate, Halfway
 from graphws.align.orthogonal.matching import StreamMatch, has_streams, match_streams
 from graphws.align.orthogonal.refinement import refine as refined
 from graphws.errors import GraphError
-from graphws.graph import Weights
+from graphws.graph import NetworkGraph, Weights
+from graphws.operations.plan import why_not
 from graphws.operations.rms_form import rms_form
 
 
@@ -43,9 +44,7 @@ def stream_candidates(
     generator: torch.Generator | None,
     restarts: int,
 ) -> list[Tried]:
-    """The match of streams and, with points to learn on, what becomes of it; nothing on graphs without streams.
-
-    Nothing either where the RMS form has parameters that the graph has no place for.
+    """The match of streams and, with points to learn on, what becomes of it.
 
     Args:
         first: The network to be met.
@@ -55,20 +54,36 @@ def stream_candidates(
         points: Inputs to learn on, and their classes or None.
         generator: As for `match_streams`; a fixed one learns where None.
         restarts: As for `match_streams`.
+
+    Raises:
+        GraphError: With the reason, on graphs without streams, and where the RMS form has parameters that the graph has
+            no place for.
     """
     if not has_streams(first.graph):
-        return []
+        raise GraphError(f"this graph has no residual stream that orthogonal maps may move{_why_no_stream(first)}")
     match = match_streams(first, second, generator=generator, restarts=restarts)
-    try:
-        met = match.form.restored(match.met)
-        found = [_tried(match, met, rival, objective, "streams")]
-        if points is not None:
-            learner = generator if generator is not None else torch.Generator().manual_seed(0)
-            learned = refined(match, *points, generator=learner).match
-            found.append(_tried(learned, met, rival, objective, "refined"))
-    except GraphError:
-        return []
+    met = match.form.restored(match.met)
+    found = [_tried(match, met, rival, objective, "streams")]
+    if points is not None:
+        learner = generator if generator is not None else torch.Generator().manual_seed(0)
+        learned = refined(match, *points, generator=learner).match
+        found.append(_tried(learned, met, rival, objective, "refined"))
     return found
+
+
+def has_residual(graph: NetworkGraph) -> bool:
+    """Whether a graph that runs has a residual stream that norms read, whatever may move it."""
+    if why_not(graph) or not any(step.kind in ("layer_norm", "rms_norm", "rsqrt") for step in graph.operations):
+        return False
+    return any(space.role == "residual" for space in graph.spaces)
+
+
+def _why_no_stream(weights: Weights) -> str:
+    reason = why_not(weights.graph)
+    if reason:
+        return f": it is not run ({reason})"
+    kept = rms_form(weights).kept
+    return "".join(f": {name!r} stays, since {reason}" for name, reason in list(kept.items())[:1])
 
 
 def _tried(match: StreamMatch, met: Weights, rival: Weights, objective: Halfway | None, how: str) -> Tried:

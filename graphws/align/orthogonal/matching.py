@@ -7,6 +7,9 @@ gauge, in which the matrices that are left to find are orthogonal.  Then, space 
 * heads are paired by their invariant products, then every head gets the orthogonal maps between its dimensions;
 * all other spaces are assignment problems, as for any network.
 
+Where rotary positions leave no matrix between queries and keys, these say nothing at first; then they are turned, pair
+by pair, to where they fit best (`graphws.align.orthogonal.turning`), and the descent goes on with them, in turn.
+
 Every parameter counts the same, a bias as much as a matrix: what writes the stream first, and what reads it last, is
 known in both networks neuron by neuron, and a stream is found from there inwards.  A forward pass over the graph makes
 the start; random starts (passes that weigh the parameters otherwise) are tried besides, and the closest result is kept.
@@ -17,6 +20,7 @@ network again (Ainsworth et al. 2023 for the descent; Theus et al. 2025 for head
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,6 +30,7 @@ import torch
 from graphws.align.least_norm_gauge import least_norm_gauge
 from graphws.align.objective import check_pair, closeness
 from graphws.align.orthogonal.heads import Products, head_products, head_worth
+from graphws.align.orthogonal.turning import best_turns, turned, without
 from graphws.errors import GraphError
 from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Weights
 from graphws.graph.element import SpaceElement
@@ -34,11 +39,14 @@ from graphws.matching.assignment import best_permutation
 from graphws.matching.scored_parameters import matching_view
 from graphws.operations.plan import why_not
 from graphws.operations.rms_form import RmsForm, rms_form
+from graphws.operations.rotary_pairs import RotaryPairs, rotary_pairs
 
 SPREAD = 0.7
 """Standard deviation of the logarithm of the factors by which a random start weighs the parameters."""
 LEAST_GAIN = 1e-13
 """A sweep that raises the closeness by a smaller share is the last."""
+TURNS = 20
+"""At most so often queries and keys of rotary positions are turned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +60,9 @@ class StreamMatch:
         aligned: The second network in RMS form, moved: it computes what it did.
         record: Closeness after every sweep of the run that was kept.
         gauge: Brings the first network to the balanced gauge.
-        second: The second network in RMS form, as it came.
+        second: The second network in RMS form: as it came, but for queries and keys that rotary positions turn, which
+            are turned to answer to the first's.
+        turned: The attention layers in which they are.
     """
 
     form: RmsForm
@@ -61,6 +71,7 @@ class StreamMatch:
     record: tuple[float, ...]
     gauge: GroupElement
     second: Weights
+    turned: tuple[RotaryPairs, ...] = ()
 
     @property
     def met(self) -> Weights:
@@ -112,22 +123,60 @@ def match_streams(
     if not form.streams:
         why = next(iter(form.kept.values()), "no space is a residual stream")
         raise GraphError(f"no residual stream of this graph can be moved by orthogonal maps: {why}")
-    gauges = [least_norm_gauge(each.weights) for each in (form, other)]
+    layers = rotary_pairs(form.weights.graph)
+    gauges = least_norm_gauge(form.weights), least_norm_gauge(other.weights)
     views = [
         _with_linear_streams(matching_view(gauge.act(each.weights)), form.streams)
         for gauge, each in zip(gauges, (form, other), strict=True)
     ]
-    search = _Search(views[0], views[1], form.streams, form.centred, every_parameter_alike(views[0]))
+    metric = every_parameter_alike(views[0])
+    search = _Search(views[0], views[1], form.streams, form.centred, without(metric, layers))
     found, record = search.from_start({}, sweeps)
     for _ in range(restarts if generator is not None else 0):
         start = replace(search, metric=_shaken(search.metric, generator)).from_start({}, max(1, sweeps // 10))[0]
         candidate, reached = search.from_start(start, sweeps)
         if reached[-1] > record[-1]:
             found, record = candidate, reached
-    graph = form.weights.graph
-    element = gauges[0].inverse() @ GroupElement(graph, found) @ gauges[1]
-    aligned = element.act(other.weights)
-    return StreamMatch(form, element, aligned, tuple(record), gauges[0], other.weights)
+    match = _joined(form, found, other.weights, gauges, record)
+    return _with_turns(match, found, gauges, replace(search, metric=metric), layers, sweeps) if layers else match
+
+
+def _joined(
+    form: RmsForm,
+    maps: Mapping[str, SpaceElement],
+    second: Weights,
+    gauges: tuple[GroupElement, GroupElement],
+    record: list[float],
+) -> StreamMatch:
+    element = gauges[0].inverse() @ GroupElement(form.weights.graph, maps) @ gauges[1]
+    return StreamMatch(form, element, element.act(second), tuple(record), gauges[0], second)
+
+
+def _with_turns(
+    match: StreamMatch,
+    maps: Mapping[str, SpaceElement],
+    gauges: tuple[GroupElement, GroupElement],
+    search: _Search,
+    layers: tuple[RotaryPairs, ...],
+    sweeps: int,
+) -> StreamMatch:
+    """The match, queries and keys turned, and the descent gone on with them, in turn until nothing is gained."""
+    best = None
+    for _ in range(TURNS):
+        turns = best_turns(match.met, match.aligned, layers, search.metric)
+        back = match.element.inverse().act(turned(match.aligned, layers, turns))
+        names = {name for pairs in layers for name in pairs.names}
+        second = Weights(back.graph, {n: back[n] if n in names else x for n, x in match.second.items()})
+        search = replace(search, second=_with_linear_streams(matching_view(gauges[1].act(second)), match.form.streams))
+        maps, record = search.from_start(maps, sweeps)
+        match = replace(_joined(match.form, maps, second, gauges, record), turned=layers)
+        gain = math.inf if best is None else match.record[-1] - best.record[-1]
+        if best is None or gain > 0:
+            best = match
+        if gain <= LEAST_GAIN * abs(match.record[-1]):
+            break
+    assert best is not None
+    return best
 
 
 def every_parameter_alike(weights: Weights) -> Metric:
