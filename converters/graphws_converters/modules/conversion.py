@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
@@ -66,6 +66,7 @@ def convert_module(
     hints: Hints | None = None,
     names: Sequence[str] = (),
     laid_out: bool = False,
+    marks: Collection[int] = (),
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -83,6 +84,7 @@ def convert_module(
         names: Of the outputs in a tuple, where the source has names for them.
         laid_out: Whether whole numbers among the inputs that Python reads say how inputs lie, as sizes do; see
             `graphws_converters.gate.paths.one_path`.
+        marks: The words of a vocabulary that say so, too: ends, paddings, the places of pictures.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -103,7 +105,9 @@ def convert_module(
     counting.leave_states(program)
     choice, said = counting.choice, counting.note
     several = counting.values(program) if counting.wanted is None else {}
-    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own, laid_out)
+    path, drawn = ("", []) if meta else _watched(
+        program, twin, restored, args, kwargs, generator, own, laid_out, marks
+    )  # fmt: skip
     alike = laid_out and not path and program.front == "recorder" and bool(program.numbers_read())
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
@@ -161,7 +165,7 @@ def convert_module(
     if not compared.larger:
         return found
     return larger_of(found, lambda: convert_module(
-        module, inputs, generator=generator, front="recorder", hints=hints, names=names, laid_out=laid_out
+        module, inputs, generator=generator, front="recorder", hints=hints, names=names, laid_out=laid_out, marks=marks
     ))  # fmt: skip
 
 
@@ -198,6 +202,7 @@ def _watched(
     generator: torch.Generator,
     own: Counter[str] | None,
     laid_out: bool,
+    marks: Collection[int],
 ) -> tuple[str, list[str]]:
     """Why the trace may not be the whole of a module, and what draws random numbers in it."""
 
@@ -210,7 +215,7 @@ def _watched(
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
-    return path or one_path(program, twin, args, kwargs, generator, own, laid_out), drawn
+    return path or one_path(program, twin, args, kwargs, generator, own, laid_out, marks), drawn
 
 
 def _confirmed(

@@ -32,6 +32,7 @@ from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
 from graphws_converters.sources.draws import fix_draws, said
 from graphws_converters.sources.held import hold_sizes
+from graphws_converters.sources.made_up import Sizes
 from graphws_converters.sources.sample import left_out, sample_inputs
 from graphws_converters.sources.weights import WEIGHTS, weights_in
 
@@ -69,7 +70,8 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
         fix_draws(model)
     leave_checks_out(model)
     inputs, held = hold_sizes(model, inputs)
-    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True)
+    marks = Sizes(model.config, hints.random).special()
+    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True, marks=marks)
     return replace(made, notes=(*notes, *held, *(said(made.notes) if drawn else made.notes)))
 
 
