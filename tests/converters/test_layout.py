@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_nothing_is_held_where_no_size_comes_in() -> None:
 @pytest.mark.parametrize(("reads", "laid_out"), [("words", True), ("words", False), ("rows", True), ("pictures", True)])
 def test_reading_how_inputs_lie_is_no_path_where_the_caller_says_so(reads: str, laid_out: bool) -> None:
     given = {"input_ids": WORDS, "pixel_values": PATCHES[:4]}
-    found = convert_module(seeded(lambda: Marked(reads)), given, generator=_rng(), laid_out=laid_out)
+    found = convert_module(seeded(lambda: Marked(reads)), given, generator=_rng(), laid_out=laid_out, marks={8})
     assert found.verified == (reads != "pictures" and laid_out), found.verdict
     assert (ALIKE in found.notes) == found.verified
     assert [space.size for space in found.graph.spaces if space.moves] == [8], "one stream of words and pictures"
@@ -96,6 +97,53 @@ def test_reading_a_weight_is_a_path_however_inputs_lie() -> None:
     given = {"input_ids": WORDS, "pixel_values": PATCHES[:4]}
     found = convert_module(seeded(lambda: Marked("weights")), given, generator=_rng(), laid_out=True)
     assert "one path seen" in found.verdict
+
+
+class Chooses(nn.Module):
+    """Reads something of its words in Python, and takes another path of weights where ``choose`` says so."""
+
+    def __init__(self, choose: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.words, self.one, self.two, self.out = (
+            nn.Embedding(40, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 3),
+        )
+        self.choose = choose
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        h = self.words(input_ids)
+        made: Tensor = self.out(torch.tanh(self.two(h) if self.choose(input_ids) else self.one(h)))
+        return made
+
+
+CHOICES: dict[str, tuple[Callable[[Tensor], Any], bool]] = {
+    "a word": (lambda ids: ids[0, 0] == 37, False),
+    "a word somewhere": (lambda ids: (ids == 37).any(), False),
+    "a number": (lambda ids: ids[0, 0].item() == 37, False),
+    "a list": (lambda ids: ids.tolist()[0][0] == 37, False),
+    "a tensor": (lambda ids: torch.isin(ids, torch.tensor([36, 37])).any(), False),
+    "beyond a word": (lambda ids: ids[:, 0].max() > 36, False),
+    "a sum": (lambda ids: ids.sum() % 2 == 0, False),
+    "a mark": (lambda ids: (ids == 30).any(), True),
+    "how many marks": (lambda ids: int((ids == 30).sum()) > 9, True),
+    "a mark's place": (lambda ids: int((ids == 30).nonzero()[0, 1]) > 1, True),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_words_are_data_and_marks_are_layout(name: str) -> None:
+    choose, sound = CHOICES[name]
+    ids = torch.tensor([[3, 30, 30, 14, 9], [7, 30, 25, 6, 11]])
+    found = convert_module(
+        seeded(lambda: Chooses(choose)), {"input_ids": ids}, generator=_rng(), laid_out=True, marks={30}
+    )
+    assert found.verified == sound, found.verdict
+    assert sound or "one path seen" in found.verdict
+    assert (ALIKE in found.notes) == sound
+    by_place = convert_module(seeded(lambda: Chooses(choose)), (ids,), generator=_rng(), laid_out=True, marks={30})
+    assert by_place.verified == sound, by_place.verdict
 
 
 class Part(SimpleNamespace):

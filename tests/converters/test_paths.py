@@ -13,7 +13,7 @@ from graphws.checkpoints.conversion import Hints
 from graphws.errors import UsageError, VerificationError
 from graphws_converters.analysis.engine import Engine
 from graphws_converters.gate.inputs import other_kinds
-from graphws_converters.modules.conversion import convert_module
+from graphws_converters.modules.conversion import _moved, convert_module
 from graphws_converters.rules import RULES
 from graphws_converters.rules.registry import Call, Entry, Result
 from tests.converters.networks import seeded
@@ -183,3 +183,40 @@ def test_writes_into_a_cast_matter_where_the_tensor_is_read_again(looked_at: boo
     found = convert_module(seeded(lambda: Casts(torch.tanh)), _x().float(), generator=_rng())
     assert ("alias_write runs more or less often" in found.verdict) == looked_at
     assert found.verified != looked_at
+
+
+class Rescaled(Net):
+    """Writes into a cast to one type, which in that type is the tensor itself."""
+
+    def __init__(self, factor: float, *, noise: bool = False, copies: bool = False) -> None:
+        super().__init__(torch.tanh)
+        self.factor, self.noise, self.copies = factor, noise, copies
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.a(x))
+        made = h.to(torch.float32, copy=self.copies)
+        made.mul_(self.factor)
+        drawn = torch.rand(1, dtype=h.dtype, generator=_rng()) if self.noise else 0
+        return self.b(h) * (1 + drawn)
+
+
+@pytest.mark.parametrize(("factor", "copies", "differs"), [(2.0, False, True), (1.0, False, False), (2.0, True, False)])
+def test_outputs_in_the_own_type_are_those_in_float64(factor: float, copies: bool, differs: bool) -> None:
+    module = seeded(lambda: Rescaled(factor, copies=copies))
+    found = convert_module(module, _x().float(), generator=_rng())
+    assert ("in the type that it came in its outputs differ by" in found.verdict) == differs
+    assert found.verified != differs, found.verdict
+    assert convert_module(module.double(), _x(), generator=_rng()).verified
+
+
+def test_what_is_drawn_may_differ_between_types() -> None:
+    found = convert_module(seeded(lambda: Rescaled(1.0, noise=True)), _x().float(), generator=_rng())
+    assert found.verified, found.verdict
+
+
+def test_numbers_that_stand_for_infinity_are_not_compared() -> None:
+    own, other = torch.finfo(torch.float32).min, torch.finfo(torch.float64).min
+    one, two = torch.tensor([1.0, own, torch.nan]), torch.tensor([1.0, other, 2.0]).double()
+    assert _moved([one], [two]) == 0
+    assert _moved([one + 0.1], [two]) == pytest.approx(0.1)
+    assert _moved([one], [two[:2]]) == torch.inf

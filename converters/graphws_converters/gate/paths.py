@@ -9,7 +9,7 @@ inputs that takes other steps, or holds other constants.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from graphws.errors import UsageError
-from graphws_converters.analysis.ir import Program, Value
+from graphws_converters.analysis.ir import Node, Program, Value
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
+from graphws_converters.gate.words import other_words, read_words, words_in
 
 FACTOR = -10.0
 """What floating inputs of the second run are multiplied by; their rows change places, too."""
@@ -33,6 +34,7 @@ def one_path(
     generator: torch.Generator,
     own: Counter[str] | None = None,
     laid_out: bool = False,
+    marks: Collection[int] = (),
 ) -> str:
     """Why a program may be one path of several; empty where nothing speaks for it.
 
@@ -47,6 +49,8 @@ def one_path(
         own: The steps of the module in the type that it came in, where that is another one.
         laid_out: Whether whole numbers among the inputs say how the others lie, as masks and the places of pictures
             among words do, and reading them is no sign of another path: the path is that of inputs that lie alike.
+            Words are no such numbers; see `graphws_converters.gate.words`.
+        marks: The words that do say how inputs lie.
     """
     exported = program.front == "export"
     try:
@@ -61,12 +65,48 @@ def one_path(
         other = record_program(module.train().eval(), *_elsewhere(args, dict(kwargs), generator, alike))
     except (TraceFailure, UsageError):  # made for other inputs than these
         return ""
-    step = _first_other_step(first, other)
+    seen = _other_path(first, other, hidden=not read)
+    return seen if seen or not alike else _by_words(first, module, args, dict(kwargs), generator, marks)
+
+
+def _other_path(first: Program, other: Program, *, hidden: bool) -> str:
+    """In what two runs differ that should take the same steps; empty where in nothing.
+
+    Args:
+        first: One run.
+        other: Another one.
+        hidden: Whether numbers that Python gives to operations must be the same.
+    """
+    step = _first_other_step(first, other, literals=hidden)
     if step:
         return f"one path seen: on other inputs {step}"
-    hidden = [] if read else _changed_constants(first, other)
-    if hidden:
-        return f"one path seen: a tensor of shape {hidden[0].shape} is made from others out of sight of the trace"
+    changed = _changed_constants(first, other) if hidden else []
+    if changed:
+        return f"one path seen: a tensor of shape {changed[0].shape} is made from others out of sight of the trace"
+    return ""
+
+
+def _by_words(
+    first: Program,
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    generator: torch.Generator,
+    marks: Collection[int],
+) -> str:
+    """Why the path may be that of the words in the example; empty where nothing speaks for it."""
+    words = words_in(module, args, kwargs)
+    read = read_words(first, words)
+    if read:
+        return f"one path seen: words were read from {describe(first, read[0])}"
+    for given in other_words(first, words, marks, args, kwargs, generator):
+        try:
+            other = record_program(module.train().eval(), *given)
+        except (TraceFailure, UsageError):  # a number that is no word
+            continue
+        seen = _other_path(first, other, hidden=True)
+        if seen:
+            return seen.replace("other inputs", "other words")
     return ""
 
 
@@ -125,14 +165,39 @@ def _elsewhere(
     return found
 
 
-def _first_other_step(first: Program, other: Program) -> str:
+def _first_other_step(first: Program, other: Program, *, literals: bool) -> str:
     """Where two runs take other steps; empty where they do not."""
-    for one, two in zip(first.nodes, other.nodes, strict=False):
+    origins = _origins(first), _origins(other)
+    for place, (one, two) in enumerate(zip(first.nodes, other.nodes, strict=False)):
         shapes = [[None if value is None else value.shape for value in node.outputs] for node in (one, two)]
         if one.op != two.op or shapes[0] != shapes[1]:
             return f"{two.op} follows where {one.op} was seen" if one.op != two.op else f"{one.op} has another shape"
+        if _given(one, origins[0], literals) != _given(two, origins[1], literals):
+            return f"{one.op} is given something else"
+        for known, node in zip(origins, (one, two), strict=True):
+            known |= {value: (place, n) for n, value in enumerate(node.outputs) if value is not None}
     counts = len(first.nodes), len(other.nodes)
     return "" if counts[0] == counts[1] else f"{counts[1]} operations follow instead of {counts[0]}"
+
+
+def _origins(program: Program) -> dict[Value, object]:
+    """Where the tensors come from that no operation makes; constants are told apart by their numbers alone."""
+    return {value: key for key, value in program.parameters.items()} | {
+        value: ("input", place) for place, value in enumerate(program.inputs)
+    }
+
+
+def _given(node: Node, origins: Mapping[Value, object], literals: bool) -> list[object]:
+    """The arguments of an operation, its tensors by where they come from; numbers where ``literals`` count."""
+
+    def said(argument: object) -> object:
+        if isinstance(argument, Value):
+            return origins.get(argument)
+        if isinstance(argument, list | tuple):
+            return [said(item) for item in argument]
+        return repr(argument) if literals and isinstance(argument, int | float | complex) else None
+
+    return [said(argument) for argument in node.arguments.values()]
 
 
 def _changed_constants(first: Program, other: Program) -> list[Value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
@@ -51,6 +51,11 @@ DRAWN = "random numbers are drawn in every run ({}): what the gate says is of ru
 """The note on a network that is no function of its inputs alone; what draws stands in brackets."""
 ALIKE = "whole numbers among the inputs say how they lie: what the gate says is of inputs that lie as the examples do"
 """The note on a model that reads places and masks from its inputs in Python."""
+OWN_TYPE = "in the type that it came in its outputs differ by {:.1e} from those in float64, on which it was tried"
+LARGEST_OF_A_TYPE = 1e-2
+"""Largest share of outputs by which a network in float32 may differ from itself in float64, by rounding alone."""
+LARGEST_NUMBER = 1e30
+"""From here on numbers stand for infinity, whose stand-in differs between types: the lowest number, in masks."""
 LEAST_GAIN = 0.1
 """Digits of a group's order by which outputs are worth a word."""
 Inputs = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -66,6 +71,7 @@ def convert_module(
     hints: Hints | None = None,
     names: Sequence[str] = (),
     laid_out: bool = False,
+    marks: Collection[int] = (),
 ) -> Conversion:
     """The typed graph of a module, tried on the module itself.
 
@@ -83,6 +89,7 @@ def convert_module(
         names: Of the outputs in a tuple, where the source has names for them.
         laid_out: Whether whole numbers among the inputs that Python reads say how inputs lie, as sizes do; see
             `graphws_converters.gate.paths.one_path`.
+        marks: The words of a vocabulary that say so, too: ends, paddings, the places of pictures.
 
     Raises:
         UsageError: Where the module cannot be copied, or run on these inputs.
@@ -96,14 +103,18 @@ def convert_module(
     counting = OutputFilter(hints.wanted if hints is not None else None, names)
     nn.Module.register_forward_hook(twin, lambda _, __, outputs: counting(outputs))  # a ScriptModule's own refuses
     args, kwargs = _arguments(twin, inputs, meta)
-    own = None
+    own, moved = None, 0.0
     if not meta:
-        args, kwargs, own = _sharpen(twin, args, kwargs, generator)
+        args, kwargs, own, moved = _sharpen(twin, args, kwargs, generator)
     program = trace(twin, args, kwargs, front)
     counting.leave_states(program)
     choice, said = counting.choice, counting.note
     several = counting.values(program) if counting.wanted is None else {}
-    path, drawn = ("", []) if meta else _watched(program, twin, restored, args, kwargs, generator, own, laid_out)
+    path, drawn = ("", []) if meta else _watched(
+        program, twin, restored, args, kwargs, generator, own, laid_out, marks
+    )  # fmt: skip
+    if not path and not drawn and moved > LARGEST_OF_A_TYPE:
+        path = OWN_TYPE.format(moved)
     alike = laid_out and not path and program.front == "recorder" and bool(program.numbers_read())
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
     analysis, stored = analyse(program), _stored(twin)
@@ -161,7 +172,7 @@ def convert_module(
     if not compared.larger:
         return found
     return larger_of(found, lambda: convert_module(
-        module, inputs, generator=generator, front="recorder", hints=hints, names=names, laid_out=laid_out
+        module, inputs, generator=generator, front="recorder", hints=hints, names=names, laid_out=laid_out, marks=marks
     ))  # fmt: skip
 
 
@@ -198,6 +209,7 @@ def _watched(
     generator: torch.Generator,
     own: Counter[str] | None,
     laid_out: bool,
+    marks: Collection[int],
 ) -> tuple[str, list[str]]:
     """Why the trace may not be the whole of a module, and what draws random numbers in it."""
 
@@ -210,7 +222,7 @@ def _watched(
     path = f"a run changes {changed!r}: the network is no function of weights and inputs" if changed else ""
     drawn = program.drawing()
     drawn += [f"the generator of {name}" for name in generators_used(run) if name != "torch" or not drawn]
-    return path or one_path(program, twin, args, kwargs, generator, own, laid_out), drawn
+    return path or one_path(program, twin, args, kwargs, generator, own, laid_out, marks), drawn
 
 
 def _confirmed(
@@ -275,8 +287,11 @@ def _arguments(twin: nn.Module, inputs: Inputs | None, meta: bool) -> tuple[tupl
 
 def _sharpen(
     twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
-) -> tuple[tuple[Any, ...], dict[str, Any], Counter[str] | None]:
-    """Twin and inputs in float64, where the module can run there, and its steps in its own type; else as they are."""
+) -> tuple[tuple[Any, ...], dict[str, Any], Counter[str] | None, float]:
+    """Twin and inputs in float64, where the module can run there; else as they are.
+
+    With them its steps in its own type, where it has another, and what part of its outputs that type changes.
+    """
 
     def ready(x: Tensor) -> Tensor:
         x = x.detach().cpu()
@@ -290,21 +305,46 @@ def _sharpen(
     plain: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, ready, (args, kwargs))
     sharp: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map_only(Tensor, double, plain)
     types = {name: tensor.dtype for name, tensor in _held(twin)}
-    own = None
-    if any(dtype.is_floating_point and dtype != torch.float64 for dtype in types.values()):
+    own: Counter[str] | None = None
+    before: list[Tensor] | None = None
+    floating = {dtype for dtype in types.values() if dtype.is_floating_point}
+    if floating - {torch.float64}:
         with suppress(TraceFailure, UsageError):  # what it cannot do, the trace will say
             own = steps_of(record_program(twin, *plain))
+    if floating == {torch.float32}:
+        with suppress(Exception):  # whatever the user's module raises, the trace will say
+            before = _outputs(twin, plain)
     twin.double()
     for _, tensor in _held(twin):
         tensor.data = double(tensor.data)  # `Module.double` leaves complex numbers as they are
     try:
-        with torch.no_grad():
-            twin(*pytree.tree_map_only(Tensor, torch.clone, sharp[0]), **sharp[1])
+        after = _outputs(twin, sharp)
     except Exception:  # some modules insist on their own type
         for name, tensor in _held(twin):
             tensor.data = tensor.data.to(types[name])
-        return *plain, None
-    return *sharp, own
+        return *plain, None, 0.0
+    return *sharp, own, 0.0 if before is None else _moved(before, after)
+
+
+def _outputs(module: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> list[Tensor]:
+    """The floating numbers that a module gives."""
+    with torch.no_grad():
+        args, kwargs = pytree.tree_map_only(Tensor, torch.clone, arguments)
+        found = module.train().eval()(*args, **kwargs)
+    return [x for x in pytree.tree_leaves(found) if isinstance(x, Tensor) and x.is_floating_point()]
+
+
+def _moved(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """The largest share by which one of some outputs changes; those that are not finite are left out."""
+    shares = [0.0]
+    for one, two in zip(before, after, strict=False):
+        if one.shape != two.shape:
+            return math.inf
+        one, two = one.double(), two.double()
+        finite = (one.abs() < LARGEST_NUMBER) & (two.abs() < LARGEST_NUMBER)
+        one, two = one[finite], two[finite]
+        shares.append(float((one - two).norm() / two.norm().clamp_min(torch.finfo(torch.float32).tiny)))
+    return max(shares)
 
 
 def _held(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -32,7 +32,8 @@ from graphws_converters.sources.classes import class_of
 from graphws_converters.sources.config import bounded_building, keys_of, read_config, without
 from graphws_converters.sources.draws import fix_draws, said
 from graphws_converters.sources.held import hold_sizes
-from graphws_converters.sources.sample import left_out, sample_inputs
+from graphws_converters.sources.made_up import Sizes
+from graphws_converters.sources.sample import left_out, runs_on, sample_inputs
 from graphws_converters.sources.weights import WEIGHTS, weights_in
 
 PASSING = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
@@ -43,6 +44,10 @@ ASIDE = (
     "kernel_config", "use_kernels", "distributed_config", "transformers_weights",
 )  # fmt: skip
 """Entries of a config that name code or files: they change how the same is computed, and are left out."""
+READ = "one path seen: a number was read"
+"""How the reason begins where Python reads numbers of inputs or weights, as models do that look for empty pictures."""
+TEXTS = ("input_ids", "decoder_input_ids")
+"""Inputs on which a model of texts and other data may run alone."""
 NAMED = 3
 """How many of several keys a note names."""
 
@@ -69,7 +74,13 @@ def convert_folder(folder: Path, hints: Hints) -> Conversion:
         fix_draws(model)
     leave_checks_out(model)
     inputs, held = hold_sizes(model, inputs)
-    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True)
+    marks = Sizes(model.config, hints.random).special()
+    made = convert_module(model, inputs, generator=hints.random, hints=hints, laid_out=True, marks=marks)
+    texts = {name: x for name, x in inputs.items() if name in TEXTS} if hints.example_inputs is None else {}
+    if made.reason.startswith(READ) and texts and len(texts) < len(inputs) and runs_on(model, texts):
+        alone = convert_module(model, texts, generator=hints.random, hints=hints, laid_out=True, marks=marks)
+        if alone.verified:
+            made, notes = alone, (*notes, *left_out(model, texts))
     return replace(made, notes=(*notes, *held, *(said(made.notes) if drawn else made.notes)))
 
 

@@ -75,6 +75,11 @@ def sample_inputs(model: nn.Module, generator: torch.Generator, device: str) -> 
     )
 
 
+def runs_on(model: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether a model runs on inputs."""
+    return not _fails(model, dict(inputs))
+
+
 def left_out(model: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[str, ...]:
     """A note where a model that takes pictures or sounds beside texts was given texts alone."""
     takes = [name for name in inspect.signature(model.forward).parameters if name in _DATA]
