@@ -101,7 +101,7 @@ def _inside(weights: Weights, parameter: Parameter, k: int) -> Tensor:
     assert host is not None
     assert space.parent is not None
     apart = weights[parameter.name].movedim((host + 1, k + 1), (1, 2))
-    split = apart.unflatten(1, (graph.extent(space.parent), -1)).transpose(2, 3)
+    split: Tensor = apart.unflatten(1, (graph.extent(space.parent), -1)).transpose(2, 3)
     return split.flatten(1, 2)
 
 
