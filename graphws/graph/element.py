@@ -69,7 +69,7 @@ class Monomial:
         if self.scale is None or power == 0:
             return moved
         scale = _along(self.scale.to(tensor.dtype) ** power, tensor, axis)
-        return moved.mul_(scale) if len(scale) in (1, len(moved)) else moved * scale  # in place: tensors may be large
+        return moved.mul_(scale) if self.scale.ndim == 1 else moved * scale  # in place: tensors may be large
 
     def compose(self, other: Monomial) -> Monomial:
         """self after other."""

@@ -108,7 +108,7 @@ def test_each_is_verified_with_its_whole_group_and_comes_back(shared: Path, tmp_
     source = case.source(shared / "checkpoints" / "public")
     found = convert(source, case.inputs, generator=torch.Generator().manual_seed(0))
     assert found.verification is not None, found.verdict
-    assert found.verification.error < 1e-11, "all of them can run in float64; small slices of outputs round more"
+    assert found.verification.error < 1e-10, "all of them can run in float64; small slices of outputs round more"
     assert found.verification.control > 1e-3
     assert found.runs is not None
     assert found.runs.error is not None, found.runs.reason

@@ -18,7 +18,10 @@ EXAMPLES = {
     "03_augmented_weights": (("60 networks, median PSNR ",), ("augmented.png",)),
     "06_align": (("aligned by activations: barrier ", "neurons in the same place, aligned: "), ("align.png",)),
     "07_latent_actions": (
-        ("Action in part: mirror acts on hidden1 ", "hidden1: 100% of 16 neurons matched, decoys at most "),
+        (
+            "acts approximately up to hidden1, and breaks at hidden2",
+            "hidden1: 100% of 16 neurons matched, decoys at most ",
+        ),
         ("mirror-filters.png", "mirror-categories.png", "mirror-errors.png", "mirror-training.png"),
     ),
 }
