@@ -134,6 +134,10 @@ def align(
         raise UsageError(
             f"method must be one of {', '.join(get_args(Method))}; got {method!r}" + nearest(method, get_args(Method))
         )
+    midpoint = objective if isinstance(objective, Halfway) else None
+    streams = method == "weights" and actions == "rich" and midpoint is objective
+    if refine is not None and not streams:
+        raise UsageError("refine: takes method 'weights', rich actions, and as objective none or `halfway`")
     pair = Pair.of(first, second, actions, balanced)
     if method == "weights":
         matches = _by_weights(pair, generator, restarts, sweeps)
@@ -171,7 +175,9 @@ def align(
         candidates,
         kept,
     )
-    tries, notes = _streams(found, [first, second], actions, objective, refine, generator, restarts)
+    if not streams or (candidates[kept].distance < EQUAL and refine is None):
+        return found
+    tries, notes = _streams(found, [first, second], midpoint, refine, generator, restarts)
     found = replace(found, notes=notes)
     if candidates[kept].distance < EQUAL or not tries:
         return found
@@ -181,18 +187,12 @@ def align(
 def _streams(
     found: Alignment,
     networks: list[Weights],
-    actions: Richness,
-    objective: Objective | None,
+    objective: Halfway | None,
     refine: tuple[Tensor, Tensor | None] | None,
     generator: torch.Generator | None,
     restarts: int,
 ) -> tuple[list[Tried], tuple[str, ...]]:
     """What matches of streams come to, or why there is none: an error where one was asked for."""
-    unfit = found.method != "weights" or actions != "rich"
-    if unfit or (objective is not None and not isinstance(objective, Halfway)):
-        if refine is not None:
-            raise UsageError("refine: takes method 'weights', rich actions, and as objective none or `halfway`")
-        return [], ()
     try:
         return stream_candidates(networks[0], networks[1], found.aligned, objective, refine, generator, restarts), ()
     except GraphError as error:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from graphws.align.statistics import Norm, running_norms, settle, walk_through, write_statistics
-from graphws.align.stored_entries import StoredEntries, batched, readers, reading, single
+from graphws.align.stored_entries import StoredEntries, batched, readers, single
 from graphws.graph import NetworkGraph, Operation, Weights
 from graphws.operations.labels import labels
 from graphws.operations.plan import steps_to
@@ -155,7 +155,7 @@ def _layer(graph: NetworkGraph, operation: Operation) -> Layer | None:
     if part not in ("linear", "conv", "convtranspose") or not isinstance(weight, str):
         return None
     norms, value = running_norms(graph), operation.outputs[0]
-    if any(each in norms for each in reading(graph).get(value, ())) or value in graph.outputs:
+    if any(each in norms for each in graph.readers(value)) or value in graph.outputs:
         return None
     if any(len(readers(graph, name)) != 1 for name in (weight, *([bias] if bias else []))):
         return None

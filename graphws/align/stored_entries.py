@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ class StoredEntries:
     @staticmethod
     def of(graph: NetworkGraph, operand: str) -> StoredEntries | None:
         """Of an operand of an operation; None where it is anything else than entries of parameters, each once."""
-        names = _sources(graph, operand)
+        names = [parameter.name for parameter in graph.weights_behind(operand)]
         if not names:
             return None
         first, total = {}, 0
@@ -81,22 +80,12 @@ def readers(graph: NetworkGraph, operand: str) -> list[tuple[Operation, str]]:
     """
     inside = _closure(graph, operand)
     found = []
-    for operation in dict.fromkeys(each for name in inside for each in reading(graph).get(name, ())):
+    for operation in dict.fromkeys(each for name in inside for each in graph.readers(name)):
         if not inside & set(operation.outputs):
             for own, names in operation.operands.items():
                 if inside & set(names if isinstance(names, list) else [names]):
                     found.append((operation, own))
     return found
-
-
-@lru_cache(maxsize=64)
-def reading(graph: NetworkGraph) -> Mapping[str, tuple[Operation, ...]]:
-    """The operations that read each name."""
-    found: dict[str, list[Operation]] = {}
-    for operation in graph.operations:
-        for name in operation.reads:
-            found.setdefault(name, []).append(operation)
-    return {name: tuple(operations) for name, operations in found.items()}
 
 
 def _closure(graph: NetworkGraph, operand: str) -> set[str]:
@@ -108,14 +97,6 @@ def _closure(graph: NetworkGraph, operand: str) -> set[str]:
             seen.add(name)
             waiting += graph.writers[name].reads if name in graph.writers else ()
     return seen
-
-
-def _sources(graph: NetworkGraph, operand: str) -> list[str] | None:
-    """The parameters that an operand is computed from; None where inputs of the network are among what it reads."""
-    names = _closure(graph, operand)
-    if names & set(graph.inputs):
-        return None
-    return sorted(names & {parameter.name for parameter in graph.parameters})
 
 
 def _sent(graph: NetworkGraph, operand: str, first: Mapping[str, int], numbers: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graphws.actions.computation.features import is_reached
 from graphws.actions.reduction.maps import Step
-from graphws.actions.reduction.reading import shown
+from graphws.actions.reduction.reading import met_by, shown
 from graphws.actions.reduction.slices import places
 from graphws.actions.reduction.worlds import Worlds
 from graphws.errors import GraphError
@@ -70,18 +70,8 @@ def alike(worlds: Worlds, labels: Labels, space: str, tolerance: float) -> dict[
 
 def _meeting(graph: NetworkGraph, labels: Labels, parameter: str, space: str) -> list[str]:
     """The values of a set that a parameter reads, or none where some do not show its elements."""
-    found, made = [], {parameter}
-    for operation in graph.operations:
-        if not made & set(operation.numbers):
-            continue
-        values = [name for name in operation.numbers if is_reached(graph, name)]
-        if not values:
-            made |= set(operation.outputs)
-        for name in values:
-            if shown(graph, labels, name, space)[1] is None:
-                return []
-            found.append(name)
-    return found
+    found = [name for _, values in met_by(graph, parameter) for name in values]
+    return found if all(shown(graph, labels, name, space)[1] is not None for name in found) else []
 
 
 def _runs(worlds: Worlds, labels: Labels, space: str, names: list[str]) -> list[Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graphws.actions.reduction.contributions import Stays, absorbed
 from graphws.actions.reduction.maps import Step
-from graphws.actions.reduction.reading import shown
+from graphws.actions.reduction.reading import met_by, shown
 from graphws.actions.reduction.rules import inactive_figures, typical
 from graphws.actions.reduction.slices import Place, Tensors, places, put, slices
 from graphws.actions.reduction.worlds import Worlds
@@ -121,7 +121,7 @@ def _values(worlds: Worlds, labels: Labels, space: str, where: list[Place]) -> l
             continue
         columns = slices({place.parameter: worlds.known[0][place.parameter]}, place, elements)
         idle = ~columns.any(1)
-        for names in _exits(graph, place.parameter):
+        for _, names in met_by(graph, place.parameter):
             for name, axis in (shown(graph, labels, name, space) for name in names):
                 if axis is None:
                     return None
@@ -130,21 +130,6 @@ def _values(worlds: Worlds, labels: Labels, space: str, where: list[Place]) -> l
                     value = value.masked_fill(worlds.varies[name], torch.nan)
                 rows = value.movedim(axis, 0).reshape(elements, -1)
                 found.append(rows.masked_fill(idle.unsqueeze(1), 0.0))
-    return found
-
-
-def _exits(graph: NetworkGraph, parameter: str) -> list[list[str]]:
-    """The values that a parameter, or what is made of it and of other weights, meets, for each step where it does."""
-    found, made = [], {parameter}
-    inputs = set(graph.inputs)
-    for operation in graph.operations:
-        if not made & set(operation.numbers):
-            continue
-        values = [name for name in operation.numbers if name not in graph.named and graph.sources(name) & inputs]
-        if values:
-            found.append(values)
-        else:
-            made |= set(operation.outputs)
     return found
 
 

@@ -89,16 +89,27 @@ def _meetings(
     graph: NetworkGraph, values: Mapping[str, Tensor], parameter: str, edited: Tensor
 ) -> Iterator[tuple[Operation, tuple[Tensor, ...]]]:
     """The steps in which an edited parameter, or what is made of it and of other weights, meets values."""
-    here = {**values, parameter: edited}
-    moved, context = {parameter}, Context(POINTS, torch.float64, torch.device("cpu"))
+    here, context = {**values, parameter: edited}, Context(POINTS, torch.float64, torch.device("cpu"))
+    for operation, met in met_by(graph, parameter):
+        results = step_of(operation).run(here, context)
+        if met:
+            yield operation, results
+        else:
+            here.update(zip(operation.outputs, results, strict=False))
+
+
+def met_by(graph: NetworkGraph, parameter: str) -> Iterator[tuple[Operation, list[str]]]:
+    """The steps that read a parameter, or what is made of it and of other weights, each with the values that it meets.
+
+    Where it meets none, more is made of weights.
+    """
+    made = {parameter}
     for operation in graph.operations:
-        if moved & set(operation.numbers):
-            results = step_of(operation).run(here, context)
-            if is_reached(graph, operation.outputs[0]):
-                yield operation, results
-            else:
-                here.update(zip(operation.outputs, results, strict=False))
-                moved |= set(operation.outputs)
+        if made & set(operation.numbers):
+            values = [name for name in operation.numbers if is_reached(graph, name)]
+            if not values:
+                made |= set(operation.outputs)
+            yield operation, values
 
 
 def shown(graph: NetworkGraph, labels: Labels, value: str, space: str) -> tuple[str, int | None]:
