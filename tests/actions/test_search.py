@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+from typing import cast
+
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ from graphws.actions.planted.networks import Planted, plant, recovery
 from graphws.actions.problem import Problem, pose
 from graphws.actions.search.almost_homomorphisms import linear_defect, newton
 from graphws.actions.search.projection import homomorphism
-from graphws.actions.search.search import Candidate, refine, search, start_forward
+from graphws.actions.search.search import Candidate, linked_errors, refine, search, start_forward
 from graphws.errors import UsageError, WeightsError
 from graphws.graph import GroupElement, LinearMap, Monomial, Weights
 from graphws.graph.element import compose
@@ -295,3 +298,18 @@ def test_the_nearest_orthogonal_matrix_is_the_polar_factor(gap: float):
     found = nearest_orthogonal(scores)
     assert torch.allclose(found, left @ right, atol=1e-11)
     assert torch.allclose(found.mT @ found, torch.eye(6, dtype=torch.float64), atol=1e-13)
+
+
+def test_an_exact_layer_behind_broken_ones_is_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From outputs that do not follow, no layer before them is linked, however well it fits by itself."""
+    chain = ["input", "hidden1", "hidden2", "hidden3", "output"]
+    reads = {space: {before} for before, space in itertools.pairwise(chain)}
+
+    def linked(*errors: float) -> dict[str, float]:
+        known = dict(zip(chain[1:], errors, strict=True))
+        monkeypatch.setattr("graphws.actions.search.search.errors_of_layers", lambda problem, maps: known)
+        return linked_errors(cast(Problem, None), Candidate("", (), {}), reads, {"input", "output"})
+
+    assert set(linked(1.2, 0.7, 0.0, 0.7).values()) == {1.2}
+    assert linked(1.2, 0.7, 0.0, 0.1) == {"hidden1": 1.2, "hidden2": 1.2, "hidden3": 0.1, "output": 0.1}
+    assert linked(0.1, 0.7, 0.0, 0.7) == {"hidden1": 0.1, "hidden2": 0.7, "hidden3": 0.7, "output": 0.7}

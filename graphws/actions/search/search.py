@@ -33,7 +33,7 @@ from graphws.matching.match import same_map
 from graphws.matching.scores import Side
 
 _EXACT, _BROKEN = 1e-6, 0.3
-"""Errors of layers below which all are alike, and above which a pass from the outputs back is tried."""
+"""Errors of layers below which all are alike, and above which they are broken."""
 _STEP = 0.01
 """Share of the noise that a matrix may still move by when the refinement has converged."""
 _GAIN = 1e-3
@@ -93,13 +93,15 @@ def linked_errors(
 ) -> dict[str, float]:
     """The least that the largest error of layers must be for each to be linked to an end; on probes if there are any.
 
-    One that is linked to none in any way counts with the largest error of all.
+    One that is linked to none in any way counts with the largest error of all.  From the outputs back only layers that
+    are not broken link: behind a break some are exact in any case, where nothing says how they must act.
     """
     errors = errors_of_layers(problem, candidate.maps)
     linked: dict[str, float] = {}
     for level in sorted(set(errors.values())):
         good = {space for space, error in errors.items() if error <= level}
-        for space in reached_layers(good, reads, given) - set(linked):
+        back = {space for space in good if errors[space] <= _BROKEN}
+        for space in reached_layers(good, reads, given, back) - set(linked):
             linked[space] = level
     return {space: linked.get(space, max(errors.values())) for space in errors}
 
