@@ -81,13 +81,13 @@ def _evidence(
     sought = [each for each in sought if each.root in known]
     shares = needed_shares(problem, family, problem.moments)
     chosen = [best.maps[g] for g in problem.placed.symmetry.generators.values()]
-    marks, errors = [_print(chosen, moving)], list[float]()
+    marks, errors = [_fingerprint(chosen, moving)], list[float]()
     for _ in range(2 * RELABELLINGS):
         if len(errors) == RELABELLINGS:
             break
         orders = _relabelling(graph, moving, generator)
         images = [{**maps, **_conjugated(maps, orders)} for maps in chosen]
-        mark = _print(images, moving)
+        mark = _fingerprint(images, moving)
         if any(torch.equal(mark, other) for other in marks):
             continue
         marks.append(mark)
@@ -164,7 +164,7 @@ def _conjugated(maps: Mapping[str, SpaceElement], orders: Mapping[str, SpaceElem
     return found
 
 
-def _print(images: Sequence[Maps], spaces: Sequence[str]) -> Tensor:
+def _fingerprint(images: Sequence[Maps], spaces: Sequence[str]) -> Tensor:
     """Numbers that tell maps of some spaces apart."""
     parts = []
     for maps in images:
