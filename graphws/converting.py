@@ -28,6 +28,7 @@ from graphws.checkpoints.state_dict import INDEXES
 from graphws.errors import DataError, UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.serialise import LONGEST
+from graphws.reporter import Reporter
 
 GROUP = "graphws.converters"
 EFFORT = 1e10
@@ -51,6 +52,7 @@ def convert(
     generator: torch.Generator | None = None,
     allow_code: bool = False,
     outputs: str | int | Sequence[str | int] | None = None,
+    reporter: Reporter | None = None,
 ) -> Conversion:
     """The typed graph and the weights of a network, and whether they were verified.
 
@@ -75,6 +77,7 @@ def convert(
             is for: the predictions of a model of transformers, else its embeddings, else its last hidden state; no
             state of a recurrent layer behind something else; of every other network all.  What was left out is named
             in the notes, and in `Conversion.outputs`.
+        reporter: Hears how far the conversion is; nobody where None.
 
     Raises:
         UsageError: Where nothing is known about such a source, a hint is needed, or there is no such output.
@@ -85,7 +88,10 @@ def convert(
     installed = converters()
     if not installed:
         raise UsageError("no converter is installed: install graphws again, they come with it")
-    hints = Hints(example_inputs, activation, omega, exponent, generator, example_outputs, allow_code, outputs)
+    hints = Hints(
+        example_inputs, activation, omega, exponent, generator, example_outputs, allow_code, outputs,
+        reporter or Reporter(),
+    )  # fmt: skip
     if isinstance(source, str | Path):
         refuse_unread(Path(source))
         if is_network_file(Path(source)):
@@ -93,7 +99,8 @@ def convert(
                 raise UsageError(
                     f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
                 )
-            return load_network(source, effort=EFFORT, generator=generator)
+            with hints.reporter.work(f"trying the group of {Path(source).name} again"):
+                return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
@@ -127,6 +134,7 @@ def load_graph_file(
     allow_code: bool = False,
     outputs: str | int | Sequence[str | int] | None = None,
     effort: float = 0.0,
+    reporter: Reporter | None = None,
 ) -> Conversion:
     """The graph of a file, whatever it is: a converted network, a graph's JSON, a zoo's folder, or a source to convert.
 
@@ -140,6 +148,7 @@ def load_graph_file(
         allow_code: For a source.
         outputs: For a source.
         effort: For a converted network: how much to spend on running its gate again; see `load_network`.
+        reporter: For a source.
 
     Raises:
         DataError: Where there is no such file, the folder is neither a zoo nor a model, or a file is damaged.
@@ -160,7 +169,7 @@ def load_graph_file(
             return load_network(place, effort=effort)
         return convert(
             place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code,
-            outputs=outputs,
+            outputs=outputs, reporter=reporter,
         )  # fmt: skip
     try:
         if place.stat().st_size > 4 * LONGEST:

@@ -20,6 +20,7 @@ from graphws.graph.group import Richness
 from graphws.operations import outputs_of
 from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
+from graphws.reporter import Reporter
 
 REWRITTEN = (
     "both networks are met with scales and shifts of their norms folded into what reads them: each computes what it "
@@ -103,6 +104,7 @@ def compare(
     statistics: Inputs | None = None,
     rescale: bool = False,
     refine: tuple[Tensor, Tensor | None] | None = None,
+    reporter: Reporter | None = None,
 ) -> Comparison:
     """Aligns two networks and measures what that did, in float64.
 
@@ -125,6 +127,7 @@ def compare(
         statistics: Inputs over which statistics of merged networks are measured anew; ``inputs`` where None.
         rescale: Layers without statistics are rescaled in merged networks (`repair`); needs such inputs.
         refine: As for `align`.
+        reporter: As for `align`.
 
     Raises:
         VerificationError: Where the aligned network does not compute what the second one does.
@@ -149,6 +152,7 @@ def compare(
         restarts=restarts,
         objective=None if loss is None else halfway(a, loss, correction),
         refine=refine,
+        reporter=reporter,
     )
     met = a if found.met is None else found.met
     both = [met, found.aligned]

@@ -40,6 +40,7 @@ from graphws.matching import agreement, match_forward
 from graphws.matching.metric import Metric
 from graphws.operations.latents import latents
 from graphws.operations.verify import Run
+from graphws.reporter import Reporter
 
 Method = Literal["weights", "activations", "attributions"]
 
@@ -93,6 +94,7 @@ def align(
     balanced: bool = True,
     objective: Objective | None = None,
     refine: tuple[Tensor, Tensor | None] | None = None,
+    reporter: Reporter | None = None,
 ) -> Alignment:
     """Brings the second network to the first.
 
@@ -124,6 +126,7 @@ def align(
             None, the distance of the weights decides.
         refine: Points, and their classes or None: from the match of streams on, the element is learned by gradient so
             that the network halfway has a small loss there.  Points for learning, not those of a measurement.
+        reporter: Hears of the steps of that.
 
     Raises:
         GraphError: On different graphs, batches other than one, or a space that nothing speaks about.
@@ -177,7 +180,7 @@ def align(
     )
     if not streams or (candidates[kept].distance < EQUAL and refine is None):
         return found
-    tries, notes = _streams(found, [first, second], midpoint, refine, generator, restarts)
+    tries, notes = _streams(found, [first, second], midpoint, refine, generator, restarts, reporter)
     found = replace(found, notes=notes)
     if candidates[kept].distance < EQUAL or not tries:
         return found
@@ -191,10 +194,14 @@ def _streams(
     refine: tuple[Tensor, Tensor | None] | None,
     generator: torch.Generator | None,
     restarts: int,
+    reporter: Reporter | None,
 ) -> tuple[list[Tried], tuple[str, ...]]:
     """What matches of streams come to, or why there is none: an error where one was asked for."""
     try:
-        return stream_candidates(networks[0], networks[1], found.aligned, objective, refine, generator, restarts), ()
+        tries = stream_candidates(
+            networks[0], networks[1], found.aligned, objective, refine, generator, restarts, reporter
+        )
+        return tries, ()
     except GraphError as error:
         if refine is not None:
             raise UsageError(f"refine: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -21,6 +21,7 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.verify import Verification
+from graphws.reporter import Reporter
 
 Verdict = Literal["confirmed", "refuted", "unconfirmed"]
 EVERY = "all"
@@ -200,6 +201,7 @@ class Hints:
         allow_code: Whether a source that is a program (TorchScript) may run.
         outputs: Which outputs count, by name or position: one, several, ``all``, or None for what the network is for.
             Several are kept as a tuple.
+        reporter: Hears how far the conversion is.
 
     Raises:
         UsageError: Where outputs are neither names nor positions.
@@ -213,6 +215,7 @@ class Hints:
     example_outputs: Tensor | None = None
     allow_code: bool = False
     outputs: str | int | Sequence[str | int] | None = None
+    reporter: Reporter = field(default_factory=Reporter)
 
     def __post_init__(self) -> None:
         if self.outputs is None or self.outputs == EVERY:

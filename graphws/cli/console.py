@@ -6,8 +6,7 @@ Both fall silent or plain by themselves when they are not a terminal, so output 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -24,8 +23,10 @@ from rich.progress import (
 from rich.table import Table
 
 from graphws.printable import printable
-from graphws.runtime.reporter import Reporter
+from graphws.reporter import Reporter
 
+STDOUT = "-"
+"""The name of standard output among files."""
 _PIPED = 200  # columns, where no terminal says how many there are
 MOST_ROWS = 2000
 """Rows of a table that are shown."""
@@ -49,9 +50,9 @@ class Terminal(Console):
         super().print(printable(text, lines=True), markup=False, end=end)
 
 
-def output() -> Terminal:
-    """Where results go."""
-    console = Terminal(highlight=False, soft_wrap=True)
+def output(json: str | None = None) -> Terminal:
+    """Where a command's text goes: stdout; stderr where the figures as JSON are to have stdout for themselves."""
+    console = Terminal(stderr=json == STDOUT, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPED
     return console
@@ -88,25 +89,17 @@ def _cell(text: str) -> str:
     return escape(printable(text, most=_CELL))
 
 
-@contextmanager
-def working(text: str, console: Terminal | None = None) -> Iterator[None]:
-    """Says on stderr what goes on for how long; where that is no terminal, a line when it begins."""
-    console = console or _notes()
-    if not console.is_terminal:
-        console.print(f"{text} ...", markup=False)
-        yield
-        return
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as shown:
-        shown.add_task(printable(text, most=_CELL))
-        yield
-
-
 class Bars(Reporter):
-    """Progress bars on stderr; where that is no terminal, a line when a piece of work begins and when it ends."""
+    """Progress bars with a forecast on stderr; nothing where that is no terminal.
 
-    def __init__(self, console: Terminal | None = None) -> None:
-        self.console = console or _notes()
+    Args:
+        console: Where they go.
+        log: Whether, where that is no terminal, a piece of work has a line when it begins and one when it ends: for
+            jobs of hours, whose output people keep in a file.
+    """
+
+    def __init__(self, console: Terminal | None = None, *, log: bool = False) -> None:
+        self.console, self._log = console or _notes(), log
         self._progress: Progress | None = None
         self._title, self._last = "", ""
 
@@ -114,21 +107,24 @@ class Bars(Reporter):
         """A line above the bars."""
         self.console.print(text, markup=False)
 
-    def start(self, title: str, total: int, unit: str) -> None:
-        """Show a bar."""
+    def start(self, title: str, total: int | None, unit: str) -> None:
+        """Show a bar; a spinner where nobody knows how much there is to do."""
+        self.end()
         self._title, self._last = title, ""
         if not self.console.is_terminal:
-            self.note(f"{title}: up to {total:,} {unit}")
+            if self._log:
+                self.note(title if total is None else f"{title}: up to {total:,} {unit}")
             return
+        counted = (MofNCompleteColumn(), TextColumn("{task.fields[unit]}  {task.fields[values]}", markup=False))
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}  {task.fields[values]}", markup=False),
+            *(() if total is not None else (SpinnerColumn(),)),
+            *((BarColumn(bar_width=24), *counted) if total is not None else ()),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *(() if total is None else (TimeRemainingColumn(),)),
             console=self.console,
             refresh_per_second=4,
+            transient=not self._log,
         )
         self._progress.add_task(printable(title, most=_CELL), total=total, unit=printable(unit, most=_CELL), values="")
         self._progress.start()
@@ -138,12 +134,16 @@ class Bars(Reporter):
         shown = {name: value for name, value in values.items() if name in _SHOWN or name.startswith("val_")}
         self._last = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items())
         if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=done, values=printable(self._last, most=_CELL))
+            task = self._progress.tasks[0]
+            total = None if task.total is None else max(task.total, done)  # an estimate that was too small
+            text = printable(self._last, most=_CELL)
+            self._progress.update(task.id, completed=done, total=total, values=text)
 
     def end(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it stands, or nothing where the command has more to say."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        elif self._last:
+        elif self._last and self._log:
             self.note(f"{self._title}: {self._last}")
+        self._last = ""

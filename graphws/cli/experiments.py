@@ -17,9 +17,9 @@ from graphws.cli.console import Bars, output, table
 from graphws.errors import RunError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from graphws.reporter import Reporter
     from graphws.runtime.environment import Processes
     from graphws.runtime.folder import RunFolder
-    from graphws.runtime.reporter import Reporter
     from graphws.runtime.request import Request
     from graphws.runtime.results import Outcome
     from graphws.spec import Spec
@@ -121,10 +121,10 @@ def start(name: str, overrides: list[str] | None, scale: str | None, path: Path 
 
 def _execute(spec: Spec, path: Path | None, request: Request | None) -> Path:
     """Do what a spec says, on this process or together with the others that torchrun started."""
+    from graphws.reporter import Reporter
     from graphws.runtime import job
     from graphws.runtime.environment import join, leave, processes, share
     from graphws.runtime.folder import RunFolder
-    from graphws.runtime.reporter import Reporter
 
     group = processes()
     join(group)

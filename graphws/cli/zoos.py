@@ -21,8 +21,8 @@ ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zo
 @app.command("fit")
 def fit_command(spec: SpecArgument, overrides: Overrides = None, scale: ScaleOption = None) -> None:
     """Fit or train the networks of the zoo that SPEC describes. A stopped fit goes on: run the same command again."""
+    from graphws.reporter import Reporter
     from graphws.runtime.environment import join, leave, processes
-    from graphws.runtime.reporter import Reporter
     from graphws.runtime.zoo_fit import fit_section
     from graphws.spec import load_spec
 

@@ -21,10 +21,10 @@ from graphws.align import Reference, find_reference
 from graphws.errors import DataError, GraphError, RunError
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph
 from graphws.graph.element import SpaceElement, concatenate
+from graphws.reporter import Reporter
 from graphws.runtime.data import Data
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import brief, make_folder, write_bytes
-from graphws.runtime.reporter import Reporter
 from graphws.spec import Align
 from graphws.tensor_bytes import tensor_bytes
 

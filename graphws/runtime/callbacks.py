@@ -19,9 +19,9 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from graphws.errors import RunError
 from graphws.files import whole_file
+from graphws.reporter import Reporter
 from graphws.runtime.files import write_csv
 from graphws.runtime.model_file import save_model
-from graphws.runtime.reporter import Reporter
 from graphws.tasks import Metric
 
 

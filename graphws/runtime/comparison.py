@@ -18,6 +18,7 @@ from torch import nn
 
 from graphws.errors import RunError
 from graphws.graph import Weights
+from graphws.reporter import Reporter
 from graphws.runtime.data import Data
 from graphws.runtime.environment import Processes
 from graphws.runtime.evaluation import evaluate
@@ -26,7 +27,6 @@ from graphws.runtime.folder import RunFolder
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import load_state, read_model, save_model
 from graphws.runtime.published import Published
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score
 from graphws.runtime.trial import Trial, TrialResult
 from graphws.spec import Access

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooError
+from graphws.reporter import Reporter
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.comparison import Comparison, answer
 from graphws.runtime.contenders import Terms, contenders, models, named_specs, unmatched
@@ -25,7 +26,6 @@ from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
 from graphws.runtime.published import published_of
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report

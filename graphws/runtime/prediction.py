@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
+from graphws.reporter import Reporter
 from graphws.runtime.contenders import builder, models
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
@@ -26,7 +27,6 @@ from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared_file import Prepared, unfit
-from graphws.runtime.reporter import Reporter
 from graphws.spec import ModelSection
 from graphws.tasks import Task
 

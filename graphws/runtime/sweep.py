@@ -22,12 +22,12 @@ from pydantic import TypeAdapter
 from graphws.errors import RunError, UsageError
 from graphws.report import Link, Page, Picture, Table, html, png, sweep_curve
 from graphws.report.sweep_figure import Spread
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json, write_bytes, write_json, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.published import COLUMN, NONE, Published
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
 from graphws.spec import Spec, dump_spec, lacks_for_training, points

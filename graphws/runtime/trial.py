@@ -30,6 +30,7 @@ from torch import nn
 
 from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
+from graphws.reporter import Reporter
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
 from graphws.runtime.environment import Processes
@@ -37,7 +38,6 @@ from graphws.runtime.files import brief, make_folder, read_json, read_rows, writ
 from graphws.runtime.fitted import SelfFitting, fit_once
 from graphws.runtime.learner import Learner, Optimisation, Transform
 from graphws.runtime.model_file import read_model
-from graphws.runtime.reporter import Reporter
 from graphws.spec.train import Train
 from graphws.tasks import Task
 from graphws.threads import torch_threads

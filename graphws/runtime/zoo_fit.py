@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from graphws.errors import RunError
+from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import read_json, write_json
-from graphws.runtime.reporter import Reporter
 from graphws.spec import ZooSection
 from graphws.zoo import Zoo, fit_all
 from graphws.zoo.fit_job import Progress

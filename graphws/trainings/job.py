@@ -17,10 +17,10 @@ from safetensors.torch import save
 from graphws.checkpoints.network_file import load_network, save_network
 from graphws.errors import GraphwsError, RunError, UsageError
 from graphws.report.actions_page import COLUMNS, actions_table
+from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json, read_rows, write_bytes, write_json
 from graphws.runtime.folder import RunFolder
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request
 from graphws.spec import Spec, SymmetryExperiment, dump_spec
 from graphws.trainings.analysis import (

@@ -27,9 +27,9 @@ from torch.nn import functional
 
 from graphws.errors import RunError
 from graphws.graph import NetworkGraph, Weights
+from graphws.reporter import Reporter
 from graphws.runtime.files import make_folder, write_csv
 from graphws.runtime.model_file import read_model, save_model
-from graphws.runtime.reporter import Reporter
 from graphws.spec import SymmetryExperiment, SymmetryTraining
 from graphws.threads import torch_threads
 from graphws.trainings.design import Design, design_of

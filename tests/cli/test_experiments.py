@@ -155,8 +155,8 @@ def test_commands_for_models_say_that_this_is_none(place: Path) -> None:
 def test_an_experiment_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from graphws import trainings
     from graphws.errors import UsageError
+    from graphws.reporter import Reporter
     from graphws.runtime.environment import Processes
-    from graphws.runtime.reporter import Reporter
 
     with pytest.raises(UsageError) as caught:
         trainings.run(load_spec(_spec(tmp_path)), RunFolder(tmp_path / "run"), Processes(1, 2, 2), Reporter())

@@ -28,11 +28,11 @@ from graphws.converting import convert, load_graph_file
 from graphws.graph.network import NetworkGraph
 from graphws.graph.summary import summary_table
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime.folder import FORMAT as RUN_FORMAT
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import _finished
 from graphws.runtime.model_file import read_model, save_model
-from graphws.runtime.reporter import Reporter
 from graphws.spec import load_spec
 from graphws.zoo import Zoo
 from graphws.zoo.labels import read_labels

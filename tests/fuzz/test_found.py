@@ -26,10 +26,10 @@ from graphws.errors import DataError, GraphError, GraphwsError, RunError, UsageE
 from graphws.graph import NetworkGraph
 from graphws.graph.summary import summary_table
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime.folder import FORMAT as RUN_FORMAT
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import _finished
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.zoo import Zoo
 from graphws.zoo.parquet_pages import column_chunks

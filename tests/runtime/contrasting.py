@@ -16,9 +16,9 @@ from torch import nn
 
 from graphws.graph import Weights
 from graphws.models import Represented
+from graphws.reporter import Reporter
 from graphws.runtime.batches import Networks
 from graphws.runtime.environment import join, leave, processes
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.trial import Trial
 from graphws.tasks import Representation
 from tests.runtime import standin

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from graphws.graph import Weights
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime.batches import Held, Networks
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.data import Data
 from graphws.runtime.environment import join, leave, processes
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.trial import Trial
 from graphws.spec.train import Train
 from graphws.tasks import Classification

@@ -14,6 +14,7 @@ from graphws.errors import DataError, RunError, UsageError
 from graphws.graph import Weights
 from graphws.operations import forward
 from graphws.operations.canonical_gauge import canonical_gauge
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.batches import Held, Moved
@@ -24,7 +25,6 @@ from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.prediction import Run
 from graphws.runtime.preparation import Preparations
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo

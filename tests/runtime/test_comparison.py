@@ -11,11 +11,11 @@ from torch import nn
 
 from graphws.errors import DataError, RunError
 from graphws.graph import Weights
+from graphws.reporter import Reporter
 from graphws.runtime.comparison import Comparison, Contender, answer, choose
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import read_json
 from graphws.runtime.folder import RunFolder
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results, Score, in_words
 from graphws.runtime.trial import TrialResult
 from graphws.spec.train import Optimizer, Train

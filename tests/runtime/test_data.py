@@ -13,13 +13,13 @@ from graphws.errors import DataError, WeightsError
 from graphws.graph import Weights
 from graphws.operations import forward
 from graphws.operations.canonical_gauge import canonical_gauge
+from graphws.reporter import Reporter
 from graphws.runtime.batches import Changed, Held, Mapped, batches
 from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.job import task_of
 from graphws.runtime.preparation import Preparations
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
 from graphws.tasks import Classification, Denoising

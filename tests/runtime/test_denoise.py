@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
-from graphws.runtime.reporter import Reporter
 from graphws.spec import load_spec
 
 SMALL = (

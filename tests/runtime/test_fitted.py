@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from graphws.graph import Weights
 from graphws.models import BoostedTrees
+from graphws.reporter import Reporter
 from graphws.runtime.comparison import Contender, answer
 from graphws.runtime.environment import Processes
 from graphws.runtime.fitted import SelfFitting
 from graphws.runtime.model_file import read_model
-from graphws.runtime.reporter import Reporter
 from tests.runtime import standin
 
 ALONE = Processes()

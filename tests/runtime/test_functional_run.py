@@ -13,12 +13,12 @@ import torch
 
 from graphws.errors import DataError
 from graphws.graph import Weights
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.prediction import Run
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo

@@ -15,13 +15,13 @@ from torch.utils.data import DataLoader
 from graphws.errors import DataError, WeightsError, ZooError
 from graphws.graph import Weights, change_each, parts_of
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.batches import Batch, Changed, HeldMixed, Mapped, batches
 from graphws.runtime.data import SPLITS, Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import read_rows
 from graphws.runtime.preparation import Preparations
-from graphws.runtime.reporter import Reporter
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
 from tests.processes import ROOT

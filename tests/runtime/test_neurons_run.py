@@ -9,11 +9,11 @@ import torch
 
 from graphws.models import GradedNet
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.prediction import Run
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.spec import parse_spec
 from graphws.zoo import Zoo

@@ -19,12 +19,12 @@ from graphws import Run, Zoo
 from graphws.errors import GraphwsError, RunError, UsageError
 from graphws.graph import Weights
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.prepared_file import FACTS, TENSORS
-from graphws.runtime.reporter import Reporter
 from graphws.spec import parse_spec
 from graphws.tasks.denoising import ONE_GRAPH
 from tests.cli.runs import run as command

@@ -14,11 +14,11 @@ import torch
 from graphws.errors import UsageError, ZooError
 from graphws.report import Table, predicted_against_true, sweep_curve
 from graphws.report.results_page import Entry, results_html, results_markdown
+from graphws.reporter import Reporter
 from graphws.runtime.data import load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.preparation import Preparations
 from graphws.runtime.published import Published, published_of
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.request import Request, placeless
 from graphws.runtime.results import Results, Score
 from graphws.runtime.sweep import Point, SweepResults

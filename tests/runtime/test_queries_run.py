@@ -14,11 +14,11 @@ from graphws.graph import NetworkGraph, Weights
 from graphws.operations import forward, mlp_graph
 from graphws.operations.canonical_gauge import canonical_gauge
 from graphws.operations.query_points import regular_grid
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.prediction import Run
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.results import Results
 from graphws.spec import parse_spec
 from graphws.zoo import Zoo

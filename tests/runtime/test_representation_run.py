@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from graphws import Run, Zoo
+from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.model_file import read_model
-from graphws.runtime.reporter import Reporter
 from graphws.tasks import Representation
 from tests.cli.runs import finished_run
 from tests.cli.runs import run as command

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from graphws.reporter import Reporter
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.environment import Processes
-from graphws.runtime.reporter import Reporter
 from tests.processes import ROOT, start_until
 from tests.runtime import standin
 

@@ -13,10 +13,10 @@ import torch
 
 from graphws.errors import RunError, UsageError
 from graphws.graph import Weights
+from graphws.reporter import Reporter
 from graphws.runtime.callbacks import LastCheckpoint
 from graphws.runtime.environment import Processes
 from graphws.runtime.model_file import read_model, save_model
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.trial import Trial, TrialResult
 from tests.runtime import standin
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from graphws.errors import RunError
 from graphws.graph import Weights
 from graphws.operations import attention_pool_graph, forward
-from graphws.runtime.reporter import Reporter
+from graphws.reporter import Reporter
 from graphws.spec import SymmetryTraining
 from graphws.trainings import Trained, design_of, train
 from graphws.trainings.training import Training, equivariance_factor, learning_rate, start

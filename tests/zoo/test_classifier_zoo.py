@@ -14,8 +14,8 @@ import torch
 
 from graphws.errors import ZooError
 from graphws.operations import forward
+from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes
-from graphws.runtime.reporter import Reporter
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import ClassifiersSource, DigitsSource, IdxSource, PicturesSource, SplitSection, ZooSection
 from graphws.zoo import Zoo, fit_all, fit_job

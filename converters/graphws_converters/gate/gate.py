@@ -19,12 +19,15 @@ import torch
 from graphws.errors import VerificationError
 from graphws.graph import GroupElement, NetworkGraph, Space, Weights
 from graphws.operations import Verification
-from graphws_converters.gate.controls import LEAST_CONTROL, RATIO, Sight, control_of, sight
+from graphws.reporter import Reporter
+from graphws_converters.gate.controls import FEW, LEAST_CONTROL, RATIO, Sight, control_of, halves, sight
 from graphws_converters.gate.outputs import Outputs, Run, change, finite, silent
 
 DRAWS = 3
 REPEATS = 4
 """How often the source is run again where an element changes shapes of outputs: random ones may agree by chance."""
+RUNS_OF_A_DRAW = 3
+"""Runs that a draw takes where nothing is wrong: before, after, and one control."""
 ROUNDS = 1e3
 """How many times the change that rounding makes is still rounding."""
 MOST_NOISE = 1_000_003
@@ -59,6 +62,7 @@ def gate(
     draws: int = DRAWS,
     elsewhere: Sequence[tuple[str, Run]] = (),
     ties: bool = False,
+    reporter: Reporter | None = None,
 ) -> Outcome:
     """Tries the group on the source.
 
@@ -72,10 +76,27 @@ def gate(
         elsewhere: The source on inputs of other kinds, with a word for each.
         ties: Whether ties between neurons are decided by position: then inputs of other kinds, which may make ties,
             refute nothing.
+        reporter: Hears of every run; their number is an estimate.
 
     Raises:
         VerificationError: Where an element changes the outputs; the space at fault is named.
     """
+    few = [graph.extent(space.name) <= FEW for space in graph.spaces if space.moves]
+    expected = draws * RUNS_OF_A_DRAW + 2 * len(elsewhere) + len(halves(few)) + 1
+    with (reporter or Reporter()).work("trying the group on the network", expected, "runs") as progress:
+
+        def counted(tried: Weights) -> Outputs:
+            progress.advance()
+            return run(tried)
+
+        return _tried(graph, weights, counted, generator, tolerance, draws, elsewhere, ties)
+
+
+def _tried(
+    graph: NetworkGraph, weights: Weights, run: Run, generator: torch.Generator, tolerance: float, draws: int,
+    elsewhere: Sequence[tuple[str, Run]], ties: bool,
+) -> Outcome:  # fmt: skip
+    """What the draws and controls show; see `gate`."""
     error, control, notes = 0.0, 0.0, []
     seen: Sight | None = None
     heard = False

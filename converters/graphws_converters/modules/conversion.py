@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from graphws.checkpoints.conversion import ActionCheck, Conversion, Hints, SelfRun
 from graphws.errors import GraphwsError, UsageError
 from graphws.graph import NetworkGraph, Weights
+from graphws.reporter import Reporter
 from graphws_converters.analysis.interpreter import Analysis, analyse
 from graphws_converters.analysis.ir import Program, Value
 from graphws_converters.assembly.assembly import Stored, assemble
@@ -106,7 +107,9 @@ def convert_module(
     own, moved = None, 0.0
     if not meta:
         args, kwargs, own, moved = _sharpen(twin, args, kwargs, generator)
-    program = trace(twin, args, kwargs, front)
+    reporter = hints.reporter if hints is not None else Reporter()
+    with reporter.work("tracing the network"):
+        program = trace(twin, args, kwargs, front)
     counting.leave_states(program)
     choice, said = counting.choice, counting.note
     several = counting.values(program) if counting.wanted is None else {}
@@ -117,7 +120,8 @@ def convert_module(
         path = OWN_TYPE.format(moved)
     alike = laid_out and not path and program.front == "recorder" and bool(program.numbers_read())
     plain = _as_mlp(twin, args, kwargs, generator, hints)  # raises where it contradicts what the caller says
-    analysis, stored = analyse(program), _stored(twin)
+    with reporter.work("reading the axes of the trace"):
+        analysis, stored = analyse(program), _stored(twin)
     assembled = assemble(analysis, stored)
     bare = assembled.graph
     if path or analysis.ties or (plain is not None and not math.isclose(bare.log10_order(), plain.log10_order())):
@@ -148,7 +152,8 @@ def convert_module(
     run = _runner(twin, args, kwargs, exact)
     written = isinstance(twin, torch.jit.ScriptModule)  # its runs write into its own tensors
     sharp = Weights.from_state_dict(bare, twin.state_dict(), copy=written)
-    computed, runs = chosen(candidates, twin, sharp, (args, kwargs), types, generator)
+    with reporter.work("running the graph by itself"):
+        computed, runs = chosen(candidates, twin, sharp, (args, kwargs), types, generator)
     graph = computed.graph
     sharp = Weights(graph, sharp.tensors)
     tried = {torch.float64} if exact else types
@@ -156,12 +161,14 @@ def convert_module(
     outcome = gate(
         graph, sharp, _runner(twin, args, kwargs, exact, every), generator,
         tolerance=tolerance_of(tried), elsewhere=[] if path else elsewhere, ties=bool(analysis.ties),
+        reporter=reporter,
     )  # fmt: skip
     if path or (not alike and runs.reason.startswith(OTHER_INPUTS) and runs.reason.endswith(ONE_PATH)):
         outcome = Outcome(None, path or runs.reason, outcome.notes)
     weights = Weights.from_state_dict(graph, state)
     notes += (*outcome.notes, *([DRAWN.format(", ".join(drawn))] if drawn else ()))
-    checks = _confirmed(twin, weights, outcome, run, tried, generator)
+    with reporter.work("trying signs and scales by gradients"):
+        checks = _confirmed(twin, weights, outcome, run, tried, generator)
     if runs.error is not None and plain is None:
         graph = computed.labelled(sharp, (args, kwargs), generator)
         weights = Weights(graph, weights.tensors)

@@ -57,6 +57,7 @@ from graphws.graph import LinearMap, Monomial, NetworkGraph, Weights
 from graphws.graph.element import compose
 from graphws.matching import families
 from graphws.matching.match import same_map
+from graphws.reporter import Reporter
 
 
 def find_actions(
@@ -72,6 +73,7 @@ def find_actions(
     device: torch.device | str | None = None,
     sweeps: int = 30,
     reduced: bool = True,
+    reporter: Reporter | None = None,
 ) -> Actions:
     """How a group on data acts on every layer of a network, or why it cannot be said.
 
@@ -88,6 +90,8 @@ def find_actions(
             where the network is.
         sweeps: At most so many rounds of each refinement.
         reduced: Whether what does nothing is taken out first; the result then is about the reduced network.
+        reporter: Hears how many of the steps are done: the reduction, a search for the group and one for each decoy,
+            the figures.
 
     Returns:
         Actions: The verdict, ρ(g) on every space, and the figures of every layer.
@@ -108,23 +112,28 @@ def find_actions(
         group = named_symmetry(group, shape, acting or output, outputs=output_size(weights.graph))
     if data is not None:
         check_moved(group, data)
-    smaller = None
-    if reduced and weights.batch == 1:
-        reads = place(picture_view(weights).graph, group, shape).shape
-        smaller = reduced_network(weights, reads, None if data is None else read_probes(data, reads))
-    stored = weights if smaller is None else smaller.weights
-    weights = stored.to(device=device, dtype=dtype)
-    module = network.run if isinstance(network, Conversion) else None
-    problem = pose(weights, group, shape, data, module=module)
-    if not problem.finite:
-        raise DataError("the network gives NaN or infinity on the probes, so nothing can be measured on them")
-    best = search(problem, generator=rng, sweeps=sweeps)
-    rivals = find_null_figures(problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module)
-    used = bool(problem.runs or problem.outputs)
-    probes = None if data is None or not used else read_probes(data, problem.placed.shape)
-    # in its own type, which says what counts as zero
-    theorem = identifiability(stored, None if probes is None or not problem.runs else probes.cpu())
-    seen = _report(problem, best, rivals, 0 if probes is None else len(probes), rng)
+    with (reporter or Reporter()).work(f"looking for {group.name}", decoys + 3, "steps") as progress:
+        smaller = None
+        if reduced and weights.batch == 1:
+            reads = place(picture_view(weights).graph, group, shape).shape
+            smaller = reduced_network(weights, reads, None if data is None else read_probes(data, reads))
+        stored = weights if smaller is None else smaller.weights
+        weights = stored.to(device=device, dtype=dtype)
+        module = network.run if isinstance(network, Conversion) else None
+        problem = pose(weights, group, shape, data, module=module)
+        if not problem.finite:
+            raise DataError("the network gives NaN or infinity on the probes, so nothing can be measured on them")
+        progress.advance()
+        best = search(problem, generator=rng, sweeps=sweeps)
+        progress.advance()
+        rivals = find_null_figures(
+            problem, weights, shape, data, count=decoys, generator=rng, sweeps=sweeps, module=module, progress=progress
+        )
+        used = bool(problem.runs or problem.outputs)
+        probes = None if data is None or not used else read_probes(data, problem.placed.shape)
+        # in its own type, which says what counts as zero
+        theorem = identifiability(stored, None if probes is None or not problem.runs else probes.cpu())
+        seen = _report(problem, best, rivals, 0 if probes is None else len(probes), rng)
     return replace(
         seen,
         elements=tuple(element.to(stored.device) for element in seen.elements),

@@ -34,6 +34,7 @@ from graphws.errors import GraphError, GraphwsError, UsageError, VerificationErr
 from graphws.graph import Action, NetworkGraph, Space, Weights
 from graphws.operations.labels import Labels, labels
 from graphws.operations.runner import Inputs
+from graphws.reporter import Progress, Reporter
 
 SLACK = 10.0
 """How far outputs may move, in units of the largest tolerance."""
@@ -51,6 +52,7 @@ def reduce(
     tolerance: Choice = "dtype",
     allowed: float | None = None,
     generator: torch.Generator | None = None,
+    reporter: Reporter | None = None,
 ) -> Reduction:
     """The smallest network that the rules find, with the same function (paper I, remark 5.2).
 
@@ -66,6 +68,7 @@ def reduce(
         tolerance: What counts as zero: ``dtype``, ``gap`` or a number; see `graphws.actions.reduction.tolerance`.
         allowed: Largest relative change of the outputs; where None, `SLACK` times the tolerance, at most `MOST`.
         generator: Source of the random points; seeded with 0 where None.
+        reporter: Hears how many spaces each round has been through.
 
     Raises:
         UsageError: On a batch of several networks, on a tolerance that is none, where there is nothing to run.
@@ -79,7 +82,7 @@ def reduce(
     precise = Weights(weights.graph, {name: x.detach().cpu().double() for name, x in weights.items()})
     witnesses = Witnesses(precise, inputs, run, generator, other_sizes=tolerance == "dtype")
     work = _Work(weights, witnesses, tolerance, allowed)
-    while work.round():
+    while work.round(reporter or Reporter()):
         pass
     return work.result()
 
@@ -89,7 +92,7 @@ class _Work:
 
     def __init__(self, weights: Weights, witnesses: Witnesses, choice: Choice, allowed: float | None) -> None:
         self.source, self.witnesses = weights, witnesses
-        self.graph = weights.graph
+        self.graph, self.rounds = weights.graph, 0
         self.tensors = {name: x[0].detach().cpu().double() for name, x in weights.items()}
         self.left_alone: dict[str, str] = {}
         self.maps = {
@@ -192,21 +195,32 @@ class _Work:
             self._worlds = self.tensors, limit, made
         return self._worlds[2]
 
-    def round(self) -> bool:
+    def round(self, reporter: Reporter) -> bool:
         """Every rule once; whether anything went."""
         before = self.graph
+        self.rounds += 1
+        looks = 2 * len(self.spaces) + len(heads_of(before)) + len(self.linear)
+        with reporter.work(f"round {self.rounds}: what does nothing", looks, "looks at a space") as progress:
+            self._rules(progress)
+        return self.graph != before
+
+    def _rules(self, progress: Progress) -> None:
+        """Every rule once; counts the looks."""
         self.left_alone = dict(self.unsearched)  # the last round says what had to stay in the end
         for name in reversed(self.spaces):
             self._inactive(name)
+            progress.advance()
         for name in self.spaces:
             self._duplicates(name)
+            progress.advance()
         for heads in heads_of(self.graph):
             steps, tensors = redundant_heads(self.graph, self.tensors, heads, self._limit("head", heads.space))
             if len(steps) < self.graph.space(heads.space).size:
                 self._take(heads.space, steps, tensors)
+            progress.advance()
         for name in self.linear:
             self._rank(name)
-        return self.graph != before
+            progress.advance()
 
     def _inactive(self, name: str) -> None:
         limit = self._limit("inactive", name)

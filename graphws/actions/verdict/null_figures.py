@@ -22,6 +22,7 @@ from graphws.actions.problem import Module, Problem, pose
 from graphws.actions.search.search import Candidate, search
 from graphws.graph import Weights
 from graphws.matching import Family, families
+from graphws.reporter import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ def find_null_figures(
     generator: torch.Generator,
     sweeps: int,
     module: Module | None = None,
+    progress: Progress | None = None,
 ) -> NullFigures:
     """Searches for decoys of a problem's group in its network, exactly as for the group.
 
@@ -61,6 +63,7 @@ def find_null_figures(
         generator: Source of decoys, and order of the refinement.
         sweeps: At most so many rounds of each refinement.
         module: Runs the network in place of a graph that does not run.
+        progress: Counts the decoys that were searched for.
     """
     group = problem.placed.symmetry
     figures: dict[str, dict[str, DecoyFigures]] = {}
@@ -73,6 +76,8 @@ def find_null_figures(
         chosen = [decoy for decoy in chosen if moved_share(decoy, data) >= LEAST]
     for decoy in chosen:
         other = pose(weights, decoy, shape, data, module=module)
+        if progress is not None:
+            progress.advance()
         if not other.finite:  # it moves probes to where the network gives no numbers
             continue
         figures[decoy.name] = _figures(other, search(other, generator=generator, sweeps=sweeps))

@@ -14,6 +14,7 @@ from graphws.errors import GraphError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations.plan import why_not
 from graphws.operations.rms_form import rms_form
+from graphws.reporter import Reporter
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ def stream_candidates(
     points: tuple[Tensor, Tensor | None] | None,
     generator: torch.Generator | None,
     restarts: int,
+    reporter: Reporter | None = None,
 ) -> list[Tried]:
     """The match of streams and, with points to learn on, what becomes of it.
 
@@ -54,6 +56,7 @@ def stream_candidates(
         points: Inputs to learn on, and their classes or None.
         generator: As for `match_streams`; a fixed one learns where None.
         restarts: As for `match_streams`.
+        reporter: Hears of the steps of learning.
 
     Raises:
         GraphError: With the reason, on graphs without streams, and where the RMS form has parameters that the graph has
@@ -66,7 +69,7 @@ def stream_candidates(
     found = [_tried(match, met, rival, objective, "streams")]
     if points is not None:
         learner = generator if generator is not None else torch.Generator().manual_seed(0)
-        learned = refined(match, *points, generator=learner).match
+        learned = refined(match, *points, generator=learner, reporter=reporter).match
         found.append(_tried(learned, met, rival, objective, "refined"))
     return found
 

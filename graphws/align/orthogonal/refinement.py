@@ -11,7 +11,6 @@ best place is kept, the start among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,9 +22,8 @@ from graphws.align.orthogonal.moves import Moves
 from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, Weights
 from graphws.operations.runner import outputs_of
+from graphws.reporter import Reporter
 
-Heard = Callable[[int, int], None]
-"""Hears the steps done, and of how many."""
 CHECKS = 10
 """How often the loss halfway is measured on all data."""
 SPAN = (0.3, 0.7)
@@ -56,7 +54,7 @@ def refine(
     steps: int = 300,
     batch: int = 256,
     rate: float = 0.02,
-    progress: Heard | None = None,
+    reporter: Reporter | None = None,
 ) -> Refinement:
     """Moves the second network within its orbit until the one halfway to the first has a small loss.
 
@@ -72,7 +70,7 @@ def refine(
         steps: How many steps of Adam, at a rate that falls to 0 as a cosine.
         batch: Points of each.
         rate: The rate at the start.
-        progress: Hears how many steps are done.
+        reporter: Hears how many steps are done.
 
     Raises:
         UsageError: On fewer than one step or point.
@@ -102,20 +100,20 @@ def refine(
 
     losses, best, kept = [measured()], GroupElement(graph), 0
     every = max(1, steps // CHECKS)
-    for step in range(steps):
-        rows = torch.randint(0, len(points), (min(batch, len(points)),), generator=generator).to(device)
-        t = SPAN[0] + (SPAN[1] - SPAN[0]) * float(torch.rand((), generator=generator))
-        outputs = outputs_of(graph, _between(first, moves.act(second), t), points[rows])[0]
-        optimiser.zero_grad()
-        _loss(outputs, target[rows], "mean").backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % every == 0 or step + 1 == steps:
-            losses.append(measured())
-            if losses[-1] < losses[kept]:
-                best, kept = moves.element(), len(losses) - 1
-        if progress is not None:
-            progress(step + 1, steps)
+    with (reporter or Reporter()).work("refining by gradient", steps, "steps") as progress:
+        for step in range(steps):
+            rows = torch.randint(0, len(points), (min(batch, len(points)),), generator=generator).to(device)
+            t = SPAN[0] + (SPAN[1] - SPAN[0]) * float(torch.rand((), generator=generator))
+            outputs = outputs_of(graph, _between(first, moves.act(second), t), points[rows])[0]
+            optimiser.zero_grad()
+            _loss(outputs, target[rows], "mean").backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            if (step + 1) % every == 0 or step + 1 == steps:
+                losses.append(measured())
+                if losses[-1] < losses[kept]:
+                    best, kept = moves.element(), len(losses) - 1
+            progress.advance()
     element = match.gauge.inverse() @ best @ match.gauge @ match.element
     return Refinement(match.with_element(element), tuple(losses), kept)
 
