@@ -64,6 +64,12 @@ class RunError(GraphwsError):
     """A training or evaluation cannot start or go on."""
 
 
+class Interrupted(GraphwsError):
+    """The user stopped the work; the text says how to go on."""
+
+    exit_code = 130  # 128 + SIGINT, as shells have it
+
+
 LONGEST_NAME = 200
 """Characters of names that are compared."""
 MOST_NAMES = 2000

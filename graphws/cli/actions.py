@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from graphws.cli.actions_unknown import search_unknown
-from graphws.cli.arguments import check_files
-from graphws.cli.console import output, table, working
+from graphws.cli.arguments import read_shape
+from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, write_figures
 from graphws.errors import DataError, UsageError
 
 UNKNOWN = "unknown"
@@ -39,7 +40,7 @@ def actions_command(
     output_action: Annotated[
         str,
         typer.Option(
-            "--output",
+            "--output-action",
             help="How outputs transform: same, invariant, or a .yaml file with a map for each generator, or a shape.",
         ),
     ] = "same",
@@ -53,7 +54,7 @@ def actions_command(
     ] = None,
     decoys: Annotated[int, typer.Option(min=0, max=50, help="Decoy groups to compare with.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the search and the decoys.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")] = None,
+    as_json: JsonOption = None,
     neurons: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +66,7 @@ def actions_command(
         typer.Option(help="Lie derivative besides: rotation, scaling, translation-x, translation-y; needs --data."),
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report with figures.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Say how a group acts on every layer of MODEL, or why it cannot be said."""
     import torch
@@ -73,33 +75,28 @@ def actions_command(
     from graphws.actions.groups.symmetry_file import read_symmetry
     from graphws.converting import load_graph_file
 
-    _can_be_written(json_file, neurons, report)
+    _can_be_written(as_json, neurons, report, overwrite)
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
     if group == UNKNOWN:
         _only_named({"--report": report, "--data": data, "--lie": lie})
-        search_unknown(load_graph_file(path, activation=hint, omega=omega), path.name, json_file, neurons)
+        search_unknown(load_graph_file(path, activation=hint, omega=omega, reporter=Bars()), path.name, as_json, neurons)
         return
     if input_shape is None:
         raise UsageError("--input-shape says what the group moves: give it, as 3,14,14")
-    shape = _shape(input_shape)
+    shape = read_shape(input_shape)
     wanted, acting = read_symmetry(group), read_symmetry(output_action)
     _check_lie(lie or [], shape, acting, data)
     probes = None if data is None else _probes(data)
-    found = load_graph_file(path, activation=hint, omega=omega)
-    beside = f", then for {decoys} decoy{'s' if decoys > 1 else ''}" if decoys else ""
-    with working(f"looking for {group} in {path.name}{beside}"):
-        result = find_actions(
-            found,
-            wanted,
-            shape,
-            acting,
-            data=probes,
-            decoys=decoys,
-            generator=torch.Generator().manual_seed(seed),
-        )
+    bars = Bars()
+    found = load_graph_file(path, activation=hint, omega=omega, reporter=bars)
+    result = find_actions(
+        found, wanted, shape, acting, data=probes, decoys=decoys, generator=torch.Generator().manual_seed(seed),
+        reporter=bars,
+    )  # fmt: skip
     rates = _lie(found, lie or [], shape, output_action, probes)
-    _show(result, rates)
-    _write(result, rates, shape, path.name, json_file, neurons, report)
+    _write(result, rates, shape, path.name, as_json, neurons, report)
+    _show(result, rates, output(as_json))
+    _name_files(as_json, neurons, report)
 
 
 def _only_named(given: Mapping[str, object]) -> None:
@@ -109,20 +106,19 @@ def _only_named(given: Mapping[str, object]) -> None:
             raise UsageError(f"{name} is for a group that has a name; --group unknown takes --json and --neurons")
 
 
-def _can_be_written(json_file: Path | None, neurons: Path | None, report: Path | None) -> None:
+def _can_be_written(as_json: str | None, neurons: Path | None, report: Path | None, overwrite: bool) -> None:
     """Refuses files that could not be written in the end, before the work begins."""
     from graphws.report.actions_neurons import check_suffix
 
     if neurons is not None:
         check_suffix(neurons.suffix)
-    check_files({"--json": json_file, "--neurons": neurons, "--report": report})
+    check_files({"--json": as_json, "--neurons": neurons, "--report": report}, overwrite=overwrite)
 
 
-def _show(result: Actions, rates: list[LieFigures]) -> None:
+def _show(result: Actions, rates: list[LieFigures], console: Terminal) -> None:
     """The verdict, what theory says, and the table of layers."""
     from graphws.report.actions_page import COLUMNS, actions_table, taken_out
 
-    console = output()
     console.print(result.verdict.text, markup=False)
     if result.identifiability is not None:
         theorem = result.identifiability.theorem
@@ -145,30 +141,28 @@ def _write(
     rates: list[LieFigures],
     shape: tuple[int, ...],
     source: str,
-    json_file: Path | None,
+    as_json: str | None,
     neurons: Path | None,
     report: Path | None,
 ) -> None:
-    """The files that were asked for."""
-    import json
-
+    """The files that were asked for, before anything is said: whoever reads that may stop at any line."""
     from graphws.report.actions_neurons import neuron_file
     from graphws.report.actions_page import actions_page
     from graphws.runtime.files import write_bytes
 
-    console = output()
-    if json_file is not None:
+    if as_json is not None:
         figures = result.to_dict()
         if rates:
             figures["lie"] = [rate.to_dict() for rate in rates]
-        write_bytes(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
-        console.print(f"figures: {json_file}", markup=False)
+        write_figures(figures, as_json)
     if neurons is not None:
         write_bytes(neurons, neuron_file(result.to_networkx(), neurons.suffix))
-        console.print(f"neurons: {neurons}", markup=False)
     if report is not None:
         write_bytes(report, actions_page(result, shape, source, rates).encode())
-        console.print(f"report: {report}", markup=False)
+
+
+def _name_files(as_json: str | None, neurons: Path | None, report: Path | None) -> None:
+    name_files({"figures": as_json, "neurons": neurons, "report": report}, output(as_json))
 
 
 def _check_lie(
@@ -181,7 +175,7 @@ def _check_lie(
     if names and data is None:
         raise UsageError("a Lie derivative is measured on probes: give --data")
     if names and output_action not in ("same", "invariant"):
-        raise UsageError("a Lie derivative needs --output same or invariant: no file says how a rate acts on outputs")
+        raise UsageError("a Lie derivative needs --output-action same or invariant: no file says how a rate acts on outputs")
 
 
 def _lie(
@@ -194,13 +188,6 @@ def _lie(
         return []
     action: Any = output_action
     return [lie_derivative(found, name, shape, action, data=data) for name in names]
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 20 for part in parts):
-        raise UsageError(f"--input-shape is like 3,14,14: positive numbers with commas; got {text!r}")
-    return tuple(int(part) for part in parts)
 
 
 def _probes(path: Path) -> Tensor:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphws.cli.console import output, table, working
+from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import name_files, write_figures
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
     from graphws.checkpoints.conversion import Conversion
 
 
-def search_unknown(found: Conversion, source: str, json_file: Path | None, neurons: Path | None) -> None:
+def search_unknown(found: Conversion, source: str, as_json: str | None, neurons: Path | None) -> None:
     """Searches, says what the symmetries move, and writes the files that were asked for."""
-    import json
-
     from graphws.actions.analysis.quotient import orbit_view
     from graphws.actions.analysis.result import map_to_dict
     from graphws.actions.automorphism import automorphisms
@@ -25,9 +24,14 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
 
     if found.weights is None:
         raise UsageError("this graph has no weights: give a checkpoint, or a converted network's file")
-    with working(f"searching {source} for symmetries"):
+    with Bars().work(f"searching {source} for symmetries"):
         result = automorphisms(found.weights)
-    console = output()
+    spaces = [space.name for space in result.graph.spaces]
+    generators = [{name: map_to_dict(g.maps.get(name)) for name in spaces} for g in result.generators]
+    write_figures({"order": result.order, "generators": generators}, as_json)
+    if neurons is not None:
+        write_bytes(neurons, neuron_file(orbit_view(picture_view(found.weights), result.generators), neurons.suffix))
+    console = output(as_json)
     if result.order == 1:
         console.print("No symmetry found: only the identity leaves all weights as they are.", markup=False)
     else:
@@ -39,15 +43,7 @@ def search_unknown(found: Conversion, source: str, json_file: Path | None, neuro
             for space in result.graph.spaces
         ]
         console.print(table(["generator", "space", "moves"], rows))
-    if json_file is not None:
-        spaces = [space.name for space in result.graph.spaces]
-        generators = [{name: map_to_dict(g.maps.get(name)) for name in spaces} for g in result.generators]
-        figures = {"order": result.order, "generators": generators}
-        write_bytes(json_file, (json.dumps(figures, indent=2, allow_nan=False) + "\n").encode())
-        console.print(f"figures: {json_file}", markup=False)
-    if neurons is not None:
-        write_bytes(neurons, neuron_file(orbit_view(picture_view(found.weights), result.generators), neurons.suffix))
-        console.print(f"neurons: {neurons}", markup=False)
+    name_files({"figures": as_json, "neurons": neurons}, console)
 
 
 def _cycles(perm: list[int], most: int = 6) -> str:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from graphws.errors import UsageError
-from graphws.files import sweep
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="A spec file, or the name of a shipped spec.")]
+
+def shipped_names(incomplete: str) -> list[str]:
+    """Names of shipped specs that begin so, for a shell that completes."""
+    from graphws.spec.shipped import shipped_specs
+
+    return [name for name in shipped_specs() if name.startswith(incomplete)]
+
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC",
+        help="A spec file, or the name of a shipped spec (graphws specs lists them).",
+        autocompletion=shipped_names,
+    ),
+]
 
 Overrides = Annotated[
     list[str] | None,
@@ -33,21 +45,3 @@ def read_shape(text: str) -> tuple[int, ...]:
     if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 20 for part in parts):
         raise UsageError(f"--input-shape is like 3,14,14: positive numbers with commas; got {text!r}")
     return tuple(int(part) for part in parts)
-
-
-def check_files(given: Mapping[str, Path | None]) -> None:
-    """Refuses files that could not be written in the end, before the work begins, and sweeps up after killed writers.
-
-    Args:
-        given: What each option names, None where it was not given.
-
-    Raises:
-        UsageError: Where there is no folder for a file, or a folder in its place.
-    """
-    for option, path in given.items():
-        if path is not None and path.is_dir():
-            raise UsageError(f"{option} {path}: this is a folder; name a file")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"{option} {path}: there is no folder {path.parent}")
-        if path is not None:
-            sweep(path.absolute().parent, path.name)

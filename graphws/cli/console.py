@@ -58,8 +58,8 @@ def output(json: str | None = None) -> Terminal:
     return console
 
 
-def _notes() -> Terminal:
-    """Where progress goes."""
+def notes() -> Terminal:
+    """Where progress and notes go."""
     return Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -99,7 +99,7 @@ class Bars(Reporter):
     """
 
     def __init__(self, console: Terminal | None = None, *, log: bool = False) -> None:
-        self.console, self._log = console or _notes(), log
+        self.console, self._log = console or notes(), log
         self._progress: Progress | None = None
         self._title, self._last = "", ""
 

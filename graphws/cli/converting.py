@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli.arguments import check_files
-from graphws.cli.console import output
+from graphws.cli.console import Bars, output
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
+from graphws.cli.wording import in_options
+from graphws.cli.network_figures import conversion_figures
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
 InputsOption = Annotated[
@@ -48,9 +50,7 @@ def convert_command(
         Path,
         typer.Argument(metavar="SOURCE", help="A checkpoint, an .onnx or TorchScript file, a Hugging Face folder."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help="The .safetensors file to write.")
-    ] = None,
+    out: Annotated[Path | None, output_option("The .safetensors file to write.", "OUT")] = None,
     inputs: InputsOption = None,
     outputs: OutputsOption = None,
     expected: ExpectedOption = None,
@@ -62,6 +62,8 @@ def convert_command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the numeric gate.")] = 0,
     figure: FigureOption = None,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Convert SOURCE to a typed graph, try its symmetry on the network itself, and write both into OUT."""
     import torch
@@ -73,7 +75,7 @@ def convert_command(
 
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
-    check_files({"--output": out, "--figure": figure})
+    check_files({"--output": out, "--figure": figure, "--json": as_json}, overwrite=overwrite)
     if figure is not None:
         check_figure(figure)
     generator = torch.Generator().manual_seed(seed)
@@ -81,11 +83,14 @@ def convert_command(
     wanted = None if expected is None else example_outputs(expected, inputs)
     found = convert(
         source, given, example_outputs=wanted, activation=activation, omega=omega, generator=generator,
-        allow_code=allow_code, outputs=None if outputs is None else chosen_outputs(outputs),
+        allow_code=allow_code, outputs=None if outputs is None else chosen_outputs(outputs), reporter=Bars(),
     )  # fmt: skip
-    graph, console = found.graph, output()
+    graph, console = found.graph, output(as_json)
     if out is not None:
         save_network(found, out)
+    if figure is not None:
+        write_figure(found, figure, source.name)
+    write_figures(conversion_figures(found), as_json)
     if why is not None:
         space = graph.space(why)
         users = ", ".join(p.name for p in graph.parameters if why in p.spaces)
@@ -99,7 +104,7 @@ def convert_command(
         markup=False,
     )
     for note in found.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {in_options(note, {"outputs": "--outputs", "activation": "--activation", "omega": "--omega"})}", markup=False)
     if found.counting:
         console.print(found.counting, markup=False)
     if found.story:
@@ -107,11 +112,7 @@ def convert_command(
     console.print(found.verdict, markup=False)
     if found.running:
         console.print(found.running, markup=False)
-    if out is not None:
-        console.print(f"written: {out}", markup=False)
-    if figure is not None:
-        write_figure(found, figure, source.name)
-        console.print(f"graph: {figure}", markup=False)
+    name_files({"written": out, "graph": figure, "figures": as_json}, console)
 
 
 def chosen_outputs(text: str) -> str | list[str | int]:

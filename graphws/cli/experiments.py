@@ -6,23 +6,27 @@ Imports of the runtime are inside the functions: they take seconds, which ``--he
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument
 from graphws.cli.console import Bars, output, table
-from graphws.errors import RunError, UsageError, nearest
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, write_figures
+from graphws.errors import Interrupted, RunError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from graphws.reporter import Reporter
     from graphws.runtime.environment import Processes
     from graphws.runtime.folder import RunFolder
     from graphws.runtime.request import Request
     from graphws.runtime.results import Outcome
     from graphws.spec import Spec
+    from graphws.tasks import Answers
 
 # no option of these commands may be a prefix of one of torchrun's, which takes abbreviations (--run: --run-path)
 RunOption = Annotated[
@@ -70,44 +74,68 @@ def eval_command(
     zoo: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Another zoo of the same architecture, instead of the run's.")
     ] = None,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Score the trained models of a run on a split of its zoo, or of another zoo."""
     from graphws.runtime.data import SPLITS
+    from graphws.runtime.environment import Processes, processes
     from graphws.runtime.folder import RunFolder
+    from graphws.runtime.job import evaluate_run
     from graphws.runtime.sweep import point_folders
     from graphws.spec import load_spec
 
     if split not in SPLITS:
         raise UsageError(f"no split {split!r}; there are {', '.join(SPLITS)}" + nearest(split, SPLITS))
+    check_files({"--json": as_json}, overwrite=overwrite)
+    if not processes().first:  # one of those that torchrun started does it
+        return
     folder = RunFolder(Path(target) if Path(target).is_dir() else _latest(load_spec(target)))
     spec = _spec_of(folder.path)
     if spec.experiment is not None:
         raise UsageError(f"{folder.path} holds an experiment, whose figures are in {folder.report}; eval is for models")
-    if spec.sweep is not None:
-        for name, point in point_folders(spec, folder).items():
-            _evaluate(point, _spec_of(point.path), split, zoo, f"{spec.sweep.key} = {name}, ")
-        return
-    _evaluate(folder, spec, split, zoo)
+    points = {"": folder} if spec.sweep is None else point_folders(spec, folder)
+    key = "" if spec.sweep is None else spec.sweep.key
+    found = []
+    for name, point in points.items():
+        answers = evaluate_run(point, split, Processes(), Bars(), zoo)
+        found.append(({key: name} if key else {}) | _scores(answers, point, _spec_of(point.path), split, zoo))
+    console = output(as_json)
+    write_figures(found if key else found[0], as_json)
+    for each in found:
+        console.print(_score_table(each, f"{key} = {each[key]}, " if key else ""))
 
 
-def _evaluate(folder: RunFolder, spec: Spec, split: str, zoo: Path | None, what: str = "") -> None:
+def _scores(
+    answers: Mapping[str, Answers], folder: RunFolder, spec: Spec, split: str, zoo: Path | None
+) -> dict[str, Any]:
+    """What the models of a run come to."""
     from graphws.runtime.contenders import named_sections
-    from graphws.runtime.environment import processes
-    from graphws.runtime.job import evaluate_run
+
+    sections = named_sections(spec)
+    return {
+        "run": str(folder.path),
+        "zoo": None if zoo is None else str(zoo),
+        "split": split,
+        "networks": len(next(iter(answers.values())).index),
+        "models": {
+            name: {"access": sections[name].access, "metrics": dict(found.metrics)} for name, found in answers.items()
+        },
+    }
+
+
+def _score_table(scores: Mapping[str, Any], what: str) -> Table:
     from graphws.runtime.results import in_words
 
-    answers = evaluate_run(folder, split, processes(), Bars(), zoo)
-    metrics = list(next(iter(answers.values())).metrics)
-    sections = named_sections(spec)
+    models = scores["models"]
+    metrics = list(next(iter(models.values()))["metrics"])
     rows = [
-        [name, sections[name].access, *(in_words(m, [found.metrics[m]]) for m in metrics)]
-        for name, found in answers.items()
+        [name, model["access"], *(in_words(m, [model["metrics"][m]]) for m in metrics)]
+        for name, model in models.items()
     ]
-    count = len(next(iter(answers.values())).index)
-    where = zoo or folder.path
-    output().print(
-        table(["model", "access", *metrics], rows, title=f"{what}{where}, {split} split, {count:,} networks")
-    )
+    where = scores["zoo"] or scores["run"]
+    title = f"{what}{where}, {scores['split']} split, {scores['networks']:,} networks"
+    return table(["model", "access", *metrics], rows, title=title)
 
 
 def start(name: str, overrides: list[str] | None, scale: str | None, path: Path | None) -> Path:
@@ -130,7 +158,7 @@ def _execute(spec: Spec, path: Path | None, request: Request | None) -> Path:
     join(group)
     try:
         folder = RunFolder(share(group, job.choose_folder(spec, path, group).path))
-        reporter = Bars() if group.first else Reporter()
+        reporter = Bars(log=True) if group.first else Reporter()
         started = time.perf_counter()
         if group.first and folder.path.exists():
             done = folder.complete() and not folder.altered()
@@ -138,7 +166,7 @@ def _execute(spec: Spec, path: Path | None, request: Request | None) -> Path:
         try:
             results = _work(spec)(spec, folder, group, reporter, request)
         except KeyboardInterrupt:
-            raise RunError(f"interrupted; go on with: graphws train {folder.path}") from None
+            raise Interrupted(f"interrupted; go on with: graphws train {folder.path}") from None
     finally:
         leave(group)
     if group.first:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphws.cli.arguments import check_files
-from graphws.cli.console import output, table
+from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, write_figures
+from graphws.cli.network_figures import conversion_figures
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
 
 EFFORT = 1e8
@@ -25,20 +25,21 @@ def inspect_command(
     ] = None,
     omega: Annotated[float | None, typer.Option(help="Frequency of sine activations, sin(omega x).")] = None,
     figure: FigureOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the graph as JSON instead.")] = False,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Print the spaces, parameters, orbits and the symmetry group of the network in FILE."""
     from graphws.converting import load_graph_file
     from graphws.graph.summary import summary_table
 
-    check_files({"--figure": figure})
+    check_files({"--figure": figure, "--json": as_json}, overwrite=overwrite)
     if figure is not None:
         check_figure(figure)
-    found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT)
-    console = output()
-    if as_json:
-        console.lines(json.dumps(json.loads(found.graph.to_json()), indent=1))  # all ASCII, as nothing else is safe
-        return
+    found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT, reporter=Bars())
+    console = output(as_json)
+    if figure is not None:
+        write_figure(found, figure, path.name)
+    write_figures(conversion_figures(found), as_json)
     summary = summary_table(found.graph)
     spaces = [
         [row.name, row.kind, str(row.extent), row.action, row.factor, row.reason or row.role] for row in summary.spaces
@@ -59,6 +60,4 @@ def inspect_command(
         console.print(found.counting, markup=False)
     if found.running:
         console.print(found.running, markup=False)
-    if figure is not None:
-        write_figure(found, figure, path.name)
-        console.print(f"graph: {figure}", markup=False)
+    name_files({"graph": figure, "figures": as_json}, console)

@@ -8,17 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument
+from graphws.cli.commands import Command
 from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, write_figures
 from graphws.errors import UsageError
 
 app = typer.Typer(
-    help="Data sets of networks: fit, pack, unpack, export, look.", no_args_is_help=True, rich_markup_mode=None
+    help="Data sets of networks: fit, pack, unpack, export, look.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 
 ZooArgument = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo.")]
 
 
-@app.command("fit")
+@app.command("fit", cls=Command)
 def fit_command(spec: SpecArgument, overrides: Overrides = None, scale: ScaleOption = None) -> None:
     """Fit or train the networks of the zoo that SPEC describes. A stopped fit goes on: run the same command again."""
     from graphws.reporter import Reporter
@@ -32,7 +34,7 @@ def fit_command(spec: SpecArgument, overrides: Overrides = None, scale: ScaleOpt
     group = processes()
     join(group)
     try:
-        zoo = fit_section(loaded.zoo, group, Bars() if group.first else Reporter())
+        zoo = fit_section(loaded.zoo, group, Bars(log=True) if group.first else Reporter())
     finally:
         leave(group)
     if group.first:
@@ -50,7 +52,7 @@ LikeOption = Annotated[
 ]
 
 
-@app.command("pack")
+@app.command("pack", cls=Command)
 def pack_command(
     folder: Annotated[Path, typer.Argument(help="Networks, in one of many layouts: see docs/zoos.md.")],
     out: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of the new zoo.")],
@@ -87,7 +89,7 @@ def pack_command(
     from graphws.zoo import SplitOptions
     from graphws.zoo.pack import pack
 
-    bars = Bars()
+    bars = Bars(log=True)
     work = ""
 
     def tell(now: str, done: int, total: int) -> None:
@@ -179,7 +181,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-@app.command("export")
+@app.command("export", cls=Command)
 def export_command(
     path: ZooArgument,
     out: Annotated[Path, typer.Argument(help="Folder, empty or new.")],
@@ -200,7 +202,7 @@ def export_command(
     output().print(f"{len(zoo):,} networks in {out}", markup=False)
 
 
-@app.command("unpack")
+@app.command("unpack", cls=Command)
 def unpack_command(
     path: ZooArgument,
     out: Annotated[Path, typer.Argument(help="Folder for the state dicts.")],
@@ -218,16 +220,20 @@ def unpack_command(
     output().print(f"{len(files):,} state dicts in {out}" if len(files) != 1 else str(files[0]), markup=False)
 
 
-@app.command("info")
+@app.command("info", cls=Command)
 def info_command(
     path: ZooArgument,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare its checksum.")] = False,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Say what a zoo holds and how it was made."""
     from graphws.zoo import Zoo
 
+    check_files({"--json": as_json}, overwrite=overwrite)
     zoo = Zoo.open(path, verify=verify)
-    console = output()
+    console = output(as_json)
+    write_figures(_zoo_figures(zoo, verify), as_json)
     console.print(repr(zoo), markup=False)
     if len(zoo.graphs) > 1:
         shelves = zip(zoo.names, zoo.graphs, zoo.manifest.architectures, strict=True)
@@ -237,6 +243,24 @@ def info_command(
     console.print(table(["column", "type", "values"], rows))
     if verify:
         console.print("every checksum agrees")
+
+
+def _zoo_figures(zoo: Any, verified: bool) -> dict[str, Any]:
+    """What a zoo holds, for programs."""
+    splits = ("train", "validation", "test")
+    return {
+        "networks": len(zoo),
+        "splits": {name: len(zoo.split(name)) for name in splits},
+        "architectures": [
+            {"name": name, "networks": shelf.count, "numbers": graph.numel, "log10_order": graph.log10_order()}
+            for name, graph, shelf in zip(zoo.names, zoo.graphs, zoo.manifest.architectures, strict=True)
+        ],
+        "columns": {
+            name: {"type": str(column.dtype), "values": _range(column)} for name, column in zoo.table.items()
+        },
+        "provenance": zoo.provenance,
+        "checksums": "agree" if verified else "not compared",
+    }
 
 
 def _spaces(graph: Any) -> str:
