@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graphws.actions.analysis.result import Actions
     from graphws.actions.lie import LieFigures
     from graphws.checkpoints.conversion import Conversion
+    from graphws.cli.console import Terminal
 
 
 def actions_command(
@@ -79,7 +80,8 @@ def actions_command(
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
     if group == UNKNOWN:
         _only_named({"--report": report, "--data": data, "--lie": lie})
-        search_unknown(load_graph_file(path, activation=hint, omega=omega, reporter=Bars()), path.name, as_json, neurons)
+        found = load_graph_file(path, activation=hint, omega=omega, reporter=Bars())
+        search_unknown(found, path.name, as_json, neurons)
         return
     if input_shape is None:
         raise UsageError("--input-shape says what the group moves: give it, as 3,14,14")
@@ -175,7 +177,9 @@ def _check_lie(
     if names and data is None:
         raise UsageError("a Lie derivative is measured on probes: give --data")
     if names and output_action not in ("same", "invariant"):
-        raise UsageError("a Lie derivative needs --output-action same or invariant: no file says how a rate acts on outputs")
+        raise UsageError(
+            "a Lie derivative needs --output-action same or invariant: no file says how a rate acts on outputs"
+        )
 
 
 def _lie(

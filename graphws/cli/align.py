@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from graphws.cli.align_results import Files, show_comparison, show_merging
-from graphws.cli.arguments import check_files
-from graphws.cli.console import working
+from graphws.cli.console import Bars
+from graphws.cli.destinations import JsonOption, OverwriteOption, output_option
 from graphws.errors import UsageError, nearest
 
 
@@ -22,10 +22,7 @@ def align_command(
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="OUT", help="Write B, aligned, to this .safetensors file; all of many to a folder."
-        ),
+        Path | None, output_option("Write B, aligned, to this .safetensors file; all of many to a folder.", "OUT")
     ] = None,
     merge: Annotated[
         Path | None,
@@ -72,8 +69,9 @@ def align_command(
     ] = None,
     restarts: Annotated[int, typer.Option(min=0, help="Random starts besides the two fixed ones.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the random starts and orders.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures as JSON.")] = None,
+    as_json: JsonOption = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an .html report with a figure.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Align networks with the first, A: the same functions, neurons in A's order.
 
@@ -86,13 +84,13 @@ def align_command(
     from graphws.cli.align_inputs import Data, read_data, read_networks
     from graphws.graph import Weights
 
-    files = Files(out, merge, json_file, report)
+    files = Files(out, merge, as_json, report, overwrite)
     _check(networks, data, method, actions, files)
     if refine is not None and (len(networks) > 2 or method != "weights" or actions != "rich"):
         raise UsageError("--refine is for two networks, matched by their weights with rich actions")
     if repair and data is None and statistics is None:
         raise UsageError("--repair needs inputs: give --data or --statistics")
-    check_files({"--merge": merge, "--json": json_file, "--report": report})
+    bars = Bars()
     read = read_networks(networks, activation, omega)
     given = Data() if data is None else read_data(data, read[0])
     over = None if statistics is None else read_data(statistics, read[0], "--statistics").inputs
@@ -100,7 +98,7 @@ def align_command(
     generator = torch.Generator().manual_seed(seed)
     names = [path.name for path in networks]
     if len(read) == 2:
-        with working(f"aligning {names[1]} with {names[0]}"):
+        with bars.work(f"aligning {names[1]} with {names[0]}"):
             found = compare(
                 read[0],
                 read[1],
@@ -115,10 +113,11 @@ def align_command(
                 statistics=over,
                 rescale=repair,
                 refine=None if learned is None or learned.inputs is None else (learned.inputs, learned.labels),
+                reporter=bars,
             )
         show_comparison(found, read[0], names, files)
         return
-    with working(f"aligning {len(read)} networks"):
+    with bars.work(f"aligning {len(read)} networks"):
         merged = merge_many(
             Weights.cat(read),
             generator=generator,

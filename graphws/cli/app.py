@@ -53,7 +53,7 @@ def options(
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and those of Python and torch."),
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and torch's."),
     ] = False,
 ) -> None:
     """Options before the command; the guard reads them, and converters ask their logger."""

@@ -10,9 +10,9 @@ import typer
 
 from graphws.cli.console import Bars, output
 from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
-from graphws.cli.wording import in_options
 from graphws.cli.network_figures import conversion_figures
 from graphws.cli.picturing import FigureOption, check_figure, write_figure
+from graphws.cli.wording import in_options
 
 InputsOption = Annotated[
     str | None,
@@ -104,7 +104,7 @@ def convert_command(
         markup=False,
     )
     for note in found.notes:
-        console.print(f"note: {in_options(note, {"outputs": "--outputs", "activation": "--activation", "omega": "--omega"})}", markup=False)
+        console.print(f"note: {in_options(note, {'outputs': '--outputs'})}", markup=False)
     if found.counting:
         console.print(found.counting, markup=False)
     if found.story:

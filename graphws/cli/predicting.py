@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphws.cli.console import Bars, output, table, working
+from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, check_folder, name_files, output_option, write_figures
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,46 +38,49 @@ def predict_command(
         ),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--out", metavar="FILE", help="Write a .csv or .json file; a folder where the answers are networks."
-        ),
+        Path | None, output_option("Write a .csv or .json file; a folder where the answers are networks.")
     ] = None,
     model: ModelOption = None,
     probabilities: Annotated[bool, typer.Option(help="The probability of every class, too.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out what holds no network that the model can read.")
     ] = False,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Ask a trained model about networks: what it says of each, in the units of the target."""
     from graphws.runtime.prediction import Run
 
     bars = Bars()
     asked = Run.load(run, bars)
-    _check(out, asked.answers_networks)
-    with working(f"asking {model or asked.models[0]}"):
+    _check(out, asked.answers_networks, overwrite)
+    check_files({"--json": as_json}, overwrite=overwrite)
+    with bars.work(f"asking {model or asked.models[0]}"):
         found = asked.predict(files, model, probabilities=probabilities, skip_bad=skip_bad)
     for name, reason in found.skipped:
         bars.note(f"skipped {name}: {reason}" if name not in reason else f"skipped: {reason}")
+    console = output(as_json)
+    write_figures({"networks": found.rows(), "skipped": [list(each) for each in found.skipped]}, as_json)
     if asked.answers_networks:
         assert out is not None
         written = _write_networks(found, out)
         each = written // max(1, len(found.networks))
         more = f": {each} for each, of which the mean of the outputs is the answer" if each > 1 else ""
-        output().print(f"{written:,} networks in {out}{more}")
+        console.print(f"{written:,} networks in {out}{more}")
     elif out is not None:
         _write_table(found, out)
-        output().print(f"{len(found):,} networks in {out}")
+        console.print(f"{len(found):,} networks in {out}")
     elif len(found):
         rows = [[name, *(_cell(column[k]) for column in found.columns.values())] for k, name in enumerate(found.names)]
-        output().print(table(["file", *found.columns], rows))
+        console.print(table(["file", *found.columns], rows))
     if found.skipped:
-        output().print(f"{len(found.skipped):,} skipped")
+        console.print(f"{len(found.skipped):,} skipped")
+    name_files({"figures": as_json}, console)
 
 
 def export_command(
     run: RunArgument,
-    out: Annotated[Path, typer.Argument(metavar="MODEL.pt2", help="The file to write.")],
+    out: Annotated[Path, output_option("The file to write: a .pt2 file.", "MODEL.pt2")],
     model: ModelOption = None,
     architecture: Annotated[
         str | None, typer.Option(metavar="NAME", help="For networks of which architecture, where the run has several.")
@@ -84,27 +88,30 @@ def export_command(
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Fix the number of networks. Default: any number.")
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a trained model as one file that PyTorch alone loads, preparation and units included."""
     from graphws.runtime.exporting import export_model
     from graphws.runtime.prediction import Run
 
+    check_files({"--output": out}, overwrite=overwrite)
     keys = export_model(Run.load(run, Bars()), out, model, architecture, batch)
     many = "any number of networks" if batch is None else f"{batch} networks"
     output().print(f"{out}: takes {len(keys)} tensors of {many}, by the keys of their state dict: {', '.join(keys)}")
 
 
-def _check(out: Path | None, networks: bool) -> None:
+def _check(out: Path | None, networks: bool, overwrite: bool) -> None:
     """Refuses what could not be written, before the work begins."""
     if networks:
         if out is None:
             raise UsageError("this model answers with networks; say where to write them: -o FOLDER")
         if out.suffix in (".csv", ".json") or out.is_file():
             raise UsageError(f"{out}: this model answers with networks; give a folder")
-        if out.is_dir() and any(out.iterdir()):
-            raise UsageError(f"{out}: the folder is not empty; give a new one")
+        check_folder("--output", out, overwrite=overwrite)
     elif out is not None and out.suffix not in (".csv", ".json"):
         raise UsageError(f"{out}: predictions are written as .csv or .json; got {out.suffix or 'no suffix'!r}")
+    else:
+        check_files({"--output": out}, overwrite=overwrite)
 
 
 def _cell(value: object) -> str:

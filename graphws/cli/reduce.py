@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphws.cli.arguments import check_files, read_shape
-from graphws.cli.console import output, table
+from graphws.cli.arguments import read_shape
+from graphws.cli.console import Bars, output, table
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
 from graphws.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ _SUFFIX = ".safetensors"
 
 def reduce_command(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint, or a converted network.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The smaller checkpoint: a .safetensors file.")],
+    out: Annotated[Path, output_option("The smaller checkpoint: a .safetensors file.")],
     activation: Annotated[
         list[str] | None,
         typer.Option(help="Of the hidden layers; a state dict does not say it: once for all, or repeated, one each."),
@@ -39,6 +42,8 @@ def reduce_command(
     allowed: Annotated[
         float | None, typer.Option(help="Largest relative change of the outputs; by default ten tolerances.")
     ] = None,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Take neurons, channels, heads and dimensions that do nothing out of the network in FILE."""
     from graphws.actions.reduction import reduce
@@ -48,33 +53,57 @@ def reduce_command(
 
     if out.suffix != _SUFFIX:
         raise UsageError(f"{out.name}: the smaller checkpoint must end in {_SUFFIX}")
-    check_files({"--out": out})
+    check_files({"--output": out, "--json": as_json}, overwrite=overwrite)
+    bars = Bars()
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
-    found = load_graph_file(path, activation=hint, omega=omega)
+    found = load_graph_file(path, activation=hint, omega=omega, reporter=bars)
     if found.weights is None:
         raise DataError(f"{path}: holds a graph without weights, so there is nothing to reduce")
     inputs, run = _compared(path, found, input_shape)
-    reduced = reduce(found.weights, inputs, run=run, tolerance=_choice(tolerance), allowed=allowed)
+    reduced = reduce(found.weights, inputs, run=run, tolerance=_choice(tolerance), allowed=allowed, reporter=bars)
     graph = reduced.graph
     made = _checked(reduced, run or runner(found.weights, inputs, None))
     save_network(made, out)
-    console = output()
-    rows = []
-    for name, space in reduced.maps.items():
-        reasons = [removal.reason for removal in space.removals]
-        counts = ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons))
-        said = [part for part in (counts, reduced.left_alone.get(name, "")) if part]
-        rows.append([name, str(space.size), str(space.reduced), "; ".join(said)])
-    for name, why in reduced.left_alone.items():
-        if name not in reduced.maps and reduced.source.space(name).moves:
-            size = str(reduced.source.extent(name))
-            rows.append([name, size, size, why])
+    write_figures(_figures(reduced, made), as_json)
+    console = output(as_json)
+    rows = [[row["space"], str(row["before"]), str(row["after"]), _said(row)] for row in _rows(reduced)]
     console.print(table(["space", "before", "after", "removed"], rows))
     console.print()
     used = ", ".join(f"{rule} {value}" for rule, value in reduced.tolerances.items())
     console.print(f"{reduced.source.numel:,} -> {graph.numel:,} numbers; tolerance: {used}", markup=False)
     console.print(f"outputs change by {reduced.change:.1e} (allowed {reduced.allowed:.1e})", markup=False)
     console.print(f"smaller checkpoint: {out}, {made.verdict}", markup=False)
+    name_files({"figures": as_json}, console)
+
+
+def _rows(reduced: Reduction) -> list[dict[str, Any]]:
+    """What went from each space, by its reason, and why the rest had to stay."""
+    rows = []
+    for name, space in reduced.maps.items():
+        removed = Counter(removal.reason for removal in space.removals)
+        stays = reduced.left_alone.get(name, "")
+        rows.append({"space": name, "before": space.size, "after": space.reduced, "removed": removed, "stays": stays})
+    for name, why in reduced.left_alone.items():
+        if name not in reduced.maps and reduced.source.space(name).moves:
+            size = reduced.source.extent(name)
+            rows.append({"space": name, "before": size, "after": size, "removed": Counter(), "stays": why})
+    return rows
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{count} {reason}" for reason, count in row["removed"].items())
+    return "; ".join(part for part in (counts, row["stays"]) if part)
+
+
+def _figures(reduced: Reduction, made: Conversion) -> dict[str, Any]:
+    return {
+        "spaces": _rows(reduced),
+        "numbers": {"before": reduced.source.numel, "after": reduced.graph.numel},
+        "tolerances": {rule: str(value) for rule, value in reduced.tolerances.items()},
+        "change": reduced.change,
+        "allowed": reduced.allowed,
+        "verdict": made.verdict,
+    }
 
 
 def _compared(path: Path, found: Conversion, shape: str | None) -> tuple[Inputs | None, Run | None]:

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from graphws.cli.arguments import Overrides, ScaleOption, check_files
+from graphws.cli.arguments import Overrides, ScaleOption
 from graphws.cli.console import output
+from graphws.cli.destinations import OverwriteOption, check_files, output_option
 from graphws.cli.experiments import start
 from graphws.errors import UsageError
 from graphws.runtime.files import write_text
@@ -28,7 +29,7 @@ def results_command(
     overrides: Overrides = None,
     scale: ScaleOption = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE.md", help="Write the page as Markdown.")
+        Path | None, output_option("Write the page as Markdown.", "FILE.md")
     ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the page as one HTML document.")
@@ -37,6 +38,7 @@ def results_command(
         Path | None,
         typer.Option("--keep", metavar="FOLDER", help="Copy what the page needs of each run there, to make it again."),
     ] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a page of results from runs: tables, the paper's figures, times, and the command of each run.
 
@@ -50,7 +52,7 @@ def results_command(
     from graphws.spec import load_spec
     from graphws.trainings.result_page import read_results
 
-    check_files({"--out": out, "--html": html})
+    check_files({"--output": out, "--html": html}, overwrite=overwrite)
     specs = [name for name in runs if _is_spec(name)]
     if (overrides or scale) and not specs:
         raise UsageError("--set and --scale belong to specs, which are run first; runs are as they are")

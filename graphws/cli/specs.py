@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument, check_files
+from graphws.cli.arguments import Overrides, ScaleOption, SpecArgument
 from graphws.cli.console import output
-from graphws.errors import GraphwsError, UsageError
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
+from graphws.errors import GraphwsError, SpecError, UsageError
 from graphws.runtime.files import write_bytes, write_text
 from graphws.spec import Spec, dump_spec, json_schema, lacks_for_training, load_spec
+
+if TYPE_CHECKING:
+    from graphws.runtime.model_explanation import ModelExplanation
 
 
 def check_command(
@@ -21,17 +25,28 @@ def check_command(
     overrides: Overrides = None,
     scale: ScaleOption = None,
     show: Annotated[bool, typer.Option("--show", help="Print the spec with everything spelled out.")] = False,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Check SPEC, at every scale and every point of its sweep: all mistakes, each with its file, line and column."""
-    loaded = load_spec(spec, overrides or (), scale)
-    if show:
-        output().lines(dump_spec(loaded), end="")
-        return
+    check_files({"--json": as_json}, overwrite=overwrite)
+    try:
+        loaded = load_spec(spec, overrides or (), scale)
+    except SpecError as error:
+        write_figures({"spec": spec, "fine": False, "mistakes": str(error).splitlines()}, as_json)
+        raise
     lacking = lacks_for_training(loaded)
+    sizes = list(_size(loaded))
+    write_figures({"spec": spec, "fine": True, "lacks": list(lacking), "notes": sizes}, as_json)
+    console = output(as_json)
+    if show:
+        console.lines(dump_spec(loaded), end="")
+        return
     text = f"{spec} is fine" + (f", but graphws run would refuse it: {lacking[0]}" if lacking else "")
-    output().print(text, markup=False)
-    for line in _size(loaded):
-        output().print(line, markup=False)
+    console.print(text)
+    for line in sizes:
+        console.print(line)
+    name_files({"figures": as_json}, console)
 
 
 def _size(spec: Spec) -> Iterator[str]:
@@ -59,10 +74,11 @@ def _size(spec: Spec) -> Iterator[str]:
 
 
 def schema_command(
-    path: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+    path: Annotated[Path | None, output_option("Write it to a file.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Print the JSON Schema of specs, for editors that complete and check while you type."""
-    check_files({"--output": path})
+    check_files({"--output": path}, overwrite=overwrite)
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
     if path is None:
         output().lines(text, end="")
@@ -75,7 +91,11 @@ def explain_command(
     overrides: Overrides = None,
     scale: ScaleOption = None,
     layer: Annotated[int | None, typer.Option(help="Which layer, counted from 1. Default: the second.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the layer's block matrix into this .png file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the layer's block matrix into this .png file.")
+    ] = None,
+    as_json: JsonOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Say what the model of SPEC is made of: messages, blocks, rules and parameters of a layer."""
     from graphws.layers.explain import roles_of
@@ -83,10 +103,9 @@ def explain_command(
     from graphws.report.figures import png
     from graphws.runtime.model_explanation import explain_model, size_warning
 
-    check_files({"--figure": figure})
+    check_files({"--figure": figure, "--json": as_json}, overwrite=overwrite)
     loaded = load_spec(spec, overrides or (), scale)
     found = explain_model(loaded)
-    console = output()
     count = len(found.layers)
     number = min(2, count) if layer is None else layer
     if (layer is not None or figure is not None) and found.features:
@@ -96,6 +115,10 @@ def explain_command(
         )
     if (layer is not None or figure is not None) and not 1 <= number <= count:
         raise UsageError(f"no layer {number}: the model {found.kind} has {count or 'no'} equivariant layers")
+    if figure is not None:
+        write_bytes(figure, png(draw_block_matrix(found.layers[number - 1])))
+    write_figures(_explained(found), as_json)
+    console = output(as_json)
     if found.parts:
         total = sum(part.parameters for part in found.parts)
         console.print(f"{found.kind}: {total:,} parameters", markup=False)
@@ -117,6 +140,19 @@ def explain_command(
         console.print(f"layer {place}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
     if found.layers:
         console.lines(f"\nlayer {number} in full:\n{found.layers[number - 1]}")
-    if figure is not None:
-        write_bytes(figure, png(draw_block_matrix(found.layers[number - 1])))
-        console.print(f"block matrix: {figure}", markup=False)
+    name_files({"block matrix": figure, "figures": as_json}, console)
+
+
+def _explained(found: ModelExplanation) -> dict[str, Any]:
+    """A model's parts and layers, for programs."""
+    return {
+        "kind": found.kind,
+        "parts": {part.name: part.parameters for part in found.parts},
+        "layers": [
+            {"channels": list(each.channels), "parameters": each.parameters, "blocks": str(each)}
+            for each in found.layers
+        ],
+        "reductions": list(found.reductions),
+        "features": list(found.features),
+        "architectures": len(found.graphs),
+    }

@@ -16,8 +16,8 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
         text: As the library says it.
         options: The option of each keyword.
 
-    >>> in_options("name it with activation= (and omega= for sines)", {"activation": "--activation", "omega": "--omega"})
-    'name it with --activation (and --omega for sines)'
+    >>> in_options("name it with activation= (or convert the module)", {"activation": "--activation"})
+    'name it with --activation (or convert the module)'
     >>> in_options("outputs='loss' counts it, shape=3 does not", {"outputs": "--outputs"})
     "--outputs 'loss' counts it, shape=3 does not"
     """
