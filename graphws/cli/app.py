@@ -64,8 +64,6 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
     NETWORKS: {
         "convert": converting.convert_command,
         "inspect": graphs.inspect_command,
-        "reduce": reduce.reduce_command,
-        "align": align.align_command,
     },
     LEARNING: {
         "run": experiments.run_command,
@@ -78,7 +76,11 @@ COMMANDS: dict[str, dict[str, Callable[..., Any]]] = {
         "explain": specs.explain_command,
         "schema": specs.schema_command,
     },
-    ANALYSIS: {"actions": actions.actions_command},
+    ANALYSIS: {
+        "actions": actions.actions_command,
+        "align": align.align_command,
+        "reduce": reduce.reduce_command,
+    },
 }
 """The commands of each job, in the order of the help."""
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphws.cli.console import Bars, output, table
-from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, check_folder, name_files, output_option, write_figures
+from graphws.cli.destinations import (
+    JsonOption,
+    OverwriteOption,
+    check_files,
+    check_folder,
+    name_files,
+    output_option,
+    write_figures,
+)
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ def predict_command(
 
 def export_command(
     run: RunArgument,
-    out: Annotated[Path, output_option("The file to write: a .pt2 file.", "MODEL.pt2")],
+    out: Annotated[Path, typer.Argument(metavar="MODEL.pt2", help="The file to write.")],
     model: ModelOption = None,
     architecture: Annotated[
         str | None, typer.Option(metavar="NAME", help="For networks of which architecture, where the run has several.")
@@ -94,7 +102,7 @@ def export_command(
     from graphws.runtime.exporting import export_model
     from graphws.runtime.prediction import Run
 
-    check_files({"--output": out}, overwrite=overwrite)
+    check_files({"MODEL.pt2": out}, overwrite=overwrite)
     keys = export_model(Run.load(run, Bars()), out, model, architecture, batch)
     many = "any number of networks" if batch is None else f"{batch} networks"
     output().print(f"{out}: takes {len(keys)} tensors of {many}, by the keys of their state dict: {', '.join(keys)}")

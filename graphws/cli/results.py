@@ -28,9 +28,7 @@ def results_command(
     ],
     overrides: Overrides = None,
     scale: ScaleOption = None,
-    out: Annotated[
-        Path | None, output_option("Write the page as Markdown.", "FILE.md")
-    ] = None,
+    out: Annotated[Path | None, output_option("Write the page as Markdown.", "FILE.md")] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the page as one HTML document.")
     ] = None,

@@ -10,7 +10,7 @@ import typer
 from graphws.cli.arguments import shipped_names
 from graphws.cli.commands import Command
 from graphws.cli.console import output, table
-from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, write_figures
+from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
 from graphws.errors import UsageError, nearest
 
 app = typer.Typer(
@@ -25,27 +25,29 @@ def list_command(context: typer.Context, as_json: JsonOption = None, overwrite: 
     """List the specs that come along, which `graphws run`, `check` and `extends:` take by their names."""
     if context.invoked_subcommand is not None:
         return
-    from graphws.spec.shipped import about, shipped_specs
+    from graphws.spec.catalogue import about
+    from graphws.spec.shipped import shipped_specs
 
     check_files({"--json": as_json}, overwrite=overwrite)
     texts = {name: about(name) for name in shipped_specs()}
     write_figures(texts, as_json)
     console = output(as_json)
-    console.print(table(["spec", "what it is"], [[name, text] for name, text in texts.items()]))
+    console.print(table(["spec", "what it is"], [[name, text.partition(". ")[0]] for name, text in texts.items()]))
     name_files({"figures": as_json}, console)
 
 
 @app.command("copy", cls=Command)
 def copy_command(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Of a shipped spec.", autocompletion=shipped_names)
-    ],
-    folder: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where to; here by default.")] = Path(),
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a shipped spec.", autocompletion=shipped_names)],
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where to; here by default.")
+    ] = Path(),
     overwrite: OverwriteOption = False,
 ) -> None:
     """Copy a spec that comes along, with the specs that it extends, to change it."""
     from graphws.runtime.files import write_bytes
-    from graphws.spec.shipped import SUFFIX, shipped_specs, with_parents
+    from graphws.spec.catalogue import with_parents
+    from graphws.spec.shipped import SUFFIX, shipped_specs
 
     if name.removesuffix(SUFFIX) not in shipped_specs():
         raise UsageError(f"no shipped spec {name!r}; graphws specs lists them" + nearest(name, shipped_specs()))

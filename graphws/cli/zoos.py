@@ -255,9 +255,7 @@ def _zoo_figures(zoo: Any, verified: bool) -> dict[str, Any]:
             {"name": name, "networks": shelf.count, "numbers": graph.numel, "log10_order": graph.log10_order()}
             for name, graph, shelf in zip(zoo.names, zoo.graphs, zoo.manifest.architectures, strict=True)
         ],
-        "columns": {
-            name: {"type": str(column.dtype), "values": _range(column)} for name, column in zoo.table.items()
-        },
+        "columns": {name: {"type": str(column.dtype), "values": _range(column)} for name, column in zoo.table.items()},
         "provenance": zoo.provenance,
         "checksums": "agree" if verified else "not compared",
     }

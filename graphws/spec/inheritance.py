@@ -1,6 +1,7 @@
 """Lay specs and overrides over one another before anything is validated.
 
-``extends:`` names one parent: a file in the folder of the spec or below, or a shipped spec.  ``--set a.b=c`` lays a
+``extends:`` names one parent: a file in the folder of the spec or below, or a shipped spec, by its file or the name
+that ``graphws run`` takes.  ``--set a.b=c`` lays a
 value over the result.  How one is laid over another says `graphws.spec.overlay`.
 """
 
@@ -116,15 +117,15 @@ class Resolution:
         """The parent's file, or why there is none."""
         if len(text) > LONGEST or not text.isprintable():
             return f"{_brief(text)} is no name that a file can have"
-        if not text.endswith(SUFFIX):
-            return f"{text!r} is not the name of a {SUFFIX} file"
         near = path.parent / text
         try:
-            found = near if near.is_file() else find_shipped(text)
+            found = near if text.endswith(SUFFIX) and near.is_file() else find_shipped(text)
         except OSError as error:  # a part of the name is longer than the file system allows
             return f"{_brief(text)} cannot be read: {error.strerror}"
         if found is None:
             hint = nearest(text, _shipped_files(), ending=SUFFIX)
+            if not text.endswith(SUFFIX):
+                return f"{text!r} is neither a {SUFFIX} file nor the name of a shipped spec{hint}"
             return f"there is no file {text!r} beside this spec, nor a shipped spec{hint}"
         parent = found.resolve()
         roots = (chain[0].parent, shipped_folder().resolve())
