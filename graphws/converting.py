@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
-from graphws.checkpoints.formats import listing, refuse_unread
+from graphws.checkpoints.formats import refuse_unread
 from graphws.checkpoints.network_file import is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEXES
+from graphws.checkpoints.unknown_sources import unknown_source
 from graphws.errors import DataError, UsageError
 from graphws.graph.network import NetworkGraph
 from graphws.graph.serialise import LONGEST
@@ -104,10 +105,7 @@ def convert(
     for converter in installed.values():
         if converter.accepts(source):
             return converter.convert(source, hints)
-    if isinstance(source, str | Path) and Path(source).is_dir():
-        raise UsageError(f"no converter takes the folder {Path(source).name!r}: it holds {listing(Path(source))}")
-    what = f"{Path(source).name!r}" if isinstance(source, str | Path) else f"a {type(source).__name__}"
-    raise UsageError(f"no converter takes {what}; installed: {', '.join(installed)}")
+    raise UsageError(unknown_source(source))
 
 
 def read_contents(source: object) -> Contents:

@@ -39,9 +39,7 @@ def list_command(context: typer.Context, as_json: JsonOption = None, overwrite: 
 @app.command("copy", cls=Command)
 def copy_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of a shipped spec.", autocompletion=shipped_names)],
-    folder: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where to; here by default.")
-    ] = Path(),
+    folder: Annotated[Path, output_option("Where to; here by default.", "FOLDER")] = Path(),
     overwrite: OverwriteOption = False,
 ) -> None:
     """Copy a spec that comes along, with the specs that it extends, to change it."""

@@ -198,9 +198,9 @@ def test_what_has_no_format(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     assert format_of(tmp_path / "notes.txt") is None
     assert format_of(tmp_path / "missing") is None
-    with pytest.raises(UsageError, match=r"^no converter takes 'notes\.txt'; installed: "):
+    with pytest.raises(UsageError, match=r"^'notes\.txt' is no network: it is a text; "):
         graphws.convert(tmp_path / "notes.txt")
-    with pytest.raises(UsageError, match=r"it holds \"notes\.txt\"$"):
+    with pytest.raises(UsageError, match=r"it holds \"notes\.txt\"; "):
         graphws.convert(tmp_path)
 
 

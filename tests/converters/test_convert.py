@@ -34,17 +34,11 @@ def test_other_packages_register_their_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(graphws.converting, "entry_points", lambda group: EntryPoints([entry]))
     assert list(converters()) == ["stones"]
     assert convert("stones.txt", activation="relu").verdict == "UNVERIFIED (stones.txt relu)"
-    with pytest.raises(UsageError, match=r"^no converter takes 'net\.pt'; installed: stones$"):
+    with pytest.raises(UsageError, match=r"^net\.pt: no such file or folder; "):
         convert("net.pt")
 
 
-def test_nothing_installed_and_nothing_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"^no converter takes 'net\.tflite'; installed: .*mlp"):
-        convert("folder/net.tflite")
-    with pytest.raises(UsageError, match=r"^no converter takes a int; installed: .*mlp"):
-        convert(5)
-    with pytest.raises(UsageError, match=r"^no converter takes a dict; installed: .*mlp"):
-        convert({})
+def test_nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphws.converting, "entry_points", lambda group: EntryPoints([]))
     with pytest.raises(UsageError, match=r"^no converter is installed: install graphws again, they come with it$"):
         convert(nn.Linear(1, 1))
@@ -78,5 +72,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"^graph file, top: 'graphws_graph' must be a whole number"):
         load_graph_file(tmp_path / "g.json")
     (tmp_path / "net.txt").write_text("")
-    with pytest.raises(UsageError, match=r"^no converter takes 'net\.txt'; installed: .*mlp"):
+    with pytest.raises(UsageError, match=r"^'net\.txt' is no network: the file is empty; "):
         load_graph_file(tmp_path / "net.txt")
