@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from graphws.checkpoints.conversion import Conversion
 from graphws.checkpoints.network_file import save_network
-from graphws.cli.console import Bars, Terminal, table, working
+from graphws.cli.console import Bars, Terminal, table
 from graphws.cli.guard import explain_failure
 from graphws.errors import GraphwsError, nearest
 from graphws.operations import mlp_graph
@@ -82,9 +82,9 @@ def test_lines_tables_and_notes() -> None:
 
 def test_progress() -> None:
     console = _terminal()
-    with working(FAKE, console):
-        pass
     bars = Bars(console)
+    with bars.work(FAKE):
+        pass
     bars.start(FAKE, 3, FAKE)
     bars.step(1, {f"val_{FAKE}": 0.5})
     bars.end()
@@ -144,9 +144,9 @@ def test_keys_of_a_state_dict(tmp_path: Path) -> None:
 
 
 def test_a_graph_as_json_is_ascii_and_still_says_the_same(tmp_path: Path) -> None:
-    result = run("inspect", _file(tmp_path / "net.safetensors", role=FAKE), "--json")
+    result = run("inspect", _file(tmp_path / "net.safetensors", role=FAKE), "--json", "-")
     assert result.stdout.isascii()
-    assert json.loads(result.stdout)["spaces"][0]["role"] == FAKE
+    assert json.loads(result.stdout)["graph"]["spaces"][0]["role"] == FAKE
 
 
 def test_pages() -> None:

@@ -12,6 +12,8 @@ from graphws.cli.console import Bars
 from graphws.cli.destinations import JsonOption, OverwriteOption, output_option
 from graphws.errors import UsageError, nearest
 
+METHODS = "weights", "activations", "attributions"
+
 
 def align_command(
     networks: Annotated[
@@ -139,6 +141,8 @@ def _check(networks: list[Path], data: Path | None, method: str, actions: str, f
         raise UsageError(
             f"--actions must be rich or permutation; got {actions!r}" + nearest(actions, ["rich", "permutation"])
         )
+    if method not in METHODS:
+        raise UsageError(f"--method must be one of {', '.join(METHODS)}; got {method!r}" + nearest(method, METHODS))
     if method != "weights" and len(networks) > 2:
         raise UsageError(f"--method {method} is for two networks; more are matched by their weights")
     if method != "weights" and data is None:

@@ -22,7 +22,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_names_every_command_and_each_explains_itself() -> None:
     text = run("--help").stdout
     for command in COMMANDS:
-        assert f"  {command} " in text
+        assert f"│ {command} " in text
         assert len(run(command, "--help").stdout) > 100
     for command in ("fit", "pack", "unpack", "info"):
         assert "Usage:" in run("zoo", command, "--help").stdout
@@ -223,7 +223,9 @@ def test_inspect_shows_a_checkpoint_as_a_typed_graph(tmp_path: Path) -> None:
     assert "33 numbers in 9 orbits" in result.stdout
     assert "group: S_5, 10^2.1 relabellings" in result.stdout
     assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
-    printed = NetworkGraph.from_json(run("inspect", "net.pt", "--activation", "relu", "--json").stdout)
+    figures = json.loads(run("inspect", "net.pt", "--activation", "relu", "--json", "-").stdout)
+    assert figures["summary"]["spaces"][1]["factor"] == "S_5"
+    printed = NetworkGraph.from_json(json.dumps(figures["graph"]))
     wanted = mlp_graph([2, 5, 3], activation="relu")
     assert (printed.spaces, [p.axes for p in printed.parameters]) == (
         wanted.spaces,
@@ -250,7 +252,7 @@ def test_inspect_asks_for_what_a_state_dict_does_not_say(tmp_path: Path) -> None
         (("convert", "net.pt", "-o", "out"), "--output"),
         (("convert", "net.pt", "--figure", "out"), "--figure"),
         (("inspect", "net.pt", "--figure", "out"), "--figure"),
-        (("reduce", "net.pt", "-o", "out.safetensors"), "--out"),
+        (("reduce", "net.pt", "-o", "out.safetensors"), "--output"),
         (("align", "a.pt", "b.pt", "--json", "out"), "--json"),
     ],
 )

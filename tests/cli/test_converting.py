@@ -57,9 +57,9 @@ def test_both_commands_print_the_figure(between: list[str], wanted: str) -> None
 def test_a_graph_as_json_holds_no_figure() -> None:
     _network()
     run("convert", "net.onnx", "-o", "net.safetensors")
-    printed = run("inspect", "net.safetensors", "--json").stdout
-    assert "runs" not in json.loads(printed)
-    Path("graph.json").write_text(printed, encoding="utf-8")
+    graph = json.loads(run("inspect", "net.safetensors", "--json", "-").stdout)["graph"]
+    assert "runs" not in graph
+    Path("graph.json").write_text(json.dumps(graph), encoding="utf-8")
     assert "runs:" not in run("inspect", "graph.json").stdout
 
 
@@ -93,7 +93,7 @@ def test_outputs_are_chosen_and_both_commands_name_them() -> None:
     assert "outputs: t, y" in every
     assert "UNVERIFIED (no space has two neurons to exchange)" in every
     for names in ("y", "1"):
-        chosen = run("convert", "net.onnx", "--outputs", names, "-o", "net.safetensors").stdout
+        chosen = run("convert", "net.onnx", "--outputs", names, "-o", "net.safetensors", "--overwrite").stdout
         assert "outputs: y (left out: t)" in chosen.splitlines()
         assert "VERIFIED (error " in chosen
     assert "outputs: y (left out: t)" in run("inspect", "net.safetensors").stdout.splitlines()

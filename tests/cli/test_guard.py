@@ -33,7 +33,7 @@ CASES: list[tuple[BaseException, int, str]] = [
         "a.yaml:3:1: unknown key 'poolng'\n  poolng: max\n  ^\n",
     ),
     (ZooError("zoos/a: no such zoo"), 1, "error: zoos/a: no such zoo\n"),
-    (KeyboardInterrupt(), 1, "interrupted; run the same command again to go on from here\n"),
+    (KeyboardInterrupt(), 130, "interrupted; run the same command again to go on from here\n"),
     (
         OSError(errno.ENOSPC, "No space left on device", "/x/y"),
         1,

@@ -57,7 +57,7 @@ def test_what_was_there_stays_when_the_picture_cannot_be_written(monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    result = run("inspect", "net.json", "--figure", "net.html")
+    result = run("inspect", "net.json", "--figure", "net.html", "--overwrite")
     assert result.exit_code == 1
     assert "cannot write net.html: the disk is full" in result.stderr
     assert Path("net.html").read_text(encoding="utf-8") == "old"
