@@ -144,7 +144,7 @@ def test_outputs_may_transform_as_a_file_says(place: Path) -> None:
     (place / "output.yaml").write_text(json.dumps({"m": mirror}))
     (place / "wrong.yaml").write_text(json.dumps({"m": {**mirror, "signs": [-1] * 16}}))
     common = ("actions", place / "net.safetensors", "--activation", "gelu", "--group", "mirror", "--input-shape",
-              "1,4,4", "--decoys", 0, "--output")  # fmt: skip
+              "1,4,4", "--decoys", 0, "--output-action")  # fmt: skip
     code, text = run(*common, place / "output.yaml")
     assert (code, "Exact action" in text) == (0, True), text
     code, text = run(*common, place / "wrong.yaml")
@@ -168,8 +168,8 @@ REFUSED = [
     ((*NAMED, "--lie", "rotaton", "--data", "probes.safetensors"),
      "unknown generator 'rotaton'; there are translation-x, translation-y, rotation, scaling; "
      "did you mean 'rotation'?"),
-    ((*NAMED, "--lie", "rotation", "--data", "probes.safetensors", "--output", "output.yaml"),
-     "a Lie derivative needs --output same or invariant: no file says how a rate acts on outputs"),
+    ((*NAMED, "--lie", "rotation", "--data", "probes.safetensors", "--output-action", "output.yaml"),
+     "a Lie derivative needs --output-action same or invariant: no file says how a rate acts on outputs"),
     ((*NAMED, "--neurons", "n.dot"), "neurons are written as .json or .graphml, got '.dot'"),
     ((*NAMED, "--json", "no/f.json"), "--json no/f.json: there is no folder no"),
     ((*NAMED, "--report", "no/r.html"), "--report no/r.html: there is no folder no"),

@@ -20,7 +20,7 @@ DEEPEST = 8
 
 
 def read_symmetry(text: str) -> str | Mapping[str, Any]:
-    """What ``--group`` or ``--output`` says: a name, or the mapping in a YAML file.
+    """What ``--group`` or ``--output-action`` says: a name, or the mapping in a YAML file.
 
     Raises:
         UsageError: On a file that cannot be read or holds no mapping.
