@@ -190,7 +190,16 @@ def test_the_report_leads_with_the_barrier(files: Path) -> None:
     text = page.read_text()
     assert text.index("<h1>b.safetensors aligned with a.safetensors</h1>") < text.index("The barrier between both")
     assert text.count("<img ") == 1
-    result = run("align", files / "a.safetensors", files / "b.safetensors", "--activation", "relu", "--report", page, "--overwrite")
+    result = run(
+        "align",
+        files / "a.safetensors",
+        files / "b.safetensors",
+        "--activation",
+        "relu",
+        "--report",
+        page,
+        "--overwrite",
+    )
     assert result.exit_code == 0, result.stderr
     assert "Aligning raises the agreement of the parameters" in page.read_text()
     assert "<img " not in page.read_text()

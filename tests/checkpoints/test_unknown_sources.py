@@ -58,7 +58,11 @@ def test_objects_are_called_what_they_are(source: Any, text: str) -> None:
     [
         ("notes.txt", b"hello\n", "it is a text"),
         ("words.txt", ("a" + "é" * 300).encode(), "it is a text"),
-        ("picture.jpg", b"\xff\xd8\xff\xe0abc", "it begins with the bytes ff d8 ff e0, which no format of networks has"),
+        (
+            "picture.jpg",
+            b"\xff\xd8\xff\xe0abc",
+            "it begins with the bytes ff d8 ff e0, which no format of networks has",
+        ),
         ("nothing.xyz", b"", "the file is empty"),
     ],
 )

@@ -47,7 +47,9 @@ def test_help_has_a_panel_for_each_job() -> None:
     text = run("--help").stdout
     places = [text.index(f"─ {panel} ─") for panel in ("Networks", "Zoos and training", "Analysis")]
     assert places == sorted(places)
-    assert places[0] < text.index("│ convert ") < places[1] < text.index("│ run ") < places[2] < text.index("│ actions ")
+    assert (
+        places[0] < text.index("│ convert ") < places[1] < text.index("│ run ") < places[2] < text.index("│ actions ")
+    )
 
 
 def _commands(group: TyperGroup, prefix: str = "") -> dict[str, typer.core.TyperCommand]:

@@ -16,10 +16,16 @@ def _torchrun(count: int, *arguments: str, cwd: Path) -> subprocess.CompletedPro
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", str(port)]
-    return subprocess.run(
-        [*command, "-m", "graphws", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(count),
+        "--master-port",
+        str(port),
+    ]
+    return subprocess.run([*command, "-m", "graphws", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -85,11 +85,15 @@ def gate(
     expected = draws * RUNS_OF_A_DRAW + 2 * len(elsewhere) + len(halves(few)) + 1
     with (reporter or Reporter()).work("trying the group on the network", expected, "runs") as progress:
 
-        def counted(tried: Weights) -> Outputs:
-            progress.advance()
-            return run(tried)
+        def counted(source: Run) -> Run:
+            def ran(tried: Weights) -> Outputs:
+                progress.advance()
+                return source(tried)
 
-        return _tried(graph, weights, counted, generator, tolerance, draws, elsewhere, ties)
+            return ran
+
+        others = [(name, counted(other)) for name, other in elsewhere]
+        return _tried(graph, weights, counted(run), generator, tolerance, draws, others, ties)
 
 
 def _tried(
