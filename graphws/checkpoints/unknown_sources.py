@@ -38,8 +38,8 @@ def unknown_source(source: object) -> str:
     kind = type(source)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}'s {kind.__name__}"
     return (
-        f"an object of type {name} is no network that graphws knows: give an nn.Module, a state dict or a path; networks of other "
-        "libraries come as .onnx files"
+        f"an object of type {name} is no network that graphws knows: give an nn.Module, a state dict or a path; "
+        "networks of other libraries come as .onnx files"
     )
 
 

@@ -95,7 +95,7 @@ def test_json_on_standard_output_has_it_for_itself(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.stderr
         assert json.loads(result.stdout), command
         assert result.stderr, "the text goes to standard error"
-        wanted = run(*command[:1], *command[1:], "--json", "f.json", "--overwrite")
+        wanted = run(*command, "--json", "f.json", "--overwrite")
         assert json.loads(Path("f.json").read_text()) == json.loads(result.stdout), command
         assert "figures: f.json" in wanted.stdout
 
@@ -125,7 +125,7 @@ def test_what_json_has_no_word_for_is_null(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_what_exists_is_refused_and_replaced_on_demand(command: tuple[str, ...]) -> None:
-    option, name = command[-2].replace("-o", "--output") if command[-2] == "-o" else command[-2], command[-1]
+    option, name = {"-o": "--output"}.get(command[-2], command[-2]), command[-1]
     Path(name).write_text("mine")
     result = run(*command)
     assert (result.exit_code, result.stdout) == (2, "")
