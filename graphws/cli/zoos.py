@@ -216,7 +216,7 @@ def unpack_command(
     from graphws.zoo import Zoo
     from graphws.zoo.unpack import unpack
 
-    files = unpack(Zoo.open(path), out, network, suffix=suffix)
+    files = unpack(Zoo.open(path), out, network, suffix=suffix, reporter=Bars())
     output().print(f"{len(files):,} state dicts in {out}" if len(files) != 1 else str(files[0]), markup=False)
 
 
@@ -231,7 +231,8 @@ def info_command(
     from graphws.zoo import Zoo
 
     check_files({"--json": as_json}, overwrite=overwrite)
-    zoo = Zoo.open(path, verify=verify)
+    with Bars().work(f"comparing checksums of {path}" if verify else f"opening {path}"):
+        zoo = Zoo.open(path, verify=verify)
     console = output(as_json)
     write_figures(_zoo_figures(zoo, verify), as_json)
     console.print(repr(zoo), markup=False)

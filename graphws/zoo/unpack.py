@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphws.errors import ZooError
 from graphws.files import sweep, write_error
+from graphws.reporter import Reporter
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.labels import LABELS, LARGEST, labels_csv
 from graphws.zoo.store import Zoo
@@ -23,7 +24,12 @@ _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def unpack(
-    zoo: Zoo, out: str | Path, index: Iterable[int] | None = None, *, suffix: str = ".safetensors"
+    zoo: Zoo,
+    out: str | Path,
+    index: Iterable[int] | None = None,
+    *,
+    suffix: str = ".safetensors",
+    reporter: Reporter | None = None,
 ) -> list[Path]:
     """Writes networks of a zoo as state dicts, each under its original name where it has one of its own.
 
@@ -35,6 +41,7 @@ def unpack(
         out: A folder; made where it is missing.
         index: Which networks; all where None.
         suffix: ``.safetensors`` or ``.pt``.
+        reporter: Hears how many networks are written.
 
     Returns:
         list[Path]: The files of the networks, in the order of `index`.
@@ -55,15 +62,17 @@ def unpack(
     names = [stem + suffix for stem in _stems(zoo)]
     labels = labels_csv(names, zoo.table)
     _same_labels(out / LABELS, labels)
-    for number in numbers:
-        weights, _ = zoo[number]
-        file = out / names[number]
-        data = ENCODERS[suffix](weights.to_state_dict())
-        if not file.exists():
-            write_whole(file, [data])
-        elif not file.is_file() or file.stat().st_size != len(data) or file.read_bytes() != data:
-            raise ZooError(f"{file}: exists already, and is another; unpack into an empty folder")
-        files.append(file)
+    with (reporter or Reporter()).work(f"unpacking into {out.name}", len(numbers), "networks") as progress:
+        for number in numbers:
+            weights, _ = zoo[number]
+            file = out / names[number]
+            data = ENCODERS[suffix](weights.to_state_dict())
+            if not file.exists():
+                write_whole(file, [data])
+            elif not file.is_file() or file.stat().st_size != len(data) or file.read_bytes() != data:
+                raise ZooError(f"{file}: exists already, and is another; unpack into an empty folder")
+            files.append(file)
+            progress.advance()
     there = [k for k, name in enumerate(names) if (out / name).is_file()]
     rows = {column: values[there] for column, values in zoo.table.items()}
     write_whole(out / LABELS, [labels_csv([names[k] for k in there], rows)])
