@@ -27,6 +27,7 @@ Where to look:
 * `graphws.runtime`: training and evaluation;  `graphws.trainings`: the trainings of paper I
 * `graphws.report`: figures and pages
 * `graphws.converting`: foreign networks as graphs;  `graphws.testing`: checks for your own layers
+* `graphws.saving`: `save`, `load`, `load_run`, `load_model`: networks, runs and trained models in files
 * `graphws.actions`: how a symmetry of the data acts inside a network;  `graphws.align`: two networks in one order
 
 Submodules are imported on first use, so that ``import graphws`` and the command line's help stay fast.
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
     from graphws.operations import run_values as run_values
     from graphws.operations import verify as verify
     from graphws.runtime.prediction import Run as Run
+    from graphws.saving import load as load
+    from graphws.saving import load_model as load_model
+    from graphws.saving import load_run as load_run
+    from graphws.saving import save as save
     from graphws.spec import load_spec as load_spec
     from graphws.zoo import Zoo as Zoo
 
@@ -73,6 +78,10 @@ _PLACES = {
     "DWSNet": "graphws.models",
     "FlatMLP": "graphws.models",
     "Run": "graphws.runtime.prediction",
+    "load": "graphws.saving",
+    "load_model": "graphws.saving",
+    "load_run": "graphws.saving",
+    "save": "graphws.saving",
     "load_spec": "graphws.spec",
     "Zoo": "graphws.zoo",
 }

@@ -178,3 +178,24 @@ def load_graph_file(
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{place}: cannot be read: {error}") from None
     return Conversion(NetworkGraph.from_json(text), reason="a graph without weights: there is nothing to compare")
+
+
+def load_stated_network(
+    path: str | Path,
+    *,
+    activation: str | Sequence[str] | None = None,
+    omega: float | Sequence[float] | None = None,
+    reporter: Reporter | None = None,
+) -> Conversion:
+    """As `load_graph_file`, for work that needs to know what the network computes.
+
+    Raises:
+        UsageError: On a checkpoint in which nothing shows it, with the way to a file that does.
+    """
+    found = load_graph_file(path, activation=activation, omega=omega, reporter=reporter)
+    if found.weights is not None and not found.graph.operations and not any(s.moves for s in found.graph.spaces):
+        raise UsageError(
+            f"{Path(path).name}: nothing in this checkpoint shows what it computes; in Python, graphws.save("
+            "graphws.convert(module, example_inputs), 'net.safetensors') writes a file that does: give that"
+        )
+    return found

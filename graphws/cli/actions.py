@@ -74,13 +74,13 @@ def actions_command(
 
     from graphws.actions.analysis.extraction import find_actions
     from graphws.actions.groups.symmetry_file import read_symmetry
-    from graphws.converting import load_graph_file
+    from graphws.converting import load_stated_network
 
     _can_be_written(as_json, neurons, report, overwrite)
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
     if group == UNKNOWN:
         _only_named({"--report": report, "--data": data, "--lie": lie})
-        found = load_graph_file(path, activation=hint, omega=omega, reporter=Bars())
+        found = load_stated_network(path, activation=hint, omega=omega, reporter=Bars())
         search_unknown(found, path.name, as_json, neurons)
         return
     if input_shape is None:
@@ -90,7 +90,7 @@ def actions_command(
     _check_lie(lie or [], shape, acting, data)
     probes = None if data is None else _probes(data)
     bars = Bars()
-    found = load_graph_file(path, activation=hint, omega=omega, reporter=bars)
+    found = load_stated_network(path, activation=hint, omega=omega, reporter=bars)
     result = find_actions(
         found, wanted, shape, acting, data=probes, decoys=decoys, generator=torch.Generator().manual_seed(seed),
         reporter=bars,

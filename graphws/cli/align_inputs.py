@@ -78,9 +78,9 @@ def read_data(path: Path, weights: Weights, option: str = "--data") -> Data:
 
 
 def _network(path: Path, activation: str | None, omega: float | None) -> Weights:
-    from graphws.converting import load_graph_file
+    from graphws.converting import load_stated_network
 
-    found = load_graph_file(path, activation=activation, omega=omega)
+    found = load_stated_network(path, activation=activation, omega=omega)
     if found.weights is None:
         raise UsageError(f"{path.name} is a graph without weights: there is nothing to align")
     return found.weights

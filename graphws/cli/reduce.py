@@ -49,14 +49,14 @@ def reduce_command(
     from graphws.actions.reduction import reduce
     from graphws.actions.reduction.running import runner
     from graphws.checkpoints.network_file import save_network
-    from graphws.converting import load_graph_file
+    from graphws.converting import load_stated_network
 
     if out.suffix != _SUFFIX:
         raise UsageError(f"{out.name}: the smaller checkpoint must end in {_SUFFIX}")
     check_files({"--output": out, "--json": as_json}, overwrite=overwrite)
     bars = Bars()
     hint = None if not activation else activation[0] if len(activation) == 1 else activation
-    found = load_graph_file(path, activation=hint, omega=omega, reporter=bars)
+    found = load_stated_network(path, activation=hint, omega=omega, reporter=bars)
     if found.weights is None:
         raise DataError(f"{path}: holds a graph without weights, so there is nothing to reduce")
     inputs, run = _compared(path, found, input_shape)

@@ -36,6 +36,7 @@ from graphws.layers.union.arrange import arrange
 from graphws.layers.union.features import UnionFeatures
 from graphws.messages import names_neurons
 from graphws.models.answers import networks_of, shares
+from graphws.models.given import given_networks
 from graphws.models.readout import MakeReadout, readout_of
 
 State = Features | UnionFeatures
@@ -148,7 +149,7 @@ class DWSNet(nn.Module):
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network; see the class for shapes."""
-        batches = [weights] if isinstance(weights, Weights) else list(weights)
+        batches = given_networks(self, weights)
         single = [Features.from_weights(batch) for batch in batches]
         alone = len(single) == 1 or self._neurons
         groups = [[position] for position in range(len(single))] if alone else arrange(single)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from graphws.errors import UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.activations import ACTIVATIONS
+from graphws.layers.differences import difference
+from graphws.models.given import given_network
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
 
@@ -47,6 +49,9 @@ class FlatMLP(nn.Module):
 
     Shapes:
         Weights (batch) -> (batch, outputs), or Weights (batch · networks), those for one network next to each other.
+
+    Raises:
+        UsageError: When called, on networks of another structure.
     """
 
     def __init__(
@@ -81,6 +86,9 @@ class FlatMLP(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Applies the network; see the class for shapes."""
+        weights = given_network(self, weights)
+        if weights.graph.structure != self.graph.structure:
+            raise UsageError(f"this FlatMLP was built for another graph: {difference(self.graph, weights.graph)}")
         output: Tensor = self.layers(weights.flatten())
         return Weights.unflatten(self.graph, output.reshape(-1, self.graph.numel)) if self.equivariant else output
 

@@ -23,6 +23,7 @@ from graphws.layers.graded.operands import operands
 from graphws.layers.graded.plan import Plan, make_plan
 from graphws.layers.graded.state import Answers, State
 from graphws.layers.graded.units import Measure, Units
+from graphws.models.given import given_networks
 from graphws.models.probes import Probes
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 
@@ -151,7 +152,7 @@ class GradedNet(nn.Module):
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor | Weights | list[Weights]:
         """Applies the network."""
-        batches = [weights] if isinstance(weights, Weights) else list(weights)
+        batches = given_networks(self, weights)
         if self.exit is not None:
             found = [self.exit(self.features(batch)[0], batch, self.plan(batch.graph)) for batch in batches]
             return found[0] if isinstance(weights, Weights) else found

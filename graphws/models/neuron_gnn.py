@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.layers.keys import state_key
+from graphws.models.given import given_network
 from graphws.models.neuron_graph import NETWORK, Edges, NeuronGraph
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of, scaled_linear
 
@@ -83,7 +84,7 @@ class NeuronGNN(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Updates, pools and reads or decodes; see the class for shapes."""
-        names = self.neurons.graph.parameters
+        weights, names = given_network(self, weights), self.neurons.graph.parameters
         entries = {p.name: self.neurons.features(weights, p.name) for p in names}
         x = self.start(entries, weights.batch)
         for layer in self.layers:

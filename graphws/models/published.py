@@ -20,6 +20,7 @@ from graphws.layers.published.free_axes import ReducedPairLayer
 from graphws.layers.published.layer import PairLayer
 from graphws.models.answers import networks_of, shares
 from graphws.models.dwsnet import InvariantReadout
+from graphws.models.given import given_network
 from graphws.models.readout import MakeReadout
 
 ACTIVATION = "relu"
@@ -91,6 +92,7 @@ class PublishedDWSNet(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Applies the network; see the class for shapes."""
+        weights = given_network(self, weights)
         state = Features.from_weights(weights)
         for k, layer in enumerate(self.layers):
             if k:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
+from graphws.models.given import given_networks
 from graphws.models.points import Points, common_length
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of
 from graphws.operations.query_points import on_a_plane
@@ -84,7 +85,7 @@ class Queries(nn.Module):
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor:
         """Runs and reads; see the class for shapes."""
-        parts = [weights] if isinstance(weights, Weights) else list(weights)
+        parts = given_networks(self, weights)
         rows = torch.cat([self.answers(part) for part in parts])
         result: Tensor = self.head(self.read(self.norm(rows)))
         return result

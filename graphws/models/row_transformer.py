@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from graphws.errors import UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
+from graphws.models.given import given_network
 from graphws.models.readout import MakeReadout, readout_of
 from graphws.models.row_tokens import RowTokens
 from graphws.models.rows import RowDecoder
@@ -95,7 +96,7 @@ class RowTransformer(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Attends, pools and reads or decodes; see the class for shapes."""
-        x = self.embed(self.tokens.read(weights)) + self.place(self.places)
+        x = self.embed(self.tokens.read(given_network(self, weights))) + self.place(self.places)
         features: Tensor = self.encoder(x)
         pooled = features.mean(1)
         answer: Tensor | Weights = self.head(pooled) if self.decoder is None else self.decoder(features, pooled)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
+from graphws.models.given import given_network
 from graphws.models.readout import BatchNorm, MakeReadout, readout_of, scaled_linear
 from graphws.models.row_tokens import RowTokens
 
@@ -69,7 +70,7 @@ class RowEncoder(nn.Module):
 
     def forward(self, weights: Weights) -> Tensor | Weights:
         """Encodes, pools and reads or decodes; see the class for shapes."""
-        features: Tensor = self.encoder(self.tokens.read(weights))
+        features: Tensor = self.encoder(self.tokens.read(given_network(self, weights)))
         pooled = features.amax(1)
         answer: Tensor | Weights = self.head(pooled) if self.decoder is None else self.decoder(features, pooled)
         return answer

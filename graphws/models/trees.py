@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from graphws.errors import DataError, UsageError
 from graphws.graph import NetworkGraph, Weights
+from graphws.models.given import given_networks
 from graphws.models.statistics import WeightStatistics
 
 DEEPEST = 12
@@ -149,7 +150,7 @@ class BoostedTrees(nn.Module):
 
     def forward(self, weights: Weights | Sequence[Weights]) -> Tensor:
         """Each tree's leaf for each network, and the sum of their values."""
-        return self.answer(self.statistics(weights))
+        return self.answer(self.statistics(given_networks(self, weights)))
 
     def answer(self, rows: Tensor) -> Tensor:
         """The same from statistics (batch, width)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphws.graph import Mixed, Weights
+from graphws.models.given import given_network
 
 
 class Unchanged(nn.Module):
@@ -27,4 +28,4 @@ class Unchanged(nn.Module):
 
     def forward(self, weights: Weights) -> Weights:
         """No change."""
-        return weights.map(lambda x: torch.zeros_like(x).repeat_interleave(self.networks, 0))
+        return given_network(self, weights).map(lambda x: torch.zeros_like(x).repeat_interleave(self.networks, 0))

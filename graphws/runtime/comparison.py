@@ -25,7 +25,7 @@ from graphws.runtime.evaluation import evaluate
 from graphws.runtime.files import write_csv, write_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.learner import Learner, Optimisation, Transform
-from graphws.runtime.model_file import load_state, read_model, save_model
+from graphws.runtime.model_file import Kept, load_state, read_model, save_model
 from graphws.runtime.published import Published
 from graphws.runtime.results import Results, Score
 from graphws.runtime.trial import Trial, TrialResult
@@ -48,6 +48,7 @@ class Contender:
         normalise: Done to every batch, last of all; None for nothing.
         access: What the model has of a network.
         data: Its networks, where they are not in the gauge and the order of the comparison's.
+        kept: Gives what its answers need, for its file.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Contender:
     normalise: Callable[[Weights], Weights] | None = None
     access: Access = "weights"
     data: Data | None = None
+    kept: Callable[[], Kept] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +152,8 @@ class Comparison:
         chosen = choose(kept, metric.name, metric.higher_is_better)
         assert chosen is not None
         state, description = read_model(self.folder.trial(kept[chosen].folder) / "best.safetensors")
-        save_model(self.folder.model(contender.name), state, description)
+        besides = None if contender.kept is None else contender.kept()
+        save_model(self.folder.model(contender.name), state, description, besides)
         score = Score(
             name=contender.name,
             parameters=kept[0].parameters,

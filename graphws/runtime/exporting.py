@@ -21,6 +21,7 @@ from graphws.errors import GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.files import write_bytes
 from graphws.runtime.prediction import Run
+from graphws.runtime.trained_model import TrainedModel
 
 SUFFIX = ".pt2"
 FACTS = "graphws.json"
@@ -45,52 +46,15 @@ class Program(nn.Module):
 
     def __init__(self, run: Run, graph: NetworkGraph, name: str | None) -> None:
         super().__init__()
-        section, prepared = run.section(name), run.prepared_for(name)
-        scale = prepared.scale(section)
-        self.graph, self.form, self.task = graph, prepared.form, prepared.task(graph, section)
-        assert prepared.spec.head is not None
-        self.answers = prepared.spec.head.answers
-        self.answers_networks, self.scaled = run.answers_networks, scale.change is not None
-        self.model = copy.deepcopy(run.model(name)).cpu().eval()
-        for module in self.model.modules():
-            if hasattr(module, "fused"):  # kernels of our own, which no file can hold
-                module.fused = False  # type: ignore[assignment]
-        for number, parameter in enumerate(graph.parameters):
-            if (moments := scale.moments(graph, parameter.name, torch.zeros(()))) is not None:
-                shift, factor = moments
-                self.register_buffer(
-                    f"shift{number}", (torch.zeros_like(factor) if shift is None else shift).contiguous()
-                )
-                self.register_buffer(f"factor{number}", factor.contiguous())
+        self.graph, self.model = graph, _Exportable(run.model(name), graph)
 
     def forward(self, state: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """The answers."""
-        weights = self._weights(state)
-        source = weights
-        weights = self.form.apply(weights)
-        if self.scaled:
-            weights = self._each(weights, lambda tensor, shift, factor: (tensor - shift) / factor)
-        outputs = self.task.apply(self.model, weights).float()
-        if not self.answers_networks:
-            return self.task.answer(outputs)
-        network = self.task.returned(outputs, weights, self._restored)
-        if self.answers > 1:
-            source = source.map(lambda x: x.repeat_interleave(self.answers, 0))
-        network = self.form.restore(network, source)
-        state = self._state(network)
-        return {key: x.unflatten(0, (-1, self.answers)) for key, x in state.items()} if self.answers > 1 else state
-
-    def _restored(self, weights: Weights) -> Weights:
-        return self._each(weights, lambda x, shift, factor: x * factor + shift) if self.scaled else weights
-
-    def _each(self, weights: Weights, change: Change) -> Weights:
-        count = len(self.graph.parameters)
-        moments = [(getattr(self, f"shift{k}"), getattr(self, f"factor{k}")) for k in range(count)]
-        found = {
-            name: change(tensor, shift, factor)
-            for (name, tensor), (shift, factor) in zip(weights.items(), moments, strict=True)
-        }
-        return Weights(self.graph, found)
+        found = self.model(self._weights(state))
+        if isinstance(found, Tensor):
+            return found
+        networks, count = self._state(found), self.model.answers
+        return {key: x.unflatten(0, (-1, count)) for key, x in networks.items()} if count > 1 else networks
 
     def _weights(self, state: dict[str, Tensor]) -> Weights:
         tensors = {}
@@ -122,6 +86,47 @@ class Program(nn.Module):
             if storage.orders:
                 state[storage.key] = storage.restored(state[storage.key])
         return state
+
+
+class _Exportable(TrainedModel):
+    """A trained model whose units are buffers, which a program can hold, without kernels of our own, which it cannot.
+
+    Args:
+        model: The model.
+        graph: Of the networks that come.
+    """
+
+    def __init__(self, model: TrainedModel, graph: NetworkGraph) -> None:
+        super().__init__(copy.deepcopy(model.bare).cpu().eval(), model.section, model.prepared, model.name)
+        for module in self.bare.modules():
+            if hasattr(module, "fused"):
+                module.fused = False  # type: ignore[assignment]
+        self.task(graph)  # made before the program is traced
+        scale = self.prepared.scale(self.section)
+        for number, parameter in enumerate(graph.parameters):
+            if (moments := scale.moments(graph, parameter.name, torch.zeros(()))) is not None:
+                shift, factor = moments
+                self.register_buffer(
+                    f"shift{number}", (torch.zeros_like(factor) if shift is None else shift).contiguous()
+                )
+                self.register_buffer(f"factor{number}", factor.contiguous())
+
+    def scaled(self, weights: Weights) -> Weights:
+        """As the buffers say."""
+        return self._each(weights, lambda tensor, shift, factor: (tensor - shift) / factor)
+
+    def unscaled(self, weights: Weights) -> Weights:
+        """The inverse."""
+        return self._each(weights, lambda tensor, shift, factor: tensor * factor + shift)
+
+    def _each(self, weights: Weights, change: Change) -> Weights:
+        if self.prepared.scale(self.section).change is None:
+            return weights
+        found = {
+            name: change(tensor, getattr(self, f"shift{number}"), getattr(self, f"factor{number}"))
+            for number, (name, tensor) in enumerate(weights.items())
+        }
+        return Weights(weights.graph, found)
 
 
 def export_model(

@@ -8,7 +8,7 @@
 ``preparation.*``    what the models need to answer without the zoo (`graphws.runtime.prepared_file`)
 ``alignments/``      how the networks were aligned, where the spec asks for it (`graphws.runtime.alignment`)
 ``points/``          of a sweep: a run folder for each value
-``models/``          the chosen model of each name: ``dwsnet.safetensors``
+``models/``          the chosen model of each name, ``dwsnet.safetensors``, with all that its answers need
 ``metrics.csv``      every epoch of every training
 ``results.json``     the final table
 ``figures/``         the pictures of the report

@@ -17,19 +17,21 @@ from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooErr
 from graphws.reporter import Reporter
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import Terms, contenders, models, named_specs, unmatched
+from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.preparation import Preparation, Preparations, formed
-from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
+from graphws.runtime.prepared import Prepared, task_data, unfit
+from graphws.runtime.prepared_file import read_prepared, write_prepared
 from graphws.runtime.published import published_of
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
 from graphws.runtime.scaling import Scale
+from graphws.runtime.sections import models, named_specs, unmatched
 from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_seconds, fit_section
 from graphws.spec import ModelSection, Spec, dump_spec, lacks_for_training, load_spec
@@ -44,15 +46,12 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True, eq=False)
 class _Ready:
-    """A spec with its zoo opened and everything made from it."""
+    """A spec with its zoo opened and everything made from it; `prepared` is what the run keeps of the preparations."""
 
     zoo: Zoo
     preparations: dict[str, Preparation]
     comparison: Comparison
-
-    def prepared(self) -> dict[str, Prepared]:
-        """What the run keeps of them, by the names of its models."""
-        return {name: Prepared.of(self.zoo, preparation) for name, preparation in self.preparations.items()}
+    prepared: dict[str, Prepared]
 
 
 def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
@@ -182,7 +181,7 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
     results, answers = ready.comparison.run(group, reporter)
     if group.first:
         _record_time(ready.zoo, folder, results)
-        write_prepared(ready.prepared(), folder.path)
+        write_prepared(ready.prepared, folder.path)
         write_report(spec, ready.comparison.task, ready.zoo, folder, results, answers, ready.preparations)
     group.barrier()
     return results
@@ -196,15 +195,17 @@ def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) 
     stored = load_data(zoo, spec.task.columns(), spec.task.classes, device)
     making = Preparations(stored, zoo, Aligner(folder.alignments, group, reporter))
     preparations = {name: making.of(own) for name, own in named_specs(spec).items()}
+    prepared = {name: Prepared.of(zoo, preparation) for name, preparation in preparations.items()}
 
     def terms(name: str, own: Spec) -> Terms:
         found = preparations[name]
         task = partial(_task, own, found)
-        return Terms(found.data, found.augment, found.scale, task)
+        return Terms(found.data, found.augment, found.scale, task, prepared[name])
 
     data = next(iter(preparations.values())).data
     comparison = Comparison(contenders(spec, zoo.graphs, terms), data, folder)
-    return _Ready(zoo, preparations, replace(comparison, published=published_of(spec, comparison.task)))
+    comparison = replace(comparison, published=published_of(spec, comparison.task))
+    return _Ready(zoo, preparations, comparison, prepared)
 
 
 def _task(spec: Spec, preparation: Preparation, section: ModelSection) -> Task:
@@ -362,7 +363,7 @@ def prepared_of(folder: RunFolder, group: Processes, reporter: Reporter) -> dict
         )
     if (found := read_prepared(named_specs(spec), folder.path)) is not None:
         return found
-    return _ready(spec, folder, group, reporter).prepared()
+    return _ready(spec, folder, group, reporter).prepared
 
 
 def _labelled(zoo: Zoo, spec: Spec, folder: RunFolder) -> Zoo:

@@ -1,7 +1,8 @@
 """Networks to ask a model about: checkpoints, network files, model folders, zoos, folders of any of these.
 
 A bare state dict does not say what it computes; it is taken for a network of the run where its keys and shapes are
-those of one of the run's graphs.  Everything else, and a state dict that fits none, is converted.
+those of one of the run's graphs.  Everything else, and a state dict that fits none, is converted, and is a network of
+the run only where it computes what these compute.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from graphws.checkpoints import Conversion, is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEXES, SUFFIXES, read_checkpoint
 from graphws.converting import load_graph_file
 from graphws.errors import DataError, GraphwsError, UsageError, WeightsError
 from graphws.graph import NetworkGraph, Storage, Weights
+from graphws.operations.other_computation import other_computation
 from graphws.zoo import Zoo
 from graphws.zoo.manifest import NAME as ZOO
 
@@ -109,6 +112,8 @@ def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -
         raise DataError(f"{file}: no such file")
     reason = ""
     if file.is_file() and file.name.endswith((*SUFFIXES, *INDEXES)):
+        if is_network_file(file):
+            return _converted(load_network(file), file, graphs, names)
         found, reason = fitting(read_checkpoint(file).state, graphs, names)
         if found is not None:
             return found, ""
@@ -116,10 +121,22 @@ def _network(file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]) -
         conversion = load_graph_file(file)
     except GraphwsError as error:
         raise DataError(f"{file}: {reason}; and it cannot be converted: {error}" if reason else str(error)) from error
+    return _converted(conversion, file, graphs, names)
+
+
+def _converted(
+    conversion: Conversion, file: Path, graphs: Sequence[NetworkGraph], names: Sequence[str]
+) -> tuple[Weights, str]:
+    """A network that says what it computes, on a graph of the run that computes the same; else on its own, and why."""
     if conversion.weights is None:
         raise DataError(f"{file}: a graph without weights; give a file that holds a network")
     found, reason = fitting(conversion.weights.to_state_dict(), graphs, names)
-    return (conversion.weights, reason) if found is None else (found, "")
+    if found is None:
+        return conversion.weights, reason
+    if other := other_computation(found.graph, conversion.graph):
+        named = found.graph.structure != conversion.graph.structure  # or else the model itself says what differs
+        return conversion.weights, f"it computes something else: {other}" if named else ""
+    return found, ""
 
 
 def fitting(

@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.reporter import Reporter
-from graphws.runtime.contenders import builder, models
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
-from graphws.runtime.prepared_file import Prepared, unfit
+from graphws.runtime.prepared import Prepared
+from graphws.runtime.sections import builder, models
+from graphws.runtime.trained_model import TrainedModel, typed_like
 from graphws.spec import ModelSection
-from graphws.tasks import Task
 
 BATCH = 256
 """Networks of one graph that are asked about at a time."""
@@ -77,7 +77,7 @@ class Run:
     folder: RunFolder
     preparations: Mapping[str, Prepared]
     sections: dict[str, ModelSection]
-    _models: dict[str, nn.Module] = field(default_factory=dict)
+    _models: dict[str, TrainedModel] = field(default_factory=dict)
 
     @staticmethod
     def load(folder: str | Path, reporter: Reporter | None = None) -> Run:
@@ -116,8 +116,13 @@ class Run:
         assert self.prepared.spec.task is not None
         return self.prepared.spec.task.answers_networks
 
-    def model(self, name: str | None = None) -> nn.Module:
-        """A trained model, in evaluation; the run's own where `name` is None.
+    def model(self, name: str | None = None) -> TrainedModel:
+        """A trained model, in evaluation: networks as they are in, answers in units of the target out.
+
+        The module that learnt, which sees networks prepared, is its attribute `bare`.
+
+        Args:
+            name: Which model; the run's own where None.
 
         Raises:
             UsageError: On a name that no model has.
@@ -128,8 +133,9 @@ class Run:
             path = kept_model(self.folder, name)
             state, _ = read_model(path)
             with torch.random.fork_rng(devices=[]):
-                model = builder(section, self.prepared.spec, self.prepared.graphs)()
-            load_state(model, state, path)
+                bare = builder(section, self.prepared.spec, self.prepared.graphs)()
+            load_state(bare, state, path)
+            model = TrainedModel(bare, section, self.prepared_for(name), name)
             self._models[name] = model.eval().requires_grad_(False)
         return self._models[name]
 
@@ -168,29 +174,15 @@ class Run:
             asked.take(item)
         return asked.result()
 
-    def prepare(self, weights: Weights, model: str | None = None) -> Weights:
-        """Networks as a model sees them, the run's own where None: in its gauge and order, scaled as it asks for."""
-        section, prepared = self.section(model), self.prepared_for(model)
-        return prepared.scale(section).apply(prepared.form.apply(weights.to(dtype=torch.float32)))
-
-    def restore(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
-        """Networks that a model gave back, in the units, gauge and order of those that it was asked about."""
-        return self.turned_back(self.prepared_for(model).scale(self.section(model)).restore(weights), source, model)
-
-    def turned_back(self, weights: Weights, source: Weights, model: str | None = None) -> Weights:
-        """Networks that a model gave back, from its gauge and order to those in which they came."""
-        return self.prepared_for(model).form.restore(weights, source)
-
 
 class _Asking:
     """Collects networks graph by graph, asks about whole batches, and keeps the order in which they came."""
 
     def __init__(self, run: Run, name: str | None, probabilities: bool, skip_bad: bool) -> None:
         self.run, self.name, self.probabilities, self.skip_bad = run, name, probabilities, skip_bad
-        self.model, self.section = run.model(name), run.section(name)
+        self.model = run.model(name)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device)
-        self.tasks: dict[NetworkGraph, Task] = {}
         self.waiting: dict[NetworkGraph, list[tuple[int, str, Weights, str]]] = {}
         self.answers: dict[int, tuple[str, dict[str, Any], Weights | None]] = {}
         self.skipped: dict[int, tuple[str, str]] = {}
@@ -224,31 +216,25 @@ class _Asking:
                 self._refuse(number, name, DataError(f"{name}: {reason}: {error}"))
             return
         for (number, name, weights, _), (row, network) in zip(waiting, answers, strict=True):
-            self.answers[number] = (name, row, None if network is None else _like(network, weights))
+            self.answers[number] = (name, row, None if network is None else typed_like(network, weights))
 
     @torch.no_grad()
     def _answers(self, weights: Weights) -> list[tuple[dict[str, Any], Weights | None]]:
-        graph = weights.graph
-        if graph not in self.tasks:
-            prepared = self.run.prepared_for(self.name)
-            if reason := unfit(prepared, self.section, graph):
-                raise UsageError(reason)
-            self.tasks[graph] = prepared.task(graph, self.section)
-        task, restore = self.tasks[graph], self.run.prepared_for(self.name).scale(self.section).restore
         outputs: list[Tensor] = []
         returned: list[Weights] = []
         for part in torch.arange(weights.batch).split(BATCH):
-            seen = self.run.prepare(weights.select(part).to(self.device), self.name)
-            outputs.append(task.apply(self.model, seen).float())
-            if self.run.answers_networks:
-                returned.append(task.returned(outputs.pop(), seen, restore).to("cpu"))
+            given = weights.select(part).to(self.device)
+            if self.model.answers_networks:
+                found = self.model(given)
+                assert isinstance(found, Weights)
+                returned.append(found.to("cpu"))
+            else:
+                outputs.append(self.model.outputs(given).cpu())
         if returned:
-            networks = Weights.cat(returned)
-            count = networks.batch // weights.batch
-            sources = weights.select(torch.arange(weights.batch).repeat_interleave(count))
-            networks = self.run.turned_back(networks, sources, self.name)
+            networks, count = Weights.cat(returned), self.model.answers
             return [({}, networks.select(slice(k * count, (k + 1) * count))) for k in range(weights.batch)]
-        columns = task.columns(torch.cat(outputs).cpu(), self.run.prepared.classes, self.probabilities)
+        task = self.model.task(weights.graph)
+        columns = task.columns(torch.cat(outputs), self.model.classes, self.probabilities)
         return [({name: column[k] for name, column in columns.items()}, None) for k in range(weights.batch)]
 
     def result(self) -> Predictions:
@@ -268,12 +254,3 @@ class _Asking:
 def _floats(weights: Weights) -> Weights:
     """In single precision, whatever each file has; whole numbers as they are."""
     return weights.to(dtype=torch.float32)
-
-
-def _like(network: Weights, source: Weights) -> Weights:
-    """Networks in the types of the one that they were made from, whose counters and masks they keep."""
-    tensors = {
-        name: tensor.to(source[name].dtype) if source[name].is_floating_point() else source[name].expand_as(tensor)
-        for name, tensor in network.items()
-    }
-    return Weights(source.graph, tensors)

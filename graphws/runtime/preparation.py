@@ -33,7 +33,7 @@ class Preparation:
     """What is done to networks before a model sees them.
 
     Attributes:
-        spec: What asks for it, as `graphws.runtime.contenders.named_specs` gives it for a model.
+        spec: What asks for it, as `graphws.runtime.sections.named_specs` gives it for a model.
         data: The networks in the gauge and the order that the spec asks for.
         form: That gauge and that order.
         statistics: Moments of the training networks there.

@@ -18,13 +18,13 @@ from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.batches import Held, Moved
-from graphws.runtime.contenders import named_specs
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.prediction import Run
 from graphws.runtime.preparation import Preparations
+from graphws.runtime.sections import named_specs
 from graphws.runtime.zoo_fit import fit_section
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo
@@ -202,12 +202,13 @@ def test_an_aligned_model_cannot_tell_relabelled_networks(finished: tuple[RunFol
     run, weights = Run.load(finished[0].path), zoo.weights(slice(0, 12))
     moved = zoo.graph.group().random(torch.Generator().manual_seed(5), batch=12).act(weights)
     for name in ("aligned", "both"):
-        seen, again = run.prepare(weights, name), run.prepare(moved, name)
+        seen, again = run.model(name).seen(weights), run.model(name).seen(moved)
         torch.testing.assert_close(seen.flatten(), again.flatten())
         section, prepared = run.section(name), run.prepared_for(name)
         back = prepared.form.restore(prepared.scale(section).restore(seen), moved)
         torch.testing.assert_close(back.flatten(), moved.flatten(), atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(run.prepare(weights).flatten(), run.prepare(moved).flatten(), atol=1e-2)  # control
+    seen, again = run.model().seen(weights), run.model().seen(moved)
+    assert not torch.allclose(seen.flatten(), again.flatten(), atol=1e-2)  # control
 
 
 def test_runs_of_version_1_are_read(zoo: Zoo, tmp_path: Path) -> None:

@@ -46,11 +46,11 @@ def test_trained_models_follow_signs_and_say_their_access(tmp_path: Path, model:
 def test_units_are_those_of_the_training_networks_and_stay_with_the_model(tmp_path: Path) -> None:
     zoo = mixed.make(tmp_path / "zoo", names=("tanh",), graphs={"tanh": mlp_graph([2, 3, 1], activation="tanh")})
     run, _ = _run(tmp_path / "run", zoo, PROBES)
-    model = run.model()
+    model = run.model().bare
     assert isinstance(model, GradedNet)
     assert model.units is not None
     trained = zoo.weights(zoo.split("train"))
-    seen = run.prepare(trained)
+    seen = run.model().seen(trained)
     for name, x in trained.items():
         root = x.square().mean().sqrt()
         torch.testing.assert_close(seen[name], x / root, rtol=1e-4, atol=1e-5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from graphws.errors import RunError
 from graphws.graph import Weights
@@ -13,8 +14,8 @@ from graphws.operations import mlp_graph
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import choose_folder
-from graphws.runtime.prediction import Run
-from graphws.runtime.prepared_file import Prepared, unfit
+from graphws.runtime.prepared import Prepared, unfit
+from graphws.runtime.trained_model import TrainedModel
 from graphws.spec import Spec, dump_spec, parse_spec
 from graphws.zoo import orbit_statistics
 
@@ -45,18 +46,23 @@ def test_restoring_undoes_preparing(gauge: str, normalize: str) -> None:
     spec = _spec(f"preprocess.gauge={gauge}", f"preprocess.normalize={normalize}")
     prepared, weights = _prepared(spec)
     assert spec.model is not None
-    run = Run(RunFolder(Path("run")), {"dwsnet": prepared}, {"dwsnet": spec.model})
-    seen = run.prepare(weights)
-    assert torch.allclose(run.restore(seen, weights).flatten(), weights.flatten(), atol=1e-5)
+    model = TrainedModel(nn.Identity(), spec.model, prepared, "dwsnet")
+    seen = model.seen(weights)
+    assert isinstance(seen, Weights)
+    assert torch.allclose(model.restored(model.unscaled(seen), weights).flatten(), weights.flatten(), atol=1e-5)
     if gauge == "canonical" or normalize == "true":  # or else there was nothing to undo
         assert not torch.allclose(seen.flatten(), weights.flatten(), atol=1e-2)
 
 
-def test_keys_and_activations_make_no_other_architecture() -> None:
+def test_keys_make_no_other_architecture_and_activations_another_computation() -> None:
     prepared, _ = _prepared(_spec())
     section = _spec().model
     assert section is not None
-    assert unfit(prepared, section, mlp_graph([2, 4, 3, 1], activation="relu", keys=["a", "b", "c"])) == ""
+    assert unfit(prepared, section, mlp_graph([2, 4, 3, 1], activation="tanh", keys=["a", "b", "c"])) == ""
+    assert unfit(prepared, section, mlp_graph([2, 4, 3, 1], activation="relu")) == (
+        "it computes something else: x1 = relu(z1) where the others have x1 = tanh(z1); "
+        "train a model on networks like it"
+    )
     assert unfit(prepared, section, mlp_graph([2, 4, 4, 1])) == (
         "it is of another architecture: space 'hidden2' has 4 elements, the model's 3; "
         "train a model with `model.share: role` to read several"

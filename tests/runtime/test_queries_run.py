@@ -59,10 +59,10 @@ def test_access_is_in_tables_and_reports_and_weights_stay_raw(tmp_path: Path) ->
     graph = zoo.graphs[0]
     weights = zoo.weights([k for k, a in enumerate(zoo.table["architecture"]) if a == zoo.names[0]][:4])
     assert weights.graph == graph
-    assert run.prepare(weights) is not None
-    torch.testing.assert_close(run.prepare(weights).flatten(), weights.flatten())
-    assert not torch.allclose(run.prepare(weights, "weights").flatten(), weights.flatten(), atol=1e-2)
-    model = run.model()
+    seen, others = (run.model(name).seen(weights) for name in ("queries", "weights"))
+    torch.testing.assert_close(seen.flatten(), weights.flatten())
+    assert not torch.allclose(others.flatten(), weights.flatten(), atol=1e-2)
+    model = run.model().bare
     model.to("cpu")
     outputs = run.prepared.task(graph, run.section()).predictions(model(weights))
     found = run.predict(weights).columns["size"]
@@ -109,9 +109,9 @@ def test_several_networks_come_back_in_the_gauge_and_units_of_the_one_asked_abou
     weights, graph = zoo.weights(slice(0, 8)), zoo.graph
     found = run.predict(weights).networks
     assert [one.batch for one in found] == [3] * 8
-    seen, section = run.prepare(weights), run.section()
+    seen, section = run.model().seen(weights), run.section()
     task = run.prepared.task(graph, section)
-    outputs = task.apply(run.model(), seen)
+    outputs = task.apply(run.model().bare, seen)
     means = torch.stack([_functions(graph, one).mean(0) for one in found])
     loss = (means - _functions(graph, canonical_gauge(weights))).square().mean((1, 2))
     torch.testing.assert_close(task.losses(outputs, seen.flatten()), loss, rtol=1e-4, atol=1e-6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn import datasets
 
 from graphws.zoo.sources.limit import Limit
 from graphws.zoo.sources.samples import Samples, picture_grid
@@ -12,6 +11,8 @@ from graphws.zoo.sources.samples import Samples, picture_grid
 
 def load_digits(*, limit: int | Limit | None = None) -> Samples:
     """The optical digits of Alpaydin and Kaynak (UCI, 1998) as bundled by scikit-learn; grey levels 0 to 16 over 16."""
+    from sklearn import datasets  # most of a second, which the other sources need not wait for
+
     bunch = datasets.load_digits()
     values = torch.from_numpy(np.asarray(bunch.data, dtype=np.float32) / 16).unsqueeze(2)
     return Samples(
