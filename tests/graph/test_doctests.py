@@ -8,7 +8,7 @@ import pytest
 
 import graphws.graph
 
-MODULES = ["graphws.graph", "graphws.converting", "graphws.errors"]
+MODULES = ["graphws.graph", "graphws.converting", "graphws.saving", "graphws.errors"]
 MODULES += [f"graphws.graph.{module.name}" for module in pkgutil.iter_modules(graphws.graph.__path__)]
 
 
