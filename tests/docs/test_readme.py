@@ -64,7 +64,7 @@ def test_a_folder_of_checkpoints(tmp_path: Path) -> None:
     for number in range(60):
         net = nn.Sequential(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 1))
         torch.save(net.state_dict(), tmp_path / "nets" / f"net{number:02}.pt")
-        rows.append({"file": f"net{number:02}.pt", "accuracy": float(net[0].weight.abs().mean())})
+        rows.append({"file": f"net{number:02}.pt", "accuracy": float(net[0].weight.detach().abs().mean())})
     with (tmp_path / "nets" / "labels.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["file", "accuracy"])
         writer.writeheader()
