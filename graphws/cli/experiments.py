@@ -110,7 +110,7 @@ def _scores(
     answers: Mapping[str, Answers], folder: RunFolder, spec: Spec, split: str, zoo: Path | None
 ) -> dict[str, Any]:
     """What the models of a run come to."""
-    from graphws.runtime.contenders import named_sections
+    from graphws.runtime.named_models import named_sections
 
     sections = named_sections(spec)
     return {

@@ -51,8 +51,8 @@ def check_command(
 
 def _size(spec: Spec) -> Iterator[str]:
     """How large the model is, where its networks are there to tell."""
-    from graphws.runtime.contenders import unmatched
     from graphws.runtime.model_explanation import graphs_of, parts_of, size_warning
+    from graphws.runtime.named_models import unmatched
 
     if spec.model is None or spec.head is None or spec.input is None:
         return

@@ -17,12 +17,13 @@ from graphws.errors import DataError, GraphwsError, RunError, UsageError, ZooErr
 from graphws.reporter import Reporter
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.comparison import Comparison, answer
-from graphws.runtime.contenders import Terms, contenders, models, named_specs, unmatched
+from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder, next_folder
 from graphws.runtime.model_file import read_model
+from graphws.runtime.named_models import models, named_specs, unmatched
 from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared_file import Prepared, read_prepared, task_data, unfit, write_prepared
 from graphws.runtime.published import published_of

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from graphws.errors import DataError, GraphwsError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.reporter import Reporter
-from graphws.runtime.contenders import builder, models
+from graphws.runtime.contenders import builder
 from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
+from graphws.runtime.named_models import models
 from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared_file import Prepared, unfit
 from graphws.spec import ModelSection

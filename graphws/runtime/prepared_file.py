@@ -45,7 +45,7 @@ class Prepared:
     """What is done to a network before a model of a run sees it, and what the model's answer means.
 
     Attributes:
-        spec: What the run's spec says of the model (`graphws.runtime.contenders.named_specs`).
+        spec: What the run's spec says of the model (`graphws.runtime.named_models.named_specs`).
         graphs: Of the networks that were learnt from.
         names: Of these architectures.
         statistics: Of the training networks, in the gauge and the order that the model sees.

@@ -140,8 +140,8 @@ def test_explain_tells_the_layers_and_draws_the_block_matrix(tmp_path: Path) -> 
 
 
 def test_explain_counts_what_the_model_learns(tmp_path: Path) -> None:
-    from graphws.runtime.contenders import count_parameters
     from graphws.runtime.model_explanation import explain_model, graphs_of
+    from graphws.runtime.named_models import count_parameters
     from graphws.spec import load_spec
 
     spec = load_spec(quick(tmp_path))

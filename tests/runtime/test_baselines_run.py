@@ -11,10 +11,10 @@ from graphws.errors import SpecError
 from graphws.operations import mlp_graph
 from graphws.reporter import Reporter
 from graphws.runtime import job
-from graphws.runtime.contenders import unmatched
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.model_explanation import explain_model
+from graphws.runtime.named_models import unmatched
 from graphws.runtime.prediction import Run
 from graphws.spec import Spec, parse_spec
 from graphws.zoo import Zoo

@@ -18,11 +18,11 @@ from graphws.reporter import Reporter
 from graphws.runtime import job
 from graphws.runtime.alignment import Aligner
 from graphws.runtime.batches import Held, Moved
-from graphws.runtime.contenders import named_specs
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
+from graphws.runtime.named_models import named_specs
 from graphws.runtime.prediction import Run
 from graphws.runtime.preparation import Preparations
 from graphws.runtime.zoo_fit import fit_section
