@@ -1,4 +1,4 @@
-"""What is known of a zoo before any work on it: all of its table where it is there, what its fitting knows where not."""
+"""What is known of a zoo before any work: all of its table where it is there, else what its fitting knows."""
 
 from __future__ import annotations
 
