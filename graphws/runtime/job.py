@@ -23,7 +23,7 @@ from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
-from graphws.runtime.folder import RunFolder, next_folder
+from graphws.runtime.folder import RUNS, RunFolder, next_folder
 from graphws.runtime.model_file import read_model
 from graphws.runtime.named_models import models, named_specs, unmatched
 from graphws.runtime.preparation import Preparation, Preparations, formed
@@ -42,8 +42,6 @@ from graphws.zoo import Fitting, Zoo
 from graphws.zoo.files import digest
 from graphws.zoo.manifest import NAME
 from graphws.zoo.prospect import Prospect
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     if path is None:
         return next_folder(RUNS, spec.name, text)
     folder = RunFolder(path)
-    if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
+    if not (path / "run.json").exists() or folder.startable() or folder.reusable() or _is_of(folder, text):
         return folder
     if folder.state().get("kept"):
         raise RunError(f"{path} is a copy of a run for a page of results, which cannot go on")
