@@ -135,11 +135,7 @@ def check_place(path: Path, needed: int = 0, kind: type[GraphwsError] = DataErro
 
 
 def in_bytes(count: int) -> str:
-    """A size in words.
-
-    >>> in_bytes(812), in_bytes(1_500_000), in_bytes(3_210_000_000)
-    ('812 bytes', '1.5 MB', '3.2 GB')
-    """
+    """A size in words, as 812 bytes, 1.5 MB or 3.2 GB."""
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
