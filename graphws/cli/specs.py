@@ -56,10 +56,11 @@ def _refusals(spec: Spec) -> tuple[str, ...]:
     from graphws.runtime.folder import RUNS
 
     if spec.experiment is not None:
-        from graphws.trainings.readiness import refusals
+        from graphws.trainings.readiness import refusal
     else:
-        from graphws.runtime.readiness import refusals
-    return tuple(map(str, refusals(spec, folder=RUNS / spec.name)))
+        from graphws.runtime.readiness import refusal
+    found = refusal(spec, folder=RUNS / spec.name)
+    return () if found is None else (str(found),)
 
 
 def _size(spec: Spec) -> Iterator[str]:

@@ -72,8 +72,8 @@ class Looks:
         return self._latest[key]
 
 
-def refusals(spec: Spec, group: Processes | None = None, folder: Path | None = None) -> tuple[GraphwsError, ...]:
-    """Why `graphws run` would refuse a valid spec here and now, the first reason; nothing where it would begin.
+def refusal(spec: Spec, group: Processes | None = None, folder: Path | None = None) -> GraphwsError | None:
+    """The first reason why `graphws run` would refuse a valid spec here and now; None where it would begin.
 
     Args:
         spec: Of models that read networks.
@@ -87,14 +87,14 @@ def refusals(spec: Spec, group: Processes | None = None, folder: Path | None = N
         else:
             require_points(spec, here, folder, {})
     except GraphwsError as error:
-        return (error,)
-    return ()
+        return error
+    return None
 
 
 def require(
     spec: Spec, group: Processes, folder: Path | None = None, known: Prospect | None = None, looks: Looks | None = None
 ) -> Prospect | None:
-    """Raises the first reason why a run cannot be done.
+    """Raises what `refusal` tells, and nothing where a run can be done.
 
     Args:
         spec: Of models that read networks, without a sweep.
@@ -165,13 +165,13 @@ def _targets(spec: Spec, found: Prospect) -> Tensor | None:
     """The targets; None where one of them is what only the fit gives."""
     assert spec.task is not None
     columns, whole = spec.task.columns(), spec.task.classes
+    known = [name for name in columns if name not in found.measured]
     for name in columns:
         if name in found.measured:
             check_type(found.measured[name], name, whole, found.origin)
-    if any(name in found.measured for name in columns):
-        return None
     names = class_names(found.table, columns[0], label_names(found.provenance)) if whole and columns else None
-    return targets_of(found.table, columns, whole, names, found.origin)
+    targets = targets_of(found.table, known, whole, names, found.origin)
+    return targets if len(known) == len(columns) else None
 
 
 def _task(spec: Spec, found: Prospect, targets: Tensor, train: Tensor) -> Task:

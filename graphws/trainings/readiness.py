@@ -21,17 +21,17 @@ WRITTEN = 4
 """So many times its numbers are written: the network, and the state of its training with two moments."""
 
 
-def refusals(spec: Spec, group: Processes | None = None, folder: Path | None = None) -> tuple[GraphwsError, ...]:
-    """As `graphws.runtime.readiness.refusals`, of an experiment."""
+def refusal(spec: Spec, group: Processes | None = None, folder: Path | None = None) -> GraphwsError | None:
+    """As `graphws.runtime.readiness.refusal`, of an experiment."""
     try:
         require(spec, group or Processes(), folder)
     except GraphwsError as error:
-        return (error,)
-    return ()
+        return error
+    return None
 
 
 def require(spec: Spec, group: Processes, folder: Path | None = None) -> Pictures:
-    """Raises the first reason why an experiment cannot be done.
+    """Raises what `refusal` tells, and nothing where an experiment can be done.
 
     Args:
         spec: With ``experiment``.

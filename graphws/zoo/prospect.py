@@ -44,5 +44,5 @@ class Prospect:
     def of_fitting(path: Path, fitting: Fitting) -> Prospect:
         """Of a zoo that will be at a path."""
         measured = {name: np.dtype(kind) for name, kind in fitting.measured.items()}
-        origin = f"the zoo {path}, which is still to be fitted,"
+        origin = f"the zoo {path} (still to be fitted)"
         return Prospect(origin, (fitting.graph,), fitting.table(), fitting.about(), measured, fitting)

@@ -23,7 +23,7 @@ ROWS = 12
 SOURCE = "{kind: digits, limit: 120}"
 SINE = "{kind: sine, count: 60, points: 50, amplitude: [2.0, 2.0]}"
 IDX = "{kind: idx, train_images: a.gz, train_labels: b.gz, test_images: c.gz, test_labels: d.gz}"
-LEFT = "zoo, which is still to be fitted,"
+LEFT = "zoo (still to be fitted)"
 CHANGED = {
     "head: {kind: invariant, outputs: 10}": "head: {kind: equivariant}",
     "task: {kind: classification, target: label}": "task: {kind: functional, target: {kind: edit}}",
