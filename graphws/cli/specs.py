@@ -35,7 +35,7 @@ def check_command(
     except SpecError as error:
         write_figures({"spec": spec, "fine": False, "mistakes": str(error).splitlines()}, as_json)
         raise
-    lacking = () if show else _refusals(loaded)
+    lacking = () if show and as_json is None else _refusals(loaded)
     sizes = list(_size(loaded))
     write_figures({"spec": spec, "fine": True, "lacks": list(lacking), "notes": sizes}, as_json)
     console = output(as_json)
