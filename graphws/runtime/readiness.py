@@ -20,7 +20,7 @@ from torch import Tensor
 
 from graphws.errors import DataError, GraphwsError, RunError, UsageError
 from graphws.files import check_place
-from graphws.graph import Weights
+from graphws.graph import NetworkGraph, Weights
 from graphws.runtime.devices import check_devices
 from graphws.runtime.environment import Processes
 from graphws.runtime.named_models import given, models, named_specs
@@ -187,7 +187,7 @@ def _task(spec: Spec, found: Prospect, targets: Tensor, train: Tensor) -> Task:
     check_parts({"train": learnt}, ("train",), found.origin)
     graph = found.graphs[0]
     units = torch.ones(graph.numel if spec.task.answers_networks else 0)
-    return spec.task.build(spec.head, spec.augment, TaskData(targets, learnt, units, graph, _unchanged))
+    return spec.task.build(spec.head, spec.augment, TaskData(targets, learnt, units, graph, _unchanged, _Units()))
 
 
 def _bytes_of_models(spec: Spec, found: Prospect) -> int:
@@ -199,6 +199,14 @@ def _bytes_of_models(spec: Spec, found: Prospect) -> int:
         kept += count * (len(train.optimizer.grid) + len(train.seeds))  # the best of each training, and the chosen one
         largest = max(largest, count)
     return NUMBER * (kept + IN_TRAINING * largest)
+
+
+class _Units:
+    """Measures every weight by mean 0 and deviation 1 (a `graphws.zoo.augmentations.Spread`)."""
+
+    def spread(self, graph: NetworkGraph, name: str, like: Tensor) -> tuple[Tensor, Tensor]:
+        """0 and 1."""
+        return like.new_zeros(graph.shape(name)), like.new_ones(graph.shape(name))
 
 
 def _unchanged(weights: Weights) -> Weights:
