@@ -23,6 +23,7 @@ from torch import Tensor
 
 from graphws.checkpoints.conversion import Contents, Conversion, Converter, Hints, Reader
 from graphws.checkpoints.formats import refuse_unread
+from graphws.checkpoints.input_shapes import check_inputs, known_inputs
 from graphws.checkpoints.network_file import is_network_file, load_network
 from graphws.checkpoints.state_dict import INDEXES
 from graphws.checkpoints.unknown_sources import unknown_source
@@ -100,6 +101,8 @@ def convert(
                 raise UsageError(
                     f"{Path(source).name} is a converted network: its outputs were chosen when it was converted"
                 )
+            if example_inputs is not None:  # before the gate is run again
+                _taking(load_network(source), example_inputs, Path(source).name)
             with hints.reporter.work(f"trying the group of {Path(source).name} again"):
                 return load_network(source, effort=EFFORT, generator=generator)
     for converter in installed.values():
@@ -164,7 +167,7 @@ def load_graph_file(
         if not place.exists():
             raise DataError(f"{place}: no such file")
         if is_network_file(place):
-            return load_network(place, effort=effort)
+            return _taking(load_network(place, effort=effort), example_inputs, place.name)
         return convert(
             place, example_inputs, activation=activation, omega=omega, exponent=exponent, allow_code=allow_code,
             outputs=outputs, reporter=reporter,
@@ -177,7 +180,17 @@ def load_graph_file(
         raise DataError(f"{place}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{place}: cannot be read: {error}") from None
-    return Conversion(NetworkGraph.from_json(text), reason="a graph without weights: there is nothing to compare")
+    made = Conversion(NetworkGraph.from_json(text), reason="a graph without weights: there is nothing to compare")
+    return _taking(made, example_inputs, place.name)
+
+
+def _taking(
+    made: Conversion, example_inputs: Tensor | tuple[Any, ...] | Mapping[str, Any] | None, name: str
+) -> Conversion:
+    """A network that was converted before, where example inputs are such as it takes; `UsageError` where not."""
+    if example_inputs is not None:
+        check_inputs(example_inputs, known_inputs(made.graph), name)
+    return made
 
 
 def load_stated_network(

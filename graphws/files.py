@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,6 +107,39 @@ def sweep(folder: Path, name: str | None = None) -> int:
                     path.unlink()
                     removed += 1
     return removed
+
+
+def check_place(path: Path, needed: int = 0, kind: type[GraphwsError] = DataError) -> None:
+    """Whether something can be written at a path that may not be there yet, as far as a look tells before the work.
+
+    Args:
+        path: A file or a folder.
+        needed: Bytes that it will take.
+        kind: What to raise.
+
+    Raises:
+        GraphwsError: Of that kind, where a file is in the way, the place is closed to us, or the disk lacks the room.
+    """
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place != path.absolute() and not place.is_dir():
+        raise kind(f"cannot write {path}: {place} is a file, where a folder is needed")
+    if not os.access(place, os.W_OK):
+        raise write_error(path, PermissionError(errno.EACCES, ""), kind)
+    if needed and (free := shutil.disk_usage(place).free) < needed:
+        raise kind(
+            f"cannot write {path}: it will take {in_bytes(needed)}, and the disk has {in_bytes(free)} free; "
+            "free some space or choose another folder"
+        )
+
+
+def in_bytes(count: int) -> str:
+    """A size in words, as 812 bytes, 1.5 MB or 3.2 GB."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:,} bytes"
 
 
 def write_error(path: Path, error: OSError, kind: type[GraphwsError] = DataError) -> GraphwsError:

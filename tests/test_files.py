@@ -13,8 +13,8 @@ from typing import BinaryIO
 import pytest
 
 from graphws import files
-from graphws.errors import DataError, ZooError
-from graphws.files import is_temporary, sweep, whole_file
+from graphws.errors import DataError, RunError, ZooError
+from graphws.files import check_place, in_bytes, is_temporary, sweep, whole_file
 from graphws.locks import try_lock
 
 
@@ -157,3 +157,37 @@ def test_a_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest
     with whole_file(tmp_path / "a"):
         pass
     assert calls == ["file", "rename", "folder"]
+
+
+def test_a_place_that_can_be_written_is_let_be(tmp_path: Path) -> None:
+    check_place(tmp_path / "a" / "b" / "c", 1)
+    check_place(tmp_path)
+    (tmp_path / "file").write_text("")
+    check_place(tmp_path / "file")
+
+
+def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError) as caught:
+        check_place(tmp_path / "file" / "a" / "b", kind=RunError)
+    what = f"cannot write {tmp_path}/file/a/b: {tmp_path}/file is a file, where a folder is needed"
+    assert str(caught.value) == what
+
+
+def test_a_place_that_is_closed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphws.files.os.access", lambda place, mode: place != tmp_path)
+    with pytest.raises(DataError) as caught:
+        check_place(tmp_path / "a" / "b")
+    assert str(caught.value) == f"cannot write {tmp_path}/a/b: permission denied; choose another folder"
+
+
+def test_a_disk_that_is_too_full_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        check_place(tmp_path / "a", 1 << 70)
+    text = str(caught.value)
+    assert text.startswith(f"cannot write {tmp_path}/a: it will take 1180591620717.4 GB, and the disk has ")
+    assert text.endswith(" free; free some space or choose another folder")
+
+
+def test_sizes_in_words() -> None:
+    assert [in_bytes(812), in_bytes(1_500_000), in_bytes(3_210_000_000)] == ["812 bytes", "1.5 MB", "3.2 GB"]

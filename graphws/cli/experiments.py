@@ -203,8 +203,7 @@ def _spec_of(folder: Path) -> Spec:
 
 
 def _latest(spec: Spec) -> Path:
-    from graphws.runtime.folder import RunFolder
-    from graphws.runtime.job import RUNS
+    from graphws.runtime.folder import RUNS, RunFolder
 
     found = [path.parent for path in RUNS.glob(f"{spec.name}*/run.json")]
     complete = [path for path in found if RunFolder(path).complete() and _name_of(path) == spec.name]

@@ -35,18 +35,32 @@ def check_command(
     except SpecError as error:
         write_figures({"spec": spec, "fine": False, "mistakes": str(error).splitlines()}, as_json)
         raise
-    lacking = lacks_for_training(loaded)
+    lacking = () if show and as_json is None else _refusals(loaded)
     sizes = list(_size(loaded))
     write_figures({"spec": spec, "fine": True, "lacks": list(lacking), "notes": sizes}, as_json)
     console = output(as_json)
     if show:
         console.lines(dump_spec(loaded), end="")
         return
-    text = f"{spec} is fine" + (f", but graphws run would refuse it: {lacking[0]}" if lacking else "")
-    console.print(text)
+    fine = f"{spec} is a valid spec, but graphws run would refuse it: {lacking[0]}" if lacking else f"{spec} is fine"
+    console.print(fine)
     for line in sizes:
         console.print(line)
     name_files({"figures": as_json}, console)
+
+
+def _refusals(spec: Spec) -> tuple[str, ...]:
+    """Why ``graphws run`` would refuse a valid spec here and now; nothing where it would begin."""
+    if lacking := lacks_for_training(spec):  # said without the imports of the rest
+        return lacking
+    from graphws.runtime.folder import RUNS
+
+    if spec.experiment is not None:
+        from graphws.trainings.readiness import refusal
+    else:
+        from graphws.runtime.readiness import refusal
+    found = refusal(spec, folder=RUNS / spec.name)
+    return () if found is None else (str(found),)
 
 
 def _size(spec: Spec) -> Iterator[str]:
@@ -140,6 +154,8 @@ def explain_command(
         console.print(f"layer {place}: {into} -> {out} channels, {each.parameters:,} parameters", markup=False)
     if found.layers:
         console.lines(f"\nlayer {number} in full:\n{found.layers[number - 1]}")
+    for reason in _refusals(loaded)[:1]:
+        console.print(f"note: graphws run would refuse this spec: {reason}")
     name_files({"block matrix": figure, "figures": as_json}, console)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphws.errors import DataError, WeightsError, nearest
+from graphws.errors import WeightsError
 from graphws.graph import GroupElement, NetworkGraph, parts_of
 from graphws.runtime.batches import Held, HeldMixed, Mapped, NetworkCollection, Networks
+from graphws.runtime.targets import SPLITS as SPLITS
+from graphws.runtime.targets import check_finite, check_parts, class_names, label_names, learnt_part, targets_of
 from graphws.zoo import Zoo
 
-SPLITS = ("train", "validation", "test")
 HELD_BYTES = 4 << 30
 """A zoo up to this size is held in memory; a larger one is read through its memory map, batch by batch."""
 
@@ -42,12 +43,8 @@ class Data:
     needed: tuple[str, ...] = SPLITS
 
     def __post_init__(self) -> None:
-        for name in self.needed:
-            if not len(self.members.get(name, ())):
-                raise DataError(f"{self.origin} has no networks in the {name} split; change zoo.split")
-        if not torch.isfinite(self.targets).all():
-            row = int((~torch.isfinite(self.targets)).nonzero()[0, 0])
-            raise DataError(f"{self.origin}: the target of network {row} is NaN or infinite")
+        check_parts(self.members, self.needed, self.origin)
+        check_finite(self.targets, self.origin)
 
     @property
     def graphs(self) -> tuple[NetworkGraph, ...]:
@@ -66,9 +63,7 @@ class Data:
             limit: None for all.
             chosen: Which of all networks count, true or false for each; None for all.
         """
-        train = self.members["train"]
-        train = train if chosen is None else train[chosen[train]]
-        return replace(self, members={**self.members, "train": train[:limit]})
+        return replace(self, members={**self.members, "train": learnt_part(self.members["train"], limit, chosen)})
 
     def moved(self, elements: GroupElement) -> Data:
         """The same networks, each moved by an element of its own."""
@@ -116,8 +111,10 @@ def load_data(
             except WeightsError as error:
                 raise WeightsError(f"{origin}: {error}; fit or pack it again") from None
     members = {name: zoo.split(name) for name in SPLITS}
-    names = (classes or _classes(zoo, columns[0])) if whole_numbers and columns else None
-    return Data(collection, _targets(zoo, columns, whole_numbers, names, origin), members, origin, names, splits)
+    labels = label_names(zoo.provenance)
+    names = (classes or class_names(zoo.table, columns[0], labels)) if whole_numbers and columns else None
+    targets = targets_of(zoo.table, columns, whole_numbers, names, origin)
+    return Data(collection, targets, members, origin, names, splits)
 
 
 def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkCollection:
@@ -129,39 +126,3 @@ def _collection(zoo: Zoo, device: torch.device | str, limit: int) -> NetworkColl
         return Held(zoo.weights().to(device))
     parts = [zoo.weights(np.flatnonzero(zoo.architecture == k)).to(device) for k in range(len(zoo.graphs))]
     return HeldMixed.of(parts, torch.from_numpy(zoo.architecture))
-
-
-def _classes(zoo: Zoo, column: str) -> tuple[str, ...] | None:
-    """Names of the classes in a column: its own texts, or what the source of the signals calls its labels."""
-    found = np.asarray(zoo.table.get(column, ()))
-    if found.dtype.kind in "OU":
-        return tuple(sorted({str(name) for name in found}))
-    return tuple(zoo.provenance.get("signal", {}).get("classes", ())) or None if column == "label" else None
-
-
-def _targets(
-    zoo: Zoo, columns: tuple[str, ...], whole_numbers: bool, classes: tuple[str, ...] | None, origin: str
-) -> Tensor:
-    if not columns:
-        return torch.zeros(len(zoo), 0)
-    found = []
-    for name in columns:
-        if name not in zoo.table:
-            raise DataError(f"{origin} has no column {name!r}" + nearest(name, zoo.table))
-        column = np.asarray(zoo.table[name])
-        if whole_numbers and classes and column.dtype.kind in "OU":
-            column = _numbered(column, classes, f"{origin}: the column {name!r}")
-        if column.dtype.kind not in ("iub" if whole_numbers else "iufb"):
-            wanted = "whole numbers or names, one for each class" if whole_numbers else "numbers"
-            raise DataError(f"{origin}: the column {name!r} holds {column.dtype.name}; the task needs {wanted}")
-        found.append(torch.from_numpy(column.astype(np.int64 if whole_numbers else np.float32)))
-    return found[0] if whole_numbers else torch.stack(found, dim=1)
-
-
-def _numbered(column: np.ndarray, classes: tuple[str, ...], what: str) -> np.ndarray:
-    """The number of each class, by its name."""
-    places = {name: number for number, name in enumerate(classes)}
-    strange = sorted({str(name) for name in column} - places.keys())
-    if strange:
-        raise DataError(f"{what} holds {strange[0]!r}, which is none of the classes" + nearest(strange[0], places))
-    return np.array([places[str(name)] for name in column], dtype=np.int64)

@@ -18,6 +18,9 @@
 The status becomes ``complete`` last, so a half-written run is never taken for a whole one.  A lock, which the
 operating system drops when a process dies, keeps two processes out of one run.
 
+A run that failed before anything in it had cost work, as one of wrong data, gives its folder to the next of the name
+(`RunFolder.reusable`).
+
 A kill may come at any point.  A folder that holds nothing but what a run makes, and no readable ``run.json``, is begun
 again; trainings in it that are finished stay so.  ``run.json`` of a complete run has the checksum of every file but
 those of the trainings: what is missing or was altered later is made again when the run is gone on with.
@@ -27,6 +30,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +40,19 @@ from graphws.errors import GraphwsError, RunError
 from graphws.files import is_temporary, sweep
 from graphws.locks import held
 from graphws.runtime.files import checksum, make_folder, read_json, write_json, write_text
-from graphws.spec import load_spec
+from graphws.spec import dump_spec, load_spec
 
 FORMAT = "graphws-run-1"
+RUNS = Path("runs")
+"""Where runs go whose folder is not named."""
 OURS = frozenset((
     "run.lock", "run.json", "spec.yaml", "versions.json", "trials", "models", "figures", "metrics.csv", "results.json",
     "probes.safetensors", "report.html", "preparation.json", "preparation.safetensors", "points", "alignments",
 ))  # fmt: skip
 """What a run makes in its folder."""
 FOLDERS = ("trials", "models", "figures")
+WORK = ("trials", "models", "alignments")
+"""What of a run costs work; the rest is made again from it."""
 STATUSES = ("running", "interrupted", "failed", "complete")
 _FACTS: dict[str, type] = {
     "spec_sha256": str, "zoo": str, "zoo_sha256": str, "pictures_sha256": str, "outcome": str, "error": str,
@@ -151,6 +159,21 @@ class RunFolder:
     def _trainings(self) -> list[Path]:
         return list((self.path / "trials").glob("*"))
 
+    def reusable(self) -> bool:
+        """Whether a run failed here before anything in it had cost work, so that another may take its place."""
+        return self._is_known() and not self._strangers() and self._read().get("status") == "failed" and self.blank()
+
+    def blank(self) -> bool:
+        """Whether nothing here has cost work, in the points of a sweep neither."""
+        if any(path.is_file() for name in WORK for path in (self.path / name).rglob("*")):
+            return False
+        return all(RunFolder(point).blank() for point in (self.path / "points").glob("*"))
+
+    def _clear(self) -> None:
+        """Makes room for another run in a folder that is `blank`."""
+        for name in (*WORK, "points"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
     def versions(self) -> dict[str, str]:
         """What the run ran with; `RunError` where the file is damaged."""
         found = read_json(self.path / "versions.json", "a run")
@@ -196,6 +219,15 @@ class RunFolder:
     def known_as(self, spec: str) -> bool:
         """Whether the run was started with exactly this spec, whatever ``spec.yaml`` says now."""
         return bool(self.state().get("spec_sha256") == checksum(spec.encode()))
+
+    def _is_of(self, spec: str) -> bool:
+        """Whether the run is one of this spec; older texts of it lack newer keys."""
+        if self.known_as(spec):
+            return True
+        try:
+            return dump_spec(load_spec(self.spec)) == spec
+        except GraphwsError:
+            return False
 
     def create(self, spec: str, versions: dict[str, str]) -> None:
         """Start a run here.
@@ -256,7 +288,11 @@ class RunFolder:
         with self.lock():
             for place in (self.path, *(self.path / name for name in ("models", "figures")), *self._trainings()):
                 sweep(place)
-            if self._is_known():
+            if self._is_known() and self.reusable() and not self._is_of(spec):
+                self._clear()
+                self.create(spec, versions)
+                self.mark("running", **(facts or {}))
+            elif self._is_known():
                 self._heal(spec, versions, tell)
                 self.mark("running")
             else:
@@ -303,14 +339,15 @@ class RunFolder:
 def next_folder(root: Path, name: str, spec: str) -> RunFolder:
     """Where a spec runs when no folder is named: ``root/name``, or ``root/name-2`` and so on.
 
-    The first folder that does not exist yet, or that holds an unfinished run of exactly this spec, which then goes on.
+    The first folder that does not exist yet, or that holds an unfinished run of exactly this spec, which then goes on,
+    or one of any spec that failed before it had done any work, whose place this one takes.
     """
     number = 1
     while True:
         folder = RunFolder(root / (name if number == 1 else f"{name}-{number}"))
         if not folder.path.exists():
             return folder
-        if folder.path.is_dir() and _goes_on(folder, spec) and not folder.busy():
+        if folder.path.is_dir() and (_goes_on(folder, spec) or folder.reusable()) and not folder.busy():
             return folder
         number += 1
 

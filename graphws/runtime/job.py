@@ -7,9 +7,11 @@ architecture.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,27 +23,25 @@ from graphws.runtime.contenders import Terms, contenders
 from graphws.runtime.data import Data, load_data
 from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
-from graphws.runtime.folder import RunFolder, next_folder
+from graphws.runtime.folder import RUNS, RunFolder, next_folder
 from graphws.runtime.model_file import read_model
-from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared import Prepared, task_data, unfit
 from graphws.runtime.prepared_file import read_prepared, write_prepared
 from graphws.runtime.published import published_of
+from graphws.runtime.readiness import require
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results
 from graphws.runtime.run_report import write_report
 from graphws.runtime.scaling import Scale
 from graphws.runtime.sections import models, named_specs, unmatched
-from graphws.runtime.trial import check_devices
 from graphws.runtime.zoo_fit import fit_seconds, fit_section
 from graphws.spec import ModelSection, Spec, dump_spec, lacks_for_training, load_spec
 from graphws.tasks import Answers, Task
 from graphws.tasks.denoising import ONE_GRAPH
-from graphws.zoo import Zoo
+from graphws.zoo import Fitting, Zoo
 from graphws.zoo.files import digest
 from graphws.zoo.manifest import NAME
-
-RUNS = Path("runs")
+from graphws.zoo.prospect import Prospect
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,14 @@ class _Ready:
     prepared: dict[str, Prepared]
 
 
-def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
+def open_zoo(spec: Spec, group: Processes, reporter: Reporter, fitting: Fitting | None = None) -> Zoo:
     """The zoo that a spec reads: one that exists, or the one that ``zoo`` describes, fitted if need be.
+
+    Args:
+        spec: With ``input``.
+        group: The processes that share the fit.
+        reporter: Hears of its progress.
+        fitting: What the section ``zoo`` builds, where it was built already.
 
     Raises:
         UsageError: When the spec reads no zoo.
@@ -63,7 +69,7 @@ def open_zoo(spec: Spec, group: Processes, reporter: Reporter) -> Zoo:
     """
     if spec.input is None:
         raise UsageError(lacks_for_training(spec)[0])
-    return spec.input.networks(spec.zoo, lambda section: fit_section(section, group, reporter))
+    return spec.input.networks(spec.zoo, lambda section: fit_section(section, group, reporter, fitting))
 
 
 def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
@@ -76,7 +82,7 @@ def choose_folder(spec: Spec, path: Path | None, group: Processes) -> RunFolder:
     if path is None:
         return next_folder(RUNS, spec.name, text)
     folder = RunFolder(path)
-    if not (path / "run.json").exists() or folder.startable() or _is_of(folder, text):
+    if not (path / "run.json").exists() or folder.startable() or folder.reusable() or _is_of(folder, text):
         return folder
     if folder.state().get("kept"):
         raise RunError(f"{path} is a copy of a run for a page of results, which cannot go on")
@@ -129,30 +135,24 @@ def spec_of(folder: RunFolder) -> Spec:
 def run(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter, request: Request | None = None) -> Results:
     """Fit the zoo, train and score every model, write the report; or do what of it is missing.
 
+    What can be refused before the work leaves no folder behind (`graphws.runtime.readiness`).
+
     Raises:
         GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
         KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
     """
-    if lacking := lacks_for_training(spec):
-        raise UsageError(lacking[0])
-    found = _finished(folder, reporter) if folder.complete() else None
+    done = _finished(folder, reporter) if folder.complete() else None
     group.barrier()  # before the first process makes it another state
-    if found is not None:
-        return found
-    check(spec, group)
+    if done is not None:
+        return done
+    found = require(spec, group, None if folder.path.exists() else folder.path, known_networks(folder, group))
     if not group.first:
-        return _work(spec, folder, group, reporter)
+        return _work(spec, folder, group, reporter, found)
     facts = {"machine": machine(), **({} if request is None else {"request": request.to_json()})}
     with folder.work(dump_spec(spec), versions(), reporter.note, facts):
-        results = _work(spec, folder, group, reporter)
+        results = _work(spec, folder, group, reporter, found)
         folder.finish(results.sentence())
     return results
-
-
-def check(spec: Spec, group: Processes) -> None:
-    """Whether the trainings of a spec can be done on these devices; `UsageError` where not."""
-    for train in (spec.train, *(baseline.train for baseline in spec.compare if baseline.train is not None)):
-        check_devices(train, group)
 
 
 def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
@@ -169,11 +169,9 @@ def _finished(folder: RunFolder, reporter: Reporter) -> Results | None:
     return results
 
 
-def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> Results:
-    if spec.task is not None:
-        spec.task.ready()
+def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter, found: Prospect | None) -> Results:
     group.barrier()
-    ready = _ready(spec, folder, group, reporter)
+    ready = _ready(spec, folder, group, reporter, None if found is None else found.fitting)
     if group.first:
         _record(ready.zoo, folder)
         for line in unmatched(spec, ready.zoo.graphs):
@@ -187,8 +185,10 @@ def _work(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -
     return results
 
 
-def _ready(spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter) -> _Ready:
-    zoo = _recorded_zoo(folder, group) or open_zoo(spec, group, reporter)
+def _ready(
+    spec: Spec, folder: RunFolder, group: Processes, reporter: Reporter, fitting: Fitting | None = None
+) -> _Ready:
+    zoo = _recorded_zoo(folder, group) or open_zoo(spec, group, reporter, fitting)
     assert spec.task is not None
     on_gpu = torch.cuda.is_available() and spec.train.workers == 0
     device = torch.device("cuda", group.local_rank) if on_gpu else torch.device("cpu")
@@ -235,6 +235,21 @@ def _recorded_zoo(folder: RunFolder, group: Processes) -> Zoo | None:
     """The zoo that the run has used before, wherever graphws was started then; None the first time."""
     state = folder.state()
     group.barrier()
+    return _zoo_of(state, folder)
+
+
+def known_networks(folder: RunFolder, group: Processes) -> Prospect | None:
+    """The networks that a run has used before; None where it has not begun, or nobody knows."""
+    try:
+        state = folder.state()
+    except RunError:
+        state = {}
+    group.barrier()
+    zoo = _zoo_of(state, folder)
+    return None if zoo is None else Prospect.of_zoo(zoo)
+
+
+def _zoo_of(state: Mapping[str, Any], folder: RunFolder) -> Zoo | None:
     if "zoo" not in state or not Path(state["zoo"]).exists():
         return None
     try:

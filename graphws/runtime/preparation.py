@@ -9,23 +9,21 @@ network that they were made from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from graphws.errors import ZooError
-from graphws.graph import NetworkGraph, Weights, parts_of
+from graphws.graph import Weights, parts_of
 from graphws.runtime.alignment import Aligner, Alignment
 from graphws.runtime.data import Data
 from graphws.runtime.learner import Transform
 from graphws.runtime.normal_form import GAUGES, NormalForm
 from graphws.runtime.scaling import Change, Scale
+from graphws.runtime.signals import check_signals
+from graphws.runtime.targets import first_views
 from graphws.spec import Align, Augment, ModelSection, Spec
 from graphws.zoo import Statistics, Zoo, orbit_statistics
-from graphws.zoo.augmentations import augmentation, first_layer
+from graphws.zoo.augmentations import augmentation
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ class Preparations:
             ZooError: On an augmentation that these networks do not allow, as a rotation of signals on a line.
             DataError: On networks that cannot be aligned.
         """
-        _check_signals(spec.augment, self.data.graphs)
+        check_signals(spec.augment, self.data.graphs)
         limit, views = (None, None) if spec.input is None else (spec.input.learnt_from, spec.input.learnt_views)
         key = (spec.preprocess.gauge, spec.preprocess.align, limit, views)
         if key not in self._known:
@@ -106,7 +104,9 @@ class Preparations:
 
     def _formed(self, gauge: str, align: str | Align, limit: int | None, views: int | None) -> _Formed:
         form = NormalForm(GAUGES[gauge])
-        learnt = self.data.learning_from(limit, None if views is None else _of_views(self.zoo, views))
+        learnt = self.data.learning_from(
+            limit, None if views is None else first_views(self.zoo.table, views, self.data.origin)
+        )
         data, alignment = formed(learnt, form), None
         if isinstance(align, Align):
             alignment = self.aligner.align(data, align, gauge)
@@ -118,31 +118,6 @@ class Preparations:
 def formed(data: Data, form: NormalForm) -> Data:
     """The same networks in a gauge and an order: at once where they are held in memory, as they are drawn otherwise."""
     return data if form.trivial else replace(data, collection=data.collection.changed(form.apply))
-
-
-def _of_views(zoo: Zoo, views: int) -> Tensor:
-    """Whether each network is one of the first so many views of its sample.
-
-    Raises:
-        ZooError: Where a sample has fewer.
-    """
-    view = torch.from_numpy(np.asarray(zoo.table["view"]).astype(np.int64))
-    if (there := int(view.max()) + 1) < views:
-        raise ZooError(f"input.views is {views}, but the zoo {zoo.path} has {there} of a sample")
-    return view < views
-
-
-def _check_signals(section: Augment, graphs: Sequence[NetworkGraph]) -> None:
-    """Signals can be moved, and turned, where that is asked for."""
-    asked = [name for name in ("rotation", "translation", "scaling") if getattr(section, name)]
-    for graph in graphs if asked else ():
-        try:
-            weight, _ = first_layer(graph)
-            inputs = graph.shape(weight)[-1]
-            if section.rotation and inputs != 2:
-                raise ZooError(f"rotation needs signals on a plane; these networks have {inputs} inputs")
-        except ZooError as error:
-            raise ZooError(f"augment.{asked[0]} changes the signal that a network draws, but {error}") from None
 
 
 def _statistics(data: Data) -> Statistics:

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from graphws.errors import RunError, UsageError
+from graphws.errors import RunError
 from graphws.report import Link, Page, Picture, Table, html, png, sweep_curve
 from graphws.report.sweep_figure import Spread
 from graphws.reporter import Reporter
@@ -28,9 +28,10 @@ from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json, write_bytes, write_json, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.published import COLUMN, NONE, Published
+from graphws.runtime.readiness import require_points
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
-from graphws.spec import Spec, dump_spec, lacks_for_training, points
+from graphws.spec import Spec, dump_spec, points
 from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
 
@@ -181,14 +182,12 @@ def run(
         GraphwsError: When something is wrong or fails; the run is marked ``failed`` and can go on.
         KeyboardInterrupt: On Ctrl-C; the run is marked ``interrupted`` and can go on.
     """
-    if lacking := lacks_for_training(spec):
-        raise UsageError(lacking[0])
     found = _finished(spec, folder, reporter) if folder.complete() else None
     group.barrier()  # before the first process makes it another state
     if found is not None:
         return found
-    for _, point in points(spec):
-        job.check(point, group)
+    known = {name: job.known_networks(point, group) for name, point in point_folders(spec, folder).items()}
+    require_points(spec, group, None if folder.path.exists() else folder.path, known)
     if not group.first:
         return _work(spec, folder, group, reporter)
     facts = {"machine": machine(), **({} if request is None else {"request": request.to_json()})}

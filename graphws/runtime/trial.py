@@ -28,11 +28,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from pydantic import TypeAdapter
 from torch import nn
 
-from graphws.errors import RunError, UsageError
+from graphws.errors import RunError
 from graphws.graph import Weights
 from graphws.reporter import Reporter
 from graphws.runtime.batches import Networks, batches
 from graphws.runtime.callbacks import BestModel, Diverged, History, LastCheckpoint, WholeCheckpoints
+from graphws.runtime.devices import check_devices
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import brief, make_folder, read_json, read_rows, write_json
 from graphws.runtime.fitted import SelfFitting, fit_once
@@ -266,21 +267,6 @@ def _result(path: Path) -> TrialResult:
     except ValueError as error:
         raise RunError(f"{path} is damaged: {brief(error)}") from None
     return result
-
-
-def check_devices(train: Train, group: Processes) -> None:
-    """Whether a training can be done on these devices, before anything is computed.
-
-    Raises:
-        UsageError: On 16-bit floats without a GPU, or a number of devices other than that of the processes.
-    """
-    if train.precision == "16-mixed" and not torch.cuda.is_available():
-        raise UsageError("train.precision '16-mixed' needs a GPU; without one use '32' or 'bf16-mixed'")
-    if train.devices != "auto" and train.devices != group.local_world:
-        raise UsageError(
-            f"train.devices is {train.devices}, but {group.local_world} process(es) run on this machine; "
-            f"start with: torchrun --nproc-per-node {train.devices} -m graphws train ..."
-        )
 
 
 def trainer_options(train: Train, group: Processes, idle: bool = False) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes
 from graphws.runtime.files import read_json, write_json
 from graphws.spec import ZooSection
-from graphws.zoo import Zoo, fit_all
+from graphws.zoo import Fitting, Zoo, fit_all
 from graphws.zoo.fit_job import Progress
+from graphws.zoo.fit_job import check_fit as check_job
 from graphws.zoo.writer import partial_folder
 
 TIME = ".seconds.json"
@@ -23,8 +24,19 @@ TIME = ".seconds.json"
 _EVERY = 1.0  # seconds between two notes of the time
 
 
-def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zoo:
+def check_fit(section: ZooSection, fitting: Fitting) -> None:
+    """Whether `fit_section` could make the zoo of a section; `ZooError` where it can be known that not."""
+    check_job(section.folder(), fitting, device=_device())
+
+
+def fit_section(section: ZooSection, group: Processes, reporter: Reporter, fitting: Fitting | None = None) -> Zoo:
     """Fit the zoo of a section, go on with an unfinished one, or open the finished one.
+
+    Args:
+        section: The section.
+        group: The processes that share the fit.
+        reporter: Hears of the progress.
+        fitting: What the section builds, where it was built already.
 
     Raises:
         GraphwsError: When the source is missing, damaged or too small.
@@ -32,7 +44,7 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
         KeyboardInterrupt: On Ctrl-C; calling again goes on.
     """
     path = section.folder()
-    fitting = section.build()
+    fitting = section.build() if fitting is None else fitting
     finished = path.exists()
     watch = _Watch(partial_folder(path))
 
@@ -47,7 +59,7 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
         fit_all(
             path,
             fitting,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device=_device(),
             rank=group.rank,
             world_size=group.world,
             progress=tell,
@@ -64,6 +76,10 @@ def fit_section(section: ZooSection, group: Processes, reporter: Reporter) -> Zo
 def fit_seconds(zoo: Path) -> float | None:
     """How long the fit of a zoo took, over all continuations; None where nobody knows, or it was not fitted here."""
     return _read(_beside(zoo))
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _beside(folder: Path) -> Path:

@@ -19,6 +19,7 @@ from graphws.spec.zoo import ZooSection
 if TYPE_CHECKING:
     from graphws.graph import NetworkGraph
     from graphws.zoo import Zoo
+    from graphws.zoo.prospect import Prospect
 
 
 class InputSection(Section):
@@ -68,6 +69,14 @@ class InputSection(Section):
 
     def architectures(self, zoo: ZooSection | None) -> int | None:
         """How many architectures there are, as far as a look at the data tells; None where it does not."""
+        return None
+
+    def prospect(self, zoo: ZooSection | None) -> Prospect | None:
+        """What is known of the networks before any is fitted; None where a kind of input does not tell.
+
+        Raises:
+            GraphwsError: When a zoo, or the data that one is to be fitted to, are missing or damaged.
+        """
         return None
 
     def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
@@ -165,6 +174,18 @@ class ZooInput(InputSection):
             return len(Manifest.read(FilePath(self.path)).architectures)
         except ZooError:  # said, with what is wrong, by whoever opens it
             return None
+
+    def prospect(self, zoo: ZooSection | None) -> Prospect | None:
+        """Of the zoo at `path`, or of the one that the section `zoo` describes."""
+        from graphws.zoo import Zoo
+        from graphws.zoo.prospect import Prospect
+
+        if self.path is not None:
+            return Prospect.of_zoo(Zoo.open(self.path))
+        if zoo is None:
+            return None
+        fitting, folder = zoo.build(), zoo.folder()
+        return Prospect.of_zoo(Zoo.open(folder), fitting) if folder.exists() else Prospect.of_fitting(folder, fitting)
 
     def networks(self, zoo: ZooSection | None, fit: Callable[[ZooSection], Zoo]) -> Zoo:
         """The zoo at `path`, or the one that the section `zoo` describes."""

@@ -26,6 +26,7 @@ from graphws.tasks.adaptation import Adaptation as Adaptation
 from graphws.tasks.answers import Answers as Answers
 from graphws.tasks.classification import Classification as Classification
 from graphws.tasks.classification import class_targets as class_targets
+from graphws.tasks.classification import several_classes as several_classes
 from graphws.tasks.denoising import Denoising as Denoising
 from graphws.tasks.editing import Editing as Editing
 from graphws.tasks.function_denoising import FunctionDenoising as FunctionDenoising

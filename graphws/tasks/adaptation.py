@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -78,6 +78,18 @@ class Adaptation(ChangedNetworks):
         return PictureDraws(
             self.pictures(), self.corruption, self.shape, self.mean, self.spread, self.judged, self.seed
         )
+
+    def check(self, targets: Tensor) -> None:
+        """Pictures are what the networks read, networks have a score for every class, and know classes that there are.
+
+        Raises:
+            DataError: Where not.
+        """
+        value = self.graph.value(self.graph.outputs[0]) if len(self.graph.outputs) == 1 else None
+        sizes = () if value is None else value.shape[1:]
+        if all(isinstance(size, int) for size in sizes) and sizes:
+            self._check_scores([int(size) for size in sizes])
+        self.draws.check(targets.long())
 
     def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """The fixed pictures."""
@@ -156,13 +168,17 @@ class Adaptation(ChangedNetworks):
     def _shown(self, networks: Weights, pictures: Tensor, labels: Tensor, several: int) -> tuple[Tensor, Tensor]:
         shown = pictures.to(networks.floating)
         scores = self.run(networks, shown if several == 1 else shown.repeat_interleave(several, 0), several).float()
-        if scores.ndim != 3 or scores.shape[2] < self.draws.classes:
-            outputs = "x".join(map(str, scores.shape[2:]))
+        self._check_scores(scores.shape[2:])
+        losses = functional.cross_entropy(scores.movedim(2, 1), labels, reduction="none").mean(1)
+        return losses, (scores.argmax(2) == labels).float().mean(1)
+
+    def _check_scores(self, sizes: Sequence[int]) -> None:
+        """What networks return for a picture is a score for each class."""
+        if len(sizes) != 1 or sizes[0] < self.draws.classes:
+            outputs = "x".join(map(str, sizes))
             raise DataError(
                 f"the networks return {outputs} numbers, and the pictures have {self.draws.classes} classes"
             )
-        losses = functional.cross_entropy(scores.movedim(2, 1), labels, reduction="none").mean(1)
-        return losses, (scores.argmax(2) == labels).float().mean(1)
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """Accuracy of every test network before and after; pictures as they are and corrupted."""

@@ -93,3 +93,13 @@ def class_targets(values: Int64[Tensor, " networks"], classes: int, name: str) -
             f"it must be at least {high + 1} and labels must start at 0"
         )
     return values
+
+
+def several_classes(values: Int64[Tensor, " training"], name: str) -> None:
+    """Labels of the training networks that can be told apart.
+
+    Raises:
+        DataError: Where they are all the same.
+    """
+    if len(values) and bool((values == values[0]).all()):
+        raise DataError(f"the label {name!r} is {int(values[0])} for every training network: nothing to learn")

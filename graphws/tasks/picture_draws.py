@@ -55,6 +55,11 @@ class PictureDraws:
         """How many classes there are."""
         return self.pictures.classes
 
+    def check(self, known: Int64[Tensor, "networks known"]) -> None:
+        """Whether there are pictures of every class that a network knows, in both parts; `DataError` where not."""
+        for test in (False, True):
+            self._places(self.pictures.part(test)[1].to(known.device), known)
+
     def random(
         self, known: Int64[Tensor, "batch known"], count: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch count *shape"], Int64[Tensor, "batch count"]]:

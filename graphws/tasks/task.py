@@ -65,6 +65,17 @@ class Task(ABC):
 
     chosen_by: Metric
 
+    def check(self, targets: Tensor) -> None:
+        """Looks, before any training, at what else must fit the networks and their targets; by default nothing.
+
+        Args:
+            targets: One row a network of the data, in the units of the table.
+
+        Raises:
+            DataError: Where something does not.
+        """
+        return
+
     def prepare(self, weights: Mixed, targets: Tensor, generator: torch.Generator) -> tuple[Mixed, Tensor]:
         """What the model sees and what it should answer; `generator` lives on the device of the weights."""
         return weights, targets

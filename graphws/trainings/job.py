@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from graphws.checkpoints.network_file import load_network, save_network
-from graphws.errors import GraphwsError, RunError, UsageError
+from graphws.errors import GraphwsError, RunError
 from graphws.report.actions_page import COLUMNS, actions_table
 from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes, machine, versions
@@ -33,7 +33,7 @@ from graphws.trainings.analysis import (
     score,
 )
 from graphws.trainings.design import Design, design_of
-from graphws.trainings.pictures import load_pictures_of
+from graphws.trainings.readiness import require
 from graphws.trainings.training import LAST, Trained, train
 from graphws.trainings.training_report import write_report
 from graphws.zoo.sources.labelled_pictures import Pictures
@@ -52,11 +52,6 @@ def run(
     """
     experiment = spec.experiment
     assert experiment is not None
-    if group.world > 1:
-        raise UsageError(
-            f"an experiment trains one network on one device, but {group.world} processes were started; "
-            "start it without torchrun"
-        )
     if folder.complete():
         try:
             for text in folder.altered().values():
@@ -64,9 +59,10 @@ def run(
             return SymmetryResults.from_json(read_json(folder.path / "results.json", "a finished run"))
         except (RunError, ValueError) as error:
             reporter.note(f"{folder.path} is complete, but damaged, and is gone on with: {brief(error)}")
+    pictures = require(spec, group, None if folder.path.exists() else folder.path)
     facts = {"machine": machine(), **({} if request is None else {"request": request.to_json()})}
     with folder.work(dump_spec(spec), versions(), reporter.note, facts):
-        pictures = _pictures(experiment, folder)
+        _same(pictures, folder)
         trained = _trained(experiment, pictures, folder, reporter)
         actions = find(trained, pictures)
         heads = find_heads(trained, pictures)
@@ -81,14 +77,12 @@ def run(
     return results
 
 
-def _pictures(experiment: SymmetryExperiment, folder: RunFolder) -> Pictures:
-    """The pictures, which must be those that the run began with."""
-    pictures = load_pictures_of(experiment)
+def _same(pictures: Pictures, folder: RunFolder) -> None:
+    """Whether the pictures are those that the run began with; `RunError` where not."""
     state = folder.state()
     if state.setdefault("pictures_sha256", pictures.digest) != pictures.digest:
         raise RunError(f"the pictures have changed since {folder.path} was started; start another run")
     folder.mark(state["status"], pictures_sha256=pictures.digest)
-    return pictures
 
 
 def _trained(experiment: SymmetryExperiment, pictures: Pictures, folder: RunFolder, reporter: Reporter) -> Trained:

@@ -27,12 +27,13 @@ import numpy as np
 import torch
 
 from graphws.errors import ZooError
-from graphws.files import write_error
+from graphws.files import check_place, write_error
 from graphws.graph import Weights
 from graphws.threads import torch_threads
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.fitting import Fitting, Interrupted
 from graphws.zoo.manifest import NAME
+from graphws.zoo.requirements import check_graphs, check_provenance, complete_table
 from graphws.zoo.shards import FLOATS, read_shard, write_shard
 from graphws.zoo.store import Zoo
 from graphws.zoo.table import summary
@@ -109,12 +110,29 @@ def fit_all(
     if rank != 0:
         job.work(rank, world_size, count, tell)
         return None
+    job.check()
     with building(path):
         if not path.exists():  # else another process has finished it just now
             job.work(rank, world_size, count, tell)
             job.wait_for_others(patience)
             job.finish()
     return job.opened()
+
+
+def check_fit(
+    path: str | Path, fitting: Fitting, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> None:
+    """Whether `fit_all` could make this zoo, as far as it can be known before any network is fitted.
+
+    Raises:
+        ZooError: Where the name is taken by another zoo or an unfinished fit with other settings, the zoo could not be
+            opened in the end, its place is closed to us, or the disk lacks the room.
+    """
+    job = _Job(Path(path), fitting, torch.device(device), dtype)
+    if job.path.exists():
+        job.opened()
+    else:
+        job.check()
 
 
 class _Job:
@@ -150,20 +168,40 @@ class _Job:
             mine = [part for part in range(self.parts) if part % world_size == rank]
             self.fit(mine, max(1, threads), progress)
 
+    def check(self) -> None:
+        """What can be known before a fit; `ZooError` as `check_fit` has it."""
+        self.agree()
+        graph, count = self.fitting.graph, self.fitting.units * self.fitting.rows
+        measured = {name: np.zeros(count, dtype=kind) for name, kind in self.fitting.measured.items()}
+        complete_table({**self.fitting.table(), **measured}, [self.fitting.name])
+        check_graphs({self.fitting.name: graph})
+        check_provenance({"fit": self.settings, **self.fitting.about()})
+        networks = count * graph.numel * self.dtype.itemsize
+        there = sum(self.file(part).stat().st_size for part in range(self.parts) if self.file(part).exists())
+        check_place(self.path, max(0, 2 * networks - there), ZooError)  # parts stay until the shards are written
+
     def prepare(self) -> None:
         """Makes the partial folder, or checks that the one there belongs to the same fit."""
-        note, again = self.folder / "fit.json", f"remove {self.folder} and run the same command again"
-        text = json.dumps(self.settings, indent=1, sort_keys=True).encode()
         try:
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(self.folder, error, ZooError) from error
-        parts = list((self.folder / "parts").iterdir())  # looked at first: other ranks write the note before them
+        self.agree()
+        if not (note := self.folder / "fit.json").exists():
+            write_whole(note, [self._note()])
+
+    def _note(self) -> bytes:
+        """What the partial folder says of the fit."""
+        return json.dumps(self.settings, indent=1, sort_keys=True).encode()
+
+    def agree(self) -> None:
+        """Whether a partial folder that is there belongs to the same fit; `ZooError` where not."""
+        note, again = self.folder / "fit.json", f"remove {self.folder} and run the same command again"
+        parts = list((self.folder / "parts").glob("*"))  # looked at first: other ranks write the note before them
         if not note.exists():
             if parts:
                 raise ZooError(f"{note}: missing, so that nobody knows what the parts beside it are; {again}")
-            write_whole(note, [text])
-        elif (found := read_bounded(note, 1 << 20)) != text:
+        elif (found := read_bounded(note, 1 << 20)) != self._note():
             try:
                 other = json.loads(found)
             except ValueError:

@@ -40,8 +40,8 @@ def test_check_accepts_a_good_spec_and_can_spell_it_out(tmp_path: Path) -> None:
 def test_check_says_what_a_right_spec_lacks_for_a_run(tmp_path: Path) -> None:
     path = quick(tmp_path, **{"input: {kind: zoo}\n": MLP})
     assert run("check", path).stdout == (
-        f"{path} is fine, but graphws run would refuse it: training needs networks, but the spec has the input kind "
-        "'mlp'; use `input: {kind: zoo}`\nits model learns 1,110 numbers\n"
+        f"{path} is a valid spec, but graphws run would refuse it: training needs networks, but the spec has the "
+        "input kind 'mlp'; use `input: {kind: zoo}`\nits model learns 1,110 numbers\n"
     )
     assert run("check", "mirror-digits").stdout == "mirror-digits is fine\n"
 

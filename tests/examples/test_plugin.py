@@ -78,7 +78,7 @@ def test_an_input_is_explained_and_cannot_be_trained_on(tmp_path: Path, environm
     refusal = "training needs networks, but the spec has the input kind 'siren'; use `input: {kind: zoo}`"
     done = graphws(tmp_path, environment, "check", SPEC, *siren)
     assert done.stdout == (
-        f"{SPEC} is fine, but graphws run would refuse it: {refusal}\n"
+        f"{SPEC} is a valid spec, but graphws run would refuse it: {refusal}\n"
         "its model learns 19 numbers\n"
         "warning: mlp learns 42 numbers at `width: 1`, which is as near as it comes to the 19 of moments\n"
     )

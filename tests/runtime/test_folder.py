@@ -70,6 +70,48 @@ def test_the_next_folder_goes_on_with_an_unfinished_run_of_the_same_spec_only(tm
         assert next_folder(tmp_path, "a", SPEC).path == tmp_path / "a-3"
 
 
+def test_a_run_that_failed_before_its_work_gives_its_folder_away(tmp_path: Path) -> None:
+    other = SPEC + "name: b\n"
+    folder = _made(tmp_path / "a", "failed")
+    folder.mark("failed", zoo="z", zoo_sha256="1")
+    (folder.trial("x")).mkdir()
+    assert folder.reusable()
+    assert next_folder(tmp_path, "a", other).path == tmp_path / "a"
+    with folder.work(other, {"python": "4"}):
+        assert (folder.known_as(other), folder.spec.read_text(), "zoo" in folder.state()) == (True, other, False)
+        assert folder.versions() == {"python": "4"}
+        assert not folder.trial("x").exists()
+
+
+@pytest.mark.parametrize(
+    "work", ["trials/x/last.ckpt", "models/x.safetensors", "alignments/x.safetensors", "points/1/trials/x/trial.json"]
+)
+def test_a_run_that_failed_with_work_in_it_keeps_its_folder(work: str, tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a", "failed")
+    (folder.path / work).parent.mkdir(parents=True, exist_ok=True)
+    (folder.path / work).write_text("")
+    assert not folder.reusable()
+    assert next_folder(tmp_path, "a", SPEC + "name: b\n").path == tmp_path / "a-2"
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "complete"])
+def test_only_failed_runs_give_their_folder_away(status: str, tmp_path: Path) -> None:
+    assert not _made(tmp_path / "a", status).reusable()
+
+
+def test_a_failed_run_with_something_of_others_keeps_its_folder(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a", "failed")
+    (folder.path / "thesis.tex").write_text("")
+    assert not folder.reusable()
+
+
+def test_a_failed_run_that_goes_on_with_its_spec_keeps_what_it_knows(tmp_path: Path) -> None:
+    folder = _made(tmp_path / "a", "failed")
+    folder.mark("failed", zoo="z", zoo_sha256="1")
+    with folder.work(SPEC, {"python": "3"}):
+        assert folder.state()["zoo"] == "z"
+
+
 def _begun(path: Path, state: int) -> Path:
     """What a kill leaves before run.json is there: after the lock, the spec, the folders."""
     path.mkdir()

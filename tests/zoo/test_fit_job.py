@@ -20,8 +20,8 @@ import torch
 
 from graphws.errors import ZooError
 from graphws.operations import forward
-from graphws.zoo import Architecture, FitOptions, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
-from graphws.zoo.fit_job import Progress
+from graphws.zoo import Architecture, FitOptions, SignalFitting, SplitOptions, Zoo, fit_job, fit_zoo, load_digits
+from graphws.zoo.fit_job import Progress, check_fit
 from graphws.zoo.reconstruction import reconstruct
 from graphws.zoo.writer import building
 from tests.processes import ROOT, start_until
@@ -344,3 +344,30 @@ def test_a_damaged_zoo_is_named_with_what_heals_it(tmp_path: Path, name: str, da
 
 if __name__ == "__main__":
     main()
+
+
+def test_what_no_zoo_can_hold_is_refused_before_the_first_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SignalFitting, "fit", lambda *_: pytest.fail("a network was fitted"))
+    samples = load_digits(limit=50)
+    mixed = replace(samples, table={"label": np.array(["a", 1] * 25, dtype=object)})
+    with pytest.raises(ZooError) as caught:
+        fit_zoo(tmp_path / "zoo", mixed, ARCHITECTURE, OPTIONS)
+    assert str(caught.value) == "the column 'label' mixes text with int; numbers or text are allowed"
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_disk_needs_room_for_what_is_still_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(fit_job, "check_place", lambda path, needed, kind: asked.append(needed))
+    fitting = SignalFitting(load_digits(limit=50), ARCHITECTURE, OPTIONS, SplitOptions())
+    check_fit(tmp_path / "zoo", fitting)
+    networks = 4 * 100 * fitting.graph.numel
+    assert asked == [2 * networks]
+    part = tmp_path / "zoo.partial" / "parts" / "part-000000.safetensors"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(1000))
+    monkeypatch.setattr(fit_job._Job, "agree", lambda job: None)
+    check_fit(tmp_path / "zoo", fitting)
+    assert asked[1] == 2 * networks - 1000

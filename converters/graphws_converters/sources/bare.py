@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Conversion, Hints
+from graphws.checkpoints.input_shapes import check_inputs, known_inputs
 from graphws.errors import GraphError, UsageError, VerificationError
 from graphws.graph import Axis, NetworkGraph, Parameter, Space, Storage, Weights
 from graphws.operations import forward, verify
@@ -33,6 +34,8 @@ ADVICE = (
     "nothing in the file shows what it computes, so every axis is free; for its symmetry give the module with example "
     "inputs, the Hugging Face folder with its config.json, or an ONNX file"
 )
+
+UNUSED = "the example inputs were not used: nothing shows what would run on them"
 
 
 def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conversion:
@@ -62,8 +65,11 @@ def convert_bare(state: Mapping[str, Tensor], hints: Hints, source: str) -> Conv
     if hints.outputs is not None:
         raise UsageError(f"{source} holds no code: it has no outputs to choose from")
     if hints.activation is None and not is_chain(state):
-        return _free(state, source)
+        made = _free(state, source)
+        return made if hints.example_inputs is None else replace(made, notes=(*made.notes, UNUSED))
     made = convert_state_dict(state, hints, source)
+    if hints.example_inputs is not None:
+        check_inputs(hints.example_inputs, known_inputs(made.graph), source)
     weights, inputs = made.weights, _only(hints.example_inputs)
     if weights is None or not isinstance(inputs, Tensor):
         return made

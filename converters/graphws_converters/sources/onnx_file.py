@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Contents, Conversion, Hints
+from graphws.checkpoints.input_shapes import Sizes, check_inputs
 from graphws.checkpoints.scan import MOST_AXES
 from graphws.errors import UsageError
 from graphws_converters.modules.conversion import convert_module
@@ -34,9 +36,9 @@ def convert_onnx(path: Path, hints: Hints) -> Conversion:
 
     model = read_model(path)
     module = OnnxModule(model)
-    inputs = _given(path, module.inputs, hints)
+    declared = {value.name: value.type.tensor_type for value in model.graph.input}
+    inputs = _given(path, {name: _sizes(declared[name]) for name in module.inputs}, hints)
     if inputs is None:
-        declared = {value.name: value.type.tensor_type for value in model.graph.input}
         inputs = tuple(_made_up(path, name, declared[name], hints.random) for name in module.inputs)
     made = convert_module(
         module, inputs, generator=hints.random, front="recorder", hints=hints, names=module.graph.outputs
@@ -64,18 +66,26 @@ def read_onnx(path: Path) -> Contents:
     return Contents(module.state_dict(), total.hexdigest())
 
 
-def _given(path: Path, names: tuple[str, ...], hints: Hints) -> tuple[Any, ...] | None:
-    """The caller's inputs by position."""
+def _given(path: Path, takes: Mapping[str, Sizes | None], hints: Hints) -> tuple[Any, ...] | None:
+    """The caller's inputs by position; `UsageError` where they are not of the shapes that the file declares."""
     given = hints.example_inputs
     if given is None:
         return None
+    check_inputs(given, takes, path.name)
     if isinstance(given, Tensor):
         return (given,)
     if isinstance(given, tuple | list):
         return tuple(given)
-    if set(given) != set(names):
-        raise UsageError(f"{path.name} has the inputs {', '.join(names)}; got {', '.join(given)}")
-    return tuple(given[name] for name in names)
+    if set(given) != set(takes):
+        raise UsageError(f"{path.name} has the inputs {', '.join(takes)}; got {', '.join(given)}")
+    return tuple(given[name] for name in takes)
+
+
+def _sizes(kind: Any) -> Sizes | None:
+    """A declared shape; None where the file declares none."""
+    if not kind.HasField("shape"):
+        return None
+    return tuple(axis.dim_value if axis.dim_value >= 1 else axis.dim_param or "?" for axis in kind.shape.dim)
 
 
 def _made_up(path: Path, name: str, kind: Any, generator: torch.Generator) -> Tensor:

@@ -44,10 +44,11 @@ class ClassificationTask(TaskSection):
 
     def build(self, head: HeadSection, augment: Augment, data: TaskData) -> Task:
         """Cross entropy over the outputs of the head."""
-        from graphws.tasks import Classification, class_targets
+        from graphws.tasks import Classification, class_targets, several_classes
 
         size = head.size()
         if size is None:
             raise UsageError(f"a classification needs a head with an output for each class, got {head.kind!r}")
         class_targets(data.targets, size, self.target)
+        several_classes(data.targets[data.training], self.target)
         return Classification(size)
