@@ -17,6 +17,7 @@ from graphws.report.figures import (
 )
 from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
 from graphws.report.page import Link, Page, Picture, Table, html
+from graphws.report.svg import drawn
 from graphws.report.sweep_figure import sweep_curve
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "changed_pictures",
     "confusion_matrix",
     "curves",
+    "drawn",
     "embeddings_by_target",
     "html",
     "kept_shares",

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from graphws.align import Barrier, Comparison, Merging
-from graphws.report.figures import png
-from graphws.report.page import Page, Picture, Table, html
+from graphws.report.page import Page, Table, html
+from graphws.report.svg import drawn
+from graphws.report.theme import FAINT, GREEN, RED
 
 
 def comparison_page(found: Comparison, first: str, second: str) -> str:
@@ -36,7 +38,7 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
             "Loss on the straight line between the networks. The barrier is the largest excess over the dotted line, "
             "which joins their own losses; the merged network stands half way."
         )
-        pictures.append(Picture(caption, png(draw_barriers(found.before, found.after, found.loss))))
+        pictures.append(drawn(caption, draw_barriers(found.before, found.after, found.loss)))
     changed = "not measured: there were no data" if math.isnan(found.error) else f"{found.error:.1e}"
     return html(
         Page(
@@ -80,7 +82,7 @@ def merging_page(found: Merging, names: Sequence[str]) -> str:
         rows += [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
         facts["largest change of a network's outputs"] = f"{found.error:.1e}"
     facts |= _tried(found, "of the mean")
-    picture = Picture("Mean closeness of two networks, round by round; it never falls.", png(draw_record(record)))
+    picture = drawn("Mean closeness of two networks, round by round; it never falls.", draw_record(record))
     return html(
         Page(
             title=f"{len(names)} networks aligned and merged",
@@ -110,11 +112,11 @@ def draw_barriers(before: Barrier, after: Barrier, loss: str) -> Figure:
     """Losses along both lines, and the straight line between the ends."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(before.positions, before.losses, "o-", color="#c0392b", ms=4, label="as they came")
-    axes.plot(after.positions, after.losses, "o-", color="#2f8f4e", ms=4, label="aligned")
-    axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color="0.45", label="no barrier")
+    axes.plot(before.positions, before.losses, "o-", color=RED, ms=4, label="as they came")
+    axes.plot(after.positions, after.losses, "s-", color=GREEN, ms=4, label="aligned")
+    axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color=FAINT, label="no barrier")
     axes.set(xlabel="from the first network (0) to the second (1)", ylabel=loss)
-    axes.set_ylim(0, None)
+    axes.margins(y=0.08)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -125,8 +127,9 @@ def draw_record(record: Sequence[float]) -> Figure:
     """Closeness by round."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
-    axes.plot(range(len(record)), record, "o-", color="#2f8f4e", ms=4)
+    axes.plot(range(len(record)), record, "o-", color=GREEN, ms=4)
     axes.set(xlabel="round", ylabel="mean closeness of two")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphws.report.theme import INK, LINE, ON_DARK, hatch, series
+
 
 def picture_rows(rows: Mapping[str, NDArray[np.floating]]) -> Figure:
     """Pictures in titled rows; those of a column belong together.
@@ -40,8 +42,8 @@ def before_and_after(before: NDArray[np.floating], after: Mapping[str, NDArray[n
     low, high = float(everything.min()), float(everything.max())
     panels = figure.subplots(1, len(after), squeeze=False)[0]
     for number, (axes, model) in enumerate(zip(panels, after, strict=True)):
-        axes.plot([low, high], [low, high], color="0.6", lw=1)
-        axes.plot(before, after[model], ".", ms=4, alpha=0.6, color=f"C{number}")
+        axes.plot([low, high], [low, high], color=LINE, lw=1)
+        axes.plot(before, after[model], ".", ms=4, alpha=0.6, color=series(number))
         axes.set(xlabel=f"{metric} before", ylabel=f"{metric} after", title=model)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -59,7 +61,10 @@ def kept_shares(shares: Mapping[str, NDArray[np.floating]], parameters: Sequence
     width = 0.8 / max(1, len(shares))
     for number, (model, values) in enumerate(shares.items()):
         places = np.arange(len(parameters)) + (number - (len(shares) - 1) / 2) * width
-        axes.bar(places, values.mean(0), width, yerr=values.std(0), color=f"C{number}", alpha=0.75, label=model)
+        mean, spread = values.mean(0), values.std(0)
+        bars = np.minimum(spread, mean), np.minimum(spread, 1 - mean)  # no share is below 0 or above 1
+        style = {"color": series(number), "hatch": hatch(number), "edgecolor": ON_DARK, "ecolor": INK}
+        axes.bar(places, mean, width, yerr=bars, lw=0, alpha=0.85, label=model, **style)
     axes.set(xticks=range(len(parameters)), ylim=(0, 1.05), ylabel="kept share")
     axes.set_xticklabels(parameters, rotation=30, ha="right", fontsize=8)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shares))

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from graphws.report.theme import marker, series
+
 Spread = tuple[float, float | None]
 """A mean, and its deviation where there is one."""
 DECADE = 10.0
@@ -22,7 +24,7 @@ def sweep_curve(
     label: str,
     metric: str,
 ) -> Figure:
-    """Means with bars of one deviation; the paper's dashed, in the colour of the same model.
+    """Means with bars of one deviation; the paper's dashed and hollow, in colour and marker of the same model.
 
     Args:
         values: In words; where all are numbers they have their places on the axis, else they follow one another.
@@ -36,12 +38,15 @@ def sweep_curve(
     axes = figure.subplots()
     names = [*ours, *(name for name in paper if name not in ours)]
     for number, name in enumerate(names):
-        for found, style, title in ((ours, "-o", name), (paper, "--s", f"{name}, paper")):
+        for found, line, title in ((ours, "-", name), (paper, "--", f"{name}, paper")):
             if rows := {text: found[name][text] for text in places if text in found.get(name, {})}:
                 means = [mean for mean, _ in rows.values()]
                 bars = [deviation or 0.0 for _, deviation in rows.values()]
                 x = [places[text] for text in rows]
-                axes.errorbar(x, means, bars, fmt=style, color=f"C{number}", ms=4, lw=1.2, capsize=2, label=title)
+                axes.errorbar(
+                    x, means, bars, ls=line, marker=marker(number), mfc=series(number) if found is ours else "none",
+                    color=series(number), ms=5, lw=1.2, capsize=2, label=title,
+                )  # fmt: skip
     if _are_numbers(values):
         _logarithmic(axes, "x", list(places.values()))
         axes.set_xticks(list(places.values()), list(places))
@@ -52,7 +57,7 @@ def sweep_curve(
     axes.set(xlabel=label, ylabel=metric)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from graphws.report.actions_figures import COLOURS
 from graphws.report.figures import Rows
+from graphws.report.theme import BLUE, FAINT, LINE
 
 Array = NDArray[np.floating]
 
@@ -35,8 +36,8 @@ def draw_training(rows: Rows, half: int) -> Figure:
     figure = Figure(figsize=(10.5, 2.9), layout="constrained")
     steps = [row["step"] for row in rows]
     for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        axes.plot(steps, [row[name] for row in rows], color="#2c6fbb", lw=1.6)
-        axes.axvline(half, color="0.5", lw=1, ls="--")
+        axes.plot(steps, [row[name] for row in rows], color=BLUE, lw=1.6)
+        axes.axvline(half, color=LINE, lw=1, ls="--")
         axes.set(title=title, xlabel="step", xlim=(0, None))
         if name == "equivariance" and all(row[name] > 0 for row in rows):
             axes.set_yscale("log")
@@ -45,7 +46,7 @@ def draw_training(rows: Rows, half: int) -> Figure:
     first = figure.axes[0]
     text = "equivariance\nloss begins"
     first.annotate(text, (half, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-                   va="top", fontsize=8, color="0.35")  # fmt: skip
+                   va="top", fontsize=8, color=FAINT)  # fmt: skip
     return figure
 
 

@@ -17,6 +17,7 @@ from graphws.runtime.job import spec_of
 from graphws.runtime.request import Request, placeless
 from graphws.runtime.results import Outcome, Results
 from graphws.runtime.sweep import SweepResults
+from graphws.runtime.what_ran import duration
 from graphws.spec import Spec, dump_spec
 
 FIGURES = {
@@ -211,17 +212,6 @@ def _with_fit(facts: dict[str, str], state: dict[str, Any]) -> dict[str, str]:
     if fit is None or "time" not in facts:
         return facts
     return facts | {"time": f"fit of the zoo {duration(float(fit))}, {facts['time']}"}
-
-
-def duration(seconds: float) -> str:
-    """A time in words.
-
-    >>> duration(42.4), duration(600), duration(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
 from graphws.errors import RunError, UsageError
-from graphws.report import Link, Page, Picture, Table, html, png, sweep_curve
+from graphws.report import Link, Page, Table, drawn, html, png, sweep_curve
 from graphws.report.sweep_figure import Spread
 from graphws.reporter import Reporter
 from graphws.runtime import job
@@ -30,6 +31,7 @@ from graphws.runtime.folder import RunFolder
 from graphws.runtime.published import COLUMN, NONE, Published
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
+from graphws.runtime.what_ran import what_ran
 from graphws.spec import Spec, dump_spec, lacks_for_training, points
 from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
@@ -151,18 +153,23 @@ class SweepResults:
             found = self.values(name)
             words = [in_words(self.metric, found[end], self.unit()) for end in ends if end in found]
             parts.append(f"{name} {' to '.join(dict.fromkeys(words))}")
-        return f"Test {self.title()} for {self.label} from {ends[0]} to {ends[1]}: " + ", ".join(parts) + "."
+        said = f"Test {self.title()} for {self.label} from {ends[0]} to {ends[1]}: " + ", ".join(parts) + "."
+        return " ".join([said, *self.remarks()])
 
-    def curve(self) -> bytes:
-        """The curve as a PNG."""
+    def remarks(self) -> list[str]:
+        """At which values which models are no better than the trivial answer; a sentence a value."""
+        told = [(value_in_words(point.value), point.results.remark()) for point in self.points]
+        return [f"At {self.label} {value}: {remark[0].lower()}{remark[1:]}" for value, remark in told if remark]
+
+    def curve(self) -> Figure:
+        """The curve."""
         scale = 0.01 if self.metric == "accuracy" else self.unit()
         ours = {
             name: {text: mean_and_deviation(values) for text, values in self.values(name).items()}
             for name in self.names
         }
         label = "accuracy in %" if self.metric == "accuracy" else self.title()
-        figure = sweep_curve(self.texts, _in(ours, scale), _in(self.published, scale), self.label, f"test {label}")
-        return png(figure)
+        return sweep_curve(self.texts, _in(ours, scale), _in(self.published, scale), self.label, f"test {label}")
 
 
 def _in(curves: Mapping[str, Mapping[str, Spread]], unit: float) -> dict[str, dict[str, Spread]]:
@@ -252,22 +259,23 @@ def _record(folder: RunFolder, results: SweepResults) -> None:
 def _write(spec: Spec, folder: RunFolder, results: SweepResults) -> None:
     write_json(folder.path / "results.json", results.to_json())
     curve = results.curve()
-    write_bytes(folder.figure(FIGURE), curve)
+    picture = drawn("Means over seeds, bars their deviation" + ("; dashed: the paper's." if spec.published else "."), curve)
+    write_bytes(folder.figure(FIGURE), png(curve))
     columns, rows = results.table()
     paper = spec.published
     page = Page(
-        title=spec.title or spec.name,
+        title=spec.question(),
         lead=results.sentence(),
         results=Table(columns, rows),
-        pictures=[Picture("Means over seeds, bars their deviation; dashed: the paper's." if paper else
-                          "Means over seeds, bars their deviation.", curve)],
+        pictures=[picture],
         links=[
             Link(f"{results.label} = {value_in_words(point.value)}", f"{POINTS}/{point.folder}/report.html")
             for point in results.points
         ],
-        facts={**({} if paper is None else {COLUMN: paper.source}), **folder.versions()},
+        facts={} if paper is None else {COLUMN: paper.source},
+        ran=what_ran(spec, folder),
         spec=dump_spec(spec),
         leading=False,
         notes=spec.notes or "",
-    )  # fmt: skip
+    )
     write_text(folder.report, html(page))
