@@ -19,7 +19,7 @@ from graphws.actions.measures.categories import CATEGORIES
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.streams import OwnAction
 from graphws.graph import Monomial
-from graphws.report.theme import BLUE, FAINT, INK, LINE, RED, series, text_on
+from graphws.report.theme import BLUE, FAINT, INK, LINE, RED, lines_on, series, text_on
 
 COLOURS = {
     "self-symmetric": "#2f8f4e",
@@ -93,7 +93,7 @@ def draw_streams(owns: Sequence[OwnAction]) -> Figure:
     axes.barh(places, [own.matched / own.size for own in owns], 0.7, color=COLOURS["mirrored"], label="its own action")
     shared = [own.all_matched / own.size for own in owns]
     together, colour = "all that is written, together", COLOURS["self-symmetric"]
-    axes.barh(places, shared, 0.35, color=colour, hatch="///", edgecolor=text_on(colour), lw=0, label=together)
+    axes.barh(places, shared, 0.35, color=colour, hatch="///", edgecolor=lines_on(colour), lw=0, label=together)
     axes.plot([own.chance / own.size for own in owns], places, "|", color=INK, ms=12, label="chance")
     axes.set_yticks(places, [f"{own.parameter} {'→' if own.writes else '←'} {own.space}" for own in owns])
     axes.invert_yaxis()
@@ -143,7 +143,7 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
         left = 0.0
         for name in CATEGORIES:
             share = 100 * layer.categories[generator].get(name, 0) / max(1, layer.size)
-            style = {"color": COLOURS[name], "hatch": PATTERNS[name], "edgecolor": text_on(COLOURS[name])}
+            style = {"color": COLOURS[name], "hatch": PATTERNS[name], "edgecolor": lines_on(COLOURS[name])}
             axes.barh(row, share, left=left, height=0.7, lw=0, **style)
             if share >= 6:
                 axes.text(
@@ -158,9 +158,7 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
                 )
             left += share
         if layer.best_rival is not None:
-            axes.text(
-                101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color=FAINT
-            )
+            axes.text(101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color=FAINT)
     axes.set_yticks(range(len(hidden)), [layer.space for layer in reversed(hidden)])
     axes.set(xlim=(0, 100), xlabel=f"% of neurons under {generator}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -171,7 +169,7 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
 
 def _patch(name: str, label: str) -> Patch:
     """The colour and the hatch of a category in a legend."""
-    return Patch(facecolor=COLOURS[name], hatch=PATTERNS[name], edgecolor=text_on(COLOURS[name]), lw=0, label=label)
+    return Patch(facecolor=COLOURS[name], hatch=PATTERNS[name], edgecolor=lines_on(COLOURS[name]), lw=0, label=label)
 
 
 def filter_order(kinds: Tensor, element: Monomial) -> list[int]:
@@ -206,7 +204,7 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
         colour = COLOURS[CATEGORIES[int(kinds[neuron])]]
         pattern = PATTERNS[CATEGORIES[int(kinds[neuron])]]
         frame = Rectangle((x + 0.01, y + 0.01), 0.98, 0.98, facecolor=colour, lw=0)
-        frame.set(hatch=pattern, edgecolor=text_on(colour))
+        frame.set(hatch=pattern, edgecolor=lines_on(colour))
         axes.add_patch(frame)
         picture = _picture(weight[neuron], shape)
         axes.imshow(

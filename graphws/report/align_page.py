@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -14,13 +14,14 @@ from graphws.report.svg import drawn
 from graphws.report.theme import FAINT, GREEN, RED
 
 
-def comparison_page(found: Comparison, first: str, second: str) -> str:
+def comparison_page(found: Comparison, first: str, second: str, ran: Mapping[str, str] | None = None) -> str:
     """Two networks, as one self-contained HTML document.
 
     Args:
         found: What was found.
         first: Name of the network that was met.
         second: Name of the network that was moved.
+        ran: What ran, and on what.
     """
     before, after = found.agreement
     rows = [
@@ -42,7 +43,8 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
     changed = "not measured: there were no data" if math.isnan(found.error) else f"{found.error:.1e}"
     return html(
         Page(
-            title=f"{second} aligned with {first}",
+            title=f"Is {second} the same network as {first}, up to symmetry?",
+            ran=ran or {},
             lead=lead,
             results=Table(
                 ("parameter", "agreement before", "after"), [["all", f"{before:.3f}", f"{after:.3f}"], *rows]
@@ -58,12 +60,13 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
     )
 
 
-def merging_page(found: Merging, names: Sequence[str]) -> str:
+def merging_page(found: Merging, names: Sequence[str], ran: Mapping[str, str] | None = None) -> str:
     """Many networks, as one self-contained HTML document.
 
     Args:
         found: What was found.
         names: Of the networks.
+        ran: What ran, and on what.
     """
     record = found.alignment.record
     lead = (
@@ -85,7 +88,8 @@ def merging_page(found: Merging, names: Sequence[str]) -> str:
     picture = drawn("Mean closeness of two networks, round by round; it never falls.", draw_record(record))
     return html(
         Page(
-            title=f"{len(names)} networks aligned and merged",
+            title=f"Are {len(names)} networks one, up to symmetry?",
+            ran=ran or {},
             lead=lead,
             results=Table(("network", found.loss or "loss"), rows),
             pictures=[picture],

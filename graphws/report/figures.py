@@ -77,7 +77,8 @@ def _logarithmic(axes: Axes) -> None:
     if len(values) and values.min() > 0 and values.max() >= SPAN * values.min():
         axes.set_yscale("log")
         if values.max() < 10 * values.min():  # else a decade's ends may be all that is named
-            axes.yaxis.set_minor_formatter(ScalarFormatter())
+            for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                place(ScalarFormatter())
 
 
 def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64], classes: int, title: str) -> Figure:
@@ -197,8 +198,14 @@ def changed_pictures(
     return figure
 
 
-def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
-    """The test metric of every model: a bar at the mean over seeds, a dot for each seed."""
+def scores(values: Mapping[str, Sequence[float]], metric: str, trivial: tuple[str, float] | None = None) -> Figure:
+    """The test metric of every model: a bar at the mean over seeds, a dot for each seed.
+
+    Args:
+        values: Of each model, one a seed.
+        metric: Its name.
+        trivial: An answer that looks at no network, in words, and its score: a line across.
+    """
     figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.4), layout="constrained")
     axes = figure.subplots()
     for number, runs in enumerate(values.values()):
@@ -209,6 +216,9 @@ def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
     axes.set_xticks(range(len(values)), list(values))
     if max(map(len, values), default=0) > LONG:
         axes.set_xticks(range(len(values)), list(values), rotation=25, ha="right", rotation_mode="anchor")
+    if trivial is not None:
+        axes.axhline(trivial[1], color=INK, lw=1.2, ls="--", label=trivial[0])
+        figure.legend(frameon=False, loc="outside lower center")
     axes.margins(y=0.15)
     axes.set(ylabel=metric, title=f"test {metric}")
     axes.spines[["top", "right"]].set_visible(False)

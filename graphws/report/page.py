@@ -11,6 +11,7 @@ from typing import Literal
 from graphws.report.markup import markup
 from graphws.report.theme import page_colours
 
+
 @dataclass(frozen=True)
 class Picture:
     """A picture with a caption.

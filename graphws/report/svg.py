@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from graphws.report.page import Picture
 from graphws.report.plain_figures import settle_texts
-from graphws.report.theme import picture_colours, variables
+from graphws.report.theme import figure_colours, picture_colours
 
 MANY = 400
 """More points than that in one series are pixels: a file grows with each."""
@@ -43,7 +43,7 @@ def svg(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "graphws", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", dpi=DPI, transparent=True, metadata=nothing)
     text = buffer.getvalue().decode()
-    themed = {shade.light: f"var(--{name})" for name, shade in variables().items()} | {"#000000": "var(--ink)"}
+    themed = {shade.light: f"var(--{name})" for name, shade in figure_colours().items()} | {"#000000": "var(--ink)"}
     text = _PAINT.sub(lambda match: f"{match[1]}: {themed.get(match[2], match[2])}", text)
     start = _START.search(text)
     assert start is not None, "an SVG begins with its element"

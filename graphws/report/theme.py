@@ -9,9 +9,10 @@ dashes or hatch.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 
 class Shade(NamedTuple):
@@ -43,9 +44,9 @@ PAGE = {
 SERIES = (
     Shade("#2c6fbb", "#6aa5ec"),
     Shade("#c46210", "#f0953f"),
-    Shade("#2f8f4e", "#5fc27e"),
+    Shade("#2e8b4d", "#5fc27e"),
     Shade("#c0392b", "#f07b6c"),
-    Shade("#7a4fb5", "#b08ce6"),
+    Shade("#7b50b4", "#b08ce6"),
     Shade("#12808f", "#43bccd"),
     Shade("#8c6239", "#c49a6c"),
     Shade("#c2458f", "#ee86c0"),
@@ -58,10 +59,12 @@ DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1.5, 1, 
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo")
 """Of bars and other areas."""
 
-INK, FAINT, LINE, EDGE = (PAGE[name].light for name in ("ink", "faint", "line", "edge"))
+FIGURE = ("ink", "faint", "line", "edge")
+"""What of a page figures have as well."""
+INK, FAINT, LINE, EDGE = (PAGE[name].light for name in FIGURE)
 RED, BLUE, GREEN = SERIES[3].light, SERIES[0].light, SERIES[2].light
 ON_DARK, ON_PALE = "#ffffff", "#15202b"
-"""Texts on coloured areas, which are the same in both themes."""
+"""Texts on coloured areas; neither changes with the theme, as the areas do not."""
 
 
 def series(number: int) -> str:
@@ -84,6 +87,11 @@ def text_on(area: str) -> str:
     return ON_DARK if contrast(area, ON_DARK) >= contrast(area, ON_PALE) else ON_PALE
 
 
+def lines_on(area: str) -> str:
+    """The colour of a hatch that does not shout: half of the area's own, half of the text's on it."""
+    return to_hex([(own + other) / 2 for own, other in zip(to_rgb(area), to_rgb(text_on(area)), strict=True)])
+
+
 def contrast(first: str, second: str) -> float:
     """The contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
     low, high = sorted(_luminance(colour) for colour in (first, second))
@@ -95,14 +103,14 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def variables() -> dict[str, Shade]:
-    """Every variable of the style sheet and its colours."""
-    return PAGE | {f"series-{number}": shade for number, shade in enumerate(SERIES)}
+def figure_colours() -> dict[str, Shade]:
+    """What changes with the theme in a figure, by the names of its variables; all else is the same in both."""
+    return {name: PAGE[name] for name in FIGURE} | {f"series-{k}": shade for k, shade in enumerate(SERIES)}
 
 
 def page_colours() -> str:
     """The style sheet's variables for a page: the reader's theme, or the one that ``data-theme`` names."""
-    light, dark = (_declared(theme) for theme in ("light", "dark"))
+    light, dark = (_declared(PAGE, theme) for theme in ("light", "dark"))
     return "\n".join(
         [
             f":root {{ color-scheme: light dark; {light} }}",
@@ -116,9 +124,9 @@ def page_colours() -> str:
 
 def picture_colours() -> str:
     """The same for an SVG that stands in a page as a picture, and knows nothing of it but the theme."""
-    light, dark = (_declared(theme) for theme in ("light", "dark"))
+    light, dark = (_declared(figure_colours(), theme) for theme in ("light", "dark"))
     return f"svg {{ {light} fill: var(--ink) }} @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}"
 
 
-def _declared(theme: str) -> str:
-    return " ".join(f"--{name}: {getattr(shade, theme)};" for name, shade in variables().items())
+def _declared(colours: Mapping[str, Shade], theme: Literal["light", "dark"]) -> str:
+    return " ".join(f"--{name}: {getattr(shade, theme)};" for name, shade in colours.items())

@@ -68,8 +68,10 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
         ]
         for score in results.scores
     }
+    trivial = results.trivial
+    beside = None if trivial is None else (trivial.answer, trivial.value)
     figures = {
-        "scores": (f"{metric} on the test split; dots are seeds.", scores(values, metric)),
+        "scores": (f"{metric} on the test split; dots are seeds.", scores(values, metric, beside)),
         "curves": ("Training, one line a seed.", curves(histories, metric)),
     }
     return figures | task.figures(answers, zoo)

@@ -157,9 +157,14 @@ class SweepResults:
         return " ".join([said, *self.remarks()])
 
     def remarks(self) -> list[str]:
-        """At which values which models are no better than the trivial answer; a sentence a value."""
-        told = [(value_in_words(point.value), point.results.remark()) for point in self.points]
-        return [f"At {self.label} {value}: {remark[0].lower()}{remark[1:]}" for value, remark in told if remark]
+        """At which values which models are no better than the trivial answer; a sentence for each that is told."""
+        told: dict[str, list[str]] = {}
+        for point in self.points:
+            if remark := point.results.remark():
+                told.setdefault(remark[0].lower() + remark[1:], []).append(value_in_words(point.value))
+        where = {remark: f"{self.label} {', '.join(values)}" for remark, values in told.items()}
+        where |= {remark: "every value" for remark, values in told.items() if len(values) == len(self.points)}
+        return [f"At {place} {remark}" for remark, place in where.items()]
 
     def curve(self) -> Figure:
         """The curve."""
@@ -259,7 +264,8 @@ def _record(folder: RunFolder, results: SweepResults) -> None:
 def _write(spec: Spec, folder: RunFolder, results: SweepResults) -> None:
     write_json(folder.path / "results.json", results.to_json())
     curve = results.curve()
-    picture = drawn("Means over seeds, bars their deviation" + ("; dashed: the paper's." if spec.published else "."), curve)
+    caption = "Means over seeds, bars their deviation" + ("; dashed: the paper's." if spec.published else ".")
+    picture = drawn(caption, curve)
     write_bytes(folder.figure(FIGURE), png(curve))
     columns, rows = results.table()
     paper = spec.published

@@ -24,7 +24,6 @@ from graphws.spec.sources import PICTURE_SOURCES, DigitsSource, SourceSection
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 
-
 MOVES = {
     "mirror": "a mirror",
     "flip": "a flip",
@@ -161,7 +160,7 @@ class SymmetryExperiment(Section):
 
     def question(self) -> str:
         """What is asked of the network, for the head of a page."""
-        return f"How does {MOVES[self.group]} act inside {ROLES[self.task]} of {self.source.kind} pictures?"
+        return f"How does {MOVES[self.group]} act inside {ROLES[self.task]}?"
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Pictures are large enough for the grid, and the grid divides into patches."""
