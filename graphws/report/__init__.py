@@ -14,6 +14,7 @@ from graphws.report.figures import (
     png,
     predicted_against_true,
     scores,
+    stored,
 )
 from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
 from graphws.report.page import Link, Page, Picture, Table, html
@@ -38,5 +39,6 @@ __all__ = [
     "png",
     "predicted_against_true",
     "scores",
+    "stored",
     "sweep_curve",
 ]

@@ -28,7 +28,11 @@ def comparison_page(found: Comparison, first: str, second: str, ran: Mapping[str
         [name, f"{found.alignment.before[name]:.3f}", f"{found.alignment.after[name]:.3f}"]
         for name in found.alignment.before
     ]
-    lead = f"Aligning raises the agreement of the parameters from {before:.3f} to {after:.3f}."
+    lead = (
+        f"Aligning takes the agreement of the parameters from {before:.3f} to {after:.3f}."
+        if f"{before:.3f}" != f"{after:.3f}"
+        else f"Aligning does not raise the agreement of the parameters, which is {before:.3f}."
+    )
     pictures = []
     if found.before is not None and found.after is not None:
         lead = (
@@ -116,7 +120,7 @@ def draw_barriers(before: Barrier, after: Barrier, loss: str) -> Figure:
     """Losses along both lines, and the straight line between the ends."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(before.positions, before.losses, "o-", color=RED, ms=4, label="as they came")
+    axes.plot(before.positions, before.losses, "o-", color=RED, mfc="none", ms=8, label="as they came")
     axes.plot(after.positions, after.losses, "s-", color=GREEN, ms=4, label="aligned")
     axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color=FAINT, label="no barrier")
     axes.set(xlabel="from the first network (0) to the second (1)", ylabel=loss)

@@ -14,27 +14,34 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from graphws.report.page import INCH, Picture
 from graphws.report.plain_figures import settle_texts
 from graphws.report.theme import BLUE, INK, LINE, ON_DARK, RED, marker, series
 
 Rows = Sequence[Mapping[str, float]]
 LONG = 14
 """Letters of a model's name above which the names below an axis are turned."""
-SPAN = 3.0
-"""So many times its least value is the largest on an axis that is logarithmic."""
+DECADE = 10.0
+"""A scale is logarithmic where its values are positive and the largest is so many times the least."""
+DPI = 130
 
 
-def png(figure: Figure, dpi: int = 130) -> bytes:
+def png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as a PNG file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     settle_texts(figure)
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def stored(caption: str, content: bytes) -> Picture:
+    """A PNG that `png` made as a picture of a page."""
+    return Picture(caption, content, width=round(int.from_bytes(content[16:20], "big") / DPI * INCH))
 
 
 def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
@@ -74,11 +81,8 @@ def _logarithmic(axes: Axes) -> None:
     """A logarithmic scale where that cuts nothing off: all is positive, and spans enough to need one."""
     values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()] or [np.zeros(1)])
     values = values[np.isfinite(values)]
-    if len(values) and values.min() > 0 and values.max() >= SPAN * values.min():
+    if len(values) and values.min() > 0 and values.max() >= DECADE * values.min():
         axes.set_yscale("log")
-        if values.max() < 10 * values.min():  # else a decade's ends may be all that is named
-            for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                place(ScalarFormatter())
 
 
 def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64], classes: int, title: str) -> Figure:

@@ -25,7 +25,7 @@ def like_decoys(layers: Sequence[LayerFigures], by_outputs: Collection[str] = ()
         by_outputs: Those that outputs say how to act on, and not what they read.
     """
     told = [(x.space, list(_figures(x, x.space in by_outputs))) for x in layers if x.k_error > EXACT]
-    return [f"{space} does no better than decoys: {', '.join(figures)}." for space, figures in told if figures]
+    return [f"{space} does no better than decoys: {'; '.join(figures)}." for space, figures in told if figures]
 
 
 def _figures(layer: LayerFigures, backward: bool) -> Iterator[str]:
@@ -33,9 +33,9 @@ def _figures(layer: LayerFigures, backward: bool) -> Iterator[str]:
     if rival is not None:
         error = layer.weight_error if rival.weights else layer.k_error
         if error >= rival.k_error:
-            yield f"its K-error is {error:.3g}, that of one {rival.k_error:.3g}"
+            yield f"K-error {error:.3g} beside {rival.k_error:.3g}"
     if evidence is not None and evidence.decoys and evidence.error >= evidence.least:
         what = "writes" if backward else "reads"
-        yield f"in weights {evidence.error:.2f}, {evidence.least:.2f} when what it {what} is relabelled"
+        yield f"error in weights {evidence.error:.2f} beside {evidence.least:.2f} with what it {what} relabelled"
     if rival is not None and layer.kinds and layer.carried <= rival.carried:
-        yield f"what it matches carries {layer.carried:.0%}, under one {rival.carried:.0%}"
+        yield f"carried {layer.carried:.0%} beside {rival.carried:.0%}"

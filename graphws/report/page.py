@@ -11,6 +11,9 @@ from typing import Literal
 from graphws.report.markup import markup
 from graphws.report.theme import page_colours
 
+INCH = 96
+"""CSS pixels of an inch, at which the texts of a figure have the size that they were drawn with."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -120,11 +123,11 @@ def facts_html(facts: Mapping[str, str]) -> str:
     return table_html(Table(("", ""), list(facts.items())))
 
 
-def fold_html(ran: Mapping[str, str], spec: str = "") -> str:
-    """What ran, and on what, for those who want to know; nothing where nothing is known."""
-    if not ran and not spec:
+def fold_html(ran: Mapping[str, str], text: str = "") -> str:
+    """What ran, and on what, for those who want to know, with a spec or a command; nothing where nothing is known."""
+    if not ran and not text:
         return ""
-    parts = [facts_html(ran) if ran else "", f"<pre>{markup(spec)}</pre>" if spec else ""]
+    parts = [facts_html(ran) if ran else "", f"<pre>{markup(text)}</pre>" if text else ""]
     return f"<details><summary>What ran, and on what</summary>{''.join(parts)}</details>"
 
 

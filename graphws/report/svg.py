@@ -16,15 +16,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from graphws.report.page import Picture
+from graphws.report.page import INCH, Picture
 from graphws.report.plain_figures import settle_texts
 from graphws.report.theme import figure_colours, picture_colours
 
 MANY = 400
 """More points than that in one series are pixels: a file grows with each."""
 DPI = 150
-INCH = 96
-"""CSS pixels of an inch, at which the texts of a figure have the size that they were drawn with."""
 _PAINT = re.compile(r"\b(fill|stroke|stop-color): (#[0-9a-f]{6})\b")
 _START = re.compile(r"<svg\b[^>]*>")
 

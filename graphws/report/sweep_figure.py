@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from graphws.report.figures import DECADE
 from graphws.report.theme import marker, series
 
 Spread = tuple[float, float | None]
 """A mean, and its deviation where there is one."""
-DECADE = 10.0
-"""A scale is logarithmic where its values are positive and the largest is so many times the least."""
 
 
 def sweep_curve(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphws.errors import RunError, UsageError
-from graphws.report import Picture, Table
+from graphws.report import Picture, Table, stored
 from graphws.report.results_page import Entry
 from graphws.runtime.files import brief, checksum, make_folder, read_json, write_bytes, write_json, write_text
 from graphws.runtime.folder import FORMAT, RunFolder
@@ -68,7 +68,7 @@ def entry_of(folder: RunFolder, page: Path | None, experiment: Reader) -> Entry:
     columns, rows = results.table()
     request = Request.from_json(state.get("request"))
     return Entry(
-        title=spec.title or spec.name,
+        title=spec.question(),
         changes=_changes(spec, request),
         notes=_notes(spec, folder),
         lead=results.sentence(),
@@ -236,13 +236,13 @@ def _pictures(folder: RunFolder, page: Path | None) -> list[tuple[str, Picture]]
         if _has(folder, name):
             path, content = folder.figure(name), folder.figure(name).read_bytes()
             if page is None:
-                found.append(("", Picture(caption, content)))
+                found.append(("", stored(caption, content)))
                 continue
             beside = page.resolve().parent
             if not path.resolve().is_relative_to(beside):
                 path = make_folder(beside / f"{page.stem}-figures") / f"{folder.path.resolve().name}-{name}.png"
                 write_bytes(path, content)
-            found.append((Path(os.path.relpath(path.resolve(), beside)).as_posix(), Picture(caption, content)))
+            found.append((Path(os.path.relpath(path.resolve(), beside)).as_posix(), stored(caption, content)))
     return found
 
 
