@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,9 +12,10 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangl
 from matplotlib.path import Path
 
 from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, radius
+from graphws.report.theme import PAGE
 
-COLOURS = {"set": "#4C78A8", "nested": "#72B7B2", "free": "#E9C46A"}
-INK, PALE, LINE, FRAME, EDGE = "#1b1f24", "#5c6672", "#7b8794", "#f3f6f9", "#d0d7de"
+COLOURS = {kind: PAGE[kind].light for kind in ("set", "nested", "free")}
+INK, PALE, LINE, FRAME, EDGE = (PAGE[name].light for name in ("ink", "faint", "line", "frame", "edge"))
 POINTS = 72.0
 SCALE = 0.78
 """Points of the scene to points of the paper."""
@@ -128,7 +130,10 @@ def _rail(ax: Axes, data: Data, rail: Rail) -> None:
 def _disc(ax: Axes, scene: Scene, box: Box) -> None:
     k = int(box.anchor[1:])
     space, r = scene.data["spaces"][k], box.width / 2
-    ax.add_patch(Circle((box.x, box.y), r, facecolor=COLOURS[space["kind"]], edgecolor="white", lw=1.2, zorder=5))
+    outline: dict[str, Any] = (
+        {"edgecolor": INK, "ls": (0, (2, 2))} if space["kind"] == "free" else {"edgecolor": "white"}
+    )
+    ax.add_patch(Circle((box.x, box.y), r, facecolor=COLOURS[space["kind"]], lw=1.2, zorder=5, **outline))
     if space["kind"] == "nested":
         ax.add_patch(Circle((box.x, box.y), r - 3, fill=False, edgecolor="white", lw=0.8, zorder=5))
     _text(ax, box.x, box.y + 3.6, _size(scene.data, k), 7.4, INK if space["kind"] != "set" else "white", bold=True)
