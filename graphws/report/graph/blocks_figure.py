@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
-from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, radius
+from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, card_text, radius
 from graphws.report.theme import PAGE
 
 COLOURS = {kind: PAGE[kind].light for kind in ("set", "nested", "free")}
@@ -151,11 +151,7 @@ def _card(ax: Axes, scene: Scene, box: Box) -> None:
     for d in (8, 4, 0) if block["stack"] else (0,):
         _rounded(ax, x + d, y - d, box.width, box.height, "white", LINE, 5 - d / 100)
     _text(ax, box.x, y + 17, block["label"], 8.2, INK, bold=True)
-    lines = (
-        [f"{len(block['children'])} equal blocks", f"{_compact(block['numel'])} numbers"]
-        if block["stack"]
-        else [f"{block['spaces']} spaces, {block['tensors']} tensors"]
-    )
+    lines = [card_text(block), *([f"{_compact(block['numel'])} numbers"] if block["stack"] else [])]
     for k, line in enumerate(lines):
         _text(ax, box.x, y + 31 + 13 * k, line, 7.2, PALE)
     dots = block["dots"][:12]
