@@ -13,11 +13,11 @@ from graphws.report.figures import (
     curves,
     png,
     predicted_against_true,
-    scores,
     stored,
 )
 from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
 from graphws.report.page import Link, Page, Picture, Table, html
+from graphws.report.score_bars import scores
 from graphws.report.svg import drawn
 from graphws.report.sweep_figure import sweep_curve
 

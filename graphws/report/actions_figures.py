@@ -19,6 +19,7 @@ from graphws.actions.measures.categories import CATEGORIES
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.streams import OwnAction
 from graphws.graph import Monomial
+from graphws.report.names import wrapped
 from graphws.report.theme import BLUE, FAINT, INK, LINE, RED, lines_on, series, text_on
 
 COLOURS = {
@@ -68,7 +69,7 @@ def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -
     else:
         axes.set_ylim(0, None)
     longest = max((len(layer.space) for layer in layers), default=0)
-    axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    axes.set_xticks(range(len(layers)), [wrapped(layer.space, 24) for layer in layers])
     if longest > LONG:
         axes.tick_params(axis="x", labelrotation=20, labelsize=8)
     axes.set_xlim(-0.5, len(layers) - 0.5)
@@ -95,7 +96,7 @@ def draw_streams(owns: Sequence[OwnAction]) -> Figure:
     together, colour = "all that is written, together", COLOURS["self-symmetric"]
     axes.barh(places, shared, 0.35, color=colour, hatch="///", edgecolor=lines_on(colour), lw=0, label=together)
     axes.plot([own.chance / own.size for own in owns], places, "|", color=INK, ms=12, label="chance")
-    axes.set_yticks(places, [f"{own.parameter} {'→' if own.writes else '←'} {own.space}" for own in owns])
+    axes.set_yticks(places, [wrapped(f"{own.parameter} {'→' if own.writes else '←'} {own.space}", 40) for own in owns])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="share matched", title="Each weight on a shared space, by itself")
     axes.spines[["top", "right"]].set_visible(False)
@@ -159,7 +160,7 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
             left += share
         if layer.best_rival is not None:
             axes.text(101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color=FAINT)
-    axes.set_yticks(range(len(hidden)), [layer.space for layer in reversed(hidden)])
+    axes.set_yticks(range(len(hidden)), [wrapped(layer.space, 24) for layer in reversed(hidden)])
     axes.set(xlim=(0, 100), xlabel=f"% of neurons under {generator}")
     axes.spines[["top", "right"]].set_visible(False)
     handles = [_patch(name, name) for name in CATEGORIES]

@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphws.report.names import wrapped
 from graphws.report.theme import LINE
 
 
@@ -33,6 +34,6 @@ def embeddings_by_target(
         for column, (model, (points, which)) in enumerate(planes.items()):
             axes = panels[row][column]
             axes.scatter(*points.T, c=values[which], s=9, cmap="viridis", norm=norm, linewidths=0.4, edgecolors=LINE)
-            axes.set(xticks=[], yticks=[], title=model if row == 0 else "")
+            axes.set(xticks=[], yticks=[], title=wrapped(model) if row == 0 else "")
         figure.colorbar(ScalarMappable(norm, "viridis"), ax=list(panels[row]), label=name, shrink=0.85)
     return figure

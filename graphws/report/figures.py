@@ -18,13 +18,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from graphws.report.names import legend_below, wrapped
 from graphws.report.page import INCH, Picture
 from graphws.report.plain_figures import settle_texts
 from graphws.report.theme import BLUE, INK, LINE, ON_DARK, RED, marker, series
 
 Rows = Sequence[Mapping[str, float]]
-LONG = 14
-"""Letters of a model's name above which the names below an axis are turned."""
 DECADE = 10.0
 """A scale is logarithmic where its values are positive and the largest is so many times the least."""
 DPI = 130
@@ -72,8 +71,7 @@ def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if histories:
-        figure.legend(*score.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3)
+    legend_below(figure, score)
     return figure
 
 
@@ -101,7 +99,7 @@ def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64],
             text = f"{share[row, column] * 100:.0f}"
             axes.text(column, row, text, ha="center", va="center", size=7, color=ON_DARK if dark else INK)
         axes.set(xticks=range(classes), yticks=range(classes))
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=wrapped(title, 36))
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     return figure
 
@@ -128,7 +126,7 @@ def predicted_against_true(
             axes.plot([low, high], [low, high], color=LINE, lw=1)
             axes.plot(targets[:, row], values[:, row], ".", ms=3, alpha=0.6, color=series(column))
             _fit(axes, targets[:, row], values[:, row], low, high)
-            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=model)
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=wrapped(model))
             axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -199,31 +197,4 @@ def changed_pictures(
         for picture, axes in zip(pictures, half.subplots(1, len(before), squeeze=False).flat, strict=True):
             axes.set_axis_off()
             axes.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
-    return figure
-
-
-def scores(values: Mapping[str, Sequence[float]], metric: str, trivial: tuple[str, float] | None = None) -> Figure:
-    """The test metric of every model: a bar at the mean over seeds, a dot for each seed.
-
-    Args:
-        values: Of each model, one a seed.
-        metric: Its name.
-        trivial: An answer that looks at no network, in words, and its score: a line across.
-    """
-    figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.4), layout="constrained")
-    axes = figure.subplots()
-    for number, runs in enumerate(values.values()):
-        mean, top = float(np.mean(runs)), float(max(0.0, *runs))
-        axes.bar(number, mean, color=series(number), alpha=0.75, width=0.6)
-        axes.plot([number] * len(runs), runs, ".", color=INK, ms=5)
-        axes.annotate(f"{mean:.3g}", (number, top), ha="center", va="bottom", xytext=(0, 5), textcoords="offset points")
-    axes.set_xticks(range(len(values)), list(values))
-    if max(map(len, values), default=0) > LONG:
-        axes.set_xticks(range(len(values)), list(values), rotation=25, ha="right", rotation_mode="anchor")
-    if trivial is not None:
-        axes.axhline(trivial[1], color=INK, lw=1.2, ls="--", label=trivial[0])
-        figure.legend(frameon=False, loc="outside lower center")
-    axes.margins(y=0.15)
-    axes.set(ylabel=metric, title=f"test {metric}")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure

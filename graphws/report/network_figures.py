@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphws.report.names import legend_below, wrapped
 from graphws.report.theme import INK, LINE, hatch, lines_on, series
 
 
@@ -44,7 +45,7 @@ def before_and_after(before: NDArray[np.floating], after: Mapping[str, NDArray[n
     for number, (axes, model) in enumerate(zip(panels, after, strict=True)):
         axes.plot([low, high], [low, high], color=LINE, lw=1)
         axes.plot(before, after[model], ".", ms=4, alpha=0.6, color=series(number))
-        axes.set(xlabel=f"{metric} before", ylabel=f"{metric} after", title=model)
+        axes.set(xlabel=f"{metric} before", ylabel=f"{metric} after", title=wrapped(model))
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -66,7 +67,7 @@ def kept_shares(shares: Mapping[str, NDArray[np.floating]], parameters: Sequence
         style = {"color": series(number), "hatch": hatch(number), "edgecolor": lines_on(series(number)), "ecolor": INK}
         axes.bar(places, mean, width, yerr=bars, lw=0, alpha=0.85, label=model, **style)
     axes.set(xticks=range(len(parameters)), ylim=(0, 1.05), ylabel="kept share")
-    axes.set_xticklabels(parameters, rotation=30, ha="right", fontsize=8)
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(shares))
+    axes.set_xticklabels([wrapped(name, 24) for name in parameters], rotation=30, ha="right", fontsize=8)
+    legend_below(figure, axes)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

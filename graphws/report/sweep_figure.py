@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from graphws.report.figures import DECADE
+from graphws.report.names import legend_below
 from graphws.report.theme import marker, series
 
 Spread = tuple[float, float | None]
@@ -56,7 +57,7 @@ def sweep_curve(
     axes.set(xlabel=label, ylabel=metric)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
+    legend_below(figure, axes)
     return figure
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from tests.report.browser import OPTIONS, browser
 
 PATIENCE = 60.0
@@ -117,3 +120,75 @@ class Photographer:
         """A PNG of the page, all of it or what is in the window."""
         found = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         to.write_bytes(base64.b64decode(found["data"]))
+
+
+_FAULTS = """
+(() => {
+  const faults = [], wide = document.scrollingElement.scrollWidth;
+  document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
+  if (innerWidth !== WIDTH) faults.push(`laid out for ${innerWidth} pixels, not ${WIDTH}`);
+  if (wide > innerWidth) faults.push(`${wide} pixels wide in a window of ${innerWidth}`);
+  const words = (node) => node.textContent.trim().replace(/\\s+/g, " ").slice(0, 40);
+  const around = (node, found) => {
+    for (let at = node; at; at = at.parentElement) if (found(at)) return at;
+    return null;
+  };
+  const style = (node) => getComputedStyle(node);
+  const bright = (colour) => {
+    const [r, g, b] = colour.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const opaque = (node) => { const c = numbers(style(node).backgroundColor); return c.length < 4 || c[3] > 0.99; };
+  for (const node of document.body.querySelectorAll("*")) {
+    if (node.closest("svg") || ["SCRIPT", "STYLE"].includes(node.tagName) || !node.getClientRects().length) continue;
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own) continue;
+    const look = style(node), box = node.getBoundingClientRect();
+    const scrolls = around(node, (at) => ["auto", "scroll"].includes(style(at).overflowX));
+    if (box.right > innerWidth + 1 && !scrolls) faults.push(`sticks out: ${words(node)}`);
+    const hides = around(node, (at) => ["hidden", "clip"].includes(style(at).overflowX) && at.tagName !== "BODY");
+    if (hides && !scrolls && style(hides).textOverflow !== "ellipsis" && hides.scrollWidth > hides.clientWidth + 1)
+      faults.push(`cut off: ${words(node)}`);
+    const ground = around(node, opaque), text = bright(numbers(look.color));
+    const under = ground ? bright(numbers(style(ground).backgroundColor)) : 1;
+    const contrast = (Math.max(text, under) + 0.05) / (Math.min(text, under) + 0.05);
+    if (contrast < 4.5) faults.push(`contrast ${contrast.toFixed(1)}: ${words(node)}`);
+  }
+  for (const image of document.images) {
+    const meant = parseFloat(style(image).getPropertyValue("--width")) || 0;
+    if (!image.naturalWidth) faults.push(`no picture: ${image.alt.slice(0, 40)}`);
+    else if (image.getBoundingClientRect().width < 0.7 * Math.min(meant, 960))
+      faults.push(`too small to read: ${image.alt.slice(0, 40)}`);
+  }
+  for (const picture of document.querySelectorAll("body svg")) {
+    const frame = picture.getBoundingClientRect();
+    for (const text of picture.querySelectorAll("text")) {
+      const box = text.getBoundingClientRect();
+      const beside = box.left < frame.left - 1 || box.right > frame.right + 1;
+      if (beside || box.top < frame.top - 1 || box.bottom > frame.bottom + 1)
+        faults.push(`outside the picture: ${words(text)}`);
+    }
+  }
+  return [...new Set(faults)];
+})()
+"""
+
+
+def faults(browser: Photographer, page: Path, view: View, to: Path, state: str = "") -> list[str]:
+    """Opens a page, photographs it and says what is wrong with it there, folds open.
+
+    A page is wrong where it is wider than the window, a text sticks out, is cut off or has a contrast below 4.5, a
+    picture is missing or is shrunk beyond reading, a text of a drawing is outside of it, or the photograph is not as
+    dark or as light as the theme.
+    """
+    browser.open(page, view, state)
+    found = list(browser.ask(_FAULTS.replace("WIDTH", str(view.width))))
+    browser.photograph(to)
+    with Image.open(to) as picture:
+        light = np.asarray(picture.convert("L")).mean()
+        if picture.width != view.width:
+            found.append(f"a photograph of {picture.width} pixels, not {view.width}")
+    if (light > 128) != (view.theme == "light"):
+        found.append(f"a brightness of {light:.0f} in the {view.theme} theme")
+    return found
