@@ -169,7 +169,7 @@ def test_many_networks_come_to_the_order_of_the_first(files: Path) -> None:
     assert figures["mean_after"] == pytest.approx(figures["each"][0], rel=1e-4)
     assert figures["mean_before"] > 2 * figures["mean_after"]
     assert "all compute what they did: outputs changed by at most " in result.stdout
-    assert "<h1>3 networks aligned and merged</h1>" in (files / "r.html").read_text()
+    assert "<h1>Are 3 networks one, up to symmetry?</h1>" in (files / "r.html").read_text()
 
 
 def test_many_networks_without_data(files: Path) -> None:
