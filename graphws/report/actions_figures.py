@@ -65,9 +65,11 @@ def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -
     if floor:
         axes.set_yscale("log")
         axes.axhline(floor, color=LINE, lw=0.8, ls=":")
+        largest = max(floor, *(mark.error for _, mark in marks))
+        axes.set_ylim(0.7 * floor, largest * max(2.0, (largest / floor) ** 0.12))
         axes.text(-0.02, floor, "0", transform=axes.get_yaxis_transform(), ha="right", va="center")
     else:
-        axes.set_ylim(0, None)
+        axes.set_ylim(0, 1.12 * max((mark.error for _, mark in marks), default=1.0))
     longest = max((len(layer.space) for layer in layers), default=0)
     axes.set_xticks(range(len(layers)), [wrapped(layer.space, 24) for layer in layers])
     if longest > LONG:

@@ -137,7 +137,7 @@ def draw_record(record: Sequence[float]) -> Figure:
     axes = figure.subplots()
     axes.plot(range(len(record)), record, "o-", color=GREEN, ms=4)
     axes.set(xlabel="round", ylabel="mean closeness of two")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -50,7 +50,7 @@ def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
         histories: For each model, one list of epochs for each seed.
         metric: The validation metric by which models are chosen.
     """
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
     loss, score = figure.subplots(1, 2)
     for number, (name, runs) in enumerate(histories.items()):
         for seed, rows in enumerate(runs):
@@ -70,7 +70,7 @@ def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
     for axes in (loss, score):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend_below(figure, score)
     return figure
 

@@ -19,10 +19,14 @@ def picture_rows(rows: Mapping[str, NDArray[np.floating]]) -> Figure:
         rows: By title (count, rows, columns, channels), of 1 or 3 channels; what leaves [0, 1] is cut.
     """
     count = max(len(pictures) for pictures in rows.values())
-    figure = Figure(figsize=(0.8 * count + 1.4, 0.85 * len(rows) + 0.2), layout="constrained")
+    figure = Figure(figsize=(0.8 * count + 0.2, 0.95 * len(rows) + 0.3), layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False)
     for line, (title, pictures) in zip(panels, rows.items(), strict=True):
-        line[0].set_title(title, loc="left", fontsize=8, pad=2)
+        shown = wrapped(title, int(figure.get_figwidth() / 0.085))
+        for axes in line:  # a title as wide as all of them would widen the first column
+            axes.set_title("\n".join(" " for _ in shown.split("\n")), fontsize=8, pad=2)
+        over = line[0].annotate(shown, (0, 1), (0, 2), xycoords="axes fraction", textcoords="offset points", fontsize=8)
+        over.set_in_layout(False)
         for k, axes in enumerate(line):
             axes.set_axis_off()
             if k < len(pictures):

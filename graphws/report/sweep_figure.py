@@ -34,7 +34,7 @@ def sweep_curve(
         metric: Of the other axis.
     """
     places = _places(values)
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     axes = figure.subplots()
     names = [*ours, *(name for name in paper if name not in ours)]
     for number, name in enumerate(names):

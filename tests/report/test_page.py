@@ -149,7 +149,7 @@ def test_pictures_stand_over_what_became_of_them() -> None:
 
 def test_scores_of_models_with_long_names_lie_and_a_line_says_what_no_model_reaches() -> None:
     names = ["a", "a model of a name that needs several lines, as it is long"]
-    figure = scores(dict.fromkeys(names, [0.5, 0.7]), "accuracy", ("always naming the commonest class", 0.4))
+    figure = scores({name: [0.5, 0.7] for name in names}, "accuracy", ("always naming the commonest class", 0.4))
     axes = figure.axes[0]
     assert [round(bar.get_width(), 6) for bar in axes.patches] == [0.6, 0.6]
     assert [text.get_text().replace("\n", " ") for text in axes.get_yticklabels()] == names
