@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -146,7 +146,11 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
         left = 0.0
         for name in CATEGORIES:
             share = 100 * layer.categories[generator].get(name, 0) / max(1, layer.size)
-            style = {"color": COLOURS[name], "hatch": PATTERNS[name], "edgecolor": lines_on(COLOURS[name])}
+            style: dict[str, Any] = {
+                "color": COLOURS[name],
+                "hatch": PATTERNS[name],
+                "edgecolor": lines_on(COLOURS[name]),
+            }
             axes.barh(row, share, left=left, height=0.7, lw=0, **style)
             if share >= 6:
                 axes.text(

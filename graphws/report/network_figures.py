@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -68,7 +69,12 @@ def kept_shares(shares: Mapping[str, NDArray[np.floating]], parameters: Sequence
         places = np.arange(len(parameters)) + (number - (len(shares) - 1) / 2) * width
         mean, spread = values.mean(0), values.std(0)
         bars = np.minimum(spread, mean), np.minimum(spread, 1 - mean)  # no share is below 0 or above 1
-        style = {"color": series(number), "hatch": hatch(number), "edgecolor": lines_on(series(number)), "ecolor": INK}
+        style: dict[str, Any] = {
+            "color": series(number),
+            "hatch": hatch(number),
+            "edgecolor": lines_on(series(number)),
+            "ecolor": INK,
+        }
         axes.bar(places, mean, width, yerr=bars, lw=0, alpha=0.85, label=model, **style)
     axes.set(xticks=range(len(parameters)), ylim=(0, 1.05), ylabel="kept share")
     axes.set_xticklabels([wrapped(name, 24) for name in parameters], rotation=30, ha="right", fontsize=8)

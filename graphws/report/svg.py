@@ -11,6 +11,7 @@ import io
 import re
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -30,9 +31,9 @@ _START = re.compile(r"<svg\b[^>]*>")
 def svg(figure: Figure) -> str:
     """The figure as one SVG document; the same figure gives the same text."""
     for artist in figure.findobj():
-        if isinstance(artist, Line2D) and artist.get_linestyle() == "None" and len(artist.get_xydata()) > MANY:
+        if isinstance(artist, Line2D) and artist.get_linestyle() == "None" and np.shape(artist.get_xydata())[0] > MANY:
             artist.set_rasterized(True)
-        if isinstance(artist, PathCollection) and len(artist.get_offsets()) > MANY:
+        if isinstance(artist, PathCollection) and np.shape(artist.get_offsets())[0] > MANY:
             artist.set_rasterized(True)
     buffer = io.BytesIO()
     FigureCanvasSVG(figure)

@@ -89,7 +89,8 @@ def text_on(area: str) -> str:
 
 def lines_on(area: str) -> str:
     """The colour of a hatch that does not shout: half of the area's own, half of the text's on it."""
-    return to_hex([(own + other) / 2 for own, other in zip(to_rgb(area), to_rgb(text_on(area)), strict=True)])
+    red, green, blue = ((own + other) / 2 for own, other in zip(to_rgb(area), to_rgb(text_on(area)), strict=True))
+    return to_hex((red, green, blue))
 
 
 def contrast(first: str, second: str) -> float:
