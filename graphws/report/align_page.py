@@ -28,11 +28,7 @@ def comparison_page(found: Comparison, first: str, second: str, ran: Mapping[str
         [name, f"{found.alignment.before[name]:.3f}", f"{found.alignment.after[name]:.3f}"]
         for name in found.alignment.before
     ]
-    lead = (
-        f"Aligning takes the agreement of the parameters from {before:.3f} to {after:.3f}."
-        if f"{before:.3f}" != f"{after:.3f}"
-        else f"Aligning does not raise the agreement of the parameters, which is {before:.3f}."
-    )
+    lead = agreement_in_words(before, after)
     pictures = []
     if found.before is not None and found.after is not None:
         lead = (
@@ -100,6 +96,15 @@ def merging_page(found: Merging, names: Sequence[str], ran: Mapping[str, str] | 
             facts=facts,
         )
     )
+
+
+def agreement_in_words(before: float, after: float) -> str:
+    """What aligning did to the agreement of the parameters, in a sentence; to three decimals, as tables have it."""
+    start, end = f"{before:.3f}", f"{after:.3f}"
+    if start == end:
+        return f"Aligning leaves the agreement of the parameters at {end}."
+    word = "raises" if after > before else "lowers"
+    return f"Aligning {word} the agreement of the parameters from {start} to {end}."
 
 
 def _tried(found: Comparison | Merging, where: str) -> dict[str, str]:
