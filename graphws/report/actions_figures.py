@@ -31,7 +31,7 @@ COLOURS = {
     "none": "#b9c0c7",
 }
 """One colour a category, as in paper I's figure 2."""
-PATTERNS = dict(zip(COLOURS, ("", "....", "////", "xxxx", "++++", "\\\\\\\\"), strict=True))
+PATTERNS = dict(zip(COLOURS, ("", "..", "//", "xx", "++", "\\\\"), strict=True))
 """And one hatch, for those who do not tell the colours apart."""
 ROUNDING = 1e-12
 """An error that counts as 0 in figures."""
@@ -209,7 +209,7 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
     for place, neuron in enumerate(order):
         x, y = place % columns, rows - 1 - place // columns
         colour = COLOURS[CATEGORIES[int(kinds[neuron])]]
-        pattern = PATTERNS[CATEGORIES[int(kinds[neuron])]]
+        pattern = 2 * PATTERNS[CATEGORIES[int(kinds[neuron])]]  # frames are narrow
         frame = Rectangle((x + 0.01, y + 0.01), 0.98, 0.98, facecolor=colour, lw=0)
         frame.set(hatch=pattern, edgecolor=lines_on(colour))
         axes.add_patch(frame)

@@ -31,7 +31,7 @@ PAGE = {
     "line": Shade("#7b8794", "#7d8b99"),
     "frame": Shade("#f3f6f9", "#171e26"),
     "odd": Shade("#fefefe", "#10161c"),
-    "card": Shade("#fdfdfd", "#e8ebee"),
+    "card": Shade("#ffffff", "#ffffff"),
     "link": Shade("#0a5ec4", "#6cb0ff"),
     "on": Shade("#d1495b", "#ff8fa0"),
     "good": Shade("#1a7f4b", "#57c785"),
@@ -56,7 +56,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "p", ">")
 """Of series; their number and that of the colours have no common divisor, so that pairs return late."""
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1.5, 1, 1.5, 1, 1.5)))
 """Of lines without markers."""
-HATCHES = ("", "///", "...", "\\\\\\", "xx", "++", "oo")
+HATCHES = ("", "//", "..", "\\\\", "xx", "++", "oo")
 """Of bars and other areas."""
 
 FIGURE = ("ink", "faint", "line", "edge")
