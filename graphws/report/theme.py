@@ -3,8 +3,8 @@
 A page follows what its reader prefers (``prefers-color-scheme``); the page of a graph has a button besides, which sets
 ``data-theme``.  A figure is drawn in the light colours; as a picture of a page its colours become the variables of the
 same names (`graphws.report.svg`), so that it follows, too.  Every colour of a series has a contrast of 3 or more with
-the paper of its theme, and texts one of 4.5 (WCAG 2.2, 1.4.11 and 1.4.3).  Series differ in shape as well: marker,
-dashes or hatch.
+the paper of its theme, and texts one of 4.5 (WCAG 2.2, 1.4.11 and 1.4.3).  Series differ in shape as well: marker
+or hatch.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ SERIES = (
 """Colours of models, seeds and other series, in order; after the last the first comes again."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "p", ">")
 """Of series; their number and that of the colours have no common divisor, so that pairs return late."""
-DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1.5, 1, 1.5, 1, 1.5)))
-"""Of lines without markers."""
 HATCHES = ("", "//", "..", "\\\\", "xx", "++", "oo")
 """Of bars and other areas."""
 
