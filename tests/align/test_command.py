@@ -188,7 +188,8 @@ def test_the_report_leads_with_the_barrier(files: Path) -> None:
                  "--data", files / "data.safetensors", "--report", page, "--overwrite")  # fmt: skip
     assert result.exit_code == 0, result.stderr
     text = page.read_text()
-    assert text.index("<h1>Is b.safetensors the same network as a.safetensors, up to symmetry?</h1>") < text.index("The barrier between both")
+    asked = "<h1>Is b.safetensors the same network as a.safetensors, up to symmetry?</h1>"
+    assert text.index(asked) < text.index("The barrier between both")
     assert text.count("<img ") == 1
     result = run(
         "align",
