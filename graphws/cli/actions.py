@@ -12,6 +12,7 @@ from graphws.cli.actions_unknown import search_unknown
 from graphws.cli.arguments import read_shape
 from graphws.cli.console import Bars, output, table
 from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, write_figures
+from graphws.cli.ran import what_ran
 from graphws.errors import DataError, UsageError
 
 UNKNOWN = "unknown"
@@ -160,7 +161,7 @@ def _write(
     if neurons is not None:
         write_bytes(neurons, neuron_file(result.to_networkx(), neurons.suffix))
     if report is not None:
-        write_bytes(report, actions_page(result, shape, source, rates).encode())
+        write_bytes(report, actions_page(result, shape, source, rates, what_ran()).encode())
 
 
 def _name_files(as_json: str | None, neurons: Path | None, report: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphws.cli.console import output, table
 from graphws.cli.destinations import check_files, check_folder, name_files, write_figures
+from graphws.cli.ran import what_ran
 from graphws.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def show_comparison(found: Comparison, first: Weights, names: Sequence[str], fil
     if files.merge is not None:
         assert found.merged is not None
         _save(found.merged.to(dtype=first.dtype), files.merge)
-    _write(found.to_dict(), files, lambda: comparison_page(found, names[0], names[1]))
+    _write(found.to_dict(), files, lambda: comparison_page(found, names[0], names[1], what_ran()))
     console = output(files.json)
     rows = [
         [name, f"{found.alignment.before[name]:.3f}", f"{found.alignment.after[name]:.3f}"]
@@ -99,7 +100,7 @@ def show_merging(found: Merging, first: Weights, names: Sequence[str], files: Fi
             _save(aligned, files.out / f"{Path(name).stem}.safetensors")
     if files.merge is not None:
         _save(found.merged.to(dtype=first.dtype), files.merge)
-    _write(found.to_dict(), files, lambda: merging_page(found, names))
+    _write(found.to_dict(), files, lambda: merging_page(found, names, what_ran()))
     console, record = output(files.json), found.alignment.record
     console.print(f"mean closeness of two networks: {record[0]:.4g} at the start, {record[-1]:.4g} after "
                   f"{len(record) - 1} round{'' if len(record) == 2 else 's'}", markup=False)  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 from graphws.cli.console import Bars, output
 from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, output_option, write_figures
 from graphws.cli.network_figures import conversion_figures
-from graphws.cli.picturing import FigureOption, check_figure, write_figure
+from graphws.cli.picturing import FigureOption, check_figure, model_name, write_figure
 from graphws.cli.wording import in_options
 
 InputsOption = Annotated[
@@ -89,7 +89,7 @@ def convert_command(
     if out is not None:
         save_network(found, out)
     if figure is not None:
-        write_figure(found, figure, source.name)
+        write_figure(found, figure, model_name(source))
     write_figures(conversion_figures(found), as_json)
     if why is not None:
         space = graph.space(why)

@@ -10,7 +10,7 @@ import typer
 from graphws.cli.console import Bars, output, table
 from graphws.cli.destinations import JsonOption, OverwriteOption, check_files, name_files, write_figures
 from graphws.cli.network_figures import conversion_figures
-from graphws.cli.picturing import FigureOption, check_figure, write_figure
+from graphws.cli.picturing import FigureOption, check_figure, model_name, write_figure
 
 EFFORT = 1e8
 """Numbers that the gate may make when a converted network is looked at: a second or so."""
@@ -38,7 +38,7 @@ def inspect_command(
     found = load_graph_file(path, activation=activation, omega=omega, effort=EFFORT, reporter=Bars())
     console = output(as_json)
     if figure is not None:
-        write_figure(found, figure, path.name)
+        write_figure(found, figure, model_name(path))
     write_figures(conversion_figures(found), as_json)
     summary = summary_table(found.graph)
     spaces = [

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".onnx", ".json", ".ts")
+"""Endings of files that hold networks and graphs."""
+
 if TYPE_CHECKING:
     from graphws.checkpoints.conversion import Conversion
 
@@ -21,6 +24,21 @@ def check_figure(path: Path) -> None:
     from graphws.report.graph.formats import check_picture_name
 
     check_picture_name(path)
+
+
+GENERAL = ("model", "pytorch_model", "network", "weights", "checkpoint", "adapter_model", "state_dict", "graph")
+"""Names of files that say nothing of the model in them; its folder's name does."""
+
+
+def model_name(path: Path) -> str:
+    """What the model in a file or folder is called.
+
+    >>> model_name(Path("/nets/resnet18.safetensors")), model_name(Path("/nets/gpt2/model.safetensors"))
+    ('resnet18', 'gpt2')
+    """
+    whole = path.absolute() if path.name else path.resolve()
+    name = whole.stem if whole.suffix.lower() in SUFFIXES else whole.name
+    return whole.parent.name or name if name in GENERAL and name != whole.name else name
 
 
 def write_figure(found: Conversion, path: Path, title: str) -> None:

@@ -13,10 +13,12 @@ from graphws.report.figures import (
     curves,
     png,
     predicted_against_true,
-    scores,
+    stored,
 )
 from graphws.report.network_figures import before_and_after, kept_shares, picture_rows
 from graphws.report.page import Link, Page, Picture, Table, html
+from graphws.report.score_bars import scores
+from graphws.report.svg import drawn
 from graphws.report.sweep_figure import sweep_curve
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "changed_pictures",
     "confusion_matrix",
     "curves",
+    "drawn",
     "embeddings_by_target",
     "html",
     "kept_shares",
@@ -36,5 +39,6 @@ __all__ = [
     "png",
     "predicted_against_true",
     "scores",
+    "stored",
     "sweep_curve",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -19,6 +19,8 @@ from graphws.actions.measures.categories import CATEGORIES
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.streams import OwnAction
 from graphws.graph import Monomial
+from graphws.report.names import wrapped
+from graphws.report.theme import BLUE, FAINT, INK, LINE, RED, lines_on, series, text_on
 
 COLOURS = {
     "self-symmetric": "#2f8f4e",
@@ -29,6 +31,8 @@ COLOURS = {
     "none": "#b9c0c7",
 }
 """One colour a category, as in paper I's figure 2."""
+PATTERNS = dict(zip(COLOURS, ("", "..", "//", "xx", "++", "\\\\"), strict=True))
+"""And one hatch, for those who do not tell the colours apart."""
 ROUNDING = 1e-12
 """An error that counts as 0 in figures."""
 LONG = 12
@@ -55,23 +59,27 @@ def draw_errors(layers: Sequence[LayerFigures], breaks_at: Sequence[str] = ()) -
         if mark.shape == "-":
             axes.plot([place - 0.16, place + 0.16], [height, height], color=mark.colour, lw=2, label=label)
         else:
-            axes.plot(place, height, mark.shape, color=mark.colour, ms=8 if mark.shape == "o" else 6, label=label)
+            face = "none" if mark.hollow else mark.colour
+            size = 8 if mark.shape == "o" else 6
+            axes.plot(place, height, mark.shape, color=mark.colour, mfc=face, ms=size, label=label)
     if floor:
         axes.set_yscale("log")
-        axes.axhline(floor, color="0.8", lw=0.8, ls=":")
+        axes.axhline(floor, color=LINE, lw=0.8, ls=":")
+        largest = max(floor, *(mark.error for _, mark in marks))
+        axes.set_ylim(0.7 * floor, largest * max(2.0, (largest / floor) ** 0.12))
         axes.text(-0.02, floor, "0", transform=axes.get_yaxis_transform(), ha="right", va="center")
     else:
-        axes.set_ylim(0, None)
+        axes.set_ylim(0, 1.12 * max((mark.error for _, mark in marks), default=1.0))
     longest = max((len(layer.space) for layer in layers), default=0)
-    axes.set_xticks(range(len(layers)), [layer.space for layer in layers])
+    axes.set_xticks(range(len(layers)), [wrapped(layer.space, 24) for layer in layers])
     if longest > LONG:
         axes.tick_params(axis="x", labelrotation=20, labelsize=8)
     axes.set_xlim(-0.5, len(layers) - 0.5)
     for place, layer in enumerate(layers):
         if layer.space in breaks_at:
-            axes.axvline(place - 0.5, color="#c0392b", lw=1.2, ls="--")
+            axes.axvline(place - 0.5, color=RED, lw=1.2, ls="--")
             axes.annotate(
-                "breaks here", (place - 0.46, 0.99), xycoords=("data", "axes fraction"), color="#c0392b",
+                "breaks here", (place - 0.46, 0.99), xycoords=("data", "axes fraction"), color=RED,
                 fontsize=9, va="top",
             )  # fmt: skip
     axes.set(ylabel="relative error", title="How far each layer is from equivariant")
@@ -87,9 +95,10 @@ def draw_streams(owns: Sequence[OwnAction]) -> Figure:
     axes, places = figure.subplots(), np.arange(len(owns))
     axes.barh(places, [own.matched / own.size for own in owns], 0.7, color=COLOURS["mirrored"], label="its own action")
     shared = [own.all_matched / own.size for own in owns]
-    axes.barh(places, shared, 0.35, color=COLOURS["self-symmetric"], label="all that is written, together")
-    axes.plot([own.chance / own.size for own in owns], places, "|", color="0.3", ms=12, label="chance")
-    axes.set_yticks(places, [f"{own.parameter} {'→' if own.writes else '←'} {own.space}" for own in owns])
+    together, colour = "all that is written, together", COLOURS["self-symmetric"]
+    axes.barh(places, shared, 0.35, color=colour, hatch="///", edgecolor=lines_on(colour), lw=0, label=together)
+    axes.plot([own.chance / own.size for own in owns], places, "|", color=INK, ms=12, label="chance")
+    axes.set_yticks(places, [wrapped(f"{own.parameter} {'→' if own.writes else '←'} {own.space}", 40) for own in owns])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="share matched", title="Each weight on a shared space, by itself")
     axes.spines[["top", "right"]].set_visible(False)
@@ -102,20 +111,21 @@ class _Mark(NamedTuple):
     label: str
     colour: str
     shape: str
+    hollow: bool = False
 
 
 def _marks(layer: LayerFigures) -> list[_Mark]:
     """What stands above a layer's name."""
     label = "decoys, by weights" if layer.best_rival and layer.best_rival.weights else "decoys"
-    marks = [_Mark(rival.k_error, label, "0.65", "-") for rival in layer.rivals.values()]
+    marks = [_Mark(rival.k_error, label, LINE, "-") for rival in layer.rivals.values()]
     if layer.relabelled is not None and layer.relabelled.decoys:
-        marks.append(_Mark(layer.relabelled.least, "in weights, relabelled", "0.35", "_"))
-        marks.append(_Mark(layer.relabelled.error, "in weights", "0.2", "x"))
+        marks.append(_Mark(layer.relabelled.least, "in weights, relabelled", FAINT, "_"))
+        marks.append(_Mark(layer.relabelled.error, "in weights", INK, "x"))
     if layer.noise is not None:
-        marks.append(_Mark(layer.noise, "perfect but for noise", "#e9a49b", "o"))
-    marks.append(_Mark(layer.k_error, "by neurons (K-error)", "#c0392b", "o"))
+        marks.append(_Mark(layer.noise, "perfect but for noise", series(1), "^", hollow=True))
+    marks.append(_Mark(layer.k_error, "by neurons (K-error)", RED, "o"))
     if layer.gl_error is not None:
-        marks.append(_Mark(layer.gl_error, "by a matrix (GL-error)", "#2c6fbb", "D"))
+        marks.append(_Mark(layer.gl_error, "by a matrix (GL-error)", BLUE, "D"))
     return marks
 
 
@@ -136,7 +146,12 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
         left = 0.0
         for name in CATEGORIES:
             share = 100 * layer.categories[generator].get(name, 0) / max(1, layer.size)
-            axes.barh(row, share, left=left, color=COLOURS[name], height=0.7)
+            style: dict[str, Any] = {
+                "color": COLOURS[name],
+                "hatch": PATTERNS[name],
+                "edgecolor": lines_on(COLOURS[name]),
+            }
+            axes.barh(row, share, left=left, height=0.7, lw=0, **style)
             if share >= 6:
                 axes.text(
                     left + share / 2,
@@ -144,20 +159,24 @@ def draw_categories(layers: Sequence[LayerFigures], generator: str) -> Figure:
                     f"{share:.0f}",
                     ha="center",
                     va="center",
-                    color="#30363c" if name == "none" else "white",
+                    color=text_on(COLOURS[name]),
                     fontsize=9,
+                    bbox={"facecolor": COLOURS[name], "edgecolor": "none", "pad": 1.5},
                 )
             left += share
         if layer.best_rival is not None:
-            axes.text(
-                101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color="0.35"
-            )
-    axes.set_yticks(range(len(hidden)), [layer.space for layer in reversed(hidden)])
+            axes.text(101, row, f"decoys: {layer.best_rival.matched:.0%} matched", va="center", fontsize=9, color=FAINT)
+    axes.set_yticks(range(len(hidden)), [wrapped(layer.space, 24) for layer in reversed(hidden)])
     axes.set(xlim=(0, 100), xlabel=f"% of neurons under {generator}")
     axes.spines[["top", "right"]].set_visible(False)
-    handles = [Patch(color=COLOURS[name], label=name) for name in CATEGORIES]
+    handles = [_patch(name, name) for name in CATEGORIES]
     axes.legend(handles=handles, frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
+
+
+def _patch(name: str, label: str) -> Patch:
+    """The colour and the hatch of a category in a legend."""
+    return Patch(facecolor=COLOURS[name], hatch=PATTERNS[name], edgecolor=lines_on(COLOURS[name]), lw=0, label=label)
 
 
 def filter_order(kinds: Tensor, element: Monomial) -> list[int]:
@@ -190,7 +209,10 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
     for place, neuron in enumerate(order):
         x, y = place % columns, rows - 1 - place // columns
         colour = COLOURS[CATEGORIES[int(kinds[neuron])]]
-        axes.add_patch(Rectangle((x + 0.01, y + 0.01), 0.98, 0.98, color=colour, lw=0))
+        pattern = 2 * PATTERNS[CATEGORIES[int(kinds[neuron])]]  # frames are narrow
+        frame = Rectangle((x + 0.01, y + 0.01), 0.98, 0.98, facecolor=colour, lw=0)
+        frame.set(hatch=pattern, edgecolor=lines_on(colour))
+        axes.add_patch(frame)
         picture = _picture(weight[neuron], shape)
         axes.imshow(
             picture,
@@ -205,7 +227,7 @@ def draw_filters(weight: Tensor, shape: Sequence[int], kinds: Tensor, element: M
     axes.axis("off")
     present = [name for k, name in enumerate(CATEGORIES) if bool((kinds == k).any())]
     labels = [f"{name} ({int((kinds == CATEGORIES.index(name)).sum())})" for name in present]
-    handles = [Patch(color=COLOURS[name], label=label) for name, label in zip(present, labels, strict=True)]
+    handles = [_patch(name, label) for name, label in zip(present, labels, strict=True)]
     axes.legend(handles=handles, frameon=False, fontsize=8.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from graphws.actions.analysis.result import Actions
 from graphws.actions.decoys.relabelled import RELABELLINGS
@@ -11,8 +11,9 @@ from graphws.actions.lie import LieFigures
 from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.graph import Monomial
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters, draw_streams
-from graphws.report.figures import png
+from graphws.report.like_decoys import like_decoys
 from graphws.report.page import Page, Picture, Table, html
+from graphws.report.svg import drawn
 
 COLUMNS = (
     "layer", "size", "action", "outcome", "K-error", "noise", "decoys", "relabelled", "p", "matched",
@@ -85,7 +86,13 @@ def taken_out(actions: Actions) -> str:
     return f"Taken out before the search, as it does nothing: {sizes}. All figures are of the network that is left."
 
 
-def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Sequence[LieFigures] = ()) -> str:
+def actions_page(
+    actions: Actions,
+    shape: Sequence[int],
+    source: str,
+    rates: Sequence[LieFigures] = (),
+    ran: Mapping[str, str] | None = None,
+) -> str:
     """The report as one self-contained HTML document.
 
     Args:
@@ -93,30 +100,31 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
         shape: Shape of one input.
         source: Where the network came from, for the title.
         rates: Lie derivatives that were measured besides.
+        ran: What ran, and on what.
     """
     generator = next(iter(actions.generators), "")
     pictures = [
-        Picture(
+        drawn(
             "Layer errors beside those of decoy groups. A dot far below every grey line is evidence; a dot among them "
-            "is not. A pale dot is what a perfect action has with as much noise: what lies near it is explained by "
-            "noise. A diamond far below its dot: the layer carries an action by matrices, not by neurons. Where a line "
-            "is drawn the symmetry breaks: what the layer reads follows, what it writes does not.",
-            png(draw_errors(actions.layers, actions.verdict.breaks_at)),
+            "is not. A hollow triangle is what a perfect action has with as much noise: what lies near it is explained "
+            "by noise. A diamond far below its dot: the layer carries an action by matrices, not by neurons. Where a "
+            "line is drawn the symmetry breaks: what the layer reads follows, what it writes does not.",
+            draw_errors(actions.layers, actions.verdict.breaks_at),
         )
     ]
     if any(layer.kinds for layer in actions.layers):
         pictures.append(
-            Picture(
+            drawn(
                 "Neurons by how they take part in the action. Where decoys match as many, the colours say nothing.",
-                png(draw_categories(actions.layers, generator)),
+                draw_categories(actions.layers, generator),
             )
         )
     if actions.streams:
         pictures.append(
-            Picture(
+            drawn(
                 "What each weight on a space that several write matches by its own action, beside what the one action "
                 "of the space matches in all of them, and beside chance: the same weight, its other numbers shuffled.",
-                png(draw_streams(actions.streams)),
+                draw_streams(actions.streams),
             )
         )
     filters = _filters(actions, shape, generator)
@@ -148,8 +156,10 @@ def actions_page(actions: Actions, shape: Sequence[int], source: str, rates: Seq
     }
     return html(
         Page(
-            title=f"{actions.verdict.outcome.capitalize()}: {actions.group} in {source}",
+            title=f"How does {actions.group} act inside {source}?",
             lead=" ".join(filter(None, (actions.verdict.text, taken_out(actions), actions.note))),
+            remarks=like_decoys(actions.layers, actions.verdict.by_outputs),
+            ran=ran or {},
             results=Table(COLUMNS, actions_table(actions)),
             pictures=pictures,
             facts=facts,
@@ -195,7 +205,7 @@ def _filters(actions: Actions, shape: Sequence[int], generator: str) -> Picture 
             if not isinstance(element, Monomial):
                 return None
             figure = draw_filters(weights[parameter.name][0], shape, first.kinds[generator], element)
-            return Picture(f"The {first.size} filters of the first layer, sorted and framed by category.", png(figure))
+            return drawn(f"The {first.size} filters of the first layer, sorted and framed by category.", figure)
     return None
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from graphws.align import Barrier, Comparison, Merging
-from graphws.report.figures import png
-from graphws.report.page import Page, Picture, Table, html
+from graphws.report.page import Page, Table, html
+from graphws.report.svg import drawn
+from graphws.report.theme import FAINT, GREEN, RED
 
 
-def comparison_page(found: Comparison, first: str, second: str) -> str:
+def comparison_page(found: Comparison, first: str, second: str, ran: Mapping[str, str] | None = None) -> str:
     """Two networks, as one self-contained HTML document.
 
     Args:
         found: What was found.
         first: Name of the network that was met.
         second: Name of the network that was moved.
+        ran: What ran, and on what.
     """
     before, after = found.agreement
     rows = [
         [name, f"{found.alignment.before[name]:.3f}", f"{found.alignment.after[name]:.3f}"]
         for name in found.alignment.before
     ]
-    lead = f"Aligning raises the agreement of the parameters from {before:.3f} to {after:.3f}."
+    lead = agreement_in_words(before, after)
     pictures = []
     if found.before is not None and found.after is not None:
         lead = (
@@ -36,11 +39,12 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
             "Loss on the straight line between the networks. The barrier is the largest excess over the dotted line, "
             "which joins their own losses; the merged network stands half way."
         )
-        pictures.append(Picture(caption, png(draw_barriers(found.before, found.after, found.loss))))
+        pictures.append(drawn(caption, draw_barriers(found.before, found.after, found.loss)))
     changed = "not measured: there were no data" if math.isnan(found.error) else f"{found.error:.1e}"
     return html(
         Page(
-            title=f"{second} aligned with {first}",
+            title=f"Is {second} the same network as {first}, up to symmetry?",
+            ran=ran or {},
             lead=lead,
             results=Table(
                 ("parameter", "agreement before", "after"), [["all", f"{before:.3f}", f"{after:.3f}"], *rows]
@@ -56,12 +60,13 @@ def comparison_page(found: Comparison, first: str, second: str) -> str:
     )
 
 
-def merging_page(found: Merging, names: Sequence[str]) -> str:
+def merging_page(found: Merging, names: Sequence[str], ran: Mapping[str, str] | None = None) -> str:
     """Many networks, as one self-contained HTML document.
 
     Args:
         found: What was found.
         names: Of the networks.
+        ran: What ran, and on what.
     """
     record = found.alignment.record
     lead = (
@@ -80,16 +85,26 @@ def merging_page(found: Merging, names: Sequence[str]) -> str:
         rows += [[name, f"{loss:.4g}"] for name, loss in zip(names, found.each, strict=True)]
         facts["largest change of a network's outputs"] = f"{found.error:.1e}"
     facts |= _tried(found, "of the mean")
-    picture = Picture("Mean closeness of two networks, round by round; it never falls.", png(draw_record(record)))
+    picture = drawn("Mean closeness of two networks, round by round; it never falls.", draw_record(record))
     return html(
         Page(
-            title=f"{len(names)} networks aligned and merged",
+            title=f"Are {len(names)} networks one, up to symmetry?",
+            ran=ran or {},
             lead=lead,
             results=Table(("network", found.loss or "loss"), rows),
             pictures=[picture],
             facts=facts,
         )
     )
+
+
+def agreement_in_words(before: float, after: float) -> str:
+    """What aligning did to the agreement of the parameters, in a sentence; to three decimals, as tables have it."""
+    start, end = f"{before:.3f}", f"{after:.3f}"
+    if start == end:
+        return f"Aligning leaves the agreement of the parameters at {end}."
+    word = "raises" if after > before else "lowers"
+    return f"Aligning {word} the agreement of the parameters from {start} to {end}."
 
 
 def _tried(found: Comparison | Merging, where: str) -> dict[str, str]:
@@ -110,11 +125,11 @@ def draw_barriers(before: Barrier, after: Barrier, loss: str) -> Figure:
     """Losses along both lines, and the straight line between the ends."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(before.positions, before.losses, "o-", color="#c0392b", ms=4, label="as they came")
-    axes.plot(after.positions, after.losses, "o-", color="#2f8f4e", ms=4, label="aligned")
-    axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color="0.45", label="no barrier")
+    axes.plot(before.positions, before.losses, "o-", color=RED, mfc="none", ms=8, label="as they came")
+    axes.plot(after.positions, after.losses, "s-", color=GREEN, ms=4, label="aligned")
+    axes.plot([0, 1], [after.losses[0], after.losses[-1]], ":", color=FAINT, label="no barrier")
     axes.set(xlabel="from the first network (0) to the second (1)", ylabel=loss)
-    axes.set_ylim(0, None)
+    axes.margins(y=0.08)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
@@ -125,8 +140,9 @@ def draw_record(record: Sequence[float]) -> Figure:
     """Closeness by round."""
     figure = Figure(figsize=(6.4, 2.8), layout="constrained")
     axes = figure.subplots()
-    axes.plot(range(len(record)), record, "o-", color="#2f8f4e", ms=4)
+    axes.plot(range(len(record)), record, "o-", color=GREEN, ms=4)
     axes.set(xlabel="round", ylabel="mean closeness of two")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

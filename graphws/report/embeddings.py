@@ -10,6 +10,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from graphws.report.names import wrapped
+from graphws.report.theme import LINE
+
 
 def embeddings_by_target(
     planes: Mapping[str, tuple[NDArray[np.floating], NDArray[np.intp]]],
@@ -30,7 +33,7 @@ def embeddings_by_target(
         norm = Normalize(values.min(), values.max())
         for column, (model, (points, which)) in enumerate(planes.items()):
             axes = panels[row][column]
-            axes.scatter(*points.T, c=values[which], s=9, cmap="viridis", norm=norm, linewidths=0)
-            axes.set(xticks=[], yticks=[], title=model if row == 0 else "")
+            axes.scatter(*points.T, c=values[which], s=9, cmap="viridis", norm=norm, linewidths=0.4, edgecolors=LINE)
+            axes.set(xticks=[], yticks=[], title=wrapped(model) if row == 0 else "")
         figure.colorbar(ScalarMappable(norm, "viridis"), ax=list(panels[row]), label=name, shrink=0.85)
     return figure

@@ -12,16 +12,24 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from graphws.report.names import legend_below, wrapped
+from graphws.report.page import INCH, Picture
 from graphws.report.plain_figures import settle_texts
+from graphws.report.theme import BLUE, INK, LINE, ON_DARK, RED, marker, series
 
 Rows = Sequence[Mapping[str, float]]
+DECADE = 10.0
+"""A scale is logarithmic where its values are positive and the largest is so many times the least."""
+DPI = 130
 
 
-def png(figure: Figure, dpi: int = 130) -> bytes:
+def png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as a PNG file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
@@ -30,36 +38,49 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
     return buffer.getvalue()
 
 
+def stored(caption: str, content: bytes) -> Picture:
+    """A PNG that `png` made as a picture of a page."""
+    return Picture(caption, content, width=round(int.from_bytes(content[16:20], "big") / DPI * INCH))
+
+
 def curves(histories: Mapping[str, Sequence[Rows]], metric: str) -> Figure:
-    """Loss and validation metric by epoch; one colour a model, one line a seed.
+    """Loss and validation metric by epoch; one colour and marker a model, one line a seed.
 
     Args:
         histories: For each model, one list of epochs for each seed.
         metric: The validation metric by which models are chosen.
     """
-    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    figure = Figure(figsize=(9.0, 3.2), layout="constrained")
     loss, score = figure.subplots(1, 2)
     for number, (name, runs) in enumerate(histories.items()):
-        colour = f"C{number}"
         for seed, rows in enumerate(runs):
             epochs = [row["epoch"] for row in rows]
-            label = name if seed == 0 else None
-            loss.plot(epochs, [row["train_loss"] for row in rows], colour, lw=1.2, label=label)
-            loss.plot(epochs, [row["val_loss"] for row in rows], colour, lw=1.0, ls="--", alpha=0.8)
-            score.plot(epochs, [row[f"val_{metric}"] for row in rows], colour, lw=1.2, label=label)
+            style: dict[str, Any] = {
+                "color": series(number), "lw": 1.2, "marker": marker(number), "ms": 4,
+                "markevery": (number % 3, max(1, len(rows) // 8)), "label": name if seed == 0 else None,
+            }  # fmt: skip
+            loss.plot(epochs, [row["train_loss"] for row in rows], **style)
+            loss.plot(epochs, [row["val_loss"] for row in rows], **style | {"lw": 1.0, "ls": "--", "label": None})
+            score.plot(epochs, [row[f"val_{metric}"] for row in rows], **style)
     loss.set(xlabel="epoch", ylabel="loss", title="training (solid) and validation (dashed)")
-    positive = [line.get_ydata() for line in loss.get_lines()]
-    if positive and all(np.all(np.asarray(values, dtype=float) > 0) for values in positive):
-        loss.set_yscale("log")
     score.set(xlabel="epoch", ylabel=metric, title=f"validation {metric}")
+    _logarithmic(loss)
     if metric != "accuracy":
-        score.set_yscale("log")
+        _logarithmic(score)
     for axes in (loss, score):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    if histories:
-        score.legend(frameon=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    legend_below(figure, score)
     return figure
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic scale where that cuts nothing off: all is positive, and spans enough to need one."""
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.get_lines()] or [np.zeros(1)])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() >= DECADE * values.min():
+        axes.set_yscale("log")
 
 
 def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64], classes: int, title: str) -> Figure:
@@ -70,14 +91,15 @@ def confusion_matrix(targets: NDArray[np.int64], predictions: NDArray[np.int64],
     side = min(9.0, 1.8 + 0.36 * classes)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(share * 100, cmap="Blues", vmin=0, vmax=100)
+    glass = LinearSegmentedColormap.from_list("glass", [to_rgba(BLUE, 0), to_rgba(BLUE, 1)])  # for either ground
+    image = axes.imshow(share * 100, cmap=glass, vmin=0, vmax=100)
     if classes <= 20:
         for row, column in zip(*np.nonzero(counts), strict=True):
             dark = share[row, column] > 0.5
             text = f"{share[row, column] * 100:.0f}"
-            axes.text(column, row, text, ha="center", va="center", size=7, color="white" if dark else "black")
+            axes.text(column, row, text, ha="center", va="center", size=7, color=ON_DARK if dark else INK)
         axes.set(xticks=range(classes), yticks=range(classes))
-    axes.set(xlabel="predicted", ylabel="true", title=title)
+    axes.set(xlabel="predicted", ylabel="true", title=wrapped(title, 36))
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
     return figure
 
@@ -101,10 +123,10 @@ def predicted_against_true(
         low, high = float(targets[:, row].min()), float(targets[:, row].max())
         for column, (model, values) in enumerate(predictions.items()):
             axes = panels[row][column]
-            axes.plot([low, high], [low, high], color="0.6", lw=1)
-            axes.plot(targets[:, row], values[:, row], ".", ms=3, alpha=0.6, color=f"C{column}")
+            axes.plot([low, high], [low, high], color=LINE, lw=1)
+            axes.plot(targets[:, row], values[:, row], ".", ms=3, alpha=0.6, color=series(column))
             _fit(axes, targets[:, row], values[:, row], low, high)
-            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=model)
+            axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=wrapped(model))
             axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -119,7 +141,7 @@ def _fit(axes: Axes, truth: NDArray[np.floating], predicted: NDArray[np.floating
     r2 = 1 - float(np.square(truth - predicted).sum()) / spread
     tau = 0.0 if np.ptp(predicted) == 0 else float(kendalltau(truth, predicted).statistic)
     label = f"R² {r2:.3f}, τ {tau:.3f}"
-    axes.plot(ends, predicted.mean() + slope * (ends - truth.mean()), "k--", lw=1, label=label)
+    axes.plot(ends, predicted.mean() + slope * (ends - truth.mean()), "--", color=INK, lw=1, label=label)
     axes.legend(frameon=False, fontsize=8)
 
 
@@ -149,7 +171,7 @@ def answered_pictures(
         if k < len(pictures):
             right = targets[k] == predictions[k]
             title = name(predictions[k]) if right else f"{name(predictions[k])} (is {name(targets[k])})"
-            axes.set_title(title, fontsize=8, color="black" if right else "crimson", pad=2)
+            axes.set_title(title, fontsize=8, color=INK if right else RED, pad=2)
             axes.imshow(np.clip(pictures[k], 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
     return figure
 
@@ -175,21 +197,4 @@ def changed_pictures(
         for picture, axes in zip(pictures, half.subplots(1, len(before), squeeze=False).flat, strict=True):
             axes.set_axis_off()
             axes.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1)
-    return figure
-
-
-def scores(values: Mapping[str, Sequence[float]], metric: str) -> Figure:
-    """The test metric of every model: a bar at the mean over seeds, a dot for each seed."""
-    figure = Figure(figsize=(1.6 + 1.1 * max(2, len(values)), 3.2), layout="constrained")
-    axes = figure.subplots()
-    for number, (name, runs) in enumerate(values.items()):
-        mean = float(np.mean(runs))
-        axes.bar(name, mean, color=f"C{number}", alpha=0.75, width=0.6)
-        axes.plot([name] * len(runs), runs, "k.", ms=5)
-        axes.annotate(
-            f"{mean:.3g}", (number, mean), ha="center", va="bottom", xytext=(0, 4), textcoords="offset points"
-        )
-    axes.margins(y=0.15)
-    axes.set(ylabel=metric, title=f"test {metric}")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -5,31 +5,31 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Literal
 
 from graphws.report.markup import markup
+from graphws.report.theme import page_colours
 
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 62rem; margin: 2.5rem auto; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.lead { color: #57606a; margin-top: 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .35rem .9rem; border-bottom: 1px solid #d8dee4; }
-th { font-weight: 600; } td:first-child, th:first-child { text-align: left; }
-table.leading tbody tr:first-child td { font-weight: 600; }
-table.facts td { text-align: left; vertical-align: top; }
-img { max-width: 100%; height: auto; }
-figure { margin: 1rem 0 1.6rem; } figcaption { color: #57606a; font-size: .9rem; }
-pre { background: #f6f8fa; padding: .9rem 1.1rem; overflow-x: auto; font-size: .85rem; border-radius: 6px; }
-"""
+INCH = 96
+"""CSS pixels of an inch, at which the texts of a figure have the size that they were drawn with."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with a caption."""
+    """A picture with a caption.
+
+    Attributes:
+        caption: Under it, and what is read out in its place.
+        content: The file.
+        form: Its media type.  An SVG follows the theme (`graphws.report.svg`); a PNG cannot, and gets a light ground.
+        width: CSS pixels at which its texts have their size; 0: its own.
+    """
 
     caption: str
     content: bytes
+    form: Literal["image/png", "image/svg+xml"] = "image/png"
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,17 @@ class Page:
     """What a report says.
 
     Attributes:
-        title: Of the run.
+        title: What the run asks.
         lead: One sentence with the outcome.
         results: The final table.
         pictures: In order.
-        facts: What the data are and what it ran with.
-        spec: The resolved spec.
+        facts: What the data are.
+        spec: The resolved spec; under the fold of `ran`.
         leading: Whether the first row of the results is what the page is about, and the others stand beside it.
         notes: What a reader should know, in words.
         links: To pages of parts.
+        remarks: What is to be said of single rows, under the table.
+        ran: What ran, and on what: the command, seeds, versions, the device; under a fold.
     """
 
     title: str
@@ -73,45 +75,70 @@ class Page:
     leading: bool = True
     notes: str = ""
     links: Sequence[Link] = ()
+    remarks: Sequence[str] = ()
+    ran: Mapping[str, str] = field(default_factory=dict)
 
 
 def html(page: Page) -> str:
     """The page as one self-contained document: no script, no style sheet and no picture outside it."""
     parts = [
         f"<h1>{markup(page.title)}</h1>",
-        f'<p class="lead">{markup(page.lead)}</p>',
-        table_html(page.results, "results leading" if page.leading else "results"),
+        f'<p class="lead">{markup(page.lead)}</p>' if page.lead else "",
+        table_html(page.results, "results leading" if page.leading else "results") if page.results.rows else "",
+        list_html([markup(remark) for remark in page.remarks]),
+        f"<p>{markup(page.notes)}</p>" if page.notes else "",
+        *(picture_html(picture) for picture in page.pictures),
+        list_html([f'<a href="{markup(link.target)}">{markup(link.text)}</a>' for link in page.links]),
+        f"<h2>Facts</h2>{facts_html(page.facts)}" if page.facts else "",
+        fold_html(page.ran, page.spec),
     ]
-    if page.notes:
-        parts.append(f"<p>{markup(page.notes)}</p>")
-    parts += [picture_html(picture) for picture in page.pictures]
-    if page.links:
-        links = [f'<li><a href="{markup(link.target)}">{markup(link.text)}</a></li>' for link in page.links]
-        parts += ["<ul>", *links, "</ul>"]
-    if page.facts:
-        parts += ["<h2>Facts</h2>", table_html(Table(("", ""), list(page.facts.items())))]
-    if page.spec:
-        parts += ["<h2>Spec</h2>", f"<pre>{markup(page.spec)}</pre>"]
-    return document(page.title, parts)
+    return document(page.title, [part for part in parts if part])
 
 
 def document(title: str, parts: Sequence[str]) -> str:
     """A whole document of parts that are HTML already; the title is text."""
+    style = page_colours() + files("graphws.report").joinpath("page.css").read_text(encoding="utf-8")
     head = [
         "<!doctype html>",
         f'<html lang="en"><head><meta charset="utf-8"><title>{markup(title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style></head><body>",
+        '<meta name="color-scheme" content="light dark">',
+        f"<style>{style}</style></head><body>",
     ]
     return "\n".join([*head, *parts, "</body></html>", ""])
 
 
 def picture_html(picture: Picture) -> str:
-    """A picture, inside the page, with its caption."""
+    """A picture, inside the page, with its caption; a wide one scrolls in itself rather than becoming unreadable."""
     data = base64.b64encode(picture.content).decode()
     caption = markup(picture.caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+    width = f' style="--width: {picture.width}px"' if picture.width else ""
+    card = ' class="card"' if picture.form == "image/png" else ""
+    image = f'<img{card}{width} alt="{caption}" src="data:{picture.form};base64,{data}">'
+    return f"<figure>{_scrolling(image, caption)}<figcaption>{caption}</figcaption></figure>"
+
+
+def facts_html(facts: Mapping[str, str]) -> str:
+    """Names and what is known of each."""
+    return table_html(Table(("", ""), list(facts.items())))
+
+
+def fold_html(ran: Mapping[str, str], text: str = "") -> str:
+    """What ran, and on what, for those who want to know, with a spec or a command; nothing where nothing is known."""
+    if not ran and not text:
+        return ""
+    parts = [facts_html(ran) if ran else "", f"<pre>{markup(text)}</pre>" if text else ""]
+    return f"<details><summary>What ran, and on what</summary>{''.join(parts)}</details>"
+
+
+def list_html(entries: Sequence[str]) -> str:
+    """Entries that are HTML already as a list; nothing without any."""
+    return f"<ul>{''.join(f'<li>{entry}</li>' for entry in entries)}</ul>" if entries else ""
+
+
+def _scrolling(content: str, label: str) -> str:
+    """What may be wider than the page, in a box that scrolls in its place, by keys too; the label is HTML already."""
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">\n{content}</div>'
 
 
 def table_html(table: Table, kind: str = "facts") -> str:
@@ -120,4 +147,5 @@ def table_html(table: Table, kind: str = "facts") -> str:
     rows = ["".join(f"<td>{markup(cell)}</td>" for cell in row) for row in table.rows]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     header = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
-    return f'<table class="{kind}">{header}<tbody>{body}</tbody></table>'
+    made = f'<table class="{kind}">{header}<tbody>{body}</tbody></table>'
+    return made if kind == "facts" else _scrolling(made, "table of results")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
+from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, NullFormatter, ScalarFormatter
 
 from graphws.printable import printable
 
@@ -20,12 +20,11 @@ def settle_texts(figure: Figure) -> None:
     ticks: set[Text] = set()
     for axes in figure.get_axes():
         for axis in (axes.xaxis, axes.yaxis):
-            labels = {*axis.get_ticklabels(), axis.get_offset_text()}
-            formatter = axis.get_major_formatter()
-            if isinstance(formatter, LogFormatter | ScalarFormatter):
-                ticks |= labels
-            else:  # names that were given
-                axis.set_major_formatter(_printing(formatter))
+            for minor, formatter in ((False, axis.get_major_formatter()), (True, axis.get_minor_formatter())):
+                if isinstance(formatter, LogFormatter | ScalarFormatter):
+                    ticks |= {*axis.get_ticklabels(minor=minor), axis.get_offset_text()}
+                elif not isinstance(formatter, NullFormatter):  # names that were given
+                    (axis.set_minor_formatter if minor else axis.set_major_formatter)(_printing(formatter))
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks:
             text.set_text(printable(text.get_text(), lines=True, most=LONGEST))

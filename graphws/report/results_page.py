@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from graphws.printable import printable
 from graphws.report.markup import markup
-from graphws.report.page import Picture, Table, document, picture_html, table_html
+from graphws.report.page import Picture, Table, document, fold_html, picture_html, table_html
 
 TITLE = "Results"
 LEAD = (
@@ -76,12 +76,11 @@ def results_html(entries: Sequence[Entry]) -> str:
     for entry in entries:
         parts.append(f"<h2>{markup(entry.heading)}</h2>")
         parts += [f"<p>{markup(entry.notes)}</p>"] if entry.notes else []
-        parts += [f"<pre>{markup(entry.command)}</pre>"] if entry.command else []
         parts += [table_html(entry.results, "results"), f"<p>{markup(entry.lead)}</p>"]
         parts += [picture_html(picture) for _, picture in entry.pictures]
         facts = {**({"paper": entry.source} if entry.source else {}), **entry.facts}
-        parts += [table_html(Table(("", ""), list(facts.items())))] if facts else []
-    return document(TITLE, parts)
+        parts.append(fold_html(facts, entry.command))
+    return document(TITLE, [part for part in parts if part])
 
 
 def _table(table: Table) -> str:

@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from graphws.report.figures import DECADE
+from graphws.report.names import legend_below
+from graphws.report.theme import marker, series
+
 Spread = tuple[float, float | None]
 """A mean, and its deviation where there is one."""
-DECADE = 10.0
-"""A scale is logarithmic where its values are positive and the largest is so many times the least."""
 
 
 def sweep_curve(
@@ -22,7 +24,7 @@ def sweep_curve(
     label: str,
     metric: str,
 ) -> Figure:
-    """Means with bars of one deviation; the paper's dashed, in the colour of the same model.
+    """Means with bars of one deviation; the paper's dashed and hollow, in colour and marker of the same model.
 
     Args:
         values: In words; where all are numbers they have their places on the axis, else they follow one another.
@@ -32,16 +34,19 @@ def sweep_curve(
         metric: Of the other axis.
     """
     places = _places(values)
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     axes = figure.subplots()
     names = [*ours, *(name for name in paper if name not in ours)]
     for number, name in enumerate(names):
-        for found, style, title in ((ours, "-o", name), (paper, "--s", f"{name}, paper")):
+        for found, line, title in ((ours, "-", name), (paper, "--", f"{name}, paper")):
             if rows := {text: found[name][text] for text in places if text in found.get(name, {})}:
                 means = [mean for mean, _ in rows.values()]
                 bars = [deviation or 0.0 for _, deviation in rows.values()]
                 x = [places[text] for text in rows]
-                axes.errorbar(x, means, bars, fmt=style, color=f"C{number}", ms=4, lw=1.2, capsize=2, label=title)
+                axes.errorbar(
+                    x, means, bars, ls=line, marker=marker(number), mfc=series(number) if found is ours else "none",
+                    color=series(number), ms=5, lw=1.2, capsize=2, label=title,
+                )  # fmt: skip
     if _are_numbers(values):
         _logarithmic(axes, "x", list(places.values()))
         axes.set_xticks(list(places.values()), list(places))
@@ -52,7 +57,7 @@ def sweep_curve(
     axes.set(xlabel=label, ylabel=metric)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    legend_below(figure, axes)
     return figure
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from graphws.report.actions_figures import COLOURS
 from graphws.report.figures import Rows
+from graphws.report.theme import BLUE, LINE
 
 Array = NDArray[np.floating]
 
@@ -32,20 +33,18 @@ def draw_training(rows: Rows, half: int) -> Figure:
         quality: "R², test pictures" if quality == "r2" else "accuracy, test pictures",
         "equivariance": "‖f(gx) − g f(x)‖ / ‖f − mean‖",
     }
-    figure = Figure(figsize=(10.5, 2.9), layout="constrained")
+    figure = Figure(figsize=(10.5, 3.2), layout="constrained")
     steps = [row["step"] for row in rows]
     for axes, (name, title) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        axes.plot(steps, [row[name] for row in rows], color="#2c6fbb", lw=1.6)
-        axes.axvline(half, color="0.5", lw=1, ls="--")
+        axes.plot(steps, [row[name] for row in rows], color=BLUE, lw=1.6)
+        axes.axvline(half, color=LINE, lw=1, ls="--")
         axes.set(title=title, xlabel="step", xlim=(0, None))
         if name == "equivariance" and all(row[name] > 0 for row in rows):
             axes.set_yscale("log")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    first = figure.axes[0]
-    text = "equivariance\nloss begins"
-    first.annotate(text, (half, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-                   va="top", fontsize=8, color="0.35")  # fmt: skip
+    begin = figure.axes[0].get_lines()[1]
+    figure.legend([begin], ["the equivariance loss begins"], frameon=False, loc="outside lower center")
     return figure
 
 

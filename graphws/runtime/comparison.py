@@ -31,7 +31,7 @@ from graphws.runtime.results import Results, Score
 from graphws.runtime.trial import Trial, TrialResult
 from graphws.spec import Access
 from graphws.spec.train import Train
-from graphws.tasks import Answers, Task
+from graphws.tasks import Answers, Task, Trivial
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +103,15 @@ class Comparison:
                 answers[contender.name] = answer
             group.barrier()
         networks = {name: len(members) for name, members in self.data.members.items()}
-        results = Results(self.task.chosen_by, tuple(scores), networks, self.published)
+        results = Results(self.task.chosen_by, tuple(scores), networks, self.published, self._trivial())
         if group.first:
             write_json(self.folder.path / "results.json", results.to_json())
             self._join_histories()
         return results, answers
+
+    def _trivial(self) -> Trivial | None:
+        targets, members = self.data.targets, self.data.members
+        return self.task.trivial(targets[members["train"]].cpu(), targets[members["test"]].cpu())
 
     def _data(self, contender: Contender) -> Data:
         return self.data if contender.data is None else contender.data

@@ -25,6 +25,7 @@ from graphws.runtime.environment import Processes, machine, versions
 from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RUNS, RunFolder, next_folder
 from graphws.runtime.model_file import read_model
+from graphws.runtime.preparation import Preparation, Preparations, formed
 from graphws.runtime.prepared import Prepared, task_data, unfit
 from graphws.runtime.prepared_file import read_prepared, write_prepared
 from graphws.runtime.published import published_of

@@ -24,6 +24,7 @@ from graphws.runtime.environment import Processes
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
+from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared import Prepared
 from graphws.runtime.sections import builder, models
 from graphws.runtime.trained_model import TrainedModel, typed_like

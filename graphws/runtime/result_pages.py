@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphws.errors import RunError, UsageError
-from graphws.report import Picture, Table
+from graphws.report import Picture, Table, stored
 from graphws.report.results_page import Entry
 from graphws.runtime.files import brief, checksum, make_folder, read_json, write_bytes, write_json, write_text
 from graphws.runtime.folder import FORMAT, RunFolder
@@ -17,6 +17,7 @@ from graphws.runtime.job import spec_of
 from graphws.runtime.request import Request, placeless
 from graphws.runtime.results import Outcome, Results
 from graphws.runtime.sweep import SweepResults
+from graphws.runtime.what_ran import duration
 from graphws.spec import Spec, dump_spec
 
 FIGURES = {
@@ -67,7 +68,7 @@ def entry_of(folder: RunFolder, page: Path | None, experiment: Reader) -> Entry:
     columns, rows = results.table()
     request = Request.from_json(state.get("request"))
     return Entry(
-        title=spec.title or spec.name,
+        title=spec.question(),
         changes=_changes(spec, request),
         notes=_notes(spec, folder),
         lead=results.sentence(),
@@ -213,17 +214,6 @@ def _with_fit(facts: dict[str, str], state: dict[str, Any]) -> dict[str, str]:
     return facts | {"time": f"fit of the zoo {duration(float(fit))}, {facts['time']}"}
 
 
-def duration(seconds: float) -> str:
-    """A time in words.
-
-    >>> duration(42.4), duration(600), duration(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _range(numbers: Sequence[int]) -> str:
     low, high = f"{min(numbers):,}", f"{max(numbers):,}"
     return low if low == high else f"{low} to {high}"
@@ -246,13 +236,13 @@ def _pictures(folder: RunFolder, page: Path | None) -> list[tuple[str, Picture]]
         if _has(folder, name):
             path, content = folder.figure(name), folder.figure(name).read_bytes()
             if page is None:
-                found.append(("", Picture(caption, content)))
+                found.append(("", stored(caption, content)))
                 continue
             beside = page.resolve().parent
             if not path.resolve().is_relative_to(beside):
                 path = make_folder(beside / f"{page.stem}-figures") / f"{folder.path.resolve().name}-{name}.png"
                 write_bytes(path, content)
-            found.append((Path(os.path.relpath(path.resolve(), beside)).as_posix(), Picture(caption, content)))
+            found.append((Path(os.path.relpath(path.resolve(), beside)).as_posix(), stored(caption, content)))
     return found
 
 

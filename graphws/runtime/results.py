@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from graphws.runtime.published import COLUMN, Published
 from graphws.spec import Access
-from graphws.tasks import Metric
+from graphws.tasks import Metric, Trivial
 
 
 class Outcome(Protocol):
@@ -78,12 +78,14 @@ class Results:
         scores: One for each model.
         networks: How many networks each split has.
         published: What a paper reports, shown beside the scores.
+        trivial: How good an answer is that looks at no network; None where nobody knows.
     """
 
     metric: Metric
     scores: tuple[Score, ...]
     networks: dict[str, int]
     published: Published | None = None
+    trivial: Trivial | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
@@ -145,7 +147,28 @@ class Results:
         name = self.metric.name
         unit = self.unit(name)
         parts = [f"{self.label(score)} reaches {in_words(name, score.values(name), unit)}" for score in self.scores]
-        return f"Test {self.title(name)} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
+        said = f"Test {self.title(name)} on {self.networks['test']:,} unseen networks: " + ", ".join(parts) + "."
+        return f"{said} {self.remark()}".strip()
+
+    def learned_nothing(self, score: Score) -> bool:
+        """Whether a model is no better than the trivial answer.
+
+        An accuracy is better by more than two standard errors of as many test networks, any other metric by anything.
+        """
+        if self.trivial is None:
+            return False
+        values, limit = score.values(self.metric.name), self.trivial.value
+        if self.metric.name == "accuracy":
+            limit += 2 * math.sqrt(limit * (1 - limit) / self.networks["test"])
+        return not self.metric.better(sum(values) / len(values), limit)
+
+    def remark(self) -> str:
+        """Which models are no better than the trivial answer, in a sentence; empty where all are."""
+        behind = [self.label(score) for score in self.scores if self.learned_nothing(score)]
+        if self.trivial is None or not behind:
+            return ""
+        value = in_words(self.metric.name, [self.trivial.value], self.unit(self.metric.name))
+        return f"No better than {self.trivial.answer} ({value}): {', '.join(behind)}."
 
 
 def titled(metric: str, unit: float) -> str:

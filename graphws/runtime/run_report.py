@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from graphws.report import Page, Picture, Table, changed_pictures, curves, html, png, scores
+from graphws.report import Page, Table, changed_pictures, curves, drawn, html, png, scores
 from graphws.runtime.files import read_rows, write_bytes, write_text
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.preparation import Preparation
 from graphws.runtime.published import COLUMN
 from graphws.runtime.results import Results
+from graphws.runtime.what_ran import what_ran
 from graphws.spec import Spec, dump_spec
 from graphws.tasks import Answers, Figures, Task
 from graphws.zoo import Zoo
-from graphws.zoo.reconstruction import drawn, draws_pictures
+from graphws.zoo.reconstruction import drawn as drawn_by
+from graphws.zoo.reconstruction import draws_pictures
 
 NAMED = 8
 """How many architectures a report names."""
@@ -41,16 +43,16 @@ def write_report(
     pictures = []
     figures = _figures(task, zoo, folder, results, answers) | _augmentation(zoo, preparations)
     for name, (caption, figure) in figures.items():
-        content = png(figure)
-        write_bytes(folder.figure(name), content)
-        pictures.append(Picture(caption, content))
+        pictures.append(drawn(caption, figure))
+        write_bytes(folder.figure(name), png(figure))
     columns, rows = results.table()
     page = Page(
-        title=spec.title or spec.name,
+        title=spec.question(),
         lead=results.sentence(),
         results=Table(columns, rows),
         pictures=pictures,
-        facts=_facts(zoo, folder, results, preparations) | _of_spec(spec),
+        facts=_facts(zoo, results, preparations) | _of_spec(spec),
+        ran=what_ran(spec, folder),
         spec=dump_spec(spec),
         notes=spec.notes or "",
     )
@@ -66,8 +68,10 @@ def _figures(task: Task, zoo: Zoo, folder: RunFolder, results: Results, answers:
         ]
         for score in results.scores
     }
+    trivial = results.trivial
+    beside = None if trivial is None else (trivial.answer, trivial.value)
     figures = {
-        "scores": (f"{metric} on the test split; dots are seeds.", scores(values, metric)),
+        "scores": (f"{metric} on the test split; dots are seeds.", scores(values, metric, beside)),
         "curves": ("Training, one line a seed.", curves(histories, metric)),
     }
     return figures | task.figures(answers, zoo)
@@ -83,12 +87,12 @@ def _augmentation(zoo: Zoo, preparations: Mapping[str, Preparation]) -> Figures:
     index = members[torch.linspace(0, len(members) - 1, min(DRAWN, len(members))).long()]
     stored = zoo.weights(index)
     seen = preparation.data.collection.weights(index).to("cpu")
-    pictures = drawn(zoo, stored), drawn(zoo, change(seen, torch.Generator().manual_seed(0)))
+    pictures = drawn_by(zoo, stored), drawn_by(zoo, change(seen, torch.Generator().manual_seed(0)))
     caption = f"What training networks draw, and what they draw after the random changes of augment ({name})."
     return {"augmentation": (caption, changed_pictures(*pictures))}
 
 
-def _facts(zoo: Zoo, folder: RunFolder, results: Results, preparations: Mapping[str, Preparation]) -> dict[str, str]:
+def _facts(zoo: Zoo, results: Results, preparations: Mapping[str, Preparation]) -> dict[str, str]:
     counts = np.bincount(zoo.architecture, minlength=len(zoo.graphs)).tolist()
     facts = {"networks": ", ".join(f"{count:,} {name}" for name, count in results.networks.items())}
     if len(zoo.graphs) == 1:
@@ -104,7 +108,7 @@ def _facts(zoo: Zoo, folder: RunFolder, results: Results, preparations: Mapping[
     aligned = {name: each.alignment for name, each in preparations.items() if each.alignment is not None}
     for name, alignment in aligned.items():
         facts[f"alignment, {name}"] = alignment.facts()
-    return facts | folder.versions()
+    return facts
 
 
 def _of_spec(spec: Spec) -> dict[str, str]:

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from matplotlib.figure import Figure
 from pydantic import TypeAdapter
 
 from graphws.errors import RunError
-from graphws.report import Link, Page, Picture, Table, html, png, sweep_curve
+from graphws.report import Link, Page, Table, drawn, html, png, sweep_curve
 from graphws.report.sweep_figure import Spread
 from graphws.reporter import Reporter
 from graphws.runtime import job
@@ -31,6 +32,7 @@ from graphws.runtime.published import COLUMN, NONE, Published
 from graphws.runtime.readiness import require_points
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
+from graphws.runtime.what_ran import what_ran
 from graphws.spec import Spec, dump_spec, points
 from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
@@ -152,18 +154,28 @@ class SweepResults:
             found = self.values(name)
             words = [in_words(self.metric, found[end], self.unit()) for end in ends if end in found]
             parts.append(f"{name} {' to '.join(dict.fromkeys(words))}")
-        return f"Test {self.title()} for {self.label} from {ends[0]} to {ends[1]}: " + ", ".join(parts) + "."
+        said = f"Test {self.title()} for {self.label} from {ends[0]} to {ends[1]}: " + ", ".join(parts) + "."
+        return " ".join([said, *self.remarks()])
 
-    def curve(self) -> bytes:
-        """The curve as a PNG."""
+    def remarks(self) -> list[str]:
+        """At which values which models are no better than the trivial answer; a sentence for each that is told."""
+        told: dict[str, list[str]] = {}
+        for point in self.points:
+            if remark := point.results.remark():
+                told.setdefault(remark[0].lower() + remark[1:], []).append(value_in_words(point.value))
+        where = {remark: f"{self.label} {', '.join(values)}" for remark, values in told.items()}
+        where |= {remark: "every value" for remark, values in told.items() if len(values) == len(self.points)}
+        return [f"At {place} {remark}" for remark, place in where.items()]
+
+    def curve(self) -> Figure:
+        """The curve."""
         scale = 0.01 if self.metric == "accuracy" else self.unit()
         ours = {
             name: {text: mean_and_deviation(values) for text, values in self.values(name).items()}
             for name in self.names
         }
         label = "accuracy in %" if self.metric == "accuracy" else self.title()
-        figure = sweep_curve(self.texts, _in(ours, scale), _in(self.published, scale), self.label, f"test {label}")
-        return png(figure)
+        return sweep_curve(self.texts, _in(ours, scale), _in(self.published, scale), self.label, f"test {label}")
 
 
 def _in(curves: Mapping[str, Mapping[str, Spread]], unit: float) -> dict[str, dict[str, Spread]]:
@@ -251,22 +263,24 @@ def _record(folder: RunFolder, results: SweepResults) -> None:
 def _write(spec: Spec, folder: RunFolder, results: SweepResults) -> None:
     write_json(folder.path / "results.json", results.to_json())
     curve = results.curve()
-    write_bytes(folder.figure(FIGURE), curve)
+    caption = "Means over seeds, bars their deviation" + ("; dashed: the paper's." if spec.published else ".")
+    picture = drawn(caption, curve)
+    write_bytes(folder.figure(FIGURE), png(curve))
     columns, rows = results.table()
     paper = spec.published
     page = Page(
-        title=spec.title or spec.name,
+        title=spec.question(),
         lead=results.sentence(),
         results=Table(columns, rows),
-        pictures=[Picture("Means over seeds, bars their deviation; dashed: the paper's." if paper else
-                          "Means over seeds, bars their deviation.", curve)],
+        pictures=[picture],
         links=[
             Link(f"{results.label} = {value_in_words(point.value)}", f"{POINTS}/{point.folder}/report.html")
             for point in results.points
         ],
-        facts={**({} if paper is None else {COLUMN: paper.source}), **folder.versions()},
+        facts={} if paper is None else {COLUMN: paper.source},
+        ran=what_ran(spec, folder),
         spec=dump_spec(spec),
         leading=False,
         notes=spec.notes or "",
-    )  # fmt: skip
+    )
     write_text(folder.report, html(page))

@@ -24,6 +24,15 @@ from graphws.spec.sources import PICTURE_SOURCES, DigitsSource, SourceSection
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 
+MOVES = {
+    "mirror": "a mirror",
+    "flip": "a flip",
+    "transpose": "the exchange of rows and columns",
+    "rotations": "a quarter turn",
+    "dihedral": "the group of turns and mirrors",
+}
+ROLES = {"autoencoder": "an autoencoder", "classifier": "a classifier"}
+
 
 class PictureSection(Section):
     """What a network sees of a picture: a square crop, averaged to a small grid.
@@ -148,6 +157,10 @@ class SymmetryExperiment(Section):
     decoys: Annotated[
         Natural, Field(le=50, description="Groups that the network has no reason to know, measured beside it.")
     ] = 3
+
+    def question(self) -> str:
+        """What is asked of the network, for the head of a page."""
+        return f"How does {MOVES[self.group]} act inside {ROLES[self.task]}?"
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """Pictures are large enough for the grid, and the grid divides into patches."""

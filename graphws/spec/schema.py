@@ -128,6 +128,11 @@ class Spec(Section):
         ),
     ] = None
 
+    def question(self) -> str:
+        """What the experiment asks, for the head of its page: the title, else what its task or experiment says."""
+        asks = self.experiment or self.task
+        return self.title or (self.name if asks is None else asks.question())
+
 
 KINDS = (SOURCES, INPUTS, MODELS, HEADS, TASKS, TARGETS, EDITS)
 """What installed packages may add to: see `graphws.spec.kinds`."""

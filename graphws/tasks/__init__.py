@@ -40,3 +40,4 @@ from graphws.tasks.task import Figures as Figures
 from graphws.tasks.task import Metric as Metric
 from graphws.tasks.task import Task as Task
 from graphws.tasks.task import TaskData as TaskData
+from graphws.tasks.task import Trivial as Trivial

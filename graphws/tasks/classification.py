@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from graphws.errors import DataError
 from graphws.report import answered_pictures, confusion_matrix
 from graphws.tasks.answers import Answers
-from graphws.tasks.task import Figures, Metric, Task
+from graphws.tasks.task import Figures, Metric, Task, Trivial
 from graphws.zoo import Zoo
 from graphws.zoo.reconstruction import drawn, draws_pictures
 
@@ -60,6 +60,11 @@ class Classification(Task):
             shares = self.answer(outputs).T.tolist()
             found |= {f"probability of {name}": column for name, column in zip(names, shares, strict=True)}
         return found
+
+    def trivial(self, training: Int64[Tensor, " training"], test: Int64[Tensor, " test"]) -> Trivial:
+        """The commonest class of the training networks."""
+        commonest = training.bincount(minlength=self.classes).argmax()
+        return Trivial("always naming the commonest class", float((test == commonest).double().mean()))
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """The confusion matrix of the run's own model; networks of pictures under its answers."""

@@ -15,7 +15,7 @@ from graphws.errors import DataError
 from graphws.report import predicted_against_true
 from graphws.tasks.answers import Answers
 from graphws.tasks.kendall import KendallTau
-from graphws.tasks.task import Figures, Metric, Task
+from graphws.tasks.task import Figures, Metric, Task, Trivial
 from graphws.zoo import Zoo
 
 METRICS: dict[str, tuple[Callable[..., Any], bool]] = {
@@ -81,6 +81,12 @@ class Regression(Task):
     def columns(self, outputs: Tensor, classes: Sequence[str] | None, probabilities: bool) -> dict[str, list[Any]]:
         """A column a target, in its own units."""
         return dict(zip(self.names, self.predictions(outputs).T.tolist(), strict=True))
+
+    def trivial(self, training: Float[Tensor, "training outputs"], test: Float[Tensor, "test outputs"]) -> Trivial:
+        """The mean of the training networks."""
+        found = METRICS[self.chosen_by.name][0](sync_on_compute=False)
+        found.update(self.mean.to(test).expand_as(test), test)
+        return Trivial("always answering the mean", float(found.compute()))
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """Predictions of every model against the truth."""

@@ -38,6 +38,19 @@ class Metric:
         return value > than if self.higher_is_better else value < than
 
 
+@dataclass(frozen=True)
+class Trivial:
+    """How good an answer is that looks at no network, beside which every model is read.
+
+    Attributes:
+        answer: What it says, in words.
+        value: Its score on the test split, by the metric that ranks models.
+    """
+
+    answer: str
+    value: float
+
+
 @dataclass(frozen=True, eq=False)
 class TaskData:
     """What a task may look at when it is made.
@@ -183,6 +196,15 @@ class Task(ABC):
         found = self.predictions(outputs)
         columns = found.reshape(len(found), -1).T.tolist()
         return {"prediction" if not k else f"prediction_{k}": column for k, column in enumerate(columns)}
+
+    def trivial(self, training: Tensor, test: Tensor) -> Trivial | None:
+        """The best answer that is the same for every network; None where the task knows none.
+
+        Args:
+            training: The targets of the training networks.
+            test: Those of the test networks.
+        """
+        return None
 
     def figures(self, answers: Mapping[str, Answers], zoo: Zoo) -> Figures:
         """What a report shows of the answers for the test split, beside the scores; nothing unless a task says so.

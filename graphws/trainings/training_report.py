@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 
 from graphws.actions import Actions
 from graphws.graph import Monomial
-from graphws.report import Page, Picture, Table, html, png
+from graphws.report import Page, Table, drawn, html, png
 from graphws.report.actions_figures import draw_categories, draw_errors, draw_filters
+from graphws.report.like_decoys import like_decoys
 from graphws.report.symmetry_figures import draw_attention, draw_training
 from graphws.runtime.files import write_bytes, write_text
 from graphws.runtime.folder import RunFolder
+from graphws.runtime.what_ran import what_ran
 from graphws.spec import Spec, dump_spec
 from graphws.trainings.analysis import SymmetryResults
 from graphws.trainings.heads import HeadMatch
@@ -40,15 +42,17 @@ def write_report(
     """
     shown = []
     for name, (caption, figure) in figures_of(trained, pictures, actions, heads).items():
-        content = png(figure)
-        write_bytes(folder.figure(name), content)
-        shown.append(Picture(caption, content))
+        shown.append(drawn(caption, figure))
+        write_bytes(folder.figure(name), png(figure))
     page = Page(
-        title=spec.name,
+        title=spec.question(),
         lead=results.sentence(),
         results=Table(*results.table()),
         pictures=shown,
-        facts=_facts(folder, trained, pictures, actions, results),
+        remarks=like_decoys(actions.layers, actions.verdict.by_outputs),
+        leading=False,
+        facts=_facts(trained, pictures, actions, results),
+        ran=what_ran(spec, folder),
         spec=dump_spec(spec),
     )
     write_text(folder.report, html(page))
@@ -97,9 +101,7 @@ def figures_of(
     return found
 
 
-def _facts(
-    folder: RunFolder, trained: Trained, pictures: Pictures, actions: Actions, results: SymmetryResults
-) -> dict[str, str]:
+def _facts(trained: Trained, pictures: Pictures, actions: Actions, results: SymmetryResults) -> dict[str, str]:
     design, train = trained.design, trained.design.experiment.train
     tests = int(pictures.test.sum())
     facts = {
@@ -113,7 +115,7 @@ def _facts(
         "end-to-end error of decoys": _listed(actions.decoy_end_to_end),
     }
     facts |= {f"test {name}": f"{value:.4g}" for name, value in results.test.items()}
-    return facts | folder.versions()
+    return facts
 
 
 def _listed(values: Mapping[str, float]) -> str:

@@ -169,7 +169,7 @@ def test_many_networks_come_to_the_order_of_the_first(files: Path) -> None:
     assert figures["mean_after"] == pytest.approx(figures["each"][0], rel=1e-4)
     assert figures["mean_before"] > 2 * figures["mean_after"]
     assert "all compute what they did: outputs changed by at most " in result.stdout
-    assert "<h1>3 networks aligned and merged</h1>" in (files / "r.html").read_text()
+    assert "<h1>Are 3 networks one, up to symmetry?</h1>" in (files / "r.html").read_text()
 
 
 def test_many_networks_without_data(files: Path) -> None:
@@ -188,7 +188,8 @@ def test_the_report_leads_with_the_barrier(files: Path) -> None:
                  "--data", files / "data.safetensors", "--report", page, "--overwrite")  # fmt: skip
     assert result.exit_code == 0, result.stderr
     text = page.read_text()
-    assert text.index("<h1>b.safetensors aligned with a.safetensors</h1>") < text.index("The barrier between both")
+    asked = "<h1>Is b.safetensors the same network as a.safetensors, up to symmetry?</h1>"
+    assert text.index(asked) < text.index("The barrier between both")
     assert text.count("<img ") == 1
     result = run(
         "align",

@@ -86,8 +86,11 @@ def test_the_report_opens_without_a_network_and_leads_with_the_verdict(finished:
     assert lead.group(1).startswith(results["verdict"].replace("'", "&#x27;"))
     assert f"returns {100 * results['test']['r2']:.1f} % of the test pictures&#x27; variance." in lead.group(1)
     assert page.index("</h1>") < page.index('class="lead"') < page.index("<table")
-    shown = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert [base64.b64decode(data) for data in shown] == [(folder / f"figures/{n}.png").read_bytes() for n in FIGURES]
+    shown = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert len(shown) == len(FIGURES)
+    assert all(base64.b64decode(data).startswith(b"<svg") for data in shown)
+    assert all((folder / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG") for name in FIGURES)
+    assert "<h1>How does a mirror act inside an autoencoder?</h1>" in page
     assert not re.search(r"(src|href)=\"(?!data:)|@import|url\(|<script|<link|https:", page)
     assert "kind: symmetry" in page
 

@@ -34,7 +34,7 @@ def test_convert_draws_what_it_found() -> None:
     result = run("convert", "net.safetensors", "--activation", "relu", "--figure", "net.html")
     assert result.exit_code == 0, result.output
     page = Path("net.html").read_text(encoding="utf-8")
-    assert "<title>net.safetensors</title>" in page
+    assert "<title>net</title>" in page
     verdict = next(line for line in result.stdout.splitlines() if line.startswith("UNVERIFIED ("))
     assert f"<dd>{escape(verdict.removeprefix('UNVERIFIED (')[:-1])}</dd>" in page
 

@@ -71,20 +71,22 @@ def test_the_two_models_have_about_as_many_parameters(finished: Path) -> None:
 def test_the_report_opens_without_a_network(finished: Path) -> None:
     page = (finished / "runs" / "quick" / "report.html").read_text()
     drawn = {path.stem: path.read_bytes() for path in (finished / "runs" / "quick" / "figures").iterdir()}
-    shown = re.findall(r'src="data:image/png;base64,([^"]+)"><figcaption>([^<]+)</figcaption>', page)
-    assert [(base64.b64decode(data), caption) for data, caption in shown] == [
-        (drawn["scores"], "accuracy on the test split; dots are seeds."),
-        (drawn["curves"], "Training, one line a seed."),
-        (drawn["confusion"], "What dwsnet takes each class for."),
-        (
-            drawn["networks"],
-            "What dwsnet read: test networks as the pictures that they draw, under its answer for each.",
-        ),
-        (
-            drawn["augmentation"],
-            "What training networks draw, and what they draw after the random changes of augment (dwsnet).",
-        ),
+    shown = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"></div><figcaption>([^<]+)</figcaption>', page)
+    assert [caption for _, caption in shown] == [
+        "accuracy on the test split; dots are seeds.",
+        "Training, one line a seed.",
+        "What dwsnet takes each class for.",
+        "What dwsnet read: test networks as the pictures that they draw, under its answer for each.",
+        "What training networks draw, and what they draw after the random changes of augment (dwsnet).",
     ]
+    assert all(base64.b64decode(data).startswith(b"<svg") for data, _ in shown)
+    assert set(drawn) == {"scores", "curves", "confusion", "networks", "augmentation"}
+    assert all(content.startswith(b"\x89PNG") for content in drawn.values())
+    assert "<h1>Which label does a network have?</h1>" in page
+    fold = page[page.index("<details>") :]
+    assert "<td>command</td><td>graphws run quick.yaml</td>" in fold
+    assert "<td>seeds</td><td>0</td>" in fold
+    assert "<td>torch</td>" in fold
     assert page.count("<img") == len(shown) == len(drawn)
     assert not re.search(r"(src|href)=\"(?!data:)|@import|url\(|<script|<link", page)
     assert "https:" not in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,10 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
-from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, radius
+from graphws.report.graph.scene import Box, Data, Edge, Frame, Rail, Scene, card_text, radius
+from graphws.report.theme import PAGE
 
-COLOURS = {"set": "#4C78A8", "nested": "#72B7B2", "free": "#E9C46A"}
-INK, PALE, LINE, FRAME, EDGE = "#1b1f24", "#5c6672", "#7b8794", "#f3f6f9", "#d0d7de"
+COLOURS = {kind: PAGE[kind].light for kind in ("set", "nested", "free")}
+INK, PALE, LINE, FRAME, EDGE = (PAGE[name].light for name in ("ink", "faint", "line", "frame", "edge"))
 POINTS = 72.0
 SCALE = 0.78
 """Points of the scene to points of the paper."""
@@ -128,7 +130,10 @@ def _rail(ax: Axes, data: Data, rail: Rail) -> None:
 def _disc(ax: Axes, scene: Scene, box: Box) -> None:
     k = int(box.anchor[1:])
     space, r = scene.data["spaces"][k], box.width / 2
-    ax.add_patch(Circle((box.x, box.y), r, facecolor=COLOURS[space["kind"]], edgecolor="white", lw=1.2, zorder=5))
+    outline: dict[str, Any] = (
+        {"edgecolor": INK, "ls": (0, (2, 2))} if space["kind"] == "free" else {"edgecolor": "white"}
+    )
+    ax.add_patch(Circle((box.x, box.y), r, facecolor=COLOURS[space["kind"]], lw=1.2, zorder=5, **outline))
     if space["kind"] == "nested":
         ax.add_patch(Circle((box.x, box.y), r - 3, fill=False, edgecolor="white", lw=0.8, zorder=5))
     _text(ax, box.x, box.y + 3.6, _size(scene.data, k), 7.4, INK if space["kind"] != "set" else "white", bold=True)
@@ -146,11 +151,7 @@ def _card(ax: Axes, scene: Scene, box: Box) -> None:
     for d in (8, 4, 0) if block["stack"] else (0,):
         _rounded(ax, x + d, y - d, box.width, box.height, "white", LINE, 5 - d / 100)
     _text(ax, box.x, y + 17, block["label"], 8.2, INK, bold=True)
-    lines = (
-        [f"{len(block['children'])} equal blocks", f"{_compact(block['numel'])} numbers"]
-        if block["stack"]
-        else [f"{block['spaces']} spaces, {block['tensors']} tensors"]
-    )
+    lines = [card_text(block), *([f"{_compact(block['numel'])} numbers"] if block["stack"] else [])]
     for k, line in enumerate(lines):
         _text(ax, box.x, y + 31 + 13 * k, line, 7.2, PALE)
     dots = block["dots"][:12]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,12 +23,12 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from graphws.graph import NetworkGraph, Parameter, Space
 from graphws.report.graph.blocks import blocks
-from graphws.report.graph.blocks_figure import COLOURS, draw_blocks
+from graphws.report.graph.blocks_figure import COLOURS, INK, draw_blocks
 from graphws.report.graph.page_data import FEW, page_data
 from graphws.report.graph.positions import COLUMN, Disc, Point, kernel_spaces, place
 
 MEANINGS = {"set": "set: permuted by G", "nested": "nested: within its parent", "free": "free: stays in place"}
-INK, PALE = "#1b1f24", "#8a94a0"
+PALE = "#8a94a0"
 DIP = 1.35
 """How far below its row an arrow runs that passes other spaces."""
 WIDTH = 15.0
@@ -70,8 +71,9 @@ def draw_graph(graph: NetworkGraph, ax: Axes | None = None) -> Figure:
 def _draw_space(ax: Axes, graph: NetworkGraph, space: Space, discs: dict[str, Disc]) -> None:
     disc = discs[space.name]
     x, y = disc.at
-    ax.add_patch(Circle(disc.at, disc.radius, facecolor=COLOURS[space.kind], edgecolor="white", lw=1.5, zorder=4))
     dark = space.kind != "free"
+    outline: dict[str, Any] = {"edgecolor": "white"} if dark else {"edgecolor": INK, "ls": (0, (2, 2))}
+    ax.add_patch(Circle(disc.at, disc.radius, facecolor=COLOURS[space.kind], lw=1.5, zorder=4, **outline))
     size = str(space.size) if space.parent is None else f"{graph.extent(space.parent)}×{space.size}"
     ax.text(
         x,

@@ -37,6 +37,18 @@ function fit() {
   state.view = { k, x: Math.max(20, (w - plan.w * k) / 2), y: Math.max(20, (h - plan.h * k) / 3) };
   place();
 }
+// the first view: all of it at once, in as many open blocks, first ones before others, as stay legible in the window
+const LEGIBLE = 0.62;
+function scale() { return Math.min((picture.clientWidth - 30) / state.plan.w, (picture.clientHeight - 30) / state.plan.h); }
+function foldToFit() {
+  const order = [], walk = (k) => { order.push(k); graph.blocks[k].children.forEach(walk); };
+  walk(0);
+  state.plan = layout(graph, state.open);
+  for (const k of order.slice(1).reverse()) {
+    if (scale() >= LEGIBLE) break;
+    if (state.open.delete(k)) state.plan = layout(graph, state.open);
+  }
+}
 function zoom(factor, cx = picture.clientWidth / 2, cy = picture.clientHeight / 2) {
   const view = state.view, k = Math.min(6, Math.max(0.03, view.k * factor)), real = k / view.k;
   state.view = { k, x: cx - (cx - view.x) * real, y: cy - (cy - view.y) * real };
@@ -44,7 +56,7 @@ function zoom(factor, cx = picture.clientWidth / 2, cy = picture.clientHeight / 
 }
 function whole() {
   const { clientWidth: w, clientHeight: h } = picture, plan = state.plan;
-  const k = Math.min(1.6, (w - 30) / plan.w, (h - 30) / plan.h);
+  const k = Math.min(1.6, scale());
   state.view = { k, x: (w - plan.w * k) / 2, y: (h - plan.h * k) / 2 };
   place();
 }
@@ -306,8 +318,10 @@ function fromAddress() {
     const k = graph.blocks.findIndex((b) => b.path === path);
     if (k >= 0) reveal(k);
   });
+  const first = !picture.dataset.ready && !["fold", "unfold", "open"].some((key) => wanted.has(key));
+  if (first) foldToFit();
   render(true);
-  if (wanted.get("view") === "whole") whole();
+  if (first || wanted.get("view") === "whole") whole();
   if (wanted.get("search")) {
     search.value = wanted.get("search");
     const found = find(search.value);

@@ -5,7 +5,8 @@ data, script and style; its content security policy lets nothing else in, so tha
 can run or fetch anything.  Names reach the document as text only.
 
 The state can be given in the address: ``#unfold=all``, ``#fold=all``, ``#open=PATH,PATH``, ``#search=TEXT``,
-``#select=SPACE`` (with ``&tip=1`` its tooltip), ``#view=whole``, ``#theme=dark``.
+``#select=SPACE`` (with ``&tip=1`` its tooltip), ``#view=whole``, ``#theme=dark``.  Without one, blocks are folded, the
+last first, until the whole graph is read at once in the window.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from graphws.graph import NetworkGraph
 from graphws.printable import printable
 from graphws.report.graph.page_data import page_data
 from graphws.report.markup import markup
+from graphws.report.theme import page_colours
 
 SCRIPTS = ("page_layout.js", "page_svg.js", "page.js")
 LONGEST_NAME = 400
@@ -58,7 +60,7 @@ def graph_page(source: Conversion | NetworkGraph, title: str = "") -> str:
     for character in "<>&":  # inside JSON they only stand in strings
         text = text.replace(character, f"\\u{ord(character):04x}")
     script = "\n".join(_read(name) for name in SCRIPTS)
-    style = _read("page.css")
+    style = page_colours() + _read("page.css")
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
     )

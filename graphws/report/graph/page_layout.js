@@ -10,6 +10,12 @@ const SIZE = { gap: 18, pad: 14, head: 22, lane: 44, port: 16, track: 8, letter:
 function radius(extent) { return Math.min(34, 12 + 5 * Math.log10(extent)); }
 function width(text) { return Math.min(text.length, 30) * SIZE.letter; }
 
+function counted(n, noun) { return n + " " + noun + (n === 1 ? "" : "s"); }
+function cardText(block) {
+  return block.stack ? counted(block.children.length, "equal block")
+    : counted(block.spaces, "space") + ", " + counted(block.tensors, "tensor");
+}
+
 // What stands for a space: its disc ("d3"), its rail ("r3"), the card of a folded block around it ("c7") or a tap.
 function anchors(graph, open) {
   const folded = graph.blocks.map((block, k) => foldedAround(graph, open, k));
@@ -90,7 +96,7 @@ function layout(graph, open) {
   }
   function card(k) {
     const block = graph.blocks[k];
-    const w = Math.max(104, width(block.label) + 24, Math.min(block.dots.length, 12) * 11 + 20), h = block.stack ? 74 : 66;
+    const w = Math.max(104, 1.22 * width(block.label) + 32, 0.96 * width(cardText(block)) + 14, Math.min(block.dots.length, 12) * 11 + 20), h = block.stack ? 74 : 66;
     const left = ports.get("c" + k + "left") || [], right = ports.get("c" + k + "right") || [];
     const high = Math.max(h, 10 * Math.max(left.length, right.length));
     return { id: "c" + k, w, h, left, right, pins: [], cell: high + 12, body: w + (block.stack ? 8 : 0), top: high / 2 };

@@ -89,7 +89,7 @@ function drawCard(graph, box, layer) {
   const x = box.x - box.w / 2, y = box.y - box.h / 2;
   for (const d of block.stack ? [8, 4, 0] : [0]) el(group, "rect", { x: x + d, y: y - d, width: box.w, height: box.h, rx: 8 });
   el(group, "text", { class: "title", x: box.x, y: y + 17, "text-anchor": "middle" }, "▸ " + short(block.label, 28));
-  const inside = block.stack ? block.children.length + " equal blocks" : block.spaces + " spaces, " + block.tensors + " tensors";
+  const inside = cardText(block);
   el(group, "text", { class: "sub", x: box.x, y: y + 31, "text-anchor": "middle" }, inside);
   if (block.stack) el(group, "text", { class: "sub", x: box.x, y: y + 44, "text-anchor": "middle" }, compact(block.numel) + " numbers");
   const dots = block.dots.slice(0, 12), across = 11;

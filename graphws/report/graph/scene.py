@@ -132,6 +132,17 @@ def text_width(text: str) -> float:
     return min(len(text), 30) * LETTER
 
 
+def card_text(block: Data) -> str:
+    """What a folded block says of what is in it."""
+    if block["stack"]:
+        return _counted(len(block["children"]), "equal block")
+    return f"{_counted(block['spaces'], 'space')}, {_counted(block['tensors'], 'tensor')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Scene:
     """A graph's page data with places for everything that is open.
 
@@ -231,7 +242,8 @@ class Scene:
         k = int(anchor[1:])
         if anchor[0] == "c":
             block = self.data["blocks"][k]
-            width = max(104.0, text_width(block["label"]) + 24, min(len(block["dots"]), 12) * 11 + 20)
+            label, inside = text_width(block["label"]), text_width(card_text(block))
+            width = max(104.0, 1.22 * label + 32, 0.96 * inside + 14, min(len(block["dots"]), 12) * 11 + 20)
             height = 74.0 if block["stack"] else 66.0
             high = max(height, 10.0 * most)
             return Box(anchor, width, height, high + 12, width + (8 if block["stack"] else 0), high / 2, [], ports)

@@ -11,7 +11,7 @@ from graphws.errors import UsageError
 from graphws.spec.heads import HeadSection
 from graphws.spec.preparation import Augment
 from graphws.spec.section import Text
-from graphws.spec.tasks.section import TaskSection
+from graphws.spec.tasks.section import TaskSection, in_words
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation
 
@@ -25,6 +25,10 @@ class ClassificationTask(TaskSection):
     classes = True
     kind: Annotated[Literal["classification"], Field(description="Name the class of a network.")]
     target: Annotated[Text, Field(description="Column of the zoo's table that holds the class.")] = "label"
+
+    def question(self) -> str:
+        """Which class."""
+        return f"Which {in_words((self.target,))} does a network have?"
 
     def columns(self) -> tuple[str, ...]:
         """The class."""

@@ -27,6 +27,10 @@ class FunctionalTask(TaskSection):
     ]
     target: Annotated[TargetSection, TARGETS, Field(description="What the changed network should compute.")]
 
+    def question(self) -> str:
+        """What a change of the weights can do."""
+        return "Can a change of its weights make a network compute what is wanted?"
+
     def columns(self) -> tuple[str, ...]:
         """Those that the target reads."""
         return self.target.columns()

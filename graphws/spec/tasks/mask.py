@@ -59,6 +59,10 @@ class MaskTask(TaskSection):
               "draws."),
     ] = 64  # fmt: skip
 
+    def question(self) -> str:
+        """What a network can do without."""
+        return "Which weights can a network do without?"
+
     def metrics(self) -> tuple[str, ...]:
         """Of hard masks."""
         from graphws.tasks.mask import METRICS

@@ -10,7 +10,7 @@ from pydantic import Field, Tag
 from graphws.spec.heads import HeadSection
 from graphws.spec.preparation import Augment
 from graphws.spec.section import ONE_OR_LIST, Text
-from graphws.spec.tasks.section import TaskSection
+from graphws.spec.tasks.section import TaskSection, in_words
 from graphws.spec.tree import Path, dotted
 from graphws.spec.violations import Violation, duplicates
 
@@ -34,6 +34,10 @@ class RegressionTask(TaskSection):
         Literal["mse", "mae", "r2", "kendall"],
         Field(description="By which models are chosen and compared; kendall is Kendall's rank correlation, τ-b."),
     ] = "mse"
+
+    def question(self) -> str:
+        """Which properties."""
+        return f"Which {in_words(self.columns())} does a network have?"
 
     def columns(self) -> tuple[str, ...]:
         """The columns, also where the spec names only one."""

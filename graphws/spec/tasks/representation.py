@@ -47,6 +47,10 @@ class RepresentationTask(TaskSection):
               "which only training uses; []: the loss is of the representation itself."),
     ] = ()  # fmt: skip
 
+    def question(self) -> str:
+        """How alike networks are."""
+        return "How do networks lie beside each other?"
+
     def columns(self) -> tuple[str, ...]:
         """The columns, also where the spec names only one."""
         return self.target if isinstance(self.target, tuple) else (self.target,)

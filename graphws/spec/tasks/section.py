@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from graphws.tasks import Task, TaskData
 
 
+def in_words(columns: Sequence[str]) -> str:
+    """Columns of a table as a sentence has them.
+
+    >>> in_words(["test_accuracy"]), in_words(["a", "b", "c"])
+    ('test accuracy', 'a, b and c')
+    """
+    *others, last = (column.replace("_", " ") for column in columns)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 class TaskSection(Section):
     """What all tasks share.
 
@@ -39,6 +49,10 @@ class TaskSection(Section):
     takes_aligned: ClassVar[bool] = True
 
     kind: Annotated[str, Field(description="What is asked of the model.")]
+
+    def question(self) -> str:
+        """What is asked of a network, for the head of a page."""
+        return f"What do the weights of a network say: {self.kind}?"
 
     def columns(self) -> tuple[str, ...]:
         """The columns of the zoo's table that are learnt; none where the networks themselves are."""

@@ -35,6 +35,10 @@ class WeightsTask(TaskSection):
               "the clean network's, a grid (k·k) for networks with 2 inputs, else seeded draws."),
     ] = 64  # fmt: skip
 
+    def question(self) -> str:
+        """What the noise hid."""
+        return "What was a network before noise came upon it?"
+
     def augment_violations(self, augment: Augment, at: Path) -> Iterator[Violation]:
         """There is noise to remove."""
         if augment.noise == 0 and augment.dropout == 0:
