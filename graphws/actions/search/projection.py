@@ -194,9 +194,7 @@ def _votes(graph: NetworkGraph, maps: Maps, name: str, table: Tensor, inverse: T
     """Σ_h k_gh k_h⁻¹ as matrices, (elements, n, n): where the other elements say that k_g goes."""
     element, m = maps[name], len(table)
     if isinstance(element, LinearMap):
-        parent = graph.space(name).parent
-        origin = maps[parent] if parent in maps else None
-        return _linear_votes(element.weight, origin, table, inverse)
+        return _linear_votes(element.weight, maps.get(graph.space(name).parent or ""), table, inverse)
     vote = element.select(table).compose(element.select(inverse))
     scale = torch.ones_like(vote.perm, dtype=torch.float64) if vote.scale is None else vote.scale.double()
     total = torch.zeros(m, vote.size, vote.size, dtype=torch.float64)
@@ -234,7 +232,7 @@ def _inconsistent(graph: NetworkGraph, family: Family, maps: Maps, table: Tensor
     """The elements of the root on which the k_g are no homomorphism, closed under the k_g."""
     root = graph.space(family.root)
     good = torch.ones(root.size, dtype=torch.bool)
-    for name, element in maps.items():
+    for element in maps.values():
         if isinstance(element, LinearMap):
             continue
         every = torch.arange(len(table))
