@@ -19,8 +19,7 @@ COLUMNS = (
     "carried", "decoys", "GL-error", "ν", "defect",
 )  # fmt: skip
 _BRIEF = [
-    COLUMNS.index(name)
-    for name in ("layer", "size", "action", "outcome", "K-error", "noise", "decoys", "p", "matched")
+    COLUMNS.index(name) for name in ("layer", "size", "action", "outcome", "K-error", "noise", "decoys", "p", "matched")
 ]
 
 
