@@ -168,7 +168,7 @@ def test_outputs_that_no_space_labels_can_be_left_alone(end: str):
 
 
 class Shifted(nn.Module):
-    """A network of five numbers in a row of a picture of one row, as ACAS Xu's files are: less a constant, then an MLP."""
+    """Five numbers in a picture of one row, as in ACAS Xu's files: less a constant, then a perceptron."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -324,7 +324,7 @@ class _Work:
             self.graph, self.tensors = graph, made
 
     def _joined(self, name: str) -> str:
-        """What parameters of a space are stored in one tensor with, in parts of equal size; empty where with nothing."""
+        """What a space's parameters are stored with, in one tensor of equal parts; empty where with nothing."""
         for place in own_places(self.graph, name):
             for operation in self.graph.operations:
                 sizes = {self.graph.shape(each) for each in operation.inputs} if operation.kind == "stored" else set()
