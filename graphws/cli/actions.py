@@ -120,7 +120,7 @@ def _can_be_written(as_json: str | None, neurons: Path | None, report: Path | No
 
 def _show(result: Actions, rates: list[LieFigures], console: Terminal) -> None:
     """The verdict, what theory says, and the table of layers."""
-    from graphws.report.actions_page import COLUMNS, actions_table, taken_out
+    from graphws.report.actions_page import COLUMNS, actions_table, brief, taken_out
 
     console.print(result.verdict.text, markup=False)
     if result.identifiability is not None:
@@ -136,7 +136,7 @@ def _show(result: Actions, rates: list[LieFigures], console: Terminal) -> None:
         if line:
             console.print(line, markup=False)
     console.print()
-    console.print(table(COLUMNS, actions_table(result)))
+    console.print(table(*brief(COLUMNS, actions_table(result))))
 
 
 def _write(

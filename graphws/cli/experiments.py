@@ -185,9 +185,11 @@ def _work(spec: Spec) -> Callable[[Spec, RunFolder, Processes, Reporter, Request
 
 
 def _show(results: Outcome, folder: RunFolder, seconds: float) -> None:
+    from graphws.report.actions_page import brief
+
     console = output()
     console.print()
-    console.print(table(*results.table()))
+    console.print(table(*brief(*results.table())))
     console.print()
     console.print(results.sentence(), markup=False)
     console.print(f"{seconds:.0f} s in all; report: {folder.report}", markup=False)

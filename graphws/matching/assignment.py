@@ -17,7 +17,7 @@ from torch import Tensor
 
 from graphws.errors import GraphError
 from graphws.graph import Action, LinearMap, Monomial, NetworkGraph, Space
-from graphws.graph.element import SpaceElement, stack
+from graphws.graph.element import SpaceElement
 from graphws.matching.family import Family, children
 from graphws.matching.linear import nearest_orthogonal
 from graphws.matching.scores import Score
@@ -63,7 +63,7 @@ def assign_family(
     scores: Mapping[str, Score],
     fixed: Mapping[str, SpaceElement] | None = None,
 ) -> dict[str, SpaceElement]:
-    """The best map of every space of a family.
+    """The best map of every space of a family; one for each of a batch where scores have a batch axis in front.
 
     Law: the result is an element of the graph's group restricted to the family: children follow their parents, scales
     are signs where the action allows them, and linear spaces get orthogonal matrices.
@@ -82,32 +82,16 @@ def assign_family(
     like = next(iter(scores.values())).odd
     solver = FamilySolver(graph, scores, like, fixed)
     maps: dict[str, SpaceElement] = {}
-    solver.pick(graph.space(family.root), torch.zeros(1, dtype=torch.long, device=like.device), maps)
+    origin = torch.zeros(*like.shape[:-2], 1, dtype=torch.long, device=like.device)
+    solver.pick(graph.space(family.root), origin, maps)
     return maps
 
 
-def assign_each(graph: NetworkGraph, family: Family, scores: Mapping[str, Score]) -> dict[str, SpaceElement]:
-    """`assign_family` for each of many networks: scores and maps have a batch axis in front.
-
-    Raises:
-        GraphError: As `assign_family`.
-    """
-    root = graph.space(family.root)
-    if scores and len(family.spaces) == 1 and root.action is not Action.LINEAR:
-        own = scores[root.name]
-        values = own.value(root.action)
-        perm = best_permutations(values).to(own.odd.device)
-        return {root.name: Monomial(perm, signs_of(own.odd, perm, root.action))}
-    batch = len(next(iter(scores.values())).odd) if scores else 1
-    found = [
-        assign_family(graph, family, {name: Score(each.odd[k], each.even[k]) for name, each in scores.items()})
-        for k in range(batch)
-    ]
-    return {name: stack([maps[name] for maps in found]) for name in found[0]}
-
-
 class FamilySolver:
-    """The inner problems of one family: what each pair of parents is worth, and the maps between their children."""
+    """The inner problems of one family: what each pair of parents is worth, and the maps between their children.
+
+    Scores may have a batch axis in front, as have all tensors here then, and the maps.
+    """
 
     def __init__(
         self,
@@ -129,21 +113,22 @@ class FamilySolver:
         if space.name not in self._totals:
             own = self.scores.get(space.name)
             n = self.graph.extent(space.name)
-            total = own or Score(self.like.new_zeros(n, n), self.like.new_zeros(n, n))
+            nothing = self.like.new_zeros(*self.like.shape[:-2], n, n)
+            total = own or Score(nothing, nothing)
             for child in self.children(space):
                 total = Score(total.odd, total.even + self.worth(child))
             self._totals[space.name] = total
         return self._totals[space.name]
 
     def blocks(self, space: Space) -> Score:
-        """The scores as (parents, parents, size, size)."""
+        """The scores as (…, parents, parents, size, size)."""
         total, size = self.total(space), space.size
         families = total.size // size
-        parts = [part.reshape(families, size, families, size).transpose(1, 2) for part in (total.odd, total.even)]
-        return Score(*parts)
+        shape = (*total.odd.shape[:-2], families, size, families, size)
+        return Score(*(part.reshape(shape).transpose(-3, -2) for part in (total.odd, total.even)))
 
     def worth(self, space: Space) -> Tensor:
-        """The best value of mapping the children of parent j to those of parent i, (parents, parents)."""
+        """The best value of mapping the children of parent j to those of parent i, (…, parents, parents)."""
         blocks = self.blocks(space)
         if space.action is Action.LINEAR and space.moves:
             nuclear: Tensor = torch.linalg.svdvals(blocks.odd).sum(-1)
@@ -154,14 +139,14 @@ class FamilySolver:
         table = values.detach().double().cpu().numpy()
         if not np.isfinite(table).all():
             raise GraphError("the scores hold NaN or infinity: are all weights finite?")
-        best = np.empty(table.shape[:2])
-        for i, j in np.ndindex(*best.shape):
-            rows, columns = linear_sum_assignment(table[i, j], maximize=True)
-            best[i, j] = table[i, j][rows, columns].sum()
+        best = np.empty(table.shape[:-2])
+        for pair in np.ndindex(*best.shape):
+            rows, columns = linear_sum_assignment(table[pair], maximize=True)
+            best[pair] = table[pair][rows, columns].sum()
         return torch.from_numpy(best).to(self.like)
 
     def pick(self, space: Space, origin: Tensor, maps: dict[str, SpaceElement]) -> None:
-        """Fixes the map of a space whose parents are moved by `origin`, then those of its children."""
+        """Fixes the map of a space whose parents are moved by `origin`, (…, parents), then those of its children."""
         given = self.fixed.get(space.name)
         if given is not None:
             maps[space.name] = given
@@ -169,28 +154,27 @@ class FamilySolver:
                 for child in self.children(space):
                     self.pick(child, given.perm, maps)
             return
-        blocks, parents = self.blocks(space), torch.arange(len(origin), device=origin.device)
-        odd, even = blocks.odd[parents, origin], blocks.even[parents, origin]
+        blocks, places = self.blocks(space), origin[..., None, None, None]
+        odd, even = (part.take_along_dim(places, -3).squeeze(-3) for part in (blocks.odd, blocks.even))
         if space.moves and space.action is Action.LINEAR:
             maps[space.name] = LinearMap(placed_blocks(nearest_orthogonal(odd), origin))
             return
-        rows = torch.arange(space.size, device=origin.device)
         if space.moves:
-            chosen = Score(odd, even)
-            value = chosen.value(space.action)
-            inner = torch.stack([best_permutation(value[i]) for i in range(len(origin))]).to(origin.device)
+            value = Score(odd, even).value(space.action).flatten(0, -3)
+            inner = best_permutations(value).to(origin.device).reshape(*origin.shape, space.size)
             scale = signs_of(odd, inner, space.action)
         else:
-            inner, scale = rows.expand(len(origin), -1), None
-        perm = (origin.unsqueeze(1) * space.size + inner).flatten()
-        maps[space.name] = Monomial(perm, None if scale is None else scale.flatten())
+            inner, scale = torch.arange(space.size, device=origin.device).expand(*origin.shape, -1), None
+        perm = (origin.unsqueeze(-1) * space.size + inner).flatten(-2)
+        maps[space.name] = Monomial(perm, None if scale is None else scale.flatten(-2))
         for child in self.children(space):
             self.pick(child, perm, maps)
 
 
 def placed_blocks(blocks: Tensor, origin: Tensor) -> Tensor:
-    """(parents, d, d) blocks as one matrix that sends the children of origin[i] to those of i."""
-    families, size = blocks.shape[:2]
-    whole = blocks.new_zeros(families, size, families, size)
-    whole[torch.arange(families, device=origin.device), :, origin] = blocks
-    return whole.reshape(families * size, families * size)
+    """(…, parents, d, d) blocks as one matrix that sends the children of origin[…, i] to those of i."""
+    families, size = blocks.shape[-3:-1]
+    whole = blocks.new_zeros(*blocks.shape[:-3], families, families, size, size)
+    places = origin[..., None, None, None].expand(*origin.shape, 1, size, size)
+    placed = whole.scatter(-3, places, blocks.unsqueeze(-3)).transpose(-3, -2)
+    return placed.reshape(*blocks.shape[:-3], families * size, families * size)

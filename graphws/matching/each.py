@@ -14,7 +14,7 @@ from torch import Tensor
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, Weights
 from graphws.graph.element import SpaceElement, concatenate
-from graphws.matching.assignment import assign_each
+from graphws.matching.assignment import assign_family
 from graphws.matching.family import families, solving_order
 from graphws.matching.metric import Metric
 from graphws.matching.scores import Side, scores_of_each
@@ -44,7 +44,7 @@ def match_each_forward(first: Weights, networks: Weights, metric: Metric) -> Gro
             for name in family.spaces
             if (found := scores_of_each(first, networks, name, known, metric=metric, side=side)) is not None
         }
-        known.update(assign_each(graph, family, scores))
+        known.update(assign_family(graph, family, scores))
     return GroupElement(graph, known)
 
 
@@ -81,7 +81,7 @@ def descend_each(
                 for name in family.spaces
                 if (found := scores_of_each(first, here, name, known, metric=metric)) is not None
             }
-            known.update(assign_each(graph, family, scores))
+            known.update(assign_family(graph, family, scores))
         after = closeness_of_each(first, GroupElement(graph, known).act(here), metric)
         before = reached[open_networks]
         better = after > before + 1e-12 * before.abs()

@@ -19,6 +19,16 @@ COLUMNS = (
     "layer", "size", "action", "outcome", "K-error", "noise", "decoys", "relabelled", "p", "matched",
     "carried", "decoys", "GL-error", "ν", "defect",
 )  # fmt: skip
+_BRIEF = [
+    COLUMNS.index(name) for name in ("layer", "size", "action", "outcome", "K-error", "noise", "decoys", "p", "matched")
+]
+
+
+def brief(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Of a table of layers the columns that a terminal has room for; of any other table all."""
+    if tuple(columns) != COLUMNS:
+        return list(columns), [list(row) for row in rows]
+    return [columns[k] for k in _BRIEF], [[row[k] for k in _BRIEF] for row in rows]
 
 
 def actions_table(actions: Actions) -> list[list[str]]:

@@ -19,6 +19,7 @@ from graphws.errors import UsageError
 from graphws.graph import Weights
 from graphws.operations import forward, mlp_graph
 from graphws.report.actions_neurons import neuron_file
+from graphws.report.actions_page import COLUMNS
 from tests.actions.picture_cases import classifier, planted
 from tests.actions.planting import Case, pictures, rng
 
@@ -55,6 +56,12 @@ def test_the_command_writes_all_there_is_to_say(place: Path) -> None:
     assert code == 0, text
     assert "Exact action: mirror acts on every layer" in " ".join(text.split())
     assert "Theory:" in text
+    at = next(k for k, line in enumerate(text.splitlines()) if line.startswith("layer "))
+    head, *rows = text.splitlines()[at : at + 4]
+    assert head.split() == ["layer", "size", "action", "outcome", "K-error", "noise", "decoys", "p", "matched"]
+    assert max(map(len, (head, *rows))) <= 100, "a terminal has no room for more"
+    assert [row.split()[:2] for row in rows] == [["hidden1", "8"], ["hidden2", "8"], ["output", "16"]]
+    assert all(f"<th>{column}</th>" in (place / "r.html").read_text() for column in COLUMNS)
     figures = json.loads((place / "f.json").read_text())
     assert figures["outcome"] == "exact action"
     assert figures["identifiability"]["theorem"]["name"]

@@ -230,13 +230,27 @@ def test_turns_of_a_convolutional_network_in_noise(data: bool) -> None:
     assert min(layer.matched for layer in found.layers) == 1
 
 
-def test_noise_that_drowns_the_function_leaves_no_action() -> None:
+def test_noise_that_drowns_the_function_leaves_the_action_of_the_weights() -> None:
     """Sines of high frequency: the weights have the mirror up to 10 %, and nothing is left of it in the function."""
     graph = mlp_graph([36, 24, 24, 36], "sine")
     case = plant(graph, place(graph, named_symmetry("mirror", SHAPE), SHAPE), rng(2))
     found = find_actions(case.noisy(0.1, rng(1)), "mirror", SHAPE, decoys=2)
     assert found.on_random_inputs is not None
     assert found.on_random_inputs > 1.2
-    assert found.verdict.outcome == "no action found"
-    assert "the weights have much of the symmetry, the function is not." in found.verdict.text
-    assert " A perfect action with as much noise would change it by 1." in found.verdict.text
+    assert found.verdict.outcome == "action in part"
+    assert set(found.verdict.layers.values()) == {"found"}
+    assert found.verdict.breaks_at == ()
+    text = found.verdict.text
+    assert text.startswith("Action in part: mirror acts on the weights of every layer by the intertwiners of its activ")
+    assert ", p ≤ 0.05 on each layer). Noise hides it from the function. End to end, on random inputs, the fun" in text
+    assert " A perfect action with as much noise would change it by 1." in text
+
+
+def test_an_unrelated_last_layer_is_no_noise_that_drowns_the_function() -> None:
+    graph = mlp_graph([36, 24, 24, 36], "sine")
+    case = plant(graph, place(graph, named_symmetry("mirror", SHAPE), SHAPE), rng(2))
+    tensors = {**case.weights.tensors, "W3": case.weights["W3"][:, torch.randperm(36, generator=rng(5))]}
+    found = find_actions(Weights(graph, tensors), "mirror", SHAPE, decoys=2)
+    assert found.verdict.layers["hidden2"] == "exact"
+    assert found.verdict.breaks_at == ("output",)
+    assert "Noise hides" not in found.verdict.text

@@ -165,3 +165,31 @@ def test_outputs_that_no_space_labels_can_be_left_alone(end: str):
     seen = find_actions(convert(Ended().double(), x[:2]), "mirror", (1, 4, 4), "invariant", data=x, decoys=1)
     assert seen.verdict.outcome == "no action found"
     assert seen.to_json()
+
+
+class Shifted(nn.Module):
+    """Five numbers in a picture of one row, as in ACAS Xu's files: less a constant, then a perceptron."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.mean = nn.Linear(5, 8), nn.Linear(8, 5), nn.Parameter(torch.zeros(1, 1, 1, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first((x - self.mean).flatten(1)).relu())  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("probes", [False, True])
+def test_features_in_a_row_of_axes_of_one_element(probes: bool) -> None:
+    torch.manual_seed(0)
+    module, signs, places = Shifted().double(), torch.tensor([1.0, -1, -1, 1, 1]), [0, 2, 1, 4, 3]
+    pairs = [1, 0, 3, 2, 5, 4, 7, 6]
+    with torch.no_grad():
+        first, last = module.first, module.last
+        first.weight.copy_((first.weight + first.weight[pairs] * signs) / 2)
+        first.bias.copy_((first.bias + first.bias[pairs]) / 2)
+        last.weight.copy_((last.weight + last.weight[places][:, pairs]) / 2)
+        last.bias.copy_((last.bias + last.bias[places]) / 2)
+    x = torch.randn(60, 1, 1, 5, dtype=torch.float64)
+    group = {"kind": "generated", "generators": {"m": {"places": [0, 1, 2, 3, 4], "signs": signs.tolist()}}}
+    found = find_actions(convert(module, x[:2]), group, (1, 1, 5), {"m": places}, data=x if probes else None)
+    assert found.verdict.outcome == "exact action", found.verdict.text

@@ -254,3 +254,21 @@ def test_a_query_head_of_one_key():
     assert {(m.size, m.reduced) for m in found.maps.values() if m.size > m.reduced} == {(4, 3)}
     with torch.no_grad():
         torch.testing.assert_close(forward(found.graph, found.weights, IDS)[0], module(IDS)[0], rtol=0, atol=1e-6)
+
+
+def test_thin_values_beside_queries_and_keys_stay_with_a_reason():
+    """Queries, keys and values are one tensor of three equal parts, so values alone cannot be narrower."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, "gelu", batch_first=True, norm_first=True).double().eval()
+    with torch.no_grad():
+        for head in range(4):
+            rows = slice(32 + 4 * head, 36 + 4 * head)
+            layer.self_attn.in_proj_weight[rows] = torch.randn(4, 2).double() @ torch.randn(2, 16).double()
+            layer.self_attn.in_proj_bias[rows] = 0.0
+    converted = convert(layer, torch.randn(3, 5, 16, dtype=torch.float64))
+    found = reduce(converted.weights, run=converted.run)
+    key = "self_attn.in_proj_weight"
+    assert found.left_alone[f"{key}/head_2"] == (
+        f"in fewer dimensions: '{key}[2]' is one part of a tensor whose parts are equally large, and '{key}[0]' and "
+        f"'{key}[1]' would have to shrink with it"
+    )

@@ -70,3 +70,35 @@ def test_a_random_network_has_none():
     seen = found(planted=False)
     assert not seen.hidden_by_streams
     assert "own action" not in str(seen)
+
+
+class Normed(nn.Module):
+    """The same with batch norms, which take the scales of kernels back: their rows follow with power 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kind = {"padding": 1, "bias": False}
+        self.first = nn.Conv2d(3, 8, 3, **kind)  # type: ignore[arg-type]
+        self.inner, self.back = nn.Conv2d(8, 6, 3, **kind), nn.Conv2d(6, 8, 3, **kind)  # type: ignore[arg-type]
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in (8, 6, 8))
+        self.last = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two, three = self.norms
+        x = one(self.first(x)).relu()
+        return self.last((x + three(self.back(two(self.inner(x)).relu()))).relu().mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_first_layer_in_front_of_a_batch_norm() -> None:
+    torch.manual_seed(0)
+    network = Normed().double().eval()
+    with torch.no_grad():
+        kernel = network.first.weight
+        kernel[1 : 2 * PAIRS : 2] = kernel[0 : 2 * PAIRS : 2].flip(-1)
+    pictures = torch.randn(20, 3, 6, 6, dtype=torch.float64)
+    broken = find_actions(convert(network, pictures[:2]), "mirror", (3, 6, 6), "invariant", decoys=1)
+    own = {each.parameter: each for each in broken.streams}
+    assert {name for name, each in own.items() if each.writes} == {"first.weight", "back.weight"}
+    assert {name for name, each in own.items() if not each.writes} == {"inner.weight", "last.weight"}
+    assert (own["first.weight"].matched, own["first.weight"].moved) == (2 * PAIRS, 2 * PAIRS)
+    assert [each.parameter for each in broken.hidden_by_streams] == ["first.weight"]

@@ -193,7 +193,9 @@ def test_exact_is_what_was_seen() -> None:
         (0.7, (1.4,), NoiseFigures({}, 0.4, 0.4, 1e-9), "no action found"),
         (0.7, (1.4,), NoiseFigures({}, 0.7, 0.7, 0.5), "no action found"),  # the perfect one is not equivariant at all
         (0.7, (0.6,), NoiseFigures({}, 0.7, 0.7, 1e-9), "no action found"),
-        (1.1, (1.4,), NoiseFigures({}, 1.1, 1.1, 1e-9), "no action found"),  # nothing is left of it in the function
+        (1.1, (1.4,), NoiseFigures({}, 1.1, 1.1, 1e-9), "action in part"),  # nothing is left of it in the function
+        (1.1, (1.4,), NoiseFigures({}, 0.7, 0.7, 1e-9), "no action found"),  # and more than noise makes of it
+        (1.1, (1.4,), NoiseFigures({}, 1.1, 1.1, 0.5), "no action found"),
     ],
 )
 def test_the_function_is_read_beside_decoys_and_noise(

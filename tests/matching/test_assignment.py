@@ -141,3 +141,17 @@ def test_scores_must_be_finite_and_present() -> None:
     broken["d"].odd[0, 0] = float("inf")
     with pytest.raises(GraphError, match="the scores hold NaN or infinity"):
         assign_family(graph, family, broken)
+
+
+@pytest.mark.parametrize("action", ["permutation", "signed", "linear"])
+def test_a_batch_of_scores_is_solved_one_by_one(action: str) -> None:
+    graph = nested(Action(action))
+    each = [scores(graph, seed) for seed in range(4)]
+    batch = {
+        name: Score(torch.stack([s[name].odd for s in each]), torch.stack([s[name].even for s in each]))
+        for name in each[0]
+    }
+    found = assign_family(graph, families(graph)[0], batch)
+    for k, alone in enumerate(each):
+        for name, element in assign_family(graph, families(graph)[0], alone).items():
+            torch.testing.assert_close(found[name].matrix()[k], element.matrix(), rtol=0, atol=1e-12)

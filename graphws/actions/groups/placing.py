@@ -185,7 +185,7 @@ def _feature_maps(graph: NetworkGraph, placed: Placed) -> set[tuple[int, int]]:
 def _place_vectors(graph: NetworkGraph, symmetry: DataSymmetry) -> Placed:
     size = symmetry.input[0].size
     read = end_space(graph, size, reads=True)
-    parts = output_parts(graph, symmetry, (size,))
+    parts = output_parts(graph, symmetry, _one_row(graph) or (size,))
     maps: list[dict[str, SpaceElement]] = [{read.name: element} for element in symmetry.input]
     for part in parts:
         if len(parts) == 1 and part.space:

@@ -18,6 +18,7 @@ from graphws.actions.measures.categories import MATCHED, measured_from_reach
 from graphws.actions.measures.equivariance import stays_inside
 from graphws.actions.measures.reach import bounded, squared_reach
 from graphws.actions.problem import Maps, Problem
+from graphws.actions.reduction.reading import reading
 from graphws.actions.search.projection import homomorphism
 from graphws.actions.search.search import Candidate
 from graphws.graph import Action, Monomial, Parameter
@@ -81,7 +82,7 @@ def own_actions(problem: Problem, best: Candidate, shares: Mapping[str, float]) 
         if len(family.spaces) > 1 or space.action is Action.LINEAR:
             continue
         sides = _sides(problem, family)
-        if sum(parameter.axes[k].power > 0 for parameter, k in sides) > 1:
+        if sum(_writes(problem, parameter, k) for parameter, k in sides) > 1:
             found += [_own(problem, best, family, parameter, k, shares.get(family.root, 0.0)) for parameter, k in sides]
     return tuple(found)
 
@@ -90,11 +91,18 @@ def _sides(problem: Problem, family: Family) -> list[tuple[Parameter, int]]:
     """The weights with one axis on a family, and that axis; none that lead from it to itself."""
     found = []
     for parameter in problem.view.graph.parameters:
-        places = [k for k, axis in enumerate(parameter.axes) if axis.space == family.root and axis.power]
+        places = [k for k, axis in enumerate(parameter.axes) if axis.space == family.root]
         alone = len(parameter.axes) == 1 or parameter.kind == "bias"
         if len(places) == 1 and not alone and not stays_inside(problem.view.graph, parameter):
             found.append((parameter, places[0]))
     return found
+
+
+def _writes(problem: Problem, parameter: Parameter, k: int) -> bool:
+    """Whether a weight writes the space of an axis; in front of a norm, which takes scales back, its power is 0."""
+    return parameter.axes[k].power > 0 or (
+        parameter.axes[k].power == 0 and (parameter.name, k) not in reading(problem.graph)
+    )
 
 
 def _own(problem: Problem, best: Candidate, family: Family, parameter: Parameter, k: int, share: float) -> OwnAction:
@@ -118,7 +126,7 @@ def _own(problem: Problem, best: Candidate, family: Family, parameter: Parameter
     return OwnAction(
         root,
         parameter.name,
-        parameter.axes[k].power > 0,
+        _writes(problem, parameter, k),
         len(stays),
         int(matched.sum()),
         int((matched & moved).sum()),

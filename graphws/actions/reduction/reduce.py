@@ -317,10 +317,24 @@ class _Work:
                 zeroed = project(self.graph, self.tensors, name, whole)[1]
                 graph, made = self._accepted(zeroed, graph, made, Kept(size, tuple(range(span.bases.shape[2]))))
             except GraphError as error:
-                self.left_alone[name] = f"in fewer dimensions: {error}"
+                beside = self._joined(name)
+                self.left_alone[name] = f"in fewer dimensions: {beside or error}"
                 continue
             follow_rank(self.maps, name, span)
             self.graph, self.tensors = graph, made
+
+    def _joined(self, name: str) -> str:
+        """What a space's parameters are stored with, in one tensor of equal parts; empty where with nothing."""
+        for place in own_places(self.graph, name):
+            for operation in self.graph.operations:
+                sizes = {self.graph.shape(each) for each in operation.inputs} if operation.kind == "stored" else set()
+                if place.parameter in operation.inputs and len(operation.inputs) > 1 and len(sizes) == 1:
+                    others = [repr(each) for each in operation.inputs if each != place.parameter]
+                    return (
+                        f"{place.parameter!r} is one part of a tensor whose parts are equally large, and "
+                        f"{' and '.join(others)} would have to shrink with it"
+                    )
+        return ""
 
     def _uneven(self, name: str, written: bool) -> None:
         """Says where some parents use fewer dimensions than the others."""

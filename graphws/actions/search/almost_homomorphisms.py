@@ -14,6 +14,8 @@ from torch import Tensor
 
 from graphws.matching import nearest_orthogonal
 
+_AT_ONCE = 2**22
+"""Numbers that are gathered at once."""
 _SQUARES = 1e-6
 """The defect below which two steps leave rounding only: a step squares it."""
 
@@ -62,13 +64,13 @@ class _Blocks:
 
     def means(self, inverse: Tensor) -> Tensor:
         """mean_h N_gh N_h⁻¹ for each g, from the blocks' inverses."""
-        back, rows = self.origin.argsort(1), torch.arange(len(self.table), device=self.table.device)
+        back, rows = self.origin.argsort(1), torch.arange(len(self.table), device=self.table.device).unsqueeze(1)
         found = []
-        for products in self.table:
-            places = back.gather(1, self.origin[products])
-            first, second = self.blocks[products], inverse[rows.unsqueeze(1), places]
-            found.append(torch.matmul(_beside(first), _beside(second.mT).mT) / len(rows))
-        return torch.stack(found)
+        for products in self.table.split(max(1, _AT_ONCE // (len(self.table) * self.blocks.numel()))):
+            places = back.expand(len(products), -1, -1).gather(2, self.origin[products])
+            first, second = self.blocks[products], inverse[rows, places]
+            found.append(torch.matmul(_beside(first), _beside(second.mT).mT) / len(self.table))
+        return torch.cat(found)
 
     def mean_defect(self, means: Tensor) -> float:
         """The defect of orthogonal blocks, a root mean square over h, from means: ‖N_g N_h - N_gh‖² is 2 n - 2 <…>."""
@@ -129,8 +131,8 @@ def _orthogonal(current: _Blocks, rounds: int) -> _Blocks:
 
 
 def _beside(blocks: Tensor) -> Tensor:
-    """(elements, parents, d, d) blocks as (parents, d, elements · d): side by side, so that a product adds them up."""
-    return blocks.permute(1, 2, 0, 3).flatten(2)
+    """(…, elements, parents, d, d) blocks as (…, parents, d, elements · d): side by side, so that a product adds up."""
+    return blocks.movedim(-4, -2).flatten(-2)
 
 
 def linear_defect(matrices: Sequence[Tensor], table: Tensor, parents: int = 1) -> float:

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from graphws.actions.search.almost_homomorphisms import newton
 from graphws.graph import Action, LinearMap, Monomial, NetworkGraph, Space
-from graphws.graph.element import SpaceElement, compose
+from graphws.graph.element import SpaceElement
 from graphws.matching import Family, Score, assign_family
 from graphws.matching.assignment import FamilySolver, best_permutation, placed_blocks, signs_of
+from graphws.matching.match import same_map
 
 Maps = dict[str, SpaceElement]
 
@@ -126,114 +127,141 @@ def homomorphism(
         return [identity], nobody
     if m == 2:
         return [identity, involution(graph, family, scores[1])], nobody
-    inverse = [int((table[g] == 0).nonzero()[0, 0]) for g in range(m)]
-    both = [
-        {name: (s + scores[inverse[g]][name].transposed).scaled(0.5) for name, s in scores[g].items()} for g in range(m)
-    ]
-    maps = [identity, *(assign_family(graph, family, both[g]) for g in range(1, m))]
-    size = {
-        name: float(torch.stack([both[g][name].odd.abs().amax(1) for g in range(1, m)]).median()) for name in both[1]
-    }
+    inverse = (table == 0).int().argmax(1)
+    both = {name: _symmetric([each[name] for each in scores[1:]], inverse) for name in scores[1]}
+    maps = _whole(assign_family(graph, family, both))
+    size = {name: float(each.odd.abs().amax(-1).median()) for name, each in both.items()}
     unmatched = _inconsistent(graph, family, maps, table)
     for turn in range(1, rounds + 1):
         if not bool(unmatched.any()):  # votes for maps that agree already change nothing
             break
-        new = [identity]
-        for g in range(1, m):
-            votes = _votes(maps, g, table, inverse)
-            weight = 2 * turn / rounds / m
-            voted = {
-                name: Score(s.odd + (weight * size[name] * votes[name]).to(s.odd), s.even)
-                for name, s in both[g].items()
-            }
-            for name in family.spaces:  # a space that nothing scores follows the votes alone
-                voted.setdefault(name, Score(votes[name], torch.zeros_like(votes[name])))
-            new.append(assign_family(graph, family, voted))
-        settled = all(_equal(a, b) for a, b in zip(new, maps, strict=True))
+        weight = 2 * turn / rounds / m
+        voted = {}
+        for name in family.spaces:  # a space that nothing scores follows the votes alone
+            votes = _votes(graph, maps, name, table, inverse)[1:]
+            own = both.get(name)
+            voted[name] = (
+                Score(votes, torch.zeros_like(votes))
+                if own is None
+                else Score(own.odd + (weight * size[name] * votes).to(own.odd), own.even)
+            )
+        new = _whole(assign_family(graph, family, voted))
+        settled = _equal(new, maps)
         maps = new
         unmatched = _inconsistent(graph, family, maps, table)
         if settled:
             break
-    maps = [_with_identity(graph, family, k, unmatched) for k in maps]
-    for name in family.spaces:
-        if isinstance(maps[1][name], LinearMap):
+    maps = _with_identity(maps, unmatched)
+    for name, element in maps.items():
+        if isinstance(element, LinearMap):
             parent = graph.space(name).parent
             parents = 1 if parent is None else graph.extent(parent)
-            corrected = newton([k[name].matrix() for k in maps], table, orthogonal=True, parents=parents)
-            maps = [{**k, name: LinearMap(c)} for k, c in zip(maps, corrected, strict=True)]
-    return maps, unmatched
+            corrected = newton(list(element.matrix()), table, orthogonal=True, parents=parents)
+            maps[name] = LinearMap(torch.stack(corrected))
+    each = [identity, *({name: _one(element, g) for name, element in maps.items()} for g in range(1, m))]
+    return each, unmatched
 
 
-def _votes(maps: Sequence[Maps], g: int, table: Tensor, inverse: Sequence[int]) -> dict[str, Tensor]:
-    """Σ_h k_gh k_h⁻¹ as matrices: where the other elements say that k_g goes."""
-    total: dict[str, Tensor] = {}
-    for h in range(len(table)):
-        for name, element in maps[int(table[g, h])].items():
-            vote = compose(element, maps[inverse[h]][name])
-            if name not in total:
-                total[name] = torch.zeros(vote.size, vote.size, dtype=torch.float64)
-            if isinstance(vote, Monomial):
-                scale = 1.0 if vote.scale is None else vote.scale.double()
-                total[name][torch.arange(vote.size), vote.perm] += scale
-            else:
-                total[name] += vote.matrix()
-    return total
+def _symmetric(scores: Sequence[Score], inverse: Tensor) -> Score:
+    """The scores of k_g together with those of k_g⁻¹ the other way round, (elements but the identity, n, n)."""
+    odd, even = torch.stack([s.odd for s in scores]), torch.stack([s.even for s in scores])
+    back = inverse[1:] - 1
+    return Score((odd + odd[back].mT) / 2, (even + even[back].mT) / 2)
+
+
+def _whole(maps: Maps) -> Maps:
+    """Maps of all elements but the identity with the identity in front."""
+    found: Maps = {}
+    for name, element in maps.items():
+        if isinstance(element, Monomial):
+            perm, scale = element.perm, element.scale
+            first = torch.arange(element.size).unsqueeze(0)
+            scale = None if scale is None else torch.cat([torch.ones_like(scale[:1]), scale])
+            found[name] = Monomial(torch.cat([first, perm]), scale)
+        else:
+            eye = torch.eye(element.size, dtype=element.weight.dtype).unsqueeze(0)
+            found[name] = LinearMap(torch.cat([eye, element.weight]))
+    return found
+
+
+def _one(element: SpaceElement, g: int) -> SpaceElement:
+    if isinstance(element, LinearMap):
+        return LinearMap(element.weight[g])
+    return Monomial(element.perm[g], None if element.scale is None else element.scale[g])
+
+
+def _votes(graph: NetworkGraph, maps: Maps, name: str, table: Tensor, inverse: Tensor) -> Tensor:
+    """Σ_h k_gh k_h⁻¹ as matrices, (elements, n, n): where the other elements say that k_g goes."""
+    element, m = maps[name], len(table)
+    if isinstance(element, LinearMap):
+        return _linear_votes(element.weight, maps.get(graph.space(name).parent or ""), table, inverse)
+    vote = element.select(table).compose(element.select(inverse))
+    scale = torch.ones_like(vote.perm, dtype=torch.float64) if vote.scale is None else vote.scale.double()
+    total = torch.zeros(m, vote.size, vote.size, dtype=torch.float64)
+    return total.scatter_add(2, vote.perm.transpose(1, 2), scale.transpose(1, 2))
+
+
+def _linear_votes(weight: Tensor, origin: SpaceElement | None, table: Tensor, inverse: Tensor) -> Tensor:
+    """The votes of matrices, block by block: block i of k_g comes from the children of parent origin[g, i]."""
+    m, size = weight.shape[:2]
+    perm = origin.perm if isinstance(origin, Monomial) else torch.zeros(m, 1, dtype=torch.long)
+    parents = perm.shape[1]
+    parted = weight.reshape(m, parents, size // parents, parents, size // parents).transpose(2, 3)
+    blocks = parted.take_along_dim(perm[..., None, None, None], 2).squeeze(2)
+    total = torch.zeros(m, *parted.shape[1:], dtype=torch.float64)
+    rows = torch.arange(parents)
+    for products, voted in zip(table, total, strict=True):
+        middle = perm[products]
+        votes = blocks[products] @ blocks[inverse.unsqueeze(1), middle]
+        voted.index_put_((rows.expand(m, -1), perm[inverse].gather(1, middle)), votes.double(), accumulate=True)
+    return total.transpose(2, 3).reshape(m, size, size)
 
 
 def _equal(first: Maps, second: Maps) -> bool:
     for name, a in first.items():
         b = second[name]
         if isinstance(a, Monomial) and isinstance(b, Monomial):
-            scales = [1.0 if x.scale is None else x.scale for x in (a, b)]
-            if not torch.equal(a.perm, b.perm) or not bool(torch.as_tensor(scales[0] == scales[1]).all()):
+            if not same_map(a, b):
                 return False
         elif not torch.allclose(a.matrix(), b.matrix(), atol=1e-6):
             return False
     return True
 
 
-def _inconsistent(graph: NetworkGraph, family: Family, maps: Sequence[Maps], table: Tensor) -> Tensor:
+def _inconsistent(graph: NetworkGraph, family: Family, maps: Maps, table: Tensor) -> Tensor:
     """The elements of the root on which the k_g are no homomorphism, closed under the k_g."""
-    root, m = graph.space(family.root), len(table)
+    root = graph.space(family.root)
     good = torch.ones(root.size, dtype=torch.bool)
-    for name in family.spaces:
-        if any(isinstance(k[name], LinearMap) for k in maps[1:]):
+    for element in maps.values():
+        if isinstance(element, LinearMap):
             continue
-        for g in range(m):
-            for h in range(m):
-                product, wanted = compose(maps[g][name], maps[h][name]), maps[int(table[g, h])][name]
-                assert isinstance(product, Monomial)
-                assert isinstance(wanted, Monomial)
-                same = product.perm == wanted.perm
-                if product.scale is not None or wanted.scale is not None:
-                    scales = [torch.ones(len(same)) if x.scale is None else x.scale for x in (product, wanted)]
-                    same &= scales[0] == scales[1]
-                good &= same.reshape(root.size, -1).all(1)
+        every = torch.arange(len(table))
+        product, wanted = element.select(every.unsqueeze(1)).compose(element.select(every)), element.select(table)
+        same = product.perm == wanted.perm
+        if product.scale is not None and wanted.scale is not None:
+            same &= product.scale == wanted.scale
+        good &= same.flatten(0, 1).all(0).reshape(root.size, -1).all(1)
+    moves = maps[root.name]
+    if isinstance(moves, LinearMap):
+        return ~good
     while True:
-        closed = good.clone()
-        for k in maps:
-            element = k[root.name]
-            assert isinstance(element, Monomial) or root.action is Action.LINEAR
-            if isinstance(element, Monomial):
-                closed &= good[element.perm]
+        closed = good & good[moves.perm].all(0)
         if torch.equal(closed, good):
             return ~good
         good = closed
 
 
-def _with_identity(graph: NetworkGraph, family: Family, maps: Maps, unmatched: Tensor) -> Maps:
+def _with_identity(maps: Maps, unmatched: Tensor) -> Maps:
     """The maps with unmatched elements of the root, and their children, staying where they are."""
     if not bool(unmatched.any()):
-        return maps
+        return dict(maps)
     result: Maps = {}
     for name, element in maps.items():
         stays = unmatched.repeat_interleave(element.size // len(unmatched))
-        rows = torch.arange(element.size)
         if isinstance(element, Monomial):
             scale = None if element.scale is None else torch.where(stays, torch.ones_like(element.scale), element.scale)
-            result[name] = Monomial(torch.where(stays, rows, element.perm), scale)
+            result[name] = Monomial(torch.where(stays, torch.arange(element.size), element.perm), scale)
         else:
-            weight = element.weight.clone()
-            weight[stays] = torch.eye(element.size, dtype=weight.dtype)[stays]
-            result[name] = LinearMap(weight)
+            eye = torch.eye(element.size, dtype=element.weight.dtype)
+            result[name] = LinearMap(torch.where(stays.unsqueeze(1), eye, element.weight))
     return result

@@ -36,7 +36,10 @@ An action is one of all layers and of the function:
 * it is *found* where the function changes by at most 0.3 of its spread (an unrelated one has √2), by at most half of
   what it does under any decoy and 0.5, or by at most 1.5 times what noise makes of a perfect action, and 1; and by less
   than under any decoy;
-* it is one *in part* where some layers have it and others do not, with the layers at which it breaks.
+* it is one *in part* where some layers have it and others do not, with the layers at which it breaks; or where all have
+  it in their weights and the function changes by more than that, but by no more than 1.5 times what noise makes of a
+  perfect action: then nothing of it can be left in the function, whatever the weights are, and decoys, whose functions
+  have nothing of it either, tell nothing.
 
 A network whose outputs never change gets none: every group leaves them alone.
 """
@@ -207,7 +210,8 @@ def judge(
     outcomes: dict[str, LayerOutcome] = {x.space: _outcome(x, fits, good) for x in every}
     followed = bool(hidden) and all(layer.space in good for layer in hidden) and all(fits[x.space] for x in ends)
     exact = followed and all(outcome == "exact" for outcome in outcomes.values())
-    against = _against(whole, exact, links.through) if followed or whole.constant else ""
+    drowned = followed and not exact and _drowned(whole)
+    against = _against(whole, exact, links.through) if (followed and not drowned) or whole.constant else ""
     if against:
         good, outcomes = set(), dict.fromkeys(outcomes, "none")
     found = Findings(
@@ -223,12 +227,13 @@ def judge(
         behind=frozenset(links.behind),
         through=links.through,
         against=against,
+        drowned=drowned,
         on_probes=None if whole.constant else whole.on_probes,
         on_random=None if whole.constant else whole.on_random,
         expected=whole.expected,
     )
     outcome: Outcome = "no action found"
-    if followed and not against:
+    if followed and not against and not drowned:
         seen = whole.largest
         outcome = "exact action" if exact and seen is not None and seen <= SEEN else "action found"
     elif good & {layer.space for layer in hidden}:
@@ -287,6 +292,14 @@ def _breaks(
     reads = {space: set(links.reads.get(space, ())) & (layers | set(links.given)) - {space} for space in layers}
     open_layers = [x.space for x in every if x.space not in good and not fits[x.space]]
     return tuple(space for space in open_layers if reads[space] <= known)
+
+
+def _drowned(whole: WholeFigures) -> bool:
+    """Whether noise leaves nothing of a perfect action in the function, and no more is wrong with it."""
+    error, expected = whole.decisive, whole.expected
+    if whole.constant or error is None or expected is None:
+        return False
+    return DROWNED < error <= NOISE * expected
 
 
 def _against(whole: WholeFigures, exact: bool, through: str) -> str:

@@ -28,6 +28,7 @@ class Findings:
         behind: Layers whose values the group's move of positions does not reach.
         through: The step that it does not get through.
         against: Why the whole speaks against an action; empty where it does not.
+        drowned: Whether all layers have it in their weights, and noise hides it from the function.
         on_probes: End-to-end error on probes.
         on_random: The same on random inputs.
         expected: What noise makes of a perfect action end to end.
@@ -45,6 +46,7 @@ class Findings:
     behind: frozenset[str]
     through: str
     against: str
+    drowned: bool
     on_probes: float | None
     on_random: float | None
     expected: float | None
@@ -77,6 +79,12 @@ def in_words(found: Findings, outcome: str) -> str:
             f"Action found: {found.group} acts on every layer by the intertwiners of its activation, approximately "
             f"(largest error {worst:.2g}{_evidence(found)}){_beside_decoys(found)}."
             f"{_whole(found)}{unseen}{_trivially(found)}"
+        )
+    if found.drowned:
+        return (
+            f"Action in part: {found.group} acts on the weights of every layer by the intertwiners of its activation, "
+            f"approximately ({_evidence(found).removeprefix('; ')}){_beside_decoys(found)}. "
+            f"Noise hides it from the function.{_whole(found)}{_trivially(found)}"
         )
     whys = "; ".join(_why(layer, found) for layer in found.every if layer.space not in found.good)
     if outcome == "action in part":
