@@ -16,10 +16,11 @@ from torch import Tensor
 from graphws.errors import WeightsError, nearest
 from graphws.graph.network import NetworkGraph
 from graphws.graph.parameter import Storage
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Weights:
+@dataclass(frozen=True, eq=False, repr=False)
+class Weights(Shown):
     """A batch of networks with one graph.
 
     Args:
@@ -221,7 +222,7 @@ class Weights:
             state |= dict.fromkeys((key, *storage.aliases), whole)
         return state
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"Weights({self.batch} networks of {self.graph.numel} numbers, {self.dtype}, {self.device})"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphws.report.markup import markup
+from graphws.shown import Shown
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -24,32 +25,32 @@ pre { background: #f6f8fa; padding: .9rem 1.1rem; overflow-x: auto; font-size: .
 """
 
 
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, repr=False)
+class Picture(Shown):
     """A PNG with a caption."""
 
     caption: str
     content: bytes
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Shown):
     """Column titles and rows of ready text; the first column names the row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True)
-class Link:
+@dataclass(frozen=True, repr=False)
+class Link(Shown):
     """A text and the page that it leads to, relative to this one."""
 
     text: str
     target: str
 
 
-@dataclass(frozen=True)
-class Page:
+@dataclass(frozen=True, repr=False)
+class Page(Shown):
     """What a report says.
 
     Attributes:

@@ -28,6 +28,7 @@ from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared import Prepared
 from graphws.runtime.sections import builder, models
 from graphws.runtime.trained_model import TrainedModel, typed_like
+from graphws.shown import Shown
 from graphws.spec import ModelSection
 
 BATCH = 256
@@ -36,8 +37,8 @@ BATCH = 256
 What = str | Path | Weights | Sequence[str | Path]
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Shown):
     """What a model answered.
 
     Attributes:
@@ -56,6 +57,11 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __str__(self) -> str:
+        what = ", ".join(self.columns) or f"{len(self.networks)} answers that are networks"
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"Predictions({len(self)} networks: {what}{skipped})"
+
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a network: ``file`` and the columns."""
         return [
@@ -64,8 +70,8 @@ class Predictions:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Shown):
     """A run whose models answer; make one with `Run.load`.
 
     Attributes:
@@ -95,6 +101,11 @@ class Run:
         prepared = prepared_of(place, Processes(), reporter or Reporter())
         graphs = next(iter(prepared.values())).graphs
         return Run(place, prepared, models(spec_of(place), graphs))
+
+    def __str__(self) -> str:
+        graphs = len(self.prepared.graphs)
+        reads = f"networks of {self.prepared.graphs[0].numel:,} numbers" if graphs == 1 else f"{graphs} graphs"
+        return f"Run({str(self.folder.path)!r}: {', '.join(self.models)}; reads {reads})"
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from graphws.runtime.published import COLUMN, Published
+from graphws.shown import Shown
 from graphws.spec import Access
 from graphws.tasks import Metric
 
@@ -69,8 +70,8 @@ class Score:
         return [found[metric] for found in self.test]
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Shown):
     """The scores of a run, its own model first.
 
     Attributes:

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from graphws.errors import GraphError, ZooError
 from graphws.graph import NetworkGraph, Weights
+from graphws.shown import Shown
 from graphws.zoo.files import digest, read_bounded
 from graphws.zoo.manifest import Entry, Manifest
 from graphws.zoo.shards import read_shard
@@ -46,8 +47,8 @@ ARCHITECTURE = "architecture"
 Index = Tensor | np.ndarray | Sequence[int]
 
 
-@dataclass(frozen=True, eq=False)
-class Zoo:
+@dataclass(frozen=True, eq=False, repr=False)
+class Zoo(Shown):
     """A finished zoo; make one with `Zoo.open`.
 
     Args:
@@ -264,7 +265,7 @@ class Zoo:
             for _, weights in self.parts(part):
                 yield weights
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         counts = ", ".join(f"{int((self.table['split'] == name).sum())} {name}" for name in SPLITS)
         sizes = sorted({graph.numel for graph in self.graphs})
         numbers = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
