@@ -15,6 +15,7 @@ from torch import Tensor
 
 from graphws.errors import WeightsError
 from graphws.graph import NetworkGraph, Weights
+from graphws.graph.named_tensors import NamedTensors
 from graphws.layers.activations import ACTIVATIONS
 from graphws.shown import Shown
 
@@ -56,7 +57,7 @@ class Prologue(Shown):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Features(Shown):
+class Features(Shown, NamedTensors[str]):
     """Folded channels on every parameter of a graph.
 
     Args:

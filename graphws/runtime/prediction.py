@@ -57,6 +57,10 @@ class Predictions(Shown):
     def __len__(self) -> int:
         return len(self.names)
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The `rows`."""
+        return iter(self.rows())
+
     def __str__(self) -> str:
         what = ", ".join(self.columns) or f"{len(self.networks)} answers that are networks"
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""

@@ -254,9 +254,20 @@ class Zoo(Shown):
         return self.weights(index), self.rows(index)
 
     def __getitem__(self, index: int) -> tuple[Weights, dict[str, Any]]:
-        """One network, as a batch of one, and its row."""
+        """One network, as a batch of one, and its row; `ZooError` on anything but the number of one."""
+        if not isinstance(index, int | np.integer):
+            raise ZooError(
+                f"{self.path}: one network is taken by its number, got a {type(index).__name__}; Zoo.weights and "
+                "Zoo.rows take several"
+            )
         number = index + len(self) if index < 0 else index
         return self.weights([number]), {name: column[number] for name, column in self.table.items()}
+
+    def __iter__(self) -> Iterator[tuple[Weights, dict[str, Any]]]:
+        """Every network, as a batch of one, and its row; `batches` reads many at a time."""
+        return map(self.__getitem__, range(len(self)))
+
+    __contains__ = None  # a search through all networks is never meant
 
     def batches(self, size: int = 4096, index: Tensor | None = None) -> Iterator[Weights]:
         """All networks, or those at `index`, in order, at most `size` at a time; of one architecture each."""
