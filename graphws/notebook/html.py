@@ -39,11 +39,16 @@ def folded(summary: str, *parts: str) -> str:
 
 def figure(caption: str, drawn: Figure) -> str:
     """A figure with its caption."""
-    return picture_html(Picture(printable(caption, most=LINE), png(drawn, dpi=90)))
+    return png_file(caption, png(drawn, dpi=90))
+
+
+def png_file(caption: str, content: bytes) -> str:
+    """A PNG with its caption."""
+    return picture_html(Picture(printable(caption, most=LINE), content))
 
 
 def drawing(alternative: str, svg: bytes) -> str:
     """An SVG as an image on white, as wide as the page at most; `alternative` is its text."""
     data = base64.b64encode(svg).decode()
-    style = "max-width:100%;height:auto;background:#fff"
-    return f'<img alt="{markup(printable(alternative, most=LINE))}" style="{style}" src="data:image/svg+xml;base64,{data}">'
+    words, style = markup(printable(alternative, most=LINE)), "max-width:100%;height:auto;background:#fff"
+    return f'<img alt="{words}" style="{style}" src="data:image/svg+xml;base64,{data}">'

@@ -17,15 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.errors import DataError, GraphwsError, UsageError, nearest
+from graphws.errors import DataError, GraphwsError, RunError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes
+from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared import Prepared
+from graphws.runtime.results import Results
 from graphws.runtime.sections import builder, models
 from graphws.runtime.trained_model import TrainedModel, typed_like
 from graphws.shown import Shown
@@ -124,6 +126,21 @@ class Run(Shown):
     def prepared_for(self, name: str | None) -> Prepared:
         """How networks are prepared for a model; for the run's own where `name` is None."""
         return self.preparations[self.models[0] if name is None else name]
+
+    @cached_property
+    def results(self) -> Results | None:
+        """The scores of its models; None while it is not complete.
+
+        Raises:
+            RunError: When they are damaged.
+        """
+        path = self.folder.path / "results.json"
+        if not path.is_file():
+            return None
+        try:
+            return Results.from_json(read_json(path, "a finished run"))
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {brief(error)}") from None
 
     @cached_property
     def answers_networks(self) -> bool:

@@ -31,8 +31,8 @@ LONGEST = 100
 """Characters of the name of a model, as specs allow them (`graphws.spec.section.NAME`)."""
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Shown):
     """How good one model is.
 
     Attributes:
@@ -85,6 +85,9 @@ class Results(Shown):
     scores: tuple[Score, ...]
     networks: dict[str, int]
     published: Published | None = None
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""

@@ -30,6 +30,7 @@ from graphws.runtime.folder import RunFolder
 from graphws.runtime.published import COLUMN, NONE, Published
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
+from graphws.shown import Shown
 from graphws.spec import Spec, dump_spec, lacks_for_training, points
 from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
@@ -38,8 +39,8 @@ POINTS = "points"
 FIGURE = "sweep"
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(Shown):
     """A value and what its run found.
 
     Attributes:
@@ -53,8 +54,8 @@ class Point:
     results: Results
 
 
-@dataclass(frozen=True)
-class SweepResults:
+@dataclass(frozen=True, repr=False)
+class SweepResults(Shown):
     """The scores of all points.
 
     Attributes:
@@ -68,6 +69,9 @@ class SweepResults:
     label: str
     points: tuple[Point, ...]
     published: dict[str, dict[str, Spread]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""

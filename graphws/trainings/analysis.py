@@ -48,6 +48,9 @@ class SymmetryResults(Shown):
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError("a row of the table of layers has another length than its head")
 
+    def __str__(self) -> str:
+        return self.sentence()
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
         return asdict(self)
