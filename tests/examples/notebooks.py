@@ -45,6 +45,7 @@ def executed(path: Path, folder: Path) -> Any:
             timeout=TIMEOUT,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": str(work)}},
         )
         return client.execute()
@@ -54,7 +55,7 @@ def executed(path: Path, folder: Path) -> Any:
 
 
 def stored(notebook: Any) -> Any:
-    """A notebook as it is stored: nothing in it of the machine or of the hour, cells numbered."""
+    """A notebook as it is stored: nothing in it of the machine or of the hour, no warnings, cells numbered."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -67,8 +68,9 @@ def stored(notebook: Any) -> Any:
 
 
 def _empty(output: Any) -> bool:
-    """Whether an output is what a finished bar leaves behind."""
-    return output.output_type == "display_data" and not output.data.get("text/html", "x")
+    """Whether an output is what a finished bar leaves behind, or of the moment."""
+    bar = output.output_type == "display_data" and not output.data.get("text/html", "x")
+    return bar or output.get("name") == "stderr"
 
 
 def main(paths: list[Path]) -> None:
