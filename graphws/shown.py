@@ -90,7 +90,7 @@ def in_brief(value: Any, most: int = FIELD) -> str:
     return printable(_said(value), most=most)
 
 
-def listed(value: object, names: Sequence[str]) -> str:
+def attributes_in_brief(value: object, names: Sequence[str]) -> str:
     """Some attributes of an object behind the name of its class, each of them `in_brief`."""
     return f"{type(value).__name__}({', '.join(f'{name}={in_brief(getattr(value, name))}' for name in names)})"
 
@@ -109,7 +109,9 @@ def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         pairs = (f"{in_brief(key)}: {in_brief(item)}" for key, item in value.items())
         return f"{{{_first(pairs, len(value))}}}"
-    if isinstance(value, Sequence | Set):
+    if isinstance(value, Set):
+        return f"[{_first(iter(sorted(in_brief(item) for item in islice(value, MOST))), len(value))}]"
+    if isinstance(value, Sequence):
         return f"[{_first((in_brief(item) for item in value), len(value))}]"
     if isinstance(value, Shown):
         return repr(value).split("\n", 1)[0]
@@ -122,4 +124,6 @@ def _first(texts: Iterator[str], count: int) -> str:
 
 
 def _fields(value: Any) -> str:
-    return listed(value, [field.name for field in fields(value) if field.repr and not field.name.startswith("_")])
+    return attributes_in_brief(
+        value, [field.name for field in fields(value) if field.repr and not field.name.startswith("_")]
+    )

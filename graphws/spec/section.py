@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict
 
-from graphws.shown import Shown, listed
+from graphws.shown import Shown, attributes_in_brief
 from graphws.spec.tree import Path
 from graphws.spec.violations import Violation
 
@@ -28,7 +28,7 @@ class Section(Shown, BaseModel):
     )
 
     def __str__(self) -> str:
-        return listed(self, [name for name in type(self).model_fields if name in self.model_fields_set])
+        return attributes_in_brief(self, [name for name in type(self).model_fields if name in self.model_fields_set])
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """What values of the right types cannot be together here, at the path `at`; by default nothing."""
