@@ -9,6 +9,7 @@ has, checks that it commutes with the group, and draws the block matrix of each 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -46,7 +47,8 @@ def main(folder: Path) -> None:
         checked = check_equivariance(layer, graph, torch.Generator().manual_seed(0), channels=1)
         print(f"{name}: {explanation.parameters} parameters; {checked}")
         (folder / f"explain-{name}.png").write_bytes(png(draw_block_matrix(explanation)))
+        print(f"drawn: {folder / f'explain-{name}.png'}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("images"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="graphws-")))

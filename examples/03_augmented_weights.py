@@ -9,6 +9,7 @@ Fits small sine networks to a few of scikit-learn's digits, changes their weight
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -30,8 +31,9 @@ def main(folder: Path, count: int = 9) -> None:
     changed = change(networks, torch.Generator().manual_seed(0))
     pictures = [reconstruct(each, (32, 32)).numpy() for each in (networks, changed)]
     (folder / "augmented.png").write_bytes(png(changed_pictures(*pictures)))
+    print(f"drawn: {folder / 'augmented.png'}")
     print(f"{len(zoo)} networks, median PSNR {sorted(zoo.table['psnr'])[len(zoo) // 2]:.1f} dB")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("images"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="graphws-")))

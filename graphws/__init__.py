@@ -25,7 +25,7 @@ Where to look:
 * `graphws.spec`: YAML specs, whose sections build what they stand for
 * `graphws.zoo`: fitting, storing and augmenting data sets of networks
 * `graphws.runtime`: training and evaluation;  `graphws.trainings`: the trainings of paper I
-* `graphws.report`: figures and pages
+* `graphws.report`: figures and pages;  `graphws.notebook`: HTML of objects and progress in notebooks
 * `graphws.converting`: foreign networks as graphs;  `graphws.testing`: checks for your own layers
 * `graphws.saving`: `save`, `load`, `load_run`, `load_model`: networks, runs and trained models in files
 * `graphws.actions`: how a symmetry of the data acts inside a network;  `graphws.align`: two networks in one order

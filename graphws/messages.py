@@ -23,6 +23,7 @@ from typing import Literal, get_args
 
 from graphws.errors import UsageError, nearest
 from graphws.pooling import POOLINGS
+from graphws.shown import Shown
 
 Level = Literal["edge", "neuron", "network"]
 Via = Literal["edge", "neuron", "network", "weight"]
@@ -35,8 +36,8 @@ NEURON = "neuron"
 FAMILIES = ("weight_to_weight", "weight_to_bias", "bias_to_weight", "bias_to_bias")
 
 
-@dataclass(frozen=True)
-class Message:
+@dataclass(frozen=True, repr=False)
+class Message(Shown):
     """One way for information to move inside a layer.
 
     Args:

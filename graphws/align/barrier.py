@@ -20,6 +20,7 @@ from graphws.errors import DataError, UsageError
 from graphws.graph import Weights
 from graphws.operations import outputs_of
 from graphws.operations.verify import Run
+from graphws.shown import Shown
 
 Loss = Callable[[Weights], Tensor]
 """The loss of every network of a batch, (batch,)."""
@@ -27,8 +28,8 @@ Correction = Callable[[Weights, Sequence[Weights], Sequence[float]], Weights]
 """What is done to a mean, given the networks that it is of and the share of each: see `graphws.align.correction`."""
 
 
-@dataclass(frozen=True)
-class Barrier:
+@dataclass(frozen=True, repr=False)
+class Barrier(Shown):
     """Losses along the line between two networks.
 
     Attributes:

@@ -26,6 +26,7 @@ from graphws.align.barrier import Correction, Loss, average
 from graphws.graph import GroupElement, Weights
 from graphws.matching import Metric, balanced_metric
 from graphws.matching.scored_parameters import matching_view
+from graphws.shown import Shown
 
 Objective = Callable[[Weights], float]
 """What a candidate is worth, from the second network moved by it; smaller is better."""
@@ -40,8 +41,8 @@ SAME = 0.01
 """Distances that differ by less, relative, say nothing about which match is better."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+@dataclass(frozen=True, repr=False)
+class Candidate(Shown):
     """One way to bring the second network to the first.
 
     Attributes:

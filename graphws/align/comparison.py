@@ -21,6 +21,7 @@ from graphws.operations import outputs_of
 from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
 from graphws.reporter import Reporter
+from graphws.shown import Shown
 
 REWRITTEN = (
     "both networks are met with scales and shifts of their norms folded into what reads them: each computes what it "
@@ -28,8 +29,8 @@ REWRITTEN = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """What `compare` found.
 
     Attributes:
@@ -61,6 +62,12 @@ class Comparison:
         both = (self.alignment.before, self.alignment.after)
         before, after = (sum(part[name] * n for name, n in sizes.items()) / total for part in both)
         return before, after
+
+    def __str__(self) -> str:
+        lines = ["agreement of the parameters {:.3f} before, {:.3f} after".format(*self.agreement)]
+        if self.before is not None and self.after is not None:
+            lines += [f"as they came: {self.before}", f"aligned: {self.after}", f"loss: {self.loss}"]
+        return "\n".join(["Comparison of two networks", *(f"  {line}" for line in (*lines, *self.notes))])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""

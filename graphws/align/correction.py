@@ -14,14 +14,15 @@ from graphws.errors import UsageError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import why_not
 from graphws.operations.runner import Inputs
+from graphws.shown import Shown
 
 UNMEASURED = "whether the merged network is worse than the networks was not measured: there are no data"
 _EQUAL = 1e-9
 """Losses that differ by less are equal."""
 
 
-@dataclass(frozen=True, eq=False)
-class Remeasured:
+@dataclass(frozen=True, eq=False, repr=False)
+class Remeasured(Shown):
     """The statistics of a mean's norms measured anew; on demand also its neurons rescaled.
 
     Attributes:

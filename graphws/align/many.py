@@ -23,13 +23,14 @@ from graphws.graph.group import Richness
 from graphws.matching import Metric, balanced_metric
 from graphws.matching.each import descend_each, match_each_forward, replaced
 from graphws.matching.scored_parameters import matching_view
+from graphws.shown import Shown
 
 Progress = Callable[[int], None]
 """Hears how many networks are done."""
 
 
-@dataclass(frozen=True, eq=False)
-class ManyAlignment:
+@dataclass(frozen=True, eq=False, repr=False)
+class ManyAlignment(Shown):
     """What `align_many` found.
 
     Attributes:
@@ -45,6 +46,11 @@ class ManyAlignment:
     record: tuple[float, ...]
     candidates: tuple[Candidate, ...] = ()
     kept: int = 0
+
+    def __str__(self) -> str:
+        rise = f"mean closeness {self.record[0]:.4g} to {self.record[-1]:.4g} in {len(self.record) - 1} rounds"
+        kept = f", kept: {self.candidates[self.kept]}" if self.candidates else ""
+        return f"ManyAlignment({self.aligned.batch} networks, {rise}{kept})"
 
 
 def align_many(

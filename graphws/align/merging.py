@@ -22,10 +22,11 @@ from graphws.graph import Weights
 from graphws.graph.group import Richness
 from graphws.operations.runner import Inputs
 from graphws.operations.verify import Run, relative_change
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Merging:
+@dataclass(frozen=True, eq=False, repr=False)
+class Merging(Shown):
     """What `merge_many` found.
 
     Attributes:
@@ -49,6 +50,15 @@ class Merging:
     after: float | None = None
     uncorrected: float | None = None
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [str(self.alignment)]
+        if self.before is not None and self.after is not None:
+            lines += [
+                f"mean as they came: {self.loss} {self.before:.4g}",
+                f"mean, aligned: {self.loss} {self.after:.4g}",
+            ]
+        return "\n".join(["Merging of many networks", *(f"  {line}" for line in (*lines, *self.notes))])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON."""

@@ -41,12 +41,13 @@ from graphws.matching.metric import Metric
 from graphws.operations.latents import latents
 from graphws.operations.verify import Run
 from graphws.reporter import Reporter
+from graphws.shown import Shown
 
 Method = Literal["weights", "activations", "attributions"]
 
 
-@dataclass(frozen=True, eq=False)
-class Alignment:
+@dataclass(frozen=True, eq=False, repr=False)
+class Alignment(Shown):
     """What `align` found.
 
     Attributes:
@@ -77,6 +78,10 @@ class Alignment:
     met: Weights | None = None
     streams: StreamMatch | None = None
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kept = f", kept: {self.candidates[self.kept]} of {len(self.candidates)} tried" if self.candidates else ""
+        return f"Alignment(by {self.method}, {len(self.element.maps)} spaces moved{kept})"
 
 
 def align(

@@ -23,6 +23,7 @@ from graphws.graph.group import Richness
 from graphws.matching import Metric, balanced_metric
 from graphws.matching.each import match_each
 from graphws.matching.scored_parameters import matching_view
+from graphws.shown import Shown
 
 SWEEPS = 30
 """At most so many, each time that a network is matched."""
@@ -30,8 +31,8 @@ TOLERANCE = 1e-3
 """A round that gains less is the last; paper D's, appendix J."""
 
 
-@dataclass(frozen=True, eq=False)
-class Reference:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reference(Shown):
     """What networks are brought to.
 
     Laws: an aligned network computes what it did; networks that differ by an element of the group become equal, but for
@@ -91,8 +92,8 @@ class Reference:
         return Reference(Weights.unflatten(read, tensors["mean"].unsqueeze(0)), metric, actions)
 
 
-@dataclass(frozen=True, eq=False)
-class Gathering:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gathering(Shown):
     """How a reference was made.
 
     Attributes:

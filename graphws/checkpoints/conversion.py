@@ -21,15 +21,17 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.space import Action
 from graphws.graph.weights import Weights
 from graphws.operations.verify import Verification
+from graphws.printable import printable
 from graphws.reporter import Reporter
+from graphws.shown import Shown
 
 Verdict = Literal["confirmed", "refuted", "unconfirmed"]
 EVERY = "all"
 """The word for all outputs."""
 
 
-@dataclass(frozen=True)
-class OutputChoice:
+@dataclass(frozen=True, repr=False)
+class OutputChoice(Shown):
     """Which of several outputs of a network the group leaves alone, and the graph computes.
 
     Attributes:
@@ -51,8 +53,8 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-@dataclass(frozen=True)
-class ActionCheck:
+@dataclass(frozen=True, repr=False)
+class ActionCheck(Shown):
     """What gradients say about the signs, scales or matrices that a graph claims for one space.
 
     Attributes:
@@ -74,8 +76,8 @@ class ActionCheck:
         return f"{self.space}: {self.action} {self.verdict} ({figures})"
 
 
-@dataclass(frozen=True)
-class SelfRun:
+@dataclass(frozen=True, repr=False)
+class SelfRun(Shown):
     """Whether a network's file runs by itself, from its graph and weights alone.
 
     Attributes:
@@ -95,8 +97,8 @@ class SelfRun:
         return f"runs: yes (error {self.error:.1e}, {batch})"
 
 
-@dataclass(frozen=True, eq=False)
-class Conversion:
+@dataclass(frozen=True, eq=False, repr=False)
+class Conversion(Shown):
     """A converted network.
 
     Attributes:
@@ -182,12 +184,12 @@ class Conversion:
         return "" if self.outputs is None else str(self.outputs)
 
     def __str__(self) -> str:
-        said = (self.verdict, self.counting, self.running, self.story, str(self.graph))
-        return "\n".join(text for text in said if text)
+        said = (self.verdict, self.counting, self.running, self.story)
+        return "\n".join([*(printable(text) for text in said if text), str(self.graph)])
 
 
-@dataclass(frozen=True, eq=False)
-class Hints:
+@dataclass(frozen=True, eq=False, repr=False)
+class Hints(Shown):
     """What the caller knows about a network, for what a converter cannot see.
 
     Attributes:
@@ -240,8 +242,8 @@ class Hints:
         return self.generator if self.generator is not None else torch.Generator().manual_seed(0)
 
 
-@dataclass(frozen=True, eq=False)
-class Contents:
+@dataclass(frozen=True, eq=False, repr=False)
+class Contents(Shown):
     """The numbers of a source, read without converting it.
 
     Law: sources of equal structure whose states have equal keys, shapes and types have the same graph.

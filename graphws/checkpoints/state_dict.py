@@ -41,6 +41,7 @@ from graphws.checkpoints.numpy_arrays import read_npy, read_npz
 from graphws.checkpoints.scan import scan
 from graphws.checkpoints.zip_members import zip_members
 from graphws.errors import DataError, nearest
+from graphws.shown import Shown
 
 LARGEST_FILE = 4 << 30
 """Bytes that a checkpoint, and the tensors in it, may have."""
@@ -65,8 +66,8 @@ PLAIN = (bool, int, float, str)
 """What is kept of that which stands beside a state dict."""
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class Checkpoint(Shown):
     """The state dict in a file.
 
     Attributes:

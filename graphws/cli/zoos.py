@@ -38,7 +38,7 @@ def fit_command(spec: SpecArgument, overrides: Overrides = None, scale: ScaleOpt
     finally:
         leave(group)
     if group.first:
-        output().print(repr(zoo), markup=False)
+        output().print(str(zoo), markup=False)
 
 
 LikeOption = Annotated[
@@ -125,7 +125,7 @@ def pack_command(
     finally:
         bars.end()
     console = output()
-    console.print(repr(zoo), markup=False)
+    console.print(str(zoo), markup=False)
     for line in _story(zoo.provenance):
         console.print(line, markup=False)
 
@@ -235,7 +235,7 @@ def info_command(
         zoo = Zoo.open(path, verify=verify)
     console = output(as_json)
     write_figures(_zoo_figures(zoo, verify), as_json)
-    console.print(repr(zoo), markup=False)
+    console.print(str(zoo), markup=False)
     if len(zoo.graphs) > 1:
         shelves = zip(zoo.names, zoo.graphs, zoo.manifest.architectures, strict=True)
         about = [[name, f"{shelf.count:,}", f"{graph.numel:,}", _spaces(graph)] for name, graph, shelf in shelves]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
+from graphws.shown import Shown
 
 LARGEST = 16 << 20
 """Bytes of one constant, at most."""
@@ -20,8 +21,8 @@ MOST = 64 << 20
 """Bytes of all constants of a graph, at most."""
 
 
-@dataclass(frozen=True, eq=False)
-class Constant:
+@dataclass(frozen=True, eq=False, repr=False)
+class Constant(Shown):
     """A named tensor; equal to another where name, type, shape and bits are.
 
     Args:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
+from graphws.shown import Shown
 
 LEAST_GATHERED = 4096
 """Numbers from which on entries of the last axis are gathered one by one, which is then faster than to select them."""
@@ -32,8 +33,8 @@ def _along(vector: Tensor, tensor: Tensor, axis: int) -> Tensor:
     return vector.reshape(shape)
 
 
-@dataclass(frozen=True, eq=False)
-class Monomial:
+@dataclass(frozen=True, eq=False, repr=False)
+class Monomial(Shown):
     """x'[i] = scale[i] * x[perm[i]].
 
     Args:
@@ -53,6 +54,11 @@ class Monomial:
     def batch(self) -> int | None:
         """Number of networks, or None for one element for all."""
         return self.perm.shape[0] if self.perm.ndim == 2 else None
+
+    def __str__(self) -> str:
+        scaled = " with scales" if self.scale is not None else ""
+        each = f", one for each of {self.batch} networks" if self.batch is not None else ""
+        return f"permutation of {self.size}{scaled}{each}"
 
     def apply(self, tensor: Tensor, axis: int, power: int) -> Tensor:
         """Acts on one axis of a (batch, ...) tensor.
@@ -97,8 +103,8 @@ class Monomial:
         return matrix if self.scale is None else matrix * self.scale.to(dtype).unsqueeze(-1)
 
 
-@dataclass(frozen=True, eq=False)
-class LinearMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearMap(Shown):
     """x' = A x.
 
     Args:
@@ -116,6 +122,10 @@ class LinearMap:
     def batch(self) -> int | None:
         """Number of networks, or None for one element for all."""
         return self.weight.shape[0] if self.weight.ndim == 3 else None
+
+    def __str__(self) -> str:
+        each = f", one for each of {self.batch} networks" if self.batch is not None else ""
+        return f"matrix of {self.size}{each}"
 
     def apply(self, tensor: Tensor, axis: int, power: int) -> Tensor:
         """Acts on one axis of a (batch, ...) tensor; defined for powers 1, -1 and 0."""

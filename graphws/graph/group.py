@@ -20,12 +20,13 @@ from graphws.graph.network import NetworkGraph
 from graphws.graph.parameter import Parameter
 from graphws.graph.space import Action, Space
 from graphws.graph.weights import Weights
+from graphws.shown import Shown
 
 Richness = Literal["permutation", "rich"]
 
 
-@dataclass(frozen=True, eq=False)
-class GroupElement:
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupElement(Shown):
     """One element of G (or a batch of them, one per network).
 
     Args:
@@ -129,6 +130,10 @@ class GroupElement:
         """Of an element for each network, those of some; every map must be one for each."""
         return GroupElement(self.graph, {name: element.select(index) for name, element in self.maps.items()})
 
+    def __str__(self) -> str:
+        moved = ", ".join(f"{name}: {element}" for name, element in self.maps.items())
+        return f"GroupElement({moved or 'the identity'})"
+
     def to(self, device: torch.device | str) -> GroupElement:
         """Moved to a device."""
         moved: dict[str, SpaceElement] = {}
@@ -148,8 +153,8 @@ def _carried(above: SpaceElement, size: int) -> Monomial:
     return Monomial((above.perm.unsqueeze(-1) * size + rows).flatten(-2))
 
 
-@dataclass(frozen=True)
-class Group:
+@dataclass(frozen=True, repr=False)
+class Group(Shown):
     """The group of a graph.
 
     Args:
@@ -167,6 +172,10 @@ class Group:
                 outer = "".join(f" wr S_{p.size}" for p in reversed(self.graph.lineage(space.name)[:-1]) if p.moves)
                 texts.append(f"S_{space.size}{outer}")
         return tuple(texts)
+
+    def __str__(self) -> str:
+        factors = " x ".join(self.factors) or "trivial"
+        return f"Group(log10|G| = {self.graph.log10_order():.1f}: {factors})"
 
     def identity(self) -> GroupElement:
         """The element that moves nothing."""

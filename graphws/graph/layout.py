@@ -18,10 +18,11 @@ from torch import Tensor
 
 from graphws.graph.parameter import Parameter
 from graphws.graph.space import Space
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class IndexAxis:
+@dataclass(frozen=True, repr=False)
+class IndexAxis(Shown):
     """One moving index of a folded parameter.
 
     Args:
@@ -35,8 +36,8 @@ class IndexAxis:
     parent: int | None = None
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, repr=False)
+class Layout(Shown):
     """How one parameter is folded.
 
     Args:

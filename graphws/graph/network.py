@@ -37,6 +37,7 @@ from graphws.graph.parameter import Axis, Parameter, Storage
 from graphws.graph.serialise import parts_of, to_json
 from graphws.graph.space import Action, Space
 from graphws.graph.value import Value
+from graphws.shown import Shown
 
 if TYPE_CHECKING:
     from graphws.graph.group import Group
@@ -49,8 +50,8 @@ MOST_PAIRS = 1 << 22
 """How many pairs of parameters may share their tensors: each is compared."""
 
 
-@dataclass(frozen=True)
-class NetworkGraph:
+@dataclass(frozen=True, repr=False)
+class NetworkGraph(Shown):
     """Spaces, parameters and operations of a network.
 
     Args:

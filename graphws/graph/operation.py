@@ -16,10 +16,11 @@ from typing import Any
 from graphws.kinds import Attribute as Attribute
 from graphws.kinds import Kind
 from graphws.kinds import kind as kind_called
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Operation:
+@dataclass(frozen=True, repr=False)
+class Operation(Shown):
     """One step of the computation.
 
     Law: two are equal where kind, inputs, outputs and constants are, these with their types: adding 1 to whole numbers

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import GraphError
+from graphws.shown import Shown, in_brief
 
 _AXIS = re.compile(r"(?P<inner>~)?(?P<space>[\w./-]+)(?:(?P<dual>\*)|\^(?P<power>-?[0-9]{1,3}))?")
 
@@ -52,7 +53,7 @@ class Axis:
 
     def __repr__(self) -> str:
         inner = ", inner=True" if self.inner else ""
-        return f"Axis(space={self.space!r}, power={self.power}{inner})"
+        return f"Axis(space={in_brief(self.space)}, power={self.power}{inner})"
 
     @classmethod
     def parse(cls, text: str) -> Axis:
@@ -71,8 +72,8 @@ MOST_AXES = 64
 """Axes of a tensor, at most."""
 
 
-@dataclass(frozen=True)
-class Storage:
+@dataclass(frozen=True, repr=False)
+class Storage(Shown):
     """Where a parameter lives in a state dict.
 
     The parameter is the block ``block`` (start, stop for each stored axis; None: all) of the tensor ``key`` of shape
@@ -156,8 +157,8 @@ class Storage:
         return x
 
 
-@dataclass(frozen=True)
-class Parameter:
+@dataclass(frozen=True, repr=False)
+class Parameter(Shown):
     """A tensor labelled by spaces.
 
     Args:

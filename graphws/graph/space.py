@@ -20,6 +20,7 @@ from enum import Enum
 from typing import Literal, get_args
 
 from graphws.errors import GraphError, nearest
+from graphws.shown import Shown
 
 Kind = Literal["set", "free", "nested"]
 
@@ -42,8 +43,8 @@ class Action(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Space:
+@dataclass(frozen=True, repr=False)
+class Space(Shown):
     """An index set and how the group moves it.
 
     Args:

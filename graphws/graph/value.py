@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from graphws.errors import GraphError, nearest
 from graphws.graph.parameter import Axis
 from graphws.kinds.attributes import DTYPES, WEIGHTS, checked
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Value:
+@dataclass(frozen=True, repr=False)
+class Value(Shown):
     """One value of a computation.
 
     Args:

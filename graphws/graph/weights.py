@@ -7,20 +7,24 @@ on it, an equivariant layer can read it, and it goes back to a state dict bit fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from graphws.errors import WeightsError, nearest
+from graphws.graph.named_tensors import NamedTensors
 from graphws.graph.network import NetworkGraph
 from graphws.graph.parameter import Storage
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """A batch of networks with one graph.
+@dataclass(frozen=True, eq=False, repr=False)
+class Weights(Shown, NamedTensors[str]):
+    """A batch of networks with one graph: a mapping of the parameters' names, in the graph's order, to tensors.
+
+    ``len`` counts the networks.
 
     Args:
         graph: Their graph.
@@ -77,13 +81,8 @@ class Weights:
     def __len__(self) -> int:
         return self.batch
 
-    def __iter__(self) -> Iterator[str]:
-        """The names of the parameters, in the graph's order; `len` counts networks."""
-        return iter(self.tensors)
-
-    def items(self) -> Iterator[tuple[str, Tensor]]:
-        """Name and tensor of each parameter, in the graph's order."""
-        return iter(self.tensors.items())
+    def _given(self) -> Mapping[str, Tensor]:
+        return self.tensors
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Weights:
         """The same graph, with `function` applied to every tensor."""
@@ -221,7 +220,7 @@ class Weights:
             state |= dict.fromkeys((key, *storage.aliases), whole)
         return state
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"Weights({self.batch} networks of {self.graph.numel} numbers, {self.dtype}, {self.device})"
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from graphws.errors import GraphError, nearest
 from graphws.kinds.attributes import REQUIRED, Attribute, AttributeType, checked
 from graphws.kinds.parts import NO_PART, Part
+from graphws.shown import Shown
 
 Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """What a kind does to the axes of what it reads.
@@ -32,8 +33,8 @@ Axes = Literal["keeps", "pools", "mixes", "moves", "pads", "makes"]
 """
 
 
-@dataclass(frozen=True)
-class Operand:
+@dataclass(frozen=True, repr=False)
+class Operand(Shown):
     """A tensor that a kind reads, or a list of them.
 
     Attributes:
@@ -55,8 +56,8 @@ class AttributeField:
     default: Any = REQUIRED
 
 
-@dataclass(frozen=True, eq=False)
-class Kind:
+@dataclass(frozen=True, eq=False, repr=False)
+class Kind(Shown):
     """One row of the table of kinds.
 
     Attributes:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from graphws.shown import Shown
+
 PartName = Literal[
     "", "linear", "conv", "convtranspose", "embedding", "recurrent", "norm", "attention", "softmax", "sum", "product",
     "pass", "rows",
@@ -19,8 +21,8 @@ LAYERS = frozenset({"linear", "conv", "convtranspose", "embedding", "recurrent"}
 """Parts that multiply by weights, or look rows of them up."""
 
 
-@dataclass(frozen=True)
-class Part:
+@dataclass(frozen=True, repr=False)
+class Part(Shown):
     """What a kind is among layers.
 
     Attributes:

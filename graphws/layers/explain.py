@@ -26,10 +26,11 @@ from graphws.layers.pattern import Key, Slot, orbit_slots
 from graphws.layers.plan import Pair, Plan, PooledSlot, RoleTable, level, plan_by_name, plan_by_role, role, role_table
 from graphws.messages import LEVELS, Level, Message, expand_blocks
 from graphws.pooling import LearnedPooling
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class BasisMap:
+@dataclass(frozen=True, repr=False)
+class BasisMap(Shown):
     """One rule of a block.
 
     Attributes:
@@ -45,8 +46,8 @@ class BasisMap:
     parameters: int
 
 
-@dataclass(frozen=True)
-class LinearBlock:
+@dataclass(frozen=True, repr=False)
+class LinearBlock(Shown):
     """Everything that leads from one tensor to another.
 
     Attributes:
@@ -95,8 +96,8 @@ class ProductShape:
     columns: int
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Shown):
     """A layer, explained.
 
     Attributes:

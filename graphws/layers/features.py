@@ -15,11 +15,13 @@ from torch import Tensor
 
 from graphws.errors import WeightsError
 from graphws.graph import NetworkGraph, Weights
+from graphws.graph.named_tensors import NamedTensors
 from graphws.layers.activations import ACTIVATIONS
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Moments:
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments(Shown):
     """Mean and (biased) variance of each folded channel of a tensor, over the batch and all index axes.
 
     Args:
@@ -33,8 +35,8 @@ class Moments:
     count: int
 
 
-@dataclass(frozen=True, eq=False)
-class Prologue:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prologue(Shown):
     """What is still to be done to features before they are read: activation(scale * x + shift).
 
     Args:
@@ -54,8 +56,8 @@ class Prologue:
         return ACTIVATIONS[self.activation](x)
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
+@dataclass(frozen=True, eq=False, repr=False)
+class Features(Shown, NamedTensors[str]):
     """Folded channels on every parameter of a graph.
 
     Args:
@@ -71,6 +73,10 @@ class Features:
     channels: int
     prologue: Prologue | None = None
     moments: Mapping[str, Moments] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        waiting = "" if self.prologue is None else f", {self.prologue.activation} still to be done"
+        return f"Features({self.batch} networks, {self.channels} channels on {len(self.tensors)} parameters{waiting})"
 
     def __getitem__(self, parameter: str) -> Tensor:
         """The tensor of one parameter, with the prologue done."""

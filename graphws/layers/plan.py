@@ -20,6 +20,7 @@ from graphws.layers.keys import matrix_key
 from graphws.layers.pattern import Key, Slot, fits, slots
 from graphws.messages import LEVELS, Level, Message
 from graphws.pooling import Pooling, pooling_named
+from graphws.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,8 @@ def _switched(
         yield from (Pair(PooledSlot(source, pool), target) for pool in pools)
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """The products of a layer on one graph.
 
     Args:

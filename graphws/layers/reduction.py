@@ -19,6 +19,7 @@ from functools import lru_cache
 from graphws.errors import UsageError, nearest
 from graphws.graph import Axis, NetworkGraph, Parameter
 from graphws.layers.plan import role
+from graphws.shown import Shown
 
 WIDEST = 4
 """Free numbers of an entry up to which ``auto`` leaves them as they are: 2 coordinates, 3 colours, 2 x 2 taps."""
@@ -54,8 +55,8 @@ def free_sizes(graph: NetworkGraph, parameter: str) -> tuple[int, ...]:
     return tuple(n for n, moves in zip(layout.split, layout.moving, strict=True) if not moves)
 
 
-@dataclass(frozen=True)
-class Reduction:
+@dataclass(frozen=True, repr=False)
+class Reduction(Shown):
     """What the layers see of free axes.
 
     Args:

@@ -20,10 +20,11 @@ from graphws.graph.operation import Operation
 from graphws.graph.space import Action
 from graphws.kinds import Attribute
 from graphws.operations.intertwiners import action_of
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Activation:
+@dataclass(frozen=True, repr=False)
+class Activation(Shown):
     """A pointwise kind with its constants.
 
     Attributes:

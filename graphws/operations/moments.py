@@ -36,6 +36,7 @@ from graphws.operations.moment_maps import Evidence, collect_evidence, exponent_
 from graphws.operations.runner import outputs_of
 from graphws.operations.signs import sign_errors
 from graphws.operations.verify import Run
+from graphws.shown import Shown
 
 _PARTS = {  # what each action consists of
     Action.PERMUTATION: frozenset[str](),
@@ -50,8 +51,8 @@ FRESH = 0.1
 """What stands for the root mean square of a tensor of zeros, which would hide what multiplies it."""
 
 
-@dataclass(frozen=True)
-class MeasuredAction:
+@dataclass(frozen=True, repr=False)
+class MeasuredAction(Shown):
     """What the moment maps say about one space.
 
     Attributes:

@@ -19,12 +19,13 @@ from graphws.graph.group import Richness
 from graphws.graph.network import NetworkGraph
 from graphws.graph.weights import Weights
 from graphws.operations.runner import outputs_of
+from graphws.shown import Shown
 
 Run = Callable[[Weights], Tensor]
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """Figures of a passed check.
 
     Attributes:

@@ -10,13 +10,14 @@ from typing import Literal
 
 from graphws.report.markup import markup
 from graphws.report.theme import page_colours
+from graphws.shown import Shown
 
 INCH = 96
 """CSS pixels of an inch, at which the texts of a figure have the size that they were drawn with."""
 
 
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, repr=False)
+class Picture(Shown):
     """A picture with a caption.
 
     Attributes:
@@ -32,24 +33,24 @@ class Picture:
     width: int = 0
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Shown):
     """Column titles and rows of ready text; the first column names the row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True)
-class Link:
+@dataclass(frozen=True, repr=False)
+class Link(Shown):
     """A text and the page that it leads to, relative to this one."""
 
     text: str
     target: str
 
 
-@dataclass(frozen=True)
-class Page:
+@dataclass(frozen=True, repr=False)
+class Page(Shown):
     """What a report says.
 
     Attributes:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from graphws.shown import Shown
 from graphws.spec import KINDS
 
 WAIT = timedelta(days=7)
@@ -24,8 +25,8 @@ WAIT = timedelta(days=7)
 _RECORDED = ("graphws", "torch", "lightning", "torchmetrics", "numpy", "pydantic", "safetensors", "pyarrow")
 
 
-@dataclass(frozen=True)
-class Processes:
+@dataclass(frozen=True, repr=False)
+class Processes(Shown):
     """The processes that train one model together.
 
     Attributes:

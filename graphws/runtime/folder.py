@@ -40,6 +40,7 @@ from graphws.errors import GraphwsError, RunError
 from graphws.files import is_temporary, sweep
 from graphws.locks import held
 from graphws.runtime.files import checksum, make_folder, read_json, write_json, write_text
+from graphws.shown import Shown
 from graphws.spec import dump_spec, load_spec
 
 FORMAT = "graphws-run-1"
@@ -63,8 +64,8 @@ _FILE = re.compile(r"((models|figures)/)?(?!\.)[^/\\]+")
 _OF_THE_END = ("outcome", "error", "files")  # forgotten when the work goes on
 
 
-@dataclass(frozen=True)
-class RunFolder:
+@dataclass(frozen=True, repr=False)
+class RunFolder(Shown):
     """A folder that holds a run.
 
     Args:

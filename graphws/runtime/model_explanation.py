@@ -11,22 +11,23 @@ from torch import nn
 from graphws.errors import UsageError
 from graphws.graph import NetworkGraph
 from graphws.layers.explain import Explanation
+from graphws.shown import Shown
 from graphws.spec import MlpModel, Spec
 
 LARGE = 10
 """So many times the numbers of a flat baseline are worth a word."""
 
 
-@dataclass(frozen=True)
-class Part:
+@dataclass(frozen=True, repr=False)
+class Part(Shown):
     """A part of a model and how many numbers it learns."""
 
     name: str
     parameters: int
 
 
-@dataclass(frozen=True, eq=False)
-class ModelExplanation:
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelExplanation(Shown):
     """A model, explained.
 
     Attributes:
@@ -44,6 +45,11 @@ class ModelExplanation:
     parts: tuple[Part, ...]
     reductions: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"ModelExplanation({self.kind}, {len(self.layers)} equivariant layers)"]
+        lines += [f"  {part.name}: {part.parameters:,} parameters" for part in self.parts]
+        return "\n".join([*lines, *(f"  {next(layer.lines())}" for layer in self.layers), *self.reductions])
 
 
 def graphs_of(spec: Spec) -> tuple[NetworkGraph, ...]:

@@ -20,6 +20,7 @@ from graphws.converting import load_graph_file
 from graphws.errors import DataError, GraphwsError, UsageError, WeightsError
 from graphws.graph import NetworkGraph, Storage, Weights
 from graphws.operations.other_computation import other_computation
+from graphws.shown import Shown
 from graphws.zoo import Zoo
 from graphws.zoo.manifest import NAME as ZOO
 
@@ -29,8 +30,8 @@ PART = 256
 """Networks of a zoo that are read at a time."""
 
 
-@dataclass(frozen=True, eq=False)
-class Named:
+@dataclass(frozen=True, eq=False, repr=False)
+class Named(Shown):
     """Networks of one graph, what each is called, and why they are of no graph of the run, where that was tried."""
 
     names: tuple[str, ...]
@@ -38,8 +39,8 @@ class Named:
     why: str = ""
 
 
-@dataclass(frozen=True)
-class Bad:
+@dataclass(frozen=True, repr=False)
+class Bad(Shown):
     """What holds no network that can be read, and why."""
 
     name: str

@@ -17,17 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphws.errors import DataError, GraphwsError, UsageError, nearest
+from graphws.errors import DataError, GraphwsError, RunError, UsageError, nearest
 from graphws.graph import NetworkGraph, Weights
 from graphws.reporter import Reporter
 from graphws.runtime.environment import Processes
+from graphws.runtime.files import brief, read_json
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.job import kept_model, prepared_of, spec_of
 from graphws.runtime.model_file import load_state, read_model
 from graphws.runtime.network_sources import Bad, Named, read_networks
 from graphws.runtime.prepared import Prepared
+from graphws.runtime.results import Results
 from graphws.runtime.sections import builder, models
 from graphws.runtime.trained_model import TrainedModel, typed_like
+from graphws.shown import Shown
 from graphws.spec import ModelSection
 
 BATCH = 256
@@ -36,8 +39,8 @@ BATCH = 256
 What = str | Path | Weights | Sequence[str | Path]
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions(Shown):
     """What a model answered.
 
     Attributes:
@@ -56,6 +59,15 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The `rows`."""
+        return iter(self.rows())
+
+    def __str__(self) -> str:
+        what = ", ".join(self.columns) or f"{len(self.networks)} answers that are networks"
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"Predictions({len(self)} networks: {what}{skipped})"
+
     def rows(self) -> list[dict[str, Any]]:
         """One mapping a network: ``file`` and the columns."""
         return [
@@ -64,8 +76,8 @@ class Predictions:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Shown):
     """A run whose models answer; make one with `Run.load`.
 
     Attributes:
@@ -96,6 +108,11 @@ class Run:
         graphs = next(iter(prepared.values())).graphs
         return Run(place, prepared, models(spec_of(place), graphs))
 
+    def __str__(self) -> str:
+        graphs = len(self.prepared.graphs)
+        reads = f"networks of {self.prepared.graphs[0].numel:,} numbers" if graphs == 1 else f"{graphs} graphs"
+        return f"Run({str(self.folder.path)!r}: {', '.join(self.models)}; reads {reads})"
+
     @property
     def models(self) -> tuple[str, ...]:
         """The names of its models, its own first."""
@@ -109,6 +126,21 @@ class Run:
     def prepared_for(self, name: str | None) -> Prepared:
         """How networks are prepared for a model; for the run's own where `name` is None."""
         return self.preparations[self.models[0] if name is None else name]
+
+    @cached_property
+    def results(self) -> Results | None:
+        """The scores of its models; None while it is not complete.
+
+        Raises:
+            RunError: When they are damaged.
+        """
+        path = self.folder.path / "results.json"
+        if not path.is_file():
+            return None
+        try:
+            return Results.from_json(read_json(path, "a finished run"))
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {brief(error)}") from None
 
     @cached_property
     def answers_networks(self) -> bool:

@@ -15,6 +15,7 @@ from graphws.layers.differences import difference
 from graphws.operations.other_computation import other_computation
 from graphws.runtime.normal_form import GAUGES, NormalForm
 from graphws.runtime.scaling import Scale
+from graphws.shown import Shown
 from graphws.spec import ModelSection, Spec, TaskSection
 from graphws.tasks import Task, TaskData
 from graphws.zoo import Statistics, Zoo
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from graphws.runtime.preparation import Preparation
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prepared(Shown):
     """What is done to a network before a model of a run sees it, and what the model's answer means.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from graphws.errors import UsageError, nearest
+from graphws.shown import Shown
 from graphws.spec import Spec
 from graphws.tasks import Task
 
@@ -13,8 +14,8 @@ COLUMN = "paper"
 """The title of the paper's figures in a table."""
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, repr=False)
+class Published(Shown):
     """Figures of a paper in the unit of the metric.
 
     Attributes:

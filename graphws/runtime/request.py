@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from graphws.shown import Shown
+
 _FOLDERS = re.compile(r"(?<![\w.~/-])(?:~?/|[A-Za-z]:[\\/])[\w.~-][\w.~/\\-]*")
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, repr=False)
+class Request(Shown):
     """A spec and what was laid over it.
 
     Attributes:

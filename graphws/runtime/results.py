@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 
 from graphws.runtime.published import COLUMN, Published
+from graphws.shown import Shown
 from graphws.spec import Access
 from graphws.tasks import Metric, Trivial
 
@@ -30,8 +31,8 @@ LONGEST = 100
 """Characters of the name of a model, as specs allow them (`graphws.spec.section.NAME`)."""
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(Shown):
     """How good one model is.
 
     Attributes:
@@ -69,8 +70,8 @@ class Score:
         return [found[metric] for found in self.test]
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Shown):
     """The scores of a run, its own model first.
 
     Attributes:
@@ -86,6 +87,9 @@ class Results:
     networks: dict[str, int]
     published: Published | None = None
     trivial: Trivial | None = None
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""

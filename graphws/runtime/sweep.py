@@ -33,6 +33,7 @@ from graphws.runtime.readiness import require_points
 from graphws.runtime.request import Request
 from graphws.runtime.results import Results, in_words, mean_and_deviation
 from graphws.runtime.what_ran import what_ran
+from graphws.shown import Shown
 from graphws.spec import Spec, dump_spec, points
 from graphws.spec.sweep import Value
 from graphws.spec.sweep import in_words as value_in_words
@@ -41,8 +42,8 @@ POINTS = "points"
 FIGURE = "sweep"
 
 
-@dataclass(frozen=True)
-class Point:
+@dataclass(frozen=True, repr=False)
+class Point(Shown):
     """A value and what its run found.
 
     Attributes:
@@ -56,8 +57,8 @@ class Point:
     results: Results
 
 
-@dataclass(frozen=True)
-class SweepResults:
+@dataclass(frozen=True, repr=False)
+class SweepResults(Shown):
     """The scores of all points.
 
     Attributes:
@@ -71,6 +72,9 @@ class SweepResults:
     label: str
     points: tuple[Point, ...]
     published: dict[str, dict[str, Spread]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""

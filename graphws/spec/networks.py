@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphws.shown import Shown
 
-@dataclass(frozen=True)
-class SpaceSketch:
+
+@dataclass(frozen=True, repr=False)
+class SpaceSketch(Shown):
     """A space by name: how wide it is (None: only the data tell) and whether it is free or permuted."""
 
     name: str

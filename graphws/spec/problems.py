@@ -17,6 +17,7 @@ from functools import cached_property
 
 from graphws.errors import LONGEST, SpecError
 from graphws.printable import printable
+from graphws.shown import Shown
 
 WIDEST_LINE = 110
 """Longer document lines are shown in part, around the caret."""
@@ -47,8 +48,8 @@ class Document:
         return _BREAK.split(self.text)
 
 
-@dataclass(frozen=True)
-class Location:
+@dataclass(frozen=True, repr=False)
+class Location(Shown):
     """A line and a column of a document, both counted from 1."""
 
     document: Document
@@ -72,8 +73,8 @@ class Location:
         return f"  {line.rstrip()}\n  {under}^"
 
 
-@dataclass(frozen=True)
-class Problem:
+@dataclass(frozen=True, repr=False)
+class Problem(Shown):
     """One thing that is wrong, and where.
 
     A problem without a location concerns the file as a whole (it does not exist, it is not text).

@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict
 
+from graphws.shown import Shown, attributes_in_brief
 from graphws.spec.tree import Path
 from graphws.spec.violations import Violation
 
 
-class Section(BaseModel):
-    """Base of every section: immutable, compared by value, no unknown keys."""
+class Section(Shown, BaseModel):
+    """Base of every section: immutable, compared by value, no unknown keys; shown by what was set."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -25,6 +26,9 @@ class Section(BaseModel):
         defer_build=True,
         protected_namespaces=(),
     )
+
+    def __str__(self) -> str:
+        return attributes_in_brief(self, [name for name in type(self).model_fields if name in self.model_fields_set])
 
     def violations(self, at: Path) -> Iterator[Violation]:
         """What values of the right types cannot be together here, at the path `at`; by default nothing."""

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from graphws.shown import Shown
 from graphws.spec.tree import Path
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Violation:
+@dataclass(frozen=True, repr=False)
+class Violation(Shown):
     """Something that is wrong at a path of the spec."""
 
     path: Path

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from graphws.shown import Shown
 
-@dataclass(frozen=True, eq=False)
-class Answers:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answers(Shown):
     """A model's answers for the networks of a split.
 
     Attributes:

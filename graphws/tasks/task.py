@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from graphws.graph import Mixed, NetworkGraph, Weights
+from graphws.shown import Shown
 from graphws.tasks.answers import Answers
 from graphws.zoo import Zoo
 from graphws.zoo.augmentations import Spread
@@ -22,8 +23,8 @@ Figures = dict[str, tuple[str, Figure]]
 """By name: the caption and the figure."""
 
 
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, repr=False)
+class Metric(Shown):
     """The name of a number that ranks models, and which way is better."""
 
     name: str
@@ -51,8 +52,8 @@ class Trivial:
     value: float
 
 
-@dataclass(frozen=True, eq=False)
-class TaskData:
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskData(Shown):
     """What a task may look at when it is made.
 
     Attributes:

@@ -23,12 +23,13 @@ from graphws.graph import Action, GroupElement, NetworkGraph, Weights
 from graphws.graph.group import Richness
 from graphws.layers import Features
 from graphws.layers.graded.state import Spot, State
+from graphws.shown import Shown
 from graphws.testing.states import act_on_state, random_state
 from graphws.testing.states import moved as moved_features
 
 
-@dataclass(frozen=True)
-class Equivariance:
+@dataclass(frozen=True, repr=False)
+class Equivariance(Shown):
     """Figures of a passed check.
 
     Attributes:

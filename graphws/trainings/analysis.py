@@ -14,6 +14,7 @@ from graphws.errors import VerificationError
 from graphws.graph import Monomial
 from graphws.graph.element import SpaceElement
 from graphws.operations import Verification, verify
+from graphws.shown import Shown
 from graphws.trainings.heads import HeadMatch, heads_of
 from graphws.trainings.objectives import OBJECTIVES
 from graphws.trainings.training import Trained, evaluate
@@ -23,8 +24,8 @@ GATE = 64
 """Probes of the numeric gate."""
 
 
-@dataclass(frozen=True)
-class SymmetryResults:
+@dataclass(frozen=True, repr=False)
+class SymmetryResults(Shown):
     """The outcome of an experiment in ready words.
 
     Attributes:
@@ -46,6 +47,9 @@ class SymmetryResults:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError("a row of the table of layers has another length than its head")
+
+    def __str__(self) -> str:
+        return self.sentence()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""

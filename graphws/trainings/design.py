@@ -22,6 +22,7 @@ from graphws.actions import DataSymmetry, named_symmetry
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import forward, mlp_graph
 from graphws.operations.builders.attention_pool import attention_pool_graph
+from graphws.shown import Shown
 from graphws.spec import SymmetryExperiment
 from graphws.trainings.objectives import OBJECTIVES, Objective
 from graphws.trainings.one_query import attend_once
@@ -29,8 +30,8 @@ from graphws.trainings.pictures import Crop, permutations
 from graphws.zoo.sources.labelled_pictures import Pictures
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
+@dataclass(frozen=True, eq=False, repr=False)
+class Design(Shown):
     """An experiment on certain pictures.
 
     Attributes:

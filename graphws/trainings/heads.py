@@ -14,6 +14,7 @@ from torch import Tensor
 
 from graphws.errors import UsageError
 from graphws.operations import run_values
+from graphws.shown import Shown
 from graphws.trainings.design import Design
 from graphws.trainings.training import Trained
 
@@ -24,8 +25,8 @@ That is the mean over the heads that change places with one another: what one ga
 """
 
 
-@dataclass(frozen=True, eq=False)
-class HeadMatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeadMatch(Shown):
     """The permutation of heads that one element of the group induces, as far as attention maps tell.
 
     Attributes:

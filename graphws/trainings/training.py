@@ -30,6 +30,7 @@ from graphws.graph import NetworkGraph, Weights
 from graphws.reporter import Reporter
 from graphws.runtime.files import make_folder, write_csv
 from graphws.runtime.model_file import read_model, save_model
+from graphws.shown import Shown
 from graphws.spec import SymmetryExperiment, SymmetryTraining
 from graphws.threads import torch_threads
 from graphws.trainings.design import Design, design_of
@@ -42,8 +43,8 @@ LOOKED_AT = 2000
 """Test pictures at a look during the training; at the end all are used."""
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trained(Shown):
     """A trained network.
 
     Attributes:

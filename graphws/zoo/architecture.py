@@ -33,6 +33,7 @@ from torch import Tensor
 from graphws.errors import ZooError, nearest
 from graphws.graph import NetworkGraph
 from graphws.operations import mlp_graph
+from graphws.shown import Shown
 
 First = Literal["siren", "hidden"]
 """How the first layer of a sine network starts: as SIREN's authors have it, or like the hidden layers."""
@@ -40,8 +41,8 @@ First = Literal["siren", "hidden"]
 _MASK = (1 << 64) - 1
 
 
-@dataclass(frozen=True)
-class Architecture:
+@dataclass(frozen=True, repr=False)
+class Architecture(Shown):
     """An MLP of hidden widths `widths[1:-1]` between `widths[0]` coordinates and `widths[-1]` channels.
 
     Args:

@@ -21,14 +21,15 @@ from torch import Tensor
 
 from graphws.errors import ZooError, nearest
 from graphws.graph import Weights
+from graphws.shown import Shown
 from graphws.zoo.adam import Adam, Schedule, rate
 from graphws.zoo.architecture import Architecture, initial
 from graphws.zoo.batched_mlp import BatchedMLP, FlatParameters
 from graphws.zoo.fitting import Interrupted
 
 
-@dataclass(frozen=True)
-class FitOptions:
+@dataclass(frozen=True, repr=False)
+class FitOptions(Shown):
     """How networks are fitted.
 
     Args:
@@ -82,8 +83,8 @@ class FitOptions:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fitted(Shown):
     """The networks of a group after their fit.
 
     Args:

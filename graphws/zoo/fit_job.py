@@ -29,6 +29,7 @@ import torch
 from graphws.errors import ZooError
 from graphws.files import check_place, write_error
 from graphws.graph import Weights
+from graphws.shown import Shown
 from graphws.threads import torch_threads
 from graphws.zoo.files import read_bounded, write_whole
 from graphws.zoo.fitting import Fitting, Interrupted
@@ -46,8 +47,8 @@ _POLL = 0.2  # seconds
 _COLUMN = "fit."  # before the names of columns, in files of parts
 
 
-@dataclass(frozen=True)
-class Progress:
+@dataclass(frozen=True, repr=False)
+class Progress(Shown):
     """How far a fit is.
 
     Args:

@@ -18,6 +18,7 @@ from typing import Any
 
 from graphws.errors import ZooError
 from graphws.printable import printable
+from graphws.shown import Shown
 from graphws.zoo.files import read_bounded, write_whole
 
 NAME = "zoo.json"
@@ -35,8 +36,8 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[a-z]+")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, repr=False)
+class Entry(Shown):
     """A file of the zoo.
 
     Args:
@@ -52,8 +53,8 @@ class Entry:
     count: int = 0
 
 
-@dataclass(frozen=True)
-class Shelf:
+@dataclass(frozen=True, repr=False)
+class Shelf(Shown):
     """The networks of one architecture.
 
     Args:
@@ -72,8 +73,8 @@ class Shelf:
         return sum(shard.count for shard in self.shards)
 
 
-@dataclass(frozen=True)
-class Manifest:
+@dataclass(frozen=True, repr=False)
+class Manifest(Shown):
     """The content of zoo.json.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from graphws.errors import ZooError
+from graphws.shown import Shown
 
 
 class Divisible(Protocol):
@@ -61,8 +62,8 @@ class Split(Protocol):
         """What the split depends on, for provenance."""
 
 
-@dataclass(frozen=True)
-class SplitOptions:
+@dataclass(frozen=True, repr=False)
+class SplitOptions(Shown):
     """Shares of the samples.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphws.errors import ZooError
+from graphws.shown import Shown
 from graphws.zoo.labels import read_rows
 from graphws.zoo.split import Divisible
 from graphws.zoo.table import named_splits
@@ -17,8 +18,8 @@ from graphws.zoo.table import named_splits
 FILE, NUMBER, SPLIT = "file", "sample", "split"
 
 
-@dataclass(frozen=True)
-class SplitTable:
+@dataclass(frozen=True, repr=False)
+class SplitTable(Shown):
     """A table with a row a sample.
 
     Its column ``split`` holds ``train``, ``validation`` (or ``val``) or ``test``.  A sample is named by its ``file``

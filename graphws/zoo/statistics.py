@@ -21,6 +21,7 @@ from torch import Tensor
 from graphws.errors import ZooError, nearest
 from graphws.graph import NetworkGraph, Weights, orbits
 from graphws.graph.summary import orbit_count
+from graphws.shown import Shown
 
 MOST_LABELS = 1 << 26
 """Numbers of networks whose orbits are remembered; then all are forgotten."""
@@ -39,8 +40,8 @@ class Moments:
     std: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class Statistics(Shown):
     """Moments of the networks of a zoo.
 
     Args:

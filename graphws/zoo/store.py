@@ -30,6 +30,7 @@ from torch import Tensor
 
 from graphws.errors import GraphError, ZooError
 from graphws.graph import NetworkGraph, Weights
+from graphws.shown import Shown
 from graphws.zoo.files import digest, read_bounded
 from graphws.zoo.manifest import Entry, Manifest
 from graphws.zoo.shards import read_shard
@@ -46,8 +47,8 @@ ARCHITECTURE = "architecture"
 Index = Tensor | np.ndarray | Sequence[int]
 
 
-@dataclass(frozen=True, eq=False)
-class Zoo:
+@dataclass(frozen=True, eq=False, repr=False)
+class Zoo(Shown):
     """A finished zoo; make one with `Zoo.open`.
 
     Args:
@@ -253,9 +254,20 @@ class Zoo:
         return self.weights(index), self.rows(index)
 
     def __getitem__(self, index: int) -> tuple[Weights, dict[str, Any]]:
-        """One network, as a batch of one, and its row."""
+        """One network, as a batch of one, and its row; `ZooError` on anything but the number of one."""
+        if not isinstance(index, int | np.integer):
+            raise ZooError(
+                f"{self.path}: one network is taken by its number, got a {type(index).__name__}; Zoo.weights and "
+                "Zoo.rows take several"
+            )
         number = index + len(self) if index < 0 else index
         return self.weights([number]), {name: column[number] for name, column in self.table.items()}
+
+    def __iter__(self) -> Iterator[tuple[Weights, dict[str, Any]]]:
+        """Every network, as a batch of one, and its row; `batches` reads many at a time."""
+        return map(self.__getitem__, range(len(self)))
+
+    __contains__ = None  # a search through all networks is never meant
 
     def batches(self, size: int = 4096, index: Tensor | None = None) -> Iterator[Weights]:
         """All networks, or those at `index`, in order, at most `size` at a time; of one architecture each."""
@@ -264,7 +276,7 @@ class Zoo:
             for _, weights in self.parts(part):
                 yield weights
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         counts = ", ".join(f"{int((self.table['split'] == name).sum())} {name}" for name in SPLITS)
         sizes = sorted({graph.numel for graph in self.graphs})
         numbers = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"

@@ -54,6 +54,17 @@ def test_flatten_select_cat_and_map_keep_the_numbers() -> None:
     assert repr(weights) == "Weights(5 networks of 13 numbers, torch.float64, cpu)"
 
 
+def test_weights_are_a_mapping_of_names() -> None:
+    weights = samples.random_weights(GRAPH, batch=5)
+    names = ["W1", "b1", "W2", "b2"]
+    assert list(weights) == list(weights.keys()) == [name for name, _ in weights.items()] == names
+    assert [tuple(x.shape) for x in weights.values()] == [(5, 3, 2), (5, 3), (5, 1, 3), (5, 1)]
+    assert dict(weights) == {**weights} == weights.tensors
+    assert "W1" in weights
+    assert "W3" not in weights
+    assert 0 not in weights
+
+
 def test_numbers_that_no_network_should_have_are_named() -> None:
     weights = samples.random_weights(GRAPH)
     weights.check_finite()

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -446,3 +447,22 @@ def test_complex_numbers_are_no_weights(tmp_path: Path) -> None:
     with pytest.raises(ZooError) as caught:
         write_shard(tmp_path / "x.safetensors", {"a": torch.zeros(3, dtype=torch.complex64)})
     assert str(caught.value).startswith("tensor 'a' is of torch.complex64; a zoo holds torch.float64, torch.float32, ")
+
+
+def test_a_zoo_is_iterated_and_taken_by_number(zoo: Zoo) -> None:
+    found = list(zoo)
+    assert len(found) == len(zoo) == COUNT
+    assert [row["name"] for _, row in found] == [f"n{k}" for k in range(COUNT)]
+    assert torch.equal(Weights.cat([weights for weights, _ in found]).flatten(), zoo.weights().flatten())
+    assert zoo[-1][1]["name"] == f"n{COUNT - 1}"
+    assert zoo[np.int64(2)][1]["name"] == "n2"
+    with pytest.raises(
+        ZooError, match=f"^{re.escape(str(zoo.path))}: no network {COUNT}; there are {COUNT}, counted from 0$"
+    ):
+        zoo[COUNT]
+    with pytest.raises(ZooError) as refused:
+        zoo[2:5]  # type: ignore[index]
+    wanted = "one network is taken by its number, got a slice; Zoo.weights and Zoo.rows take several"
+    assert str(refused.value) == f"{zoo.path}: {wanted}"
+    with pytest.raises(TypeError, match="is not a container"):
+        _ = "n2" in zoo  # type: ignore[operator]

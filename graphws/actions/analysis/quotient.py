@@ -33,12 +33,13 @@ from torch import Tensor
 from graphws.actions.reduction.shrink import resized
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, LinearMap, Monomial, NetworkGraph, Weights, to_networkx
+from graphws.shown import Shown
 
 _SAME = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class Orbits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Orbits(Shown):
     """The orbits of one space.
 
     Attributes:

@@ -23,10 +23,11 @@ from graphws.actions.verdict.verdict import Verdict
 from graphws.errors import UsageError
 from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
 from graphws.graph.element import SpaceElement
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Actions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Actions(Shown):
     """How a group on data acts inside a network.
 
     Attributes:

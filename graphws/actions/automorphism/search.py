@@ -22,13 +22,14 @@ from graphws.actions.pictures.joined_axes import grids, picture_view
 from graphws.errors import GraphError, UsageError, nearest
 from graphws.graph import Action, GroupElement, Monomial, NetworkGraph, Weights
 from graphws.operations.canonical_gauge import canonical_element
+from graphws.shown import Shown
 
 ENDS = ("input", "output")
 """Roles of the free spaces that are permuted where nothing else is said."""
 
 
-@dataclass(frozen=True, eq=False)
-class Automorphisms:
+@dataclass(frozen=True, eq=False, repr=False)
+class Automorphisms(Shown):
     """The automorphisms of one network.
 
     Attributes:

@@ -24,6 +24,7 @@ from torch import Tensor
 from graphws.errors import UsageError, nearest
 from graphws.graph import LinearMap, Monomial
 from graphws.graph.element import SpaceElement, compose
+from graphws.shown import Shown
 
 MOST = 192
 """Largest group that is multiplied out."""
@@ -33,8 +34,8 @@ _FACTOR = re.compile(r"(?P<name>[A-Za-z_]\w*)(?:\^(?P<power>-?[0-9]{1,3}))?")
 _SAME = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class DataSymmetry:
+@dataclass(frozen=True, eq=False, repr=False)
+class DataSymmetry(Shown):
     """A finite group acting on inputs and outputs; element 0 is the identity.
 
     Law: the map of g h is the map of g after that of h, on inputs and on outputs; checked when it is built, on a random

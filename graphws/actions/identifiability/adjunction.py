@@ -30,13 +30,14 @@ from graphws.errors import GraphwsError
 from graphws.graph import Axis, GroupElement, NetworkGraph, Weights
 from graphws.kinds.attributes import DTYPES, WEIGHTS
 from graphws.operations.sampling import random_weights
+from graphws.shown import Shown
 
 HOLDS = 1e-6
 """Relative error up to which the property holds: what rounding in double precision can do through a layer."""
 
 
-@dataclass(frozen=True)
-class Adjunction:
+@dataclass(frozen=True, repr=False)
+class Adjunction(Shown):
     """What was measured.
 
     Attributes:

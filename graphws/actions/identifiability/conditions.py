@@ -19,10 +19,11 @@ from graphws.actions.reduction.rank import own_places, rank_table
 from graphws.actions.reduction.rules import Distances, duplicate_figures, inactive_figures
 from graphws.actions.reduction.slices import Tensors, places
 from graphws.graph import Action, NetworkGraph, Space
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Condition:
+@dataclass(frozen=True, repr=False)
+class Condition(Shown):
     """One condition in one space.
 
     Args:

@@ -22,13 +22,14 @@ from graphws.actions.reduction.reduce import reduce
 from graphws.actions.reduction.tolerance import Choice, choose
 from graphws.errors import GraphwsError, UsageError
 from graphws.graph import NetworkGraph, Operation, Weights
+from graphws.shown import Shown
 
 NEARLY_LINEAR = 0.02
 """A neuron with ν below it is called nearly linear."""
 
 
-@dataclass(frozen=True)
-class LayerNonlinearity:
+@dataclass(frozen=True, repr=False)
+class LayerNonlinearity(Shown):
     """What was measured in one layer with an activation.
 
     Args:
@@ -50,8 +51,8 @@ class LayerNonlinearity:
     neurons: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True)
-class IdentifiabilityReport:
+@dataclass(frozen=True, repr=False)
+class IdentifiabilityReport(Shown):
     """What is known, and measured, about the identifiability of one network.
 
     Args:

@@ -29,14 +29,15 @@ from graphws.actions.reduction.result import Reduction
 from graphws.actions.reduction.rules import inactive_figures
 from graphws.actions.reduction.slices import places
 from graphws.graph import Action, Operation, Space, Weights
+from graphws.shown import Shown
 
 Word = Literal["identifiable", "weakly identifiable", "not weakly identifiable", "open"]
 IDLE = ("unread", "constant")
 """Reasons for which an element goes that must be zero before and behind to come from a submodel."""
 
 
-@dataclass(frozen=True)
-class Standing:
+@dataclass(frozen=True, repr=False)
+class Standing(Shown):
     """What is known of one parameter.
 
     Attributes:

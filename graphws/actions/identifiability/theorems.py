@@ -15,10 +15,11 @@ from graphws.actions.identifiability.ends import last_step, steps_at_ends
 from graphws.actions.pictures.joined_axes import convolves
 from graphws.graph import Action, NetworkGraph, Operation
 from graphws.operations import action_of
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Theorem:
+@dataclass(frozen=True, repr=False)
+class Theorem(Shown):
     """What is known about an architecture and its activation.
 
     Args:

@@ -32,12 +32,13 @@ from graphws.errors import UsageError, nearest
 from graphws.graph import Action, GroupElement, LinearMap, Monomial, NetworkGraph, Space
 from graphws.graph.element import SpaceElement, compose
 from graphws.operations import ACTIVATIONS
+from graphws.shown import Shown
 
 Function = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Intertwiners:
+@dataclass(frozen=True, repr=False)
+class Intertwiners(Shown):
     """The intertwiner group of one space.
 
     Args:

@@ -40,6 +40,7 @@ from graphws.actions.problem import native_inputs
 from graphws.checkpoints.conversion import Conversion
 from graphws.errors import UsageError
 from graphws.graph import Action, Weights
+from graphws.shown import Shown
 
 Function = Callable[[Tensor], Tensor]
 Output = Literal["same", "invariant"] | Generator
@@ -56,8 +57,8 @@ class LayerDerivative:
     layer_error: float
 
 
-@dataclass(frozen=True)
-class LieFigures:
+@dataclass(frozen=True, repr=False)
+class LieFigures(Shown):
     """The Lie derivative of a network along one generator.
 
     Attributes:

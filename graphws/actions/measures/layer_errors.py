@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from graphws.shown import Shown
 
-@dataclass(frozen=True)
-class DecoyFigures:
+
+@dataclass(frozen=True, repr=False)
+class DecoyFigures(Shown):
     """A decoy's figures on one layer.
 
     Attributes:
@@ -26,8 +28,8 @@ class DecoyFigures:
     weights: bool = False
 
 
-@dataclass(frozen=True)
-class Relabelled:
+@dataclass(frozen=True, repr=False)
+class Relabelled(Shown):
     """A layer's error in weights beside those of relabelled decoys; see `graphws.actions.decoys.relabelled`.
 
     Attributes:
@@ -49,8 +51,8 @@ class Relabelled:
         return (1 + sum(decoy <= self.error for decoy in self.decoys)) / (1 + len(self.decoys))
 
 
-@dataclass(frozen=True, eq=False)
-class LayerFigures:
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerFigures(Shown):
     """How a group acts on one space, and how well that explains the layer that writes it.
 
     Attributes:
@@ -104,6 +106,11 @@ class LayerFigures:
     backward: Relabelled | None = None
     noise: float | None = None
     trivial: bool = False
+
+    def __str__(self) -> str:
+        rival = self.best_rival
+        beside = f", of decoys {rival.k_error:.3g}" if rival else ""
+        return f"{self.space}: {self.size} elements, {self.matched:.0%} matched, K-error {self.k_error:.3g}{beside}"
 
     @property
     def unexplained(self) -> float:

@@ -23,13 +23,14 @@ from graphws.actions.search.projection import homomorphism
 from graphws.actions.search.search import Candidate
 from graphws.graph import Action, Monomial, Parameter
 from graphws.matching import Family, Score, families
+from graphws.shown import Shown
 
 DRAWS = 3
 """Random orders that matches are compared with."""
 
 
-@dataclass(frozen=True)
-class OwnAction:
+@dataclass(frozen=True, repr=False)
+class OwnAction(Shown):
     """What one weight says of a stream by itself.
 
     Attributes:

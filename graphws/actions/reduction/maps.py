@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.shown import Shown
 
-@dataclass(frozen=True)
-class Removal:
+
+@dataclass(frozen=True, repr=False)
+class Removal(Shown):
     """One element that went, and why.
 
     Args:
@@ -33,8 +35,8 @@ class Removal:
     of: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class SpaceMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpaceMap(Shown):
     """How the elements of a space answer to those of the reduced one.
 
     Args:

@@ -17,10 +17,11 @@ from graphws.actions.reduction.tolerance import Tolerance
 from graphws.errors import GraphError
 from graphws.graph import GroupElement, NetworkGraph, Parameter, Weights
 from graphws.graph.element import SpaceElement
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduction(Shown):
     """A smaller network with the same function (paper I, remark 5.2).
 
     Attributes:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import UsageError
+from graphws.shown import Shown
 
 LEAST_GAP = 3.0
 """Ratio of neighbours in the sorted figures that counts as a gap."""
@@ -34,8 +35,8 @@ ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 3e-2, torc
 Choice = float | Literal["dtype", "gap"]
 
 
-@dataclass(frozen=True)
-class Tolerance:
+@dataclass(frozen=True, repr=False)
+class Tolerance(Shown):
     """A tolerance and why it is that.
 
     Args:

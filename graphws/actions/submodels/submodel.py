@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from graphws.errors import UsageError
+from graphws.shown import Shown
 
 Map = Callable[[Tensor], Tensor]
 Layer = Callable[[Tensor, Any], Tensor]
@@ -32,8 +33,8 @@ Symmetry = Any
 """An element of a latent symmetry group, whatever the submodel's `act` understands."""
 
 
-@dataclass(frozen=True)
-class Model:
+@dataclass(frozen=True, repr=False)
+class Model(Shown):
     """A deep model: layers f_i(x; θ_i), applied in order (definition 3.1).
 
     Args:
@@ -54,8 +55,8 @@ class Model:
         return x
 
 
-@dataclass(frozen=True)
-class Submodel:
+@dataclass(frozen=True, repr=False)
+class Submodel(Shown):
     """A submodel of a model, with its maps (definition 3.2).
 
     Args:

@@ -55,6 +55,7 @@ from graphws.actions.measures.layer_errors import LayerFigures
 from graphws.actions.measures.noise import NoiseFigures
 from graphws.actions.verdict.reached_layers import reached_layers
 from graphws.actions.verdict.words import Findings, in_words
+from graphws.shown import Shown
 
 Outcome = Literal["exact action", "action found", "action in part", "no action found"]
 LayerOutcome = Literal["exact", "found", "linear only", "none"]
@@ -72,8 +73,8 @@ where the group would have them.
 """
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """The conclusion.
 
     Attributes:
@@ -93,6 +94,9 @@ class Verdict:
     breaks_at: tuple[str, ...] = ()
     trivial: tuple[str, ...] = ()
     by_outputs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from graphws.matching.scored_parameters import matching_view
 from graphws.operations.plan import why_not
 from graphws.operations.rms_form import RmsForm, rms_form
 from graphws.operations.rotary_pairs import RotaryPairs, rotary_pairs
+from graphws.shown import Shown
 
 SPREAD = 0.7
 """Standard deviation of the logarithm of the factors by which a random start weighs the parameters."""
@@ -49,8 +50,8 @@ TURNS = 20
 """At most so often queries and keys of rotary positions are turned."""
 
 
-@dataclass(frozen=True, eq=False)
-class StreamMatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class StreamMatch(Shown):
     """What `match_streams` found.
 
     Attributes:

@@ -23,6 +23,7 @@ from graphws.errors import DataError, UsageError
 from graphws.graph import GroupElement, Weights
 from graphws.operations.runner import outputs_of
 from graphws.reporter import Reporter
+from graphws.shown import Shown
 
 CHECKS = 10
 """How often the loss halfway is measured on all data."""
@@ -30,8 +31,8 @@ SPAN = (0.3, 0.7)
 """The part of the line whose losses are learned from."""
 
 
-@dataclass(frozen=True, eq=False)
-class Refinement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Refinement(Shown):
     """What `refine` found.
 
     Attributes:

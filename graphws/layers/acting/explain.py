@@ -9,10 +9,11 @@ from graphws.graph import NetworkGraph
 from graphws.layers.acting.acting import matrices
 from graphws.layers.acting.terms import terms
 from graphws.messages import Message
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class ActingMap:
+@dataclass(frozen=True, repr=False)
+class ActingMap(Shown):
     """One learned matrix of rule 3, and what it is for.
 
     Attributes:

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from graphws.errors import UsageError
 from graphws.graph import Weights
+from graphws.graph.named_tensors import NamedTensors
 from graphws.layers.acting.grades import SCALED, Grading, Place
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class Operands:
+@dataclass(frozen=True, eq=False, repr=False)
+class Operands(Shown, NamedTensors[str]):
     """Weights that are ready to act.
 
     Args:
@@ -51,9 +53,6 @@ class Operands:
             {name: x.to(dtype) for name, x in self.tensors.items()},
             {space: x.to(dtype) for space, x in self.sizes.items()},
         )
-
-    def __getitem__(self, parameter: str) -> Tensor:
-        return self.tensors[parameter]
 
 
 def operands(weights: Weights, grades: Grading) -> Operands:

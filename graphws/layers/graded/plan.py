@@ -10,10 +10,11 @@ from graphws.layers.acting.routes import Route, routes
 from graphws.layers.graded.inlets import Inlet
 from graphws.layers.graded.owners import Owners
 from graphws.layers.graded.state import Spot
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """What a layer does on one graph.
 
     Args:

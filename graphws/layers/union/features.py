@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphws.graph.named_tensors import NamedTensors
 from graphws.layers.features import Features, Prologue
 from graphws.layers.free_axes import FreeAxes
 from graphws.layers.reduction import free_sizes
 from graphws.layers.union.union import Member, StackName, Union
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True, eq=False)
-class UnionFeatures:
+@dataclass(frozen=True, eq=False, repr=False)
+class UnionFeatures(Shown, NamedTensors[StackName]):
     """Folded channels on every stack of a union.
 
     Args:

@@ -52,12 +52,13 @@ from graphws.graph.parameter import Axis, Parameter
 from graphws.graph.space import Action, Space
 from graphws.graph.value import Value
 from graphws.operations.activations import ACTIVATIONS
+from graphws.shown import Shown
 
 Scores = Literal["softmax", "linear"]
 
 
-@dataclass(frozen=True)
-class AttentionLayer:
+@dataclass(frozen=True, repr=False)
+class AttentionLayer(Shown):
     """One layer of an attention network.
 
     Args:

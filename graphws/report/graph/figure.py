@@ -219,7 +219,7 @@ def _draw_frame(ax: Axes, graph: NetworkGraph) -> None:
 
 
 def _title(graph: NetworkGraph) -> str:
-    return f"{graph.numel:,} numbers, log$_{{10}}$|G| = {graph.log10_order():.1f}"
+    return f"{graph.numel:,} numbers, log₁₀|G| = {graph.log10_order():.1f}"
 
 
 def _beside(ax: Axes, at: Point, text: str, points: float, size: float, colour: str) -> None:

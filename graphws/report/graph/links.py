@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 from graphws.graph import NetworkGraph, Parameter
 from graphws.report.graph.positions import kernel_spaces
+from graphws.shown import Shown
 
 _SPLIT = re.compile(r"((?:\[[0-9]+\])+)$")
 _OF_MODULE = frozenset({"weight", "bias", "running_mean", "running_var", "num_batches_tracked"})
 
 
-@dataclass(frozen=True)
-class Link:
+@dataclass(frozen=True, repr=False)
+class Link(Shown):
     """Parameters of one module between the same spaces.
 
     Attributes:

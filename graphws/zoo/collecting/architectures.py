@@ -17,6 +17,7 @@ from graphws.errors import GraphwsError, UsageError, ZooError
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
 from graphws.printable import printable
+from graphws.shown import Shown
 from graphws.zoo.collecting.attributes import Attributes
 from graphws.zoo.collecting.entry import Entry, Whole
 from graphws.zoo.collecting.folders import files_in
@@ -227,8 +228,8 @@ def _short(name: str) -> str:
     return (printable(name) or "network")[: LONGEST_NAME - 40]
 
 
-@dataclass(frozen=True, eq=False)
-class Architecture:
+@dataclass(frozen=True, eq=False, repr=False)
+class Architecture(Shown):
     """An architecture of the zoo: the networks of one graph and of the same types.
 
     Args:

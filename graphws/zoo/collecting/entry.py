@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from graphws.checkpoints.conversion import Conversion
+from graphws.shown import Shown
 
 Plain = bool | int | float | str
 
@@ -83,8 +84,8 @@ class Whole(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(frozen=True, slots=True, repr=False)
+class Entry(Shown):
     """One network.
 
     Args:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError
+from graphws.shown import Shown
 from graphws.zoo.sources.samples import Samples
 from graphws.zoo.split import SplitOptions, split_samples
 
 
-@dataclass(frozen=True, eq=False)
-class Pictures:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pictures(Shown):
     """Pictures with classes, for training and for tests.
 
     Args:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphws.errors import DataError
+from graphws.shown import Shown
 
 
-@dataclass(frozen=True)
-class Limit:
+@dataclass(frozen=True, repr=False)
+class Limit(Shown):
     """At most so many samples of each part; a part that has fewer stays whole.
 
     Args:

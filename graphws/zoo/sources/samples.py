@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from graphws.errors import DataError
+from graphws.shown import Shown
 from graphws.zoo.sources.limit import Limit, kept
 
 Column = np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
+@dataclass(frozen=True, eq=False, repr=False)
+class Samples(Shown):
     """Signals on common points.
 
     Args:

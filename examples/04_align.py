@@ -1,6 +1,6 @@
 """Networks that were trained apart, brought to one order: the barrier between them goes down.
 
-    python examples/06_align.py [FOLDER]
+    python examples/04_align.py [FOLDER]
 
 Trains small MLPs on scikit-learn's digits from different random starts.  Their neurons are in different orders and at
 different scales, so the networks half way between two of them classify badly.  Aligned, they do much better.  The
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -102,4 +103,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("images"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="graphws-")))

@@ -1,6 +1,6 @@
 """How a symmetry of the data acts inside a network that was trained on it (paper I, sections 5 and 6).
 
-    python examples/07_latent_actions.py [folder for the pictures]
+    python examples/05_latent_actions.py [FOLDER]
 
 An autoencoder 64-16-64-64-64 learns scikit-learn's digits; in the second half of the training a loss rewards that it
 returns mirrored pictures mirrored.  Nothing says how its neurons are to do that.  Yet its first layer is equivariant:
@@ -12,6 +12,7 @@ control.
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from graphws.report.figures import png
@@ -50,4 +51,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("images"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="graphws-")))
