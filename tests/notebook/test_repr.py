@@ -27,7 +27,7 @@ LONGEST = 2_000
 FACES = (
     "kinds", "graph", "operations", "checkpoints", "layers", "messages", "models", "tasks", "spec", "zoo", "trainings",
     "report", "testing", "actions", "actions.reduction", "actions.identifiability", "actions.automorphism", "align",
-    "runtime.prediction", "runtime.results", "runtime.sweep", "runtime.model_explanation", "converting",
+    "saving", "runtime.prediction", "runtime.results", "runtime.sweep", "runtime.model_explanation", "converting",
 )  # fmt: skip
 
 
