@@ -39,8 +39,8 @@ class Metric(Shown):
         return value > than if self.higher_is_better else value < than
 
 
-@dataclass(frozen=True)
-class Trivial:
+@dataclass(frozen=True, repr=False)
+class Trivial(Shown):
     """How good an answer is that looks at no network, beside which every model is read.
 
     Attributes:

@@ -83,7 +83,7 @@ def check(text: str) -> None:
         "td",
     }
     assert set(tags.found) <= known
-    assert {name for name, _ in tags.attributes} <= {"class", "style", "alt", "src"}
+    assert {name for name, _ in tags.attributes} <= {"class", "style", "alt", "src", "role", "tabindex", "aria-label"}
     assert all(str(value).startswith("data:image/") for name, value in tags.attributes if name == "src")
     assert not set("\x1b\u202e") & set(text)
 
