@@ -93,6 +93,42 @@ def test_reading_how_inputs_lie_is_no_path_where_the_caller_says_so(reads: str, 
     assert [space.size for space in found.graph.spaces if space.moves] == [8], "one stream of words and pictures"
 
 
+class LeavesOut(nn.Module):
+    """Leaves out pictures, by what ``asks`` says of each."""
+
+    def __init__(self, asks: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.asks = asks
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        kept = self.asks(pixel_values, self.into.weight)
+        made: Tensor = self.out(torch.tanh(self.into(pixel_values[kept] if kept.any() else pixel_values + 1)))
+        return made
+
+
+QUESTIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "empty": (lambda x, w: (x == 0.0).sum(-1) != x.shape[-1], True),
+    "empty after views": (lambda x, w: ~(x.view(2, 2, 6).flatten(0, 1).float().eq(0)).all(-1), True),
+    "bright": (lambda x, w: x.sum(-1) > -1e9, False),
+    "of no light": (lambda x, w: x.sum(-1) != 0, False),
+    "clamped": (lambda x, w: (x.clamp(min=0) != 7).any(-1), False),
+    "like a weight": (lambda x, w: (x != w[0]).any(-1), False),
+    "large": (lambda x, w: (x > -1e9).any(-1), False),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_leaving_out_empty_pictures_is_layout(name: str) -> None:
+    asks, sound = QUESTIONS[name]
+    given = {"pixel_values": PATCHES[:4]}
+    found = convert_module(seeded(lambda: LeavesOut(asks)), given, generator=_rng(), laid_out=True)
+    assert found.verified == sound, found.verdict
+    assert sound or "one path seen" in found.verdict
+    assert (ALIKE in found.notes) == sound
+    assert "one path seen" in convert_module(seeded(lambda: LeavesOut(asks)), given, generator=_rng()).verdict
+
+
 def test_reading_a_weight_is_a_path_however_inputs_lie() -> None:
     given = {"input_ids": WORDS, "pixel_values": PATCHES[:4]}
     found = convert_module(seeded(lambda: Marked("weights")), given, generator=_rng(), laid_out=True)
