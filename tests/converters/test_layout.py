@@ -313,3 +313,40 @@ def test_data_that_could_not_be_made_up_are_named() -> None:
         "tried on texts alone, without pixel_values"
     ]
     assert left_out(model, {**inputs, "pixel_values": PATCHES}) == ()
+
+
+def _cut(pixel_values: Tensor, image_sizes: Tensor) -> None:
+    assert image_sizes.tolist() == [[32, 16], [32, 16]]
+    assert pixel_values.shape == (2, 3, 3, 16, 16)
+
+
+def _sized(pixel_values: Tensor, image_sizes: Tensor) -> None:
+    assert pixel_values.shape[1] == 3
+    assert [list(pixel_values.shape[-2:])] * 2 == image_sizes.tolist()
+
+
+def _merged(pixel_values: Tensor, image_grid_thw: Tensor, image_merge_sizes: Tensor) -> None:
+    assert len(image_grid_thw) == len(image_merge_sizes) == len(pixel_values)
+
+
+def _prompted(pixel_values: Tensor, prompt_pixel_values: Any = None) -> None:
+    assert pixel_values.shape == prompt_pixel_values.shape
+
+
+@pytest.mark.parametrize(
+    ("forward", "config"),
+    [(_cut, {"image_grid_pinpoints": [[32, 16], [16, 32]]}), (_sized, {}), (_merged, {}), (_prompted, {})],
+)
+def test_sizes_of_pictures_are_made_up_with_the_pictures(forward: Any, config: dict[str, Any]) -> None:
+    model = Takes(forward, "pixel_values", **PICTURE, **config)
+    assert set(sample_inputs(model, _rng(), "cpu")) == set(inspect.signature(forward).parameters)
+
+
+def test_sizes_beside_pictures_are_held() -> None:
+    class Sized(nn.Module):
+        def forward(self, pixel_values: Tensor, image_sizes: Tensor) -> Tensor:
+            return pixel_values[:, : int(image_sizes[0, 0])]
+
+    rest, notes = hold_sizes(Sized(), {"pixel_values": PATCHES, "image_sizes": torch.tensor([[2, 3]])})
+    assert list(rest) == ["pixel_values"]
+    assert notes == ("image_sizes says how large the pictures are: the model is that of [[2, 3]]",)

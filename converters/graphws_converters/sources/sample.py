@@ -92,7 +92,7 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     """Inputs of the model, the likeliest first."""
     signature = inspect.signature(model.forward).parameters
     required = [name for name, parameter in signature.items() if _is_required(parameter)]
-    known = [name for name in signature if name in MAKERS]
+    known = [name for name in signature if name in MAKERS or name.endswith("pixel_values")]
     least = list(dict.fromkeys([*mains, *required]))
     some = [name for name in known if name not in _ASKED and name != "pixel_values_videos"]
     if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
