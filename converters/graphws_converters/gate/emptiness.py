@@ -16,7 +16,7 @@ _EQUAL = ("eq", "ne")
 def asked_of_inputs(program: Program) -> set[Value]:
     """The tensors that say where floating numbers of an input, moved about at most, equal one given number."""
     known = {value for value in program.inputs if value.dtype.is_floating_point}
-    asked = set()
+    asked: set[Value] = set()
     for node in program.nodes:
         if not known.issuperset(node.values()):
             continue
