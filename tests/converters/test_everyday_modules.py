@@ -406,3 +406,19 @@ def test_lengths_drawn_at_random_are_refused_in_words() -> None:
     message = "^two runs on the same weights and inputs give outputs of other shapes: the network is not a function"
     with pytest.raises(VerificationError, match=message):
         convert_module(Lengths(), _x(), generator=_rng(), front="recorder")
+
+
+def test_a_single_number_stretched_over_rows_is_followed() -> None:
+    """What has no axis begins with none; it is looked where the axes of what is stretched are taken apart."""
+
+    class Stretched(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Parameter(torch.tensor(0.3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([super().forward(x), self.last.expand(len(x), 1)], -1)
+
+    found = _converted(Stretched())
+    assert found.verified, found.verdict
+    assert math.isclose(found.graph.log10_order(), ORDER)

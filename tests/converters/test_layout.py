@@ -93,6 +93,42 @@ def test_reading_how_inputs_lie_is_no_path_where_the_caller_says_so(reads: str, 
     assert [space.size for space in found.graph.spaces if space.moves] == [8], "one stream of words and pictures"
 
 
+class LeavesOut(nn.Module):
+    """Leaves out pictures, by what ``asks`` says of each."""
+
+    def __init__(self, asks: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.into, self.out = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.asks = asks
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        kept = self.asks(pixel_values, self.into.weight)
+        made: Tensor = self.out(torch.tanh(self.into(pixel_values[kept] if kept.any() else pixel_values + 1)))
+        return made
+
+
+QUESTIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "empty": (lambda x, w: (x == 0.0).sum(-1) != x.shape[-1], True),
+    "empty after views": (lambda x, w: ~(x.view(2, 2, 6).flatten(0, 1).float().eq(0)).all(-1), True),
+    "bright": (lambda x, w: x.sum(-1) > -1e9, False),
+    "of no light": (lambda x, w: x.sum(-1) != 0, False),
+    "clamped": (lambda x, w: (x.clamp(min=0) != 7).any(-1), False),
+    "like a weight": (lambda x, w: (x != w[0]).any(-1), False),
+    "large": (lambda x, w: (x > -1e9).any(-1), False),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_leaving_out_empty_pictures_is_layout(name: str) -> None:
+    asks, sound = QUESTIONS[name]
+    given = {"pixel_values": PATCHES[:4]}
+    found = convert_module(seeded(lambda: LeavesOut(asks)), given, generator=_rng(), laid_out=True)
+    assert found.verified == sound, found.verdict
+    assert sound or "one path seen" in found.verdict
+    assert (ALIKE in found.notes) == sound
+    assert "one path seen" in convert_module(seeded(lambda: LeavesOut(asks)), given, generator=_rng()).verdict
+
+
 def test_reading_a_weight_is_a_path_however_inputs_lie() -> None:
     given = {"input_ids": WORDS, "pixel_values": PATCHES[:4]}
     found = convert_module(seeded(lambda: Marked("weights")), given, generator=_rng(), laid_out=True)
@@ -277,3 +313,40 @@ def test_data_that_could_not_be_made_up_are_named() -> None:
         "tried on texts alone, without pixel_values"
     ]
     assert left_out(model, {**inputs, "pixel_values": PATCHES}) == ()
+
+
+def _cut(pixel_values: Tensor, image_sizes: Tensor) -> None:
+    assert image_sizes.tolist() == [[32, 16], [32, 16]]
+    assert pixel_values.shape == (2, 3, 3, 16, 16)
+
+
+def _sized(pixel_values: Tensor, image_sizes: Tensor) -> None:
+    assert pixel_values.shape[1] == 3
+    assert [list(pixel_values.shape[-2:])] * 2 == image_sizes.tolist()
+
+
+def _merged(pixel_values: Tensor, image_grid_thw: Tensor, image_merge_sizes: Tensor) -> None:
+    assert len(image_grid_thw) == len(image_merge_sizes) == len(pixel_values)
+
+
+def _prompted(pixel_values: Tensor, prompt_pixel_values: Any = None) -> None:
+    assert pixel_values.shape == prompt_pixel_values.shape
+
+
+@pytest.mark.parametrize(
+    ("forward", "config"),
+    [(_cut, {"image_grid_pinpoints": [[32, 16], [16, 32]]}), (_sized, {}), (_merged, {}), (_prompted, {})],
+)
+def test_sizes_of_pictures_are_made_up_with_the_pictures(forward: Any, config: dict[str, Any]) -> None:
+    model = Takes(forward, "pixel_values", **PICTURE, **config)
+    assert set(sample_inputs(model, _rng(), "cpu")) == set(inspect.signature(forward).parameters)
+
+
+def test_sizes_beside_pictures_are_held() -> None:
+    class Sized(nn.Module):
+        def forward(self, pixel_values: Tensor, image_sizes: Tensor) -> Tensor:
+            return pixel_values[:, : int(image_sizes[0, 0])]
+
+    rest, notes = hold_sizes(Sized(), {"pixel_values": PATCHES, "image_sizes": torch.tensor([[2, 3]])})
+    assert list(rest) == ["pixel_values"]
+    assert notes == ("image_sizes says how large the pictures are: the model is that of [[2, 3]]",)

@@ -8,7 +8,7 @@ functional form: ``relu_`` is ``relu``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -118,26 +118,27 @@ class Program:
     escaped: list[Value] = field(default_factory=list)
     front: str = ""
 
-    def from_data(self, *, whole: bool = True) -> set[Value]:
+    def from_data(self, *, whole: bool = True, settled: Collection[Value] = ()) -> set[Value]:
         """The tensors that depend on inputs or parameters.
 
         Args:
             whole: Whether whole numbers and truth values among the inputs count.
+            settled: Results of operations that are the same for almost all inputs: they do not count.
         """
         inputs = [x for x in self.inputs if whole or x.dtype.is_floating_point or x.dtype.is_complex]
         found = {*inputs, *self.parameters.values()}
         for node in self.nodes:
             if any(value in found for value in node.values()):
-                found.update(value for value in node.outputs if value is not None)
+                found.update(value for value in node.outputs if value is not None and value not in settled)
         return found
 
     def drawing(self) -> list[str]:
         """The operations that draw random numbers, each once."""
         return list(dict.fromkeys(node.op for node in self.nodes if "random" in node.tags and not node.is_still()))
 
-    def numbers_read(self, *, whole: bool = True) -> list[Value]:
-        """The tensors that depend on inputs or parameters and whose numbers Python got, each once."""
-        known = self.from_data(whole=whole)
+    def numbers_read(self, *, whole: bool = True, settled: Collection[Value] = ()) -> list[Value]:
+        """The tensors that depend on inputs or parameters and whose numbers Python got, each once; see `from_data`."""
+        known = self.from_data(whole=whole, settled=settled)
         return [value for value in dict.fromkeys([*self.escaped, *self.reads]) if value in known]
 
 

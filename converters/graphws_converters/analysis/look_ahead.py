@@ -82,7 +82,10 @@ def _follow(user: Node, places: Places) -> Places | None:
         return places
     if user.op in ("expand", "repeat") and user.outputs[0] is not None:
         after, before = user.outputs[0].shape, next(user.values()).shape
-        kept = [place if size == n else None for place, n, size in zip(places, before, after[-rank:], strict=True)]
+        kept = [
+            place if size == n else None
+            for place, n, size in zip(places, before, after[len(after) - rank :], strict=True)
+        ]
         return [*[None] * (len(after) - rank), *kept]
     if user.op == "permute":
         return [places[k] for k in arguments["dims"]]

@@ -20,6 +20,7 @@ from graphws.errors import UsageError
 from graphws_converters.analysis.ir import Node, Program, Value
 from graphws_converters.fronts.errors import TraceFailure
 from graphws_converters.fronts.recorder import record_program
+from graphws_converters.gate.emptiness import asked_of_inputs
 from graphws_converters.gate.words import other_words, read_words, words_in
 
 FACTOR = -10.0
@@ -49,13 +50,14 @@ def one_path(
         own: The steps of the module in the type that it came in, where that is another one.
         laid_out: Whether whole numbers among the inputs say how the others lie, as masks and the places of pictures
             among words do, and reading them is no sign of another path: the path is that of inputs that lie alike.
-            Words are no such numbers; see `graphws_converters.gate.words`.
+            Words are no such numbers; see `graphws_converters.gate.words`.  Whether a picture is empty is; see
+            `graphws_converters.gate.emptiness`.
         marks: The words that do say how inputs lie.
     """
     exported = program.front == "export"
     try:
         first = record_program(module.train().eval(), args, kwargs) if exported else program
-        read = first.numbers_read(whole=not laid_out)
+        read = first.numbers_read(whole=not laid_out, settled=asked_of_inputs(first) if laid_out else ())
         alike = laid_out and bool(first.numbers_read())
         if read and (not exported or set(read) & set(first.escaped)):
             return f"one path seen: a number was read from {describe(first, read[0])}"

@@ -23,7 +23,7 @@ DRAWS = 4
 MOST_ASKED = 8
 """Most numbers, among those that a network compares words with, that are tried as words."""
 _COMPARE = {"eq", "ne", "lt", "le", "gt", "ge", "isin"}
-_MOVE = {
+MOVES = {
     "select", "slice", "view", "_unsafe_view", "reshape", "index", "index_select", "masked_select", "unsqueeze",
     "squeeze", "expand", "clone", "to", "_to_copy", "copy", "detach", "alias", "flatten", "unbind", "split", "chunk",
     "t", "transpose", "permute", "cat", "stack", "take", "gather", "lift_fresh", "where", "masked_fill", "flip", "roll",
@@ -53,7 +53,7 @@ def read_words(program: Program, words: list[bool]) -> list[Value]:
     known = {value for value, is_word in zip(program.inputs, words, strict=False) if is_word}
     for node in program.nodes:
         first = next(node.values(), None)  # an index or a mask says which, not what
-        if node.op in _MOVE and (first in known or (node.op in ("where", "cat", "stack") and known & {*node.values()})):
+        if node.op in MOVES and (first in known or (node.op in ("where", "cat", "stack") and known & {*node.values()})):
             known.update(value for value in node.outputs if value is not None and value.dtype != torch.bool)
     return [value for value in program.numbers_read() if value in known]
 

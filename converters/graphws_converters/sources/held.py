@@ -12,8 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-GRIDS = {"spatial_shapes", "image_grid_thw", "grid_thw", "video_grid_thw", "image_sizes"}
-"""Inputs that are sizes of others; beside the grids, pictures are lists of patches."""
+GRIDS = {"spatial_shapes", "image_grid_thw", "grid_thw", "video_grid_thw"}
+"""Inputs that are sizes of others, in patches; beside them, pictures are lists of patches."""
+SIZES = GRIDS | {"image_sizes", "image_merge_sizes"}
+"""All inputs that are sizes of others."""
 NOTE = "{} says how large the pictures are: the model is that of {}"
 
 
@@ -24,7 +26,7 @@ def hold_sizes(model: nn.Module, inputs: Any) -> tuple[Any, tuple[str, ...]]:
         model: Its class becomes one of the same name whose forward adds what is held.
         inputs: By name; others are returned as they are.
     """
-    if not isinstance(inputs, Mapping) or not (names := GRIDS & set(inputs)):
+    if not isinstance(inputs, Mapping) or not (names := SIZES & set(inputs)):
         return inputs, ()
     held = {name: inputs[name] for name in sorted(names) if isinstance(inputs[name], Tensor)}
     kind = type(model)

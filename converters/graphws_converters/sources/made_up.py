@@ -123,12 +123,26 @@ def _pictures(sizes: Sizes) -> Iterator[Tensor]:
     channels = int(vision)
     frames = int(sizes.find("num_frames", "frames_per_clip", of=VISION, default=0))
     for height, width in _areas(sizes):
+        for down, across in _pinpoints(sizes)[:1]:
+            yield sizes.normal(1 + down // max(1, height) * (across // max(1, width)), channels, height, width)
         if frames:
             yield sizes.normal(frames, channels, height, width)
         yield sizes.normal(channels, height, width)
         if not frames:
             yield sizes.normal(1, channels, height, width)
             yield sizes.normal(2, channels, height, width)
+
+
+def _pinpoints(sizes: Sizes) -> list[tuple[int, int]]:
+    """Heights and widths to which large pictures are brought, to be cut into tiles beside a small copy of the whole."""
+    found = sizes.find("image_grid_pinpoints", of=VISION, default=())
+    return [(int(height), int(width)) for height, width in found]
+
+
+def _picture_sizes(sizes: Sizes) -> Iterator[Tensor]:
+    """Heights and widths of pictures, before they were cut into tiles."""
+    for area in [*_pinpoints(sizes)[:1], *_areas(sizes)]:
+        yield torch.tensor([area] * BATCH)
 
 
 def patched(sizes: Sizes) -> Iterator[Tensor]:
@@ -353,6 +367,8 @@ MAKERS: dict[str, Callable[[Sizes], Iterator[Tensor]]] = {
     "spatial_shapes": _shapes(),
     "image_grid_thw": _shapes(1),
     "grid_thw": _shapes(1),
+    "image_sizes": _picture_sizes,
+    "image_merge_sizes": lambda _: iter([torch.ones(BATCH, dtype=torch.long)]),
     "pixel_attention_mask": _whole_grid,
     "visual_feats": _regions("visual_feat_dim", 2048),
     "visual_pos": _regions("visual_pos_dim", 4),

@@ -29,6 +29,8 @@ _EITHER = ("input_values", "input_features")
 """Two forms of the same sound: some take either."""
 _DATA = ("pixel_values", "input_values", "input_features")
 """What is no text."""
+_OF_SOME = ("image_sizes", "image_merge_sizes")
+"""Sizes of pictures that some models hand on, and some of the parts that they hand them to do not take."""
 _KINDS = "mm_token_type_ids"
 """What tells words from the places of other data, by the order of `_PLACES`."""
 _MARKED = {"image_embeds_position_mask": "latent_query_num"}
@@ -92,13 +94,14 @@ def _choices(model: nn.Module, sizes: Sizes, mains: list[str], device: str) -> I
     """Inputs of the model, the likeliest first."""
     signature = inspect.signature(model.forward).parameters
     required = [name for name, parameter in signature.items() if _is_required(parameter)]
-    known = [name for name in signature if name in MAKERS]
+    known = [name for name in signature if name in MAKERS or name.endswith("pixel_values")]
     least = list(dict.fromkeys([*mains, *required]))
     some = [name for name in known if name not in _ASKED and name != "pixel_values_videos"]
     if "past_time_features" not in signature:  # what comes is asked of decoders alone; others compute a loss with it
         some = [name for name in some if name != "future_values"]
     wanted = [
         [*some, *least], [*(name for name in some if not name.endswith("mask")), *least],
+        [*(name for name in some if name not in _OF_SOME), *least],
         [*least, "decoder_input_ids"], least, [*some, *least, *_ASKED], known,
         [name for name in some if name in ("input_ids", "decoder_input_ids")],
         *([name for name in some if name != other] for other in _EITHER),
