@@ -158,13 +158,13 @@ def test_outputs_may_transform_as_a_file_says(place: Path) -> None:
     assert (code, "Exact action" in text) == (0, False), text
 
 
-def test_the_command_says_what_it_is_at(place: Path) -> None:
+def test_where_there_is_no_terminal_nothing_but_the_result_is_said(place: Path) -> None:
     result = CliRunner().invoke(
         app,
         ["actions", str(place / "net.safetensors"), "--activation", "gelu", "--group", "mirror", "--input-shape",
          "1,4,4", "--decoys", "2"],
     )  # fmt: skip
-    assert result.stderr == "looking for mirror in net.safetensors, then for 2 decoys ...\n"
+    assert result.stderr == ""
     assert "looking for" not in result.stdout
 
 

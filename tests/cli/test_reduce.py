@@ -102,7 +102,7 @@ def test_reduce_channels_of_a_converted_network(tmp_path: Path) -> None:
     save_network(convert(module, x), source)
     result = run("reduce", source, "-o", out)
     assert (result.exit_code, result.stderr) == (0, "")
-    result = run("reduce", source, "-o", out, "--input-shape", "1,8,8")
+    result = run("reduce", source, "-o", out, "--input-shape", "1,8,8", "--overwrite")
     assert result.exit_code == 0, result.output
     small = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3))
     small.double().load_state_dict(load_file(out))
@@ -138,7 +138,7 @@ def test_reduce_runs_an_onnx_file_from_its_graph(tmp_path: Path) -> None:
         "a.weight": (4, 2, 3, 3), "a.bias": (4,), "b.weight": (3, 4, 3, 3), "b.bias": (3,),
     }  # fmt: skip
     assert torch.equal(small["a.weight"], state["a.weight"][:4])
-    result = run("reduce", source, "-o", out, "--input-shape", "2,8,8")
+    result = run("reduce", source, "-o", out, "--input-shape", "2,8,8", "--overwrite")
     assert (result.exit_code, result.stderr) == (0, "")
 
 
@@ -196,7 +196,8 @@ def test_reduce_says_what_is_wrong(checkpoint: Path, tmp_path: Path) -> None:
     save_file({"a.weight": torch.randn(4, 2, 3, 3), "b.weight": torch.randn(5, 4, 3, 3)}, unknown)
     result = run("reduce", unknown, "-o", out)
     assert result.stderr == (
-        "error: unknown.safetensors: nothing can be compared before and after: the graph holds no operations\n"
+        "error: unknown.safetensors: nothing in this checkpoint shows what it computes; in Python, graphws.save("
+        "graphws.convert(module, example_inputs), 'net.safetensors') writes a file that does: give that\n"
     )
     result = run("reduce", tmp_path / "none.safetensors", "-o", out)
     assert result.exit_code == 1

@@ -283,7 +283,8 @@ def test_what_vmap_cannot_batch_is_looped_over(name: str, recwarn: pytest.Warnin
         warnings.simplefilter("error")
         found = forward(graph, weights, x)
     for k in range(3):
-        assert torch.equal(found[k], forward(graph, weights.select([k]), x)[0])  # type: ignore[index]
+        alone = forward(graph, weights.select([k]), x)[0]  # type: ignore[index]
+        torch.testing.assert_close(found[k], alone, rtol=1e-12, atol=1e-13)  # one product or three: rounding differs
     assert not recwarn.list
     assert capfd.readouterr().err == ""  # type: ignore[attr-defined]
 

@@ -7,8 +7,7 @@ equivariant output only reads them.
 
 >>> from graphws.operations import mlp_graph
 >>> print(with_neurons(mlp_graph([2, 4, 3, 1])).parameters[-2:])
-(Parameter(name='@hidden1', axes=(Axis(space='hidden1', power=1),), kind='neuron', role='@hidden', storage=None), \
-Parameter(name='@hidden2', axes=(Axis(space='hidden2', power=1),), kind='neuron', role='@hidden', storage=None))
+(Parameter(@hidden1[hidden1]), Parameter(@hidden2[hidden2]))
 """
 
 from __future__ import annotations
