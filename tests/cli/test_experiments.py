@@ -197,7 +197,7 @@ def test_a_stopped_experiment_ends_as_if_it_had_not_been(
     assert out == ""
     status = RunFolder(Path("runs/tiny")).status()
     if how is signal.SIGINT:
-        assert (process.returncode, status) == (1, "interrupted")
+        assert (process.returncode, status) == (130, "interrupted")
         assert error.splitlines()[-1] == "error: interrupted; go on with: graphws train runs/tiny"
     else:
         assert status == "running"

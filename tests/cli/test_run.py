@@ -289,7 +289,7 @@ def test_a_stopped_run_goes_on_with_the_same_command(tmp_path: Path, how: signal
     status = RunFolder(tmp_path / "runs/quick").status()
     assert out == ""
     if how is signal.SIGINT:
-        assert (process.returncode, status) == (1, "interrupted")
+        assert (process.returncode, status) == (130, "interrupted")
         assert error.splitlines()[-1] == "error: interrupted; go on with: graphws train runs/quick"
     else:
         assert status == "running"
