@@ -230,7 +230,12 @@ def test_one_command_runs_what_is_missing_and_writes_the_page(
         assert verdict in page.replace("\\", "")
     assert "- training: 60 steps of 16 pictures" in page
     assert re.search(r"^- first layer: \d+ [a-z]", page, re.MULTILINE)
-    assert run("results", tmp_path / "kept/tiny", tmp_path / "kept/other", "-o", tmp_path / "page.md").exit_code == 0
+    assert (
+        run(
+            "results", tmp_path / "kept/tiny", tmp_path / "kept/other", "-o", tmp_path / "page.md", "--overwrite"
+        ).exit_code
+        == 0
+    )
     assert (tmp_path / "page.md").read_text() == page
 
 

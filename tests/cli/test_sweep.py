@@ -167,7 +167,7 @@ def test_the_same_page_is_made_of_kept_copies_which_name_no_place(place: Path) -
     page = Path("kept.md").read_bytes()
     assert f"input.path={zoo.name}" in page.decode()
     shutil.rmtree("runs")
-    assert run("results", "kept/quick", "kept/small", "-o", "kept.md").exit_code == 0
+    assert run("results", "kept/quick", "kept/small", "-o", "kept.md", "--overwrite").exit_code == 0
     assert Path("kept.md").read_bytes() == page
     shown = run("results", "kept/quick").stdout
     assert shown.splitlines()[0] == "# Results"

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+import graphws
 from graphws.cli.app import COMMANDS
 from graphws.spec import parse_spec
 
@@ -72,7 +73,12 @@ def test_a_folder_of_checkpoints(tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "new.pt")
     script = blocks(README, "sh")[0].replace("new.safetensors", "new.pt")
     said = _shell(script, tmp_path)
-    assert re.search(r"^new\.pt +\d*\.\d+$", said, re.MULTILINE), said
+    (told,) = re.findall(r"^new\.pt +(-?\d*\.\d+)$", said, re.MULTILINE)
+    (line,) = re.findall(r"`graphws\.(load_run\(.*?\))`", README)
+    load_run, _, predict = line.replace("new.safetensors", str(tmp_path / "new.pt")).partition(".")
+    assert load_run == 'load_run("run")'
+    found = eval(f"run.{predict}", {"run": graphws.load_run(tmp_path / "run")})
+    assert found.columns["accuracy"] == pytest.approx([float(told)], rel=1e-4)
 
 
 def test_one_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
