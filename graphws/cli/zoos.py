@@ -54,7 +54,9 @@ LikeOption = Annotated[
 
 @app.command("pack", cls=Command)
 def pack_command(
-    folder: Annotated[Path, typer.Argument(help="Networks, in one of many layouts: see docs/zoos.md.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Networks, in one of many layouts: see docs/zoos.md.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of the new zoo.")],
     layout: Annotated[str | None, typer.Option(help="How the networks lie in FOLDER; seen where not given.")] = None,
     like: LikeOption = None,
@@ -184,7 +186,7 @@ def _pair(text: str) -> tuple[str, str]:
 @app.command("export", cls=Command)
 def export_command(
     path: ZooArgument,
-    out: Annotated[Path, typer.Argument(help="Folder, empty or new.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder, empty or new.")],
     layout: Annotated[
         str, typer.Option(help="state-dicts, dwsnets, nfn, neural-graphs or small-cnn-zoo.")
     ] = "state-dicts",
@@ -205,7 +207,7 @@ def export_command(
 @app.command("unpack", cls=Command)
 def unpack_command(
     path: ZooArgument,
-    out: Annotated[Path, typer.Argument(help="Folder for the state dicts.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the state dicts.")],
     network: Annotated[
         list[int] | None,
         typer.Option("--network", "-n", help="Which network, counted from 0. Repeatable. Default: all."),

@@ -217,6 +217,43 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert said.splitlines()[-1] == "error: interrupted; go on with: graphws train runs/quick"
 
 
+def test_the_shell_completes_commands_and_specs() -> None:
+    for words, wanted in (("graphws ins", "inspect"), ("graphws run mirror-digits-c", "mirror-digits-classifier")):
+        asked = {"_GRAPHWS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(
+            [sys.executable, "-c", "from graphws.cli import app; app(prog_name='graphws')"],
+            env={**os.environ, **asked}, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout.split() == [wanted], done.stderr
+
+
+def test_shipped_specs_are_listed_and_copied_with_their_parents() -> None:
+    listed = json.loads(run("specs", "--json", "-").stdout)
+    assert listed["digits-inr"].startswith("Read the class of a handwritten digit")
+    result = run("specs", "copy", "digits-denoise")
+    assert result.stdout.splitlines() == ["digits-denoise.yaml", "digits-inr.yaml", "base/neurons.yaml"]
+    assert run("check", "digits-denoise.yaml", "--show").exit_code == 0
+    again = run("specs", "copy", "digits-denoise.yaml")
+    assert again.exit_code == 2
+    assert again.stderr == ("error: --output digits-denoise.yaml: exists already; give --overwrite to replace it\n")
+    assert run("specs", "copy", "digits-denoise", "--overwrite").exit_code == 0
+    wrong = run("specs", "copy", "digits-inrs")
+    assert wrong.stderr == (
+        "error: no shipped spec 'digits-inrs'; graphws specs lists them; did you mean 'digits-inr'?\n"
+    )
+
+
+def test_specs_extend_shipped_ones_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("graphws: 1\nextends: digits-inr\nname: mine\n")
+    shown = run("check", "mine.yaml", "--show").stdout
+    assert "name: mine" in shown
+    assert "kind: digits" in shown
+    (tmp_path / "mine.yaml").write_text("graphws: 1\nextends: digits-imr\n")
+    assert "'digits-imr' is neither a .yaml file nor the name of a shipped spec; did you mean 'digits-inr" in (
+        run("check", "mine.yaml").stderr
+    )
+
+
 def test_progress_is_silent_where_output_is_no_terminal() -> None:
     result = run("reduce", "net.safetensors", *TANH, "-o", "small.safetensors")
     assert result.stderr == ""
