@@ -4,7 +4,8 @@ A fitting has units, numbered from 0, each of which becomes one or several netwo
 training of which checkpoints are kept becomes several.  The networks of the zoo are those of unit 0, then of unit 1, ….
 
 Law: a unit depends on its number and the settings alone, never on the units that are fitted beside it, on the device's
-other work or on the process: the same numbers, bit for bit.  `graphws.zoo.fit_job` stands on it.
+other work or on the process: the same numbers, bit for bit in groups of one size; in groups of another size some
+processors round products otherwise (1e-7).  `graphws.zoo.fit_job` stands on it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ MLP = seeded(lambda: nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 2)))
 
 def _convert(source: Path, folder: Path, *options: str) -> tuple[str, Conversion]:
     out = folder / "out.safetensors"
-    result = CliRunner().invoke(app, ["convert", str(source), "-o", str(out), *options])
+    result = CliRunner().invoke(app, ["convert", str(source), "-o", str(out), "--overwrite", *options])
     assert result.exit_code == 0, result.output
     assert f"written: {out}" in result.stdout
     back = load_network(out, effort=math.inf)

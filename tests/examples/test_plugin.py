@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_from_its_folder(tmp_path: Path, environment: dict
     process = start_until("last.ckpt", "graphws", "run", str(SPEC), *sets, cwd=tmp_path, env=environment)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
-    assert process.returncode == 1, error
+    assert process.returncode == 130, error
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     done = graphws(tmp_path, environment, "train", folder)
     assert done.returncode == 0, done.stderr
