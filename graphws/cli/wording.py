@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_KEYWORD = re.compile(r"(?<![\w.-])([a-z][a-z_]+)=(?=(\S)?)")
+_KEYWORD = re.compile(r"(?<![\w.-])([a-z][a-z_]+)=(True\b)?(?=(\S)?)")
+_WORDS = {"example_inputs": "--inputs", "example_outputs": "--expected"}
+"""Options whose keywords have other names."""
 
 
 def in_options(text: str, options: Mapping[str, str]) -> str:
@@ -20,13 +22,19 @@ def in_options(text: str, options: Mapping[str, str]) -> str:
     'name it with --activation (or convert the module)'
     >>> in_options("outputs='loss' counts it, shape=3 does not", {"outputs": "--outputs"})
     "--outputs 'loss' counts it, shape=3 does not"
+    >>> in_options("say so with allow_code=True", {"allow_code": "--allow-code"})
+    'say so with --allow-code'
+    >>> in_options("the shape cannot be seen: give example_inputs", {"inputs": "--inputs"})
+    'the shape cannot be seen: give --inputs'
     """
+    for word, known in _WORDS.items():
+        text = text.replace(f"give {word}", f"give {known}") if known in options.values() else text
 
     def option(match: re.Match[str]) -> str:
-        name, behind = match.groups()
+        name, flag, behind = match.groups()
         if name not in options:
             return match[0]
-        return options[name] + (" " if behind and (behind.isalnum() or behind in "'\"[({-") else "")
+        return options[name] + (" " if not flag and behind and (behind.isalnum() or behind in "'\"[({-") else "")
 
     return _KEYWORD.sub(option, text)
 

@@ -300,7 +300,7 @@ def _config_that_names_a_function(folder: Path) -> Path:
 
 @_hostile(
     r"net\.pt is a TorchScript program, not a state dict: converting it runs its code; if you trust it, say so with "
-    r"--allow-code \(allow_code=True\)"
+    r"allow_code=True"
 )
 def _torchscript(folder: Path) -> Path:
     class Net(torch.nn.Module):

@@ -32,7 +32,7 @@ def convert_torchscript(path: Path, hints: Hints) -> Conversion:
     if not hints.allow_code:
         raise UsageError(
             f"{path.name} is a TorchScript program, not a state dict: converting it runs its code; "
-            "if you trust it, say so with --allow-code (allow_code=True)"
+            "if you trust it, say so with allow_code=True"
         )
     if path.stat().st_size > LARGEST_FILE:
         raise DataError(f"{path}: {path.stat().st_size} bytes, at most {LARGEST_FILE} are read")
