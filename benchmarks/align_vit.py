@@ -3,7 +3,7 @@
 Trains two ViTs with layer norms (scikit-learn's 8 x 8 digits, patches of 2 x 2) from different random starts, at the
 scale stated in the first line, and prints the test loss on the line between them: as they came; by weight matching with
 permutations of the stream, of heads and of neurons, written here anew and without graphws; by `graphws.align` from
-weights alone; and refined by gradient on the training pictures.
+weights alone; refined by gradient on noise, without data; and refined on the training pictures.
 
     python benchmarks/align_vit.py [--width 64] [--heads 4] [--hidden 128] [--blocks 2] [--epochs 40] [--steps 200]
                                    [--seeds 1 2] [--json FILE]
@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from graphws.align import Barrier, barrier, classification_loss
+from graphws.align import Barrier, barrier, classification_loss, noise_inputs
 from graphws.align.orthogonal import match_streams, refine
 from graphws.converting import convert
 from graphws.graph import Weights
@@ -174,6 +174,10 @@ def main() -> None:
     start = time.process_time()
     found = match_streams(first, second, generator=torch.Generator().manual_seed(0))
     show("weights: streams, heads, neurons", found.met, found.aligned, time.process_time() - start)
+    start = time.process_time()
+    noise = noise_inputs((1, 8, 8), generator=torch.Generator().manual_seed(0))
+    learned = refine(found, noise, generator=torch.Generator().manual_seed(0), steps=given.steps)
+    show("refined on noise, without data", found.met, learned.match.aligned, time.process_time() - start)
     start = time.process_time()
     learned = refine(found, pictures, y[:TRAINING], generator=torch.Generator().manual_seed(0), steps=given.steps)
     show("refined on the training pictures", found.met, learned.match.aligned, time.process_time() - start)

@@ -38,6 +38,7 @@ from graphws.align.many import ManyAlignment as ManyAlignment
 from graphws.align.many import align_many as align_many
 from graphws.align.merging import Merging as Merging
 from graphws.align.merging import merge_many as merge_many
+from graphws.align.noise import noise_inputs as noise_inputs
 from graphws.align.orthogonal import Refinement as Refinement
 from graphws.align.orthogonal import StreamMatch as StreamMatch
 from graphws.align.orthogonal import match_streams as match_streams

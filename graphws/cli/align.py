@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from graphws.cli.align_results import Files, show_comparison, show_merging
+from graphws.cli.arguments import read_shape
 from graphws.cli.console import Bars
 from graphws.cli.destinations import JsonOption, OverwriteOption, output_option
 from graphws.errors import UsageError, nearest
 
+NOISE = "noise"
+"""The word for points that are drawn."""
 METHODS = "weights", "activations", "attributions"
 
 
@@ -62,13 +65,15 @@ def align_command(
         ),
     ] = False,
     refine: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="DATA",
+            metavar="DATA|noise",
             help="A file with `inputs` and, if there are, `labels`, to learn on: two transformers are brought closer "
-            "by gradient, so that their mean has a small loss there. Take other points than those of --data.",
+            "by gradient, so that their mean has a small loss there. Take other points than those of --data; or "
+            "`noise`, which takes no data at all, with --input-shape.",
         ),
     ] = None,
+    input_shape: Annotated[str | None, typer.Option(help="Shape of one input, as 1,8,8, for --refine noise.")] = None,
     restarts: Annotated[int, typer.Option(min=0, help="Random starts besides the two fixed ones.")] = 2,
     seed: Annotated[int, typer.Option(help="Of the random starts and orders.")] = 0,
     as_json: JsonOption = None,
@@ -83,21 +88,24 @@ def align_command(
     import torch
 
     from graphws.align import compare, merge_many
-    from graphws.cli.align_inputs import Data, read_data, read_networks
+    from graphws.cli.align_inputs import Data, points_to_learn_on, read_data, read_networks
     from graphws.graph import Weights
 
     files = Files(out, merge, as_json, report, overwrite)
     _check(networks, data, method, actions, files)
     if refine is not None and (len(networks) > 2 or method != "weights" or actions != "rich"):
         raise UsageError("--refine is for two networks, matched by their weights with rich actions")
+    if (refine == NOISE) != (input_shape is not None):
+        raise UsageError("--refine noise and --input-shape go together: noise of that shape is drawn")
+    shape = None if input_shape is None else read_shape(input_shape)
     if repair and data is None and statistics is None:
         raise UsageError("--repair needs inputs: give --data or --statistics")
     bars = Bars()
     read = read_networks(networks, activation, omega)
     given = Data() if data is None else read_data(data, read[0])
     over = None if statistics is None else read_data(statistics, read[0], "--statistics").inputs
-    learned = None if refine is None else read_data(refine, read[0], "--refine")
     generator = torch.Generator().manual_seed(seed)
+    learned = None if refine is None else points_to_learn_on(refine, read[0], shape)
     names = [path.name for path in networks]
     if len(read) == 2:
         with bars.work(f"aligning {names[1]} with {names[0]}"):
@@ -114,7 +122,7 @@ def align_command(
                 restarts=restarts,
                 statistics=over,
                 rescale=repair,
-                refine=None if learned is None or learned.inputs is None else (learned.inputs, learned.labels),
+                refine=learned,
                 reporter=bars,
             )
         show_comparison(found, read[0], names, files)

@@ -77,6 +77,25 @@ def read_data(path: Path, weights: Weights, option: str = "--data") -> Data:
     return Data(points, labels, outputs_on(points), values_on(points))
 
 
+def points_to_learn_on(source: str, weights: Weights, shape: tuple[int, ...] | None) -> tuple[Tensor, Tensor | None]:
+    """The points on which an alignment is refined, and their classes if there are any.
+
+    Args:
+        source: A file, as for `read_data`.
+        weights: Networks like those that are aligned.
+        shape: Of one input, where no file is read but noise is drawn, the same each time.
+    """
+    if shape is not None:
+        import torch
+
+        from graphws.align import noise_inputs
+
+        return noise_inputs(shape, generator=torch.Generator().manual_seed(0)), None
+    data = read_data(Path(source), weights, "--refine")
+    assert data.inputs is not None
+    return data.inputs, data.labels
+
+
 def _network(path: Path, activation: str | None, omega: float | None) -> Weights:
     from graphws.converting import load_stated_network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from graphws.align import align, average, barrier, compare, function_loss, halfway
+from graphws.align import align, average, barrier, compare, function_loss, halfway, noise_inputs
 from graphws.align.orthogonal import has_streams, head_products, match_streams, refine
 from graphws.align.orthogonal.moves import Moves
 from graphws.converting import convert
@@ -221,3 +221,26 @@ def test_a_rotary_network_comes_back_and_its_queries_are_mixed_by_no_matrix() ->
         tensors[key] = torch.einsum("ij,bhjd->bhid", mixed, tensors[key].reshape(1, 2, 4, 8)).reshape(first[key].shape)
     wrong = outputs_of(graph, Weights(graph, tensors), x)
     assert float((wrong - outputs_of(graph, first, x)).abs().max()) > 1e-3
+
+
+@pytest.mark.slow
+def test_noise_refines_without_data() -> None:
+    """The mean of two networks comes closer to both on inputs that were never seen, and noise alone was."""
+    first, second = network(), planted(network(), 3)
+    second = second.map(lambda x: x + 0.5 * torch.randn(x.shape, generator=rng(x.numel() + 1), dtype=x.dtype))
+    match = match_streams(first, second)
+    x = 0.4 * pictures(60) + 0.3
+
+    def apart(aligned: Weights) -> float:
+        middle, *ends = (
+            outputs_of(match.met.graph, w, x)[0]
+            for w in (average(Weights.cat([match.met, aligned])), match.met, aligned)
+        )
+        return float((middle - (ends[0] + ends[1]) / 2).square().mean())
+
+    noise = noise_inputs((1, 8, 8), 256, generator=rng(9))
+    found = refine(match, noise, generator=rng(), steps=60, batch=64)
+    assert found.kept > 0
+    assert apart(found.match.aligned) < 0.9 * apart(match.aligned)
+    graph = match.met.graph
+    torch.testing.assert_close(outputs_of(graph, found.match.aligned, x)[0], outputs_of(graph, match.aligned, x)[0])

@@ -18,3 +18,10 @@ def test_refine_is_for_two_networks_by_their_weights(more: list[str], tmp_path: 
     assert "--refine is for two networks, matched by their weights with rich actions" in (
         found.output + str(found.exception)
     )
+
+
+@pytest.mark.parametrize("words", [["--refine", "noise"], ["--input-shape", "1,8,8"]])
+def test_noise_needs_a_shape(words: list[str]) -> None:
+    found = CliRunner().invoke(app, ["align", "a.safetensors", "b.safetensors", *words])
+    assert found.exit_code == 2
+    assert found.stderr == "error: --refine noise and --input-shape go together: noise of that shape is drawn\n"
