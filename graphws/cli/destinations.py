@@ -7,7 +7,6 @@ runs and zoos are never replaced: work in them goes on, or is refused by who mak
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 from graphws.cli.console import STDOUT, output
 from graphws.errors import UsageError
 from graphws.files import sweep, write_error
+from graphws.finite import finite
 
 if TYPE_CHECKING:
     from graphws.cli.console import Terminal
@@ -102,7 +102,7 @@ def write_figures(figures: Mapping[str, Any] | Sequence[Any], where: str | None)
 
     if where is None:
         return
-    text = json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(finite(figures), indent=2, allow_nan=False) + "\n"
     if where == STDOUT:
         output().lines(text, end="")
     else:
@@ -114,13 +114,3 @@ def name_files(written: Mapping[str, str | Path | None], console: Terminal) -> N
     for what, path in written.items():
         if path is not None and str(path) != STDOUT:
             console.print(f"{what}: {path}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from graphws.report.names import legend_below, wrapped
@@ -32,13 +34,9 @@ def scores(values: Mapping[str, Sequence[float]], metric: str, trivial: tuple[st
         axes.plot([number] * len(runs), runs, ".", color=INK, ms=5)
         axes.annotate(f"{mean:.3g}", (number, top), ha="center", va="bottom", xytext=(0, 5), textcoords="offset points")
     axes.set_xticks(range(len(values)), list(values))
-    if trivial is not None:
-        axes.axhline(trivial[1], color=INK, lw=1.2, ls="--", label=trivial[0])
-        legend_below(figure, axes)
     axes.margins(y=0.15)
-    axes.set(ylabel=metric, title=f"test {metric}")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    axes.set_ylabel(metric)
+    return _finished(figure, axes, metric, trivial, axes.axhline)
 
 
 def _lying(values: Mapping[str, Sequence[float]], metric: str, trivial: tuple[str, float] | None) -> Figure:
@@ -53,10 +51,18 @@ def _lying(values: Mapping[str, Sequence[float]], metric: str, trivial: tuple[st
         axes.annotate(f"{mean:.3g}", (right, number), va="center", xytext=(6, 0), textcoords="offset points")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    if trivial is not None:
-        axes.axvline(trivial[1], color=INK, lw=1.2, ls="--", label=trivial[0])
-        legend_below(figure, axes)
     axes.margins(x=0.15)
-    axes.set(xlabel=metric, title=f"test {metric}")
+    axes.set_xlabel(metric)
+    return _finished(figure, axes, metric, trivial, axes.axvline)
+
+
+def _finished(
+    figure: Figure, axes: Axes, metric: str, trivial: tuple[str, float] | None, line: Callable[..., Any]
+) -> Figure:
+    """The figure with its title and, where there is a trivial answer, a line across."""
+    axes.set_title(f"test {metric}")
     axes.spines[["top", "right"]].set_visible(False)
+    if trivial is not None:
+        line(trivial[1], color=INK, lw=1.2, ls="--", label=trivial[0])
+        legend_below(figure, axes)
     return figure

@@ -9,6 +9,10 @@ import torch
 
 from graphws.graph import NetworkGraph, Weights
 from graphws.operations import mlp_graph
+from graphws.reporter import Reporter
+from graphws.runtime import job
+from graphws.runtime.environment import Processes
+from graphws.spec import parse_spec
 from graphws.zoo import Zoo
 from graphws.zoo.writer import finish, partial_folder
 
@@ -57,3 +61,10 @@ def make(
     partial_folder(path).mkdir(parents=True)
     finish(path, chosen, lambda name, low, high: found[name].select(slice(low, high)), table, {})
     return Zoo.open(path)
+
+
+def train(folder: Path, zoo: Zoo, *overrides: str) -> Path:
+    """A run of two epochs on a zoo, in a folder."""
+    spec = parse_spec(TEXT.format(zoo=zoo.path), overrides=("train.epochs=2", *overrides))
+    job.run(spec, job.choose_folder(spec, folder, Processes()), Processes(), Reporter())
+    return folder

@@ -25,7 +25,6 @@ from graphws.runtime.environment import Processes
 from graphws.runtime.exporting import export_model
 from graphws.runtime.folder import RunFolder
 from graphws.runtime.prepared_file import FACTS, TENSORS
-from graphws.spec import parse_spec
 from graphws.tasks.denoising import ONE_GRAPH
 from tests.cli.runs import run as command
 from tests.runtime import mixed
@@ -33,21 +32,15 @@ from tests.runtime import mixed
 pytestmark = pytest.mark.slow
 
 
-def _train(folder: Path, zoo: Zoo, *overrides: str) -> Path:
-    spec = parse_spec(mixed.TEXT.format(zoo=zoo.path), overrides=("train.epochs=2", *overrides))
-    job.run(spec, job.choose_folder(spec, folder, Processes()), Processes(), Reporter())
-    return folder
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained run and its zoo, which has another place than the run knows."""
     folder = tmp_path_factory.mktemp("predict")
     zoo = mixed.make(folder / "zoo")
-    _train(folder / "run", zoo)
-    _train(folder / "classes", zoo, "task={kind: classification, target: group}", "head.outputs=2")
+    mixed.train(folder / "run", zoo)
+    mixed.train(folder / "classes", zoo, "task={kind: classification, target: group}", "head.outputs=2")
     one = mixed.make(folder / "one", names=("deep",))
-    _train(folder / "clean", one, "augment.noise=0.1", "task={kind: weights}", "head={kind: equivariant}")
+    mixed.train(folder / "clean", one, "augment.noise=0.1", "task={kind: weights}", "head={kind: equivariant}")
     (folder / "zoo").rename(folder / "moved")
     (folder / "one").rename(folder / "one-moved")
     return folder
@@ -220,7 +213,7 @@ def test_an_exported_gauge_gives_networks_back_in_their_own(tmp_path: Path) -> N
     graphs = {"tanh": mlp_graph([2, 3, 1], activation="tanh", keys=["0", "2"])}
     zoo = mixed.make(tmp_path / "zoo", names=("tanh",), graphs=graphs)
     noise = ("augment.noise=0.1", "task={kind: weights}", "head={kind: equivariant}", "preprocess.gauge=canonical")
-    run = Run.load(_train(tmp_path / "run", zoo, *noise))
+    run = Run.load(mixed.train(tmp_path / "run", zoo, *noise))
     weights = zoo.weights(slice(0, 8))
     found = run.predict(weights).networks
     assert all(bool((one["b1"].sign() == weights["b1"][k].sign()).all()) for k, one in enumerate(found))

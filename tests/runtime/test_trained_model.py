@@ -15,24 +15,14 @@ from graphws import Run, Zoo
 from graphws.errors import DataError, RunError, UsageError
 from graphws.graph import Weights
 from graphws.operations import mlp_graph
-from graphws.reporter import Reporter
-from graphws.runtime import job
-from graphws.runtime.environment import Processes
 from graphws.runtime.files import checksum
 from graphws.runtime.model_file import read_whole_model, save_model
 from graphws.runtime.trained_model import TrainedModel, load_model
-from graphws.spec import parse_spec
 from tests.runtime import mixed
 
 pytestmark = pytest.mark.slow
 
 SINE = mlp_graph([2, 4, 1], activation="sine", omega=30.0, keys=["0", "2"])
-
-
-def _train(folder: Path, zoo: Zoo, *overrides: str) -> Path:
-    spec = parse_spec(mixed.TEXT.format(zoo=zoo.path), overrides=("train.epochs=2", *overrides))
-    job.run(spec, job.choose_folder(spec, folder, Processes()), Processes(), Reporter())
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +31,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     zoo = mixed.make(folder / "zoo")
     one = mixed.make(folder / "one", names=("sine",), graphs={"sine": SINE})
-    _train(folder / "regression", zoo, "train.epochs=8", "preprocess.gauge=canonical")
-    _train(
+    mixed.train(folder / "regression", zoo, "train.epochs=8", "preprocess.gauge=canonical")
+    mixed.train(
         folder / "classes",
         zoo,
         "task={kind: classification, target: group}",
@@ -51,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     aligned = "preprocess={align: {networks: 8, iterations: 2}}"
     several = "head={kind: equivariant, networks: 2}"
-    _train(folder / "networks", one, "augment.noise=0.1", "task={kind: weights, points: 16}", several, aligned)
+    mixed.train(folder / "networks", one, "augment.noise=0.1", "task={kind: weights, points: 16}", several, aligned)
     for name, kind in (("regression", "dwsnet"), ("classes", "dwsnet"), ("classes", "trees"), ("networks", "dwsnet")):
         (folder / "alone").mkdir(exist_ok=True)
         shutil.copy(folder / name / "models" / f"{kind}.safetensors", folder / "alone" / f"{name}-{kind}.safetensors")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,6 +20,7 @@ from graphws.actions.measures.streams import OwnAction
 from graphws.actions.reduction import Reduction
 from graphws.actions.verdict.verdict import Verdict
 from graphws.errors import UsageError
+from graphws.finite import finite
 from graphws.graph import GroupElement, LinearMap, Weights, to_networkx
 from graphws.graph.element import SpaceElement
 from graphws.shown import Shown
@@ -146,10 +146,10 @@ class Actions(Shown):
             "note": self.note,
             "reduced": {} if self.reduction is None else self.reduction.sizes(),
             "origin": self.origin,
-            "identifiability": None if self.identifiability is None else _finite(self.identifiability.to_dict()),
+            "identifiability": None if self.identifiability is None else _number(self.identifiability.to_dict()),
             "adjunction": None if self.adjunction is None else self.adjunction.to_dict(),
             "layers": [self._layer(layer) for layer in self.layers],
-            "streams": [_finite(asdict(own)) for own in self.streams],
+            "streams": [_number(asdict(own)) for own in self.streams],
             "parameters": self._parameter_errors(),
         }
 
@@ -244,14 +244,6 @@ def map_to_dict(element: SpaceElement | None) -> dict[str, Any] | None:
     return {"places": element.perm.tolist(), "scales": scales}
 
 
-def _finite(value: Any) -> Any:
-    """Plain data in which numbers that are not finite are null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return _number(value) if isinstance(value, float) else value
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+def _number(value: Any) -> Any:
+    """A figure, or plain data with figures, for JSON."""
+    return finite(value, digits=6)
